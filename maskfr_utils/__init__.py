@@ -1,0 +1,1 @@
+"""Utilities of the masked face recognition study: one module a concept (see README.md)."""

@@ -1,0 +1,218 @@
+"""The arguments of a training run: one dataclass, read from a params YAML, a command line or a notebook.
+
+Free of torch, so that a misspelt name is refused before the seconds that importing torch takes.
+"""
+
+import argparse
+import contextlib
+import difflib
+import hashlib
+import json
+import math
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+import yaml
+
+from .paths import find_data, runs_dir
+
+MODELS = ("resnet50", "iresnet50", "iresnet100", "ressanet50", "ressanet100")
+LOSSES = (
+    "arcface",
+    "softmax",
+    "cosface",
+    "sphereface",
+    "combined_margin",
+    "subcenter_arcface",
+    "curricularface",
+    "magface",
+    "legacy_arcface",
+)
+CONDITIONS = ("masked", "unmasked", "both")
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
+SCHEDULES = ("cosine", "constant")
+
+
+class ConfigError(ValueError):
+    """A parameter that no run can have; its text says what would do."""
+
+
+def unknown(kind: str, name: object, known: Iterable[str]) -> str:
+    """The message for a name that is not one of `known`, with the nearest right one."""
+    known = list(known)
+    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    return f"unknown {kind} {name!r}: one of {', '.join(known)}{hint}"
+
+
+def _param(default, text: str, low: float = -math.inf, high: float = math.inf, choices: tuple = ()):
+    return field(default=default, metadata={"help": text, "low": low, "high": high, "choices": choices})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """One training run; every field may stand in a YAML, behind `-p`, or in the notebook's parameters cell.
+
+    Raises:
+        ConfigError: a value of the wrong type, out of range, or naming nothing that exists.
+    """
+
+    model: str = _param("ressanet50", "network", choices=MODELS)
+    dataset: str = _param("demo", "`demo` (rendered faces), or a folder, tar or HDF5 file of faces")
+    condition: str = _param(
+        "both", "what it trains on; `both` draws one of the twins at each visit", choices=CONDITIONS
+    )
+    epochs: int = _param(8, "passes over the training photos", 1)
+    max_steps: int | None = _param(None, "end training after so many steps (default: at the last epoch)", 1)
+    batch_size: int = _param(32, "photos a step, over all devices", 2)
+    loss: str = _param("arcface", "training loss", choices=LOSSES)
+    scale: float = _param(32.0, "s of the loss", 1e-3)
+    margin: float = _param(0.3, "m of the loss, radians", 0.0, math.pi / 2)
+    margin_warmup_epochs: float = _param(2.0, "epochs over which the margin grows from 0 to m", 0.0)
+    lr: float = _param(0.05, "peak learning rate of SGD", 1e-12)
+    momentum: float = _param(0.9, "momentum of SGD", 0.0, 0.9999)
+    weight_decay: float = _param(5e-4, "weight decay of SGD", 0.0)
+    schedule: str = _param("cosine", "learning rate after the warm-up", choices=SCHEDULES)
+    warmup_epochs: float = _param(1.0, "epochs over which the learning rate grows to its peak; 0 switches it off", 0.0)
+    width: float = _param(1.0, "channels, as a multiple of the paper's", 0.05, 4.0)
+    embedding_dim: int = _param(512, "length of the embedding", 2)
+    dropout: float = _param(0.0, "dropout before the embedding layer", 0.0, 0.95)
+    augment: float = _param(0.0, "strength of the training augmentation beyond mirroring; 0 switches it off", 0.0, 1.0)
+    fresh_masks: bool = _param(False, "draw a new mask at each visit instead of the stored masked twin")
+    flip_test: bool = _param(False, "embed a test face as the sum over itself and its mirror image")
+    style: str = _param("random", "style of the virtual masks")
+    min_masked: int = _param(5, "leave out identities with fewer masked pictures (the report: 80)", 2)
+    test_fraction: float = _param(0.1, "share of each identity's photos that is tested on", 0.01, 0.9)
+    identities: int = _param(24, "rendered identities, where the data set is `demo`", 2)
+    per_identity: int = _param(30, "pictures of each rendered identity", 2)
+    precision: str = _param("auto", "arithmetic; `auto` takes bf16 where the hardware has it", choices=PRECISIONS)
+    compile: str | bool = _param(
+        "auto", "torch.compile: true, false, or `auto`: where the run is long enough to repay it"
+    )
+    eval_every: int = _param(2, "epochs between looks at the test twins while training; 0: only at the end", 0)
+    workers: int = _param(0, "loader processes", 0, 256)
+    seed: int = _param(0, "seed of the data split, initial weights, order, masks and augmentation", 0, 2**31 - 1)
+    out_dir: str | None = _param(None, "folder of the record, weights and checkpoint (default: runs/<name of the run>)")
+    resume: bool = _param(True, "go on from the checkpoint that a stopped run of the same parameters left in out_dir")
+
+    def __post_init__(self):
+        for f in fields(self):
+            object.__setattr__(self, f.name, _checked(f, getattr(self, f.name)))
+        if self.dataset != "demo":
+            try:
+                find_data(self.dataset)
+            except FileNotFoundError as error:
+                raise ConfigError(f"unknown dataset {self.dataset!r}: not `demo`, and {error}") from None
+        if self.warmup_epochs >= self.epochs and self.warmup_epochs > 1:
+            raise ConfigError(f"warmup_epochs={self.warmup_epochs:g} must be less than epochs={self.epochs}")
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, object]) -> "TrainConfig":
+        """A run from names and values; a name that is no parameter is refused."""
+        names = [f.name for f in fields(cls)]
+        for name in values:
+            if name not in names:
+                raise ConfigError(unknown("parameter", name, names))
+        return cls(**values)
+
+    @classmethod
+    def from_notebook(cls, variables: Mapping[str, object]) -> "TrainConfig":
+        """A run from a notebook's `globals()`: every plain value in it must be a parameter.
+
+        papermill only warns of a misspelt name and goes on with the default; here it is refused. Call it before the
+        notebook defines anything else.
+        """
+        plain = (str, int, float, bool, type(None), list, dict)
+        jupyter = {"In", "Out"}
+        return cls.from_mapping(
+            {k: v for k, v in variables.items() if not k.startswith("_") and k not in jupyter and isinstance(v, plain)}
+        )
+
+    @classmethod
+    def from_argv(cls, argv: list[str] | None = None, prog: str = "python -m maskfr_utils.train") -> "TrainConfig":
+        """A run from `-f params.yaml` and `-p name value`, spelt as papermill spells them; -p wins over -f."""
+        parser = argparse.ArgumentParser(
+            prog=prog,
+            description="Train one network on one data set and evaluate it on masked and unmasked test twins.",
+            epilog="parameters:\n" + cls.help_text(),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        parser.add_argument("-f", "--parameters-file", metavar="YAML", action="append", default=[])
+        parser.add_argument("-p", "--parameters", nargs=2, metavar=("NAME", "VALUE"), action="append", default=[])
+        args = parser.parse_args(argv)
+        values: dict[str, object] = {}
+        try:
+            for file in args.parameters_file:
+                values |= load_params(file)
+            values |= {name: yaml.safe_load(text) for name, text in args.parameters}
+            return cls.from_mapping(values)
+        except (ConfigError, OSError, yaml.YAMLError) as error:
+            parser.exit(2, f"{prog}: {error}\n")
+
+    @classmethod
+    def help_text(cls) -> str:
+        """One line a parameter: name, default, meaning."""
+        lines = []
+        for f in fields(cls):
+            choices = f" [{', '.join(f.metadata['choices'])}]" if f.metadata["choices"] else ""
+            lines.append(f"  {f.name} = {f.default}: {f.metadata['help']}{choices}")
+        return "\n".join(lines)
+
+    def science(self) -> dict[str, object]:
+        """The parameters that decide the result: all but where it is written and whether it may resume."""
+        return {k: v for k, v in asdict(self).items() if k not in ("out_dir", "resume")}
+
+    @property
+    def run_name(self) -> str:
+        """A name that tells runs apart at a glance, and by a hash of every parameter."""
+        digest = hashlib.sha256(json.dumps(self.science(), sort_keys=True).encode()).hexdigest()[:6]
+        return f"{self.model}-{Path(self.dataset).stem}-{self.condition}-s{self.seed}-{digest}"
+
+    @property
+    def folder(self) -> Path:
+        """The folder that the run writes to."""
+        return Path(self.out_dir).expanduser() if self.out_dir else runs_dir() / self.run_name
+
+
+def load_params(path: str | Path) -> dict[str, object]:
+    """The mapping in a params YAML.
+
+    Raises:
+        ConfigError: it is not valid YAML, or no mapping of names to values.
+        OSError: it cannot be read.
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(values, dict) or not all(isinstance(k, str) for k in values):
+        raise ConfigError(f"{path} must hold `name: value` lines, one a parameter")
+    return values
+
+
+def _checked(f, value: object) -> object:
+    """`value` in the type of field `f`, in range."""
+    allowed = typing.get_args(f.type) if isinstance(f.type, types.UnionType) else (f.type,)
+    if float in allowed and isinstance(value, str):  # YAML 1.1 reads 5e-4 as a string
+        with contextlib.suppress(ValueError):
+            value = float(value)
+    if isinstance(value, int) and not isinstance(value, bool) and float in allowed:
+        value = float(value)
+    if (isinstance(value, bool) and bool not in allowed) or not isinstance(value, allowed):
+        names = " or ".join("nothing" if t is types.NoneType else t.__name__ for t in allowed)
+        raise ConfigError(f"{f.name} must be {names}, got {value!r} ({f.metadata['help']})")
+    low, high = f.metadata["low"], f.metadata["high"]
+    if (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and not (low <= value <= high and math.isfinite(value))
+    ):
+        raise ConfigError(f"{f.name}={value:g} is out of range: {low:g} to {high:g} ({f.metadata['help']})")
+    if f.metadata["choices"] and value not in f.metadata["choices"]:
+        raise ConfigError(unknown(f.name, value, f.metadata["choices"]))
+    if f.name == "compile" and isinstance(value, str) and value != "auto":
+        raise ConfigError(f"compile must be true, false or auto, got {value!r}")
+    return value

@@ -1,0 +1,412 @@
+"""The training loop and the evaluation, on Lightning Fabric: any precision, one or many devices, resumable by epoch.
+
+Every random draw is a function of (seed, epoch, place in the epoch), so a run that is killed and resumed ends with the
+same weights as one that was not.
+"""
+
+import math
+import os
+import pickle
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Sampler
+from tqdm import tqdm
+
+from .augment import augment, to_input
+from .config import TrainConfig
+from .losses import create_loss
+from .masks import mask_faces
+from .metrics import Accuracy, accuracy
+from .models import create_model
+from .store import FaceStore
+
+COMPILE_FROM = 150_000  # training pictures x width: fewer do not repay the minute or two that compiling costs
+LOG_EVERY = 10  # steps between looks at the loss: each look waits for the device
+WARMUP_STEPS = 5  # steps of a process that its throughput leaves out
+
+
+class TrainingError(RuntimeError):
+    """A run that cannot go on; its text says why and what to do."""
+
+
+class Recogniser(nn.Module):
+    """A network and its loss as one module, so that both train, scale over devices and are saved together."""
+
+    def __init__(self, config: TrainConfig, num_classes: int):
+        super().__init__()
+        self.backbone = create_model(
+            config.model, width=config.width, embedding_dim=config.embedding_dim, dropout=config.dropout
+        )
+        self.head = create_loss(
+            config.loss, config.embedding_dim, num_classes, scale=config.scale, margin=config.margin
+        )
+
+    def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss, and the number of pictures that are named rightly."""
+        embeddings = self.backbone(images)
+        with torch.no_grad():
+            hits = (self.head.logits(embeddings).argmax(1) == labels).sum()
+        return self.head(embeddings, labels), hits
+
+
+class TwinDataset(Dataset):
+    """Training pictures of one epoch: of each photo the twin that the condition asks for, and perhaps a new mask."""
+
+    def __init__(self, store: FaceStore, config: TrainConfig, epoch: int = 0):
+        self.store, self.config, self.epoch = store, config, epoch
+
+    def __len__(self) -> int:
+        return len(self.store)
+
+    def __getitem__(self, index: int | list[int]) -> tuple[Tensor, Tensor]:
+        return self.__getitems__([index] if isinstance(index, int) else index)
+
+    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
+        """A batch (n, 112, 112, 3) uint8 with labels (n,); the first index and the epoch seed its draws."""
+        config, indices = self.config, np.asarray(indices)
+        rng = np.random.default_rng((config.seed, self.epoch, int(indices[0])))
+        masked = rng.random(len(indices)) < {"masked": 1.0, "unmasked": 0.0, "both": 0.5}[config.condition]
+        seed = int(rng.integers(2**31))
+        images, labels = self.store.batch(indices, masked=masked & (not config.fresh_masks))
+        if config.fresh_masks and masked.any():
+            drawn = mask_faces(images[masked], self.store.landmarks[indices[masked]], style=config.style, seed=seed)
+            images[masked] = drawn.images
+        return torch.from_numpy(images), torch.from_numpy(labels)
+
+
+class EpochBatches(Sampler[list[int]]):
+    """This process's share of each batch of an epoch, in an order drawn from (seed, epoch); the last, partial batch is left out."""
+
+    def __init__(self, indices: np.ndarray, batch_size: int, seed: int, rank: int = 0, world: int = 1):
+        self.indices, self.seed, self.rank, self.world = indices, seed, rank, world
+        self.batch_size, self.epoch = min(batch_size, len(indices)), 0
+
+    def __len__(self) -> int:
+        return len(self.indices) // self.batch_size
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.indices)
+        for start in range(0, len(self) * self.batch_size, self.batch_size):
+            yield order[start : start + self.batch_size][self.rank :: self.world].tolist()
+
+
+class Speed:
+    """Training pictures a second in the steady state: all counts but the first steps of a process and what is skipped.
+
+    Attributes:
+        images, seconds: what was counted.
+    """
+
+    def __init__(self, images: int = 0, seconds: float = 0.0):
+        self.images, self.seconds = images, seconds
+        self.steps, self.last = 0, 0.0
+
+    def tick(self, images: int) -> None:
+        """A step over so many pictures has ended."""
+        now = time.perf_counter()
+        self.steps += 1
+        if self.steps > WARMUP_STEPS:
+            self.images += images
+            self.seconds += now - self.last
+        self.last = now
+
+    def skip(self) -> None:
+        """Leave out the time since the last step."""
+        self.last = time.perf_counter()
+
+    @property
+    def images_per_second(self) -> float:
+        """The throughput; 0 where the run was too short to have one."""
+        return self.images / self.seconds if self.seconds else 0.0
+
+
+def precision_for(config: TrainConfig, device: torch.device) -> str:
+    """Fabric's name of the arithmetic: bf16 where the hardware computes in it, else half on a GPU, single on a CPU."""
+    if config.precision != "auto":
+        return config.precision
+    if device.type == "cuda":
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
+    able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return "bf16-mixed" if able.get("avx512_bf16") or able.get("amx_bf16") else "32-true"
+
+
+def make_fabric(config: TrainConfig) -> Fabric:
+    """Fabric on the best device; as many processes as torchrun started, else one."""
+    world = int(os.environ.get("WORLD_SIZE", 1))
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    fabric = Fabric(
+        accelerator=device.type,
+        devices=local,
+        num_nodes=world // local,
+        strategy="ddp" if world > 1 else "auto",
+        precision=precision_for(config, device),
+    )
+    fabric.launch()
+    return fabric
+
+
+def learning_rate(config: TrainConfig, step: int, steps_per_epoch: int, total_steps: int) -> float:
+    """The rate of a step: linear warm-up, then half a cosine down to 0 at the last step, or constant."""
+    warmup = min(round(config.warmup_epochs * steps_per_epoch), max(total_steps - 1, 0))
+    if step < warmup:
+        return config.lr * (step + 1) / warmup
+    if config.schedule == "constant":
+        return config.lr
+    return config.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(total_steps - warmup, 1)))
+
+
+class Trainer:
+    """A run in its course: the network, its optimizer, and where it stands.
+
+    Args:
+        config: what to run.
+        store: the prepared faces.
+        fabric: device, precision and processes.
+
+    Raises:
+        TrainingError: the batch is too small for the processes, or the checkpoint in the folder cannot be used.
+    """
+
+    def __init__(self, config: TrainConfig, store: FaceStore, fabric: Fabric):
+        self.config, self.store, self.fabric = config, store, fabric
+        torch.manual_seed(config.seed)
+        self.recogniser = Recogniser(config, len(store.identities)).to(memory_format=torch.channels_last)
+        train = np.flatnonzero(store.split == 0)
+        self.batches = EpochBatches(train, config.batch_size, config.seed, fabric.global_rank, fabric.world_size)
+        if self.batches.batch_size < 2 * fabric.world_size:
+            raise TrainingError(f"batch_size={self.batches.batch_size} is too small for {fabric.world_size} processes")
+        self.total_steps = min(config.epochs * len(self.batches), config.max_steps or sys.maxsize)
+        self.model = fabric.setup_module(self.recogniser)
+        self.optimizer = fabric.setup_optimizers(
+            torch.optim.SGD(
+                self.recogniser.parameters(),
+                lr=config.lr,
+                momentum=config.momentum,
+                weight_decay=config.weight_decay,
+            )
+        )
+        self.epoch, self.step, self.history, self.speed = 0, 0, [], Speed()
+        if config.resume and self.checkpoint.exists():
+            self.load_checkpoint()
+            fabric.print(f"resumed after epoch {self.epoch}, step {self.step} of {self.total_steps}")
+
+    @property
+    def checkpoint(self) -> Path:
+        """File of the state after the last whole epoch; it is there only while the run is unfinished."""
+        return self.config.folder / "unfinished.ckpt"
+
+    @property
+    def compiles(self) -> bool:
+        """Whether the network is to be compiled: as told, or where the run is long enough to repay it."""
+        if self.config.compile != "auto":
+            return bool(self.config.compile)
+        return self.total_steps * self.batches.batch_size * self.config.width >= COMPILE_FROM
+
+    def fit(self) -> None:
+        """Trains to the last step; a checkpoint after each epoch, and the test twins every `eval_every` epochs.
+
+        Raises:
+            TrainingError: the loss is no longer finite.
+        """
+        if self.compiles and self.step < self.total_steps:
+            self.compile()
+        bar = tqdm(
+            total=self.total_steps,
+            initial=self.step,
+            unit="step",
+            desc=f"{self.config.model}, {self.fabric.device.type}",
+            disable=not self.fabric.is_global_zero,
+            mininterval=1,
+        )
+        with bar:
+            while self.step < self.total_steps:
+                entry = self.train_epoch(bar)
+                every = self.config.eval_every
+                if every and self.epoch % every == 0 and self.step < self.total_steps and self.fabric.is_global_zero:
+                    entry |= {name: round(value.accuracy, 4) for name, value in self.evaluate()[0].items()}
+                self.history.append(entry)
+                bar.write(", ".join(f"{name} {value:.4g}" for name, value in entry.items()), file=sys.stderr)
+                self.speed.skip()
+                if self.fabric.is_global_zero:
+                    self.save_checkpoint()
+                self.fabric.barrier()
+
+    def train_epoch(self, bar: tqdm) -> dict[str, float]:
+        """One pass over the training photos; what it adds to the history."""
+        config, fabric = self.config, self.fabric
+        seeds = np.random.SeedSequence((config.seed, self.epoch, fabric.global_rank)).generate_state(2)
+        torch.manual_seed(int(seeds[0]))  # dropout
+        generator = torch.Generator().manual_seed(int(seeds[1]))
+        self.batches.epoch = self.epoch
+        loader = DataLoader(
+            TwinDataset(self.store, config, self.epoch),
+            batch_sampler=self.batches,
+            num_workers=config.workers,
+            collate_fn=_as_it_is,
+            pin_memory=fabric.device.type == "cuda",
+        )
+        self.model.train()
+        loss_sum, hits, seen = torch.zeros((), device=fabric.device), torch.zeros((), device=fabric.device), 0
+        for faces, labels in loader:
+            rate, self.recogniser.head.margin = self.rate_and_margin()
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            images = augment(to_input(fabric.to_device(faces)), generator, config.augment)
+            self.optimizer.zero_grad()
+            loss, hit = self.model(images, fabric.to_device(labels))
+            fabric.backward(loss)
+            self.optimizer.step()
+            self.step += 1
+            seen += len(faces)
+            loss_sum += loss.detach() * len(faces)
+            hits += hit
+            self.speed.tick(len(faces) * fabric.world_size)
+            done = self.step == self.total_steps
+            if done or self.step % LOG_EVERY == 0:
+                check_finite(loss_sum.item(), self.step, rate)
+                bar.set_postfix(
+                    epoch=self.epoch + 1,
+                    loss=f"{loss_sum.item() / seen:.2f}",
+                    acc=f"{hits.item() / seen:.3f}",
+                    images_s=f"{self.speed.images_per_second:.0f}",
+                    refresh=False,
+                )
+            bar.update()
+            if done:
+                break
+        check_finite(loss_sum.item(), self.step, rate)
+        self.epoch += 1
+        return {
+            "epoch": self.epoch,
+            "loss": round(loss_sum.item() / seen, 4),
+            "train_accuracy": round(hits.item() / seen, 4),
+            "learning_rate": rate,
+        }
+
+    def rate_and_margin(self) -> tuple[float, float]:
+        """Learning rate and margin of the step to come.
+
+        The rate grows linearly over the warm-up, then follows half a cosine down to the last step, or stays. The
+        margin grows linearly from 0: few identities get stuck where it is whole from the start.
+        """
+        config, epochs = self.config, self.step / len(self.batches)
+        margin = config.margin * min(1.0, epochs / max(config.margin_warmup_epochs, 1e-9))
+        warmup = min(round(config.warmup_epochs * len(self.batches)), self.total_steps - 1)
+        if self.step < warmup:
+            return config.lr * (self.step + 1) / warmup, margin
+        if config.schedule == "constant":
+            return config.lr, margin
+        done = (self.step - warmup) / (self.total_steps - warmup)
+        return config.lr * 0.5 * (1 + math.cos(math.pi * done)), margin
+
+    def compile(self) -> None:
+        """Compiles the network and tries a step with it; where that fails, the run goes on without and says so."""
+        self.fabric.print("compiling the network: this takes a minute or two, and is repaid over the run")
+        faces, labels = TwinDataset(self.store, self.config)[self.batches.indices[: self.batches.batch_size].tolist()]
+        before = {name: value.clone() for name, value in self.recogniser.named_buffers()}
+        self.recogniser.backbone.compile()
+        try:
+            self.model.train()
+            images = self.fabric.to_device(to_input(faces))
+            self.fabric.backward(self.model(images, self.fabric.to_device(labels))[0])
+        except Exception as error:  # whatever the compiler or its C++ compiler may raise: the run does not need it
+            self.recogniser.backbone._compiled_call_impl = None
+            self.fabric.print(f"compiling failed ({type(error).__name__}): training goes on without it")
+        self.optimizer.zero_grad()
+        with torch.no_grad():
+            for name, value in self.recogniser.named_buffers():
+                value.copy_(before[name])
+
+    @torch.no_grad()
+    def evaluate(self) -> tuple[dict[str, Accuracy], dict[str, np.ndarray]]:
+        """Accuracy on the masked and on the unmasked test twins, and the predicted identities, both by condition."""
+        test = np.flatnonzero(self.store.split == 1)
+        labels, predictions, scores = self.store.labels[test], {}, {}
+        for name, masked in (("masked", True), ("unmasked", False)):
+            parts = np.array_split(test, math.ceil(len(test) / 128))
+            bar = tqdm(parts, desc=f"test, {name}", unit="batch", leave=False, mininterval=1)
+            predictions[name] = np.concatenate([self.predict(self.store.batch(part, masked=masked)[0]) for part in bar])
+            scores[name] = accuracy(labels, predictions[name], len(self.store.identities))
+        return scores, predictions
+
+    @torch.no_grad()
+    def predict(self, faces: np.ndarray) -> np.ndarray:
+        """The identity (n,) named for each of the faces (n, 112, 112, 3) uint8, in evaluation mode."""
+        self.recogniser.eval()
+        images = to_input(self.fabric.to_device(torch.from_numpy(faces)))
+        with self.fabric.autocast():
+            embeddings = self.recogniser.backbone(images).float()
+            if self.config.flip_test:
+                embeddings = embeddings + self.recogniser.backbone(images.flip(3)).float()
+            return self.recogniser.head.logits(embeddings).argmax(1).cpu().numpy()
+
+    def state(self) -> dict:
+        """What a checkpoint holds: tensors and plain values only."""
+        return {
+            "params": self.config.science(),
+            "data": self.store.attrs["fingerprint"],
+            "recogniser": self.recogniser.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "epoch": self.epoch,
+            "step": self.step,
+            "history": self.history,
+            "speed": (self.speed.images, self.speed.seconds),
+        }
+
+    def save_checkpoint(self) -> None:
+        """Writes the state whole or not at all: to a temporary name, then renamed."""
+        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.checkpoint.with_suffix(".tmp")
+        torch.save(self.state(), temporary)
+        os.replace(temporary, self.checkpoint)
+
+    def load_checkpoint(self) -> None:
+        """Takes up the state that a stopped run of the same parameters and data left."""
+        way_out = "choose another out_dir, or set resume to false to start anew"
+        try:
+            state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+            params, data = state["params"], state["data"]
+        except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+            raise TrainingError(
+                f"{self.checkpoint} cannot be read ({type(error).__name__}: {str(error)[:100]}): {way_out}"
+            ) from None
+        now = self.config.science()
+        changed = [f"{k} was {params.get(k)!r}, is {now[k]!r}" for k in now if params.get(k) != now[k]]
+        if data != self.store.attrs["fingerprint"]:
+            changed.append("the faces are others")
+        if changed:
+            raise TrainingError(f"{self.checkpoint} is of another run ({'; '.join(changed)}): {way_out}")
+        self.recogniser.load_state_dict(state["recogniser"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.epoch, self.step, self.history = state["epoch"], state["step"], state["history"]
+        self.speed = Speed(*state["speed"])
+
+
+def _as_it_is(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    return batch
+
+
+def check_finite(loss: float, step: int, rate: float) -> None:
+    """Stops a run that has left the numbers."""
+    if not math.isfinite(loss):
+        raise TrainingError(
+            f"the loss is {loss} at step {step}, learning rate {rate:.3g}. Likely causes: a learning rate too high "
+            "(lower lr, or raise warmup_epochs), a scale or margin too large for so few steps (raise "
+            "margin_warmup_epochs), or half precision (set precision to 32-true)"
+        )
+
+
+def device_name(device: torch.device) -> str:
+    """The device in words, as a record names it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    name = torch.cpu.get_capabilities().get("cpu_name", "CPU") if hasattr(torch.cpu, "get_capabilities") else "CPU"
+    return f"{name}, {os.cpu_count()} cores"

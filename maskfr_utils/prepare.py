@@ -1,0 +1,244 @@
+"""From a data set to one HDF5 file: faces, masked twins, cleaning, split; kept under a fingerprint of all inputs.
+
+python -m maskfr_utils.prepare DATASET [--min-masked 80 ...]
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import h5py
+import joblib
+import numpy as np
+from tqdm.auto import tqdm
+
+from maskfr_utils import align, masks, paths, rendered, sources, splits, store
+
+DEMO = "demo"
+BLOCK = 64  # pictures masked at a time
+PARALLEL_FROM = 2000  # pictures; below it, starting processes takes longer than it saves
+
+Picture = tuple[str, bytes, np.ndarray | None]  # name, undecoded bytes, landmarks
+
+
+def prepare(
+    dataset: str | Path,
+    *,
+    seed: int = 0,
+    style: str = "random",
+    min_masked: int = 5,
+    test_fraction: float = 0.1,
+    identities: int = 24,
+    per_identity: int = 25,
+    out: str | Path | None = None,
+    progress: bool = True,
+) -> Path:
+    """Make the HDF5 file of a data set, or find it made already.
+
+    Prints what was skipped and what the filter kept.
+
+    Args:
+        dataset: "demo" (rendered faces), a folder or tar of `<identity>/<picture>` (see `sources`), or an HDF5 file,
+            which is checked and returned as it is.
+        seed: of masks, test pictures and rendered faces.
+        style: of the masks, see `masks.mask_faces`.
+        min_masked: identities with fewer clean masked pictures are left out; at least 2.
+        test_fraction: share of each identity's pictures for testing.
+        identities: number of rendered people; only for "demo".
+        per_identity: pictures of each; only for "demo".
+        out: where to write; by default below `paths.cache_dir()`, under a name that changes with the inputs.
+        progress: show a progress bar.
+
+    Returns:
+        The path of the file, to be opened by `store.FaceStore`.
+
+    Raises:
+        FileNotFoundError: no such data set.
+        ValueError: a parameter out of range, an unusable data set, or no identity with enough pictures.
+    """
+    splits.check_parameters(min_masked, test_fraction)
+    masks.mask_faces(np.empty((0, *store.FACE_SHAPE), np.uint8), style=style)  # refuses an unknown style at once
+    parameters: dict[str, Any] = {
+        "seed": seed,
+        "style": style,
+        "min_masked": min_masked,
+        "test_fraction": test_fraction,
+    }
+    if str(dataset) == DEMO:
+        source, name, content = None, DEMO, f"{identities} x {per_identity}"
+        if per_identity < min_masked:
+            raise ValueError(f"per_identity is {per_identity}, fewer than min_masked = {min_masked}: raise it")
+    else:
+        found = paths.find_data(dataset)
+        if found.is_file() and (h5py.is_hdf5(found) or found.suffix in (".h5", ".hdf5")):
+            store.FaceStore(found)
+            return found
+        source = sources.open_source(found)
+        name, content = found.resolve().name.split(".")[0], source.fingerprint
+    fingerprint = _fingerprint(content, parameters)
+    path = Path(out) if out is not None else paths.cache_dir() / f"{name}-{fingerprint}.h5"
+    if _is_current(path, fingerprint):
+        print(f"{name}: prepared already, {path}")
+        return path
+
+    if source is None:
+        faces = rendered.render_faces(identities, per_identity, seed=seed)
+        blocks = _rendered_blocks(faces, style, seed)
+        total, skipped = len(faces.labels), Counter()
+    else:
+        blocks = _source_blocks(source, style, seed)
+        total, skipped = source.total, source.skipped
+    attrs = parameters | {"dataset": name, "content": content, "fingerprint": fingerprint}
+    with (
+        store.FaceWriter(path, attrs) as writer,
+        tqdm(total=total, desc=f"masking {name}", unit="face", disable=not progress) as bar,
+    ):
+        people, names, usable, hashes = [], [], [], []
+        for columns, block_hashes, block_skipped in blocks:
+            writer.append(**columns)
+            people += columns["identities"]
+            names += columns["sources"]
+            usable.append(columns["masked_ok"])
+            hashes += block_hashes
+            skipped.update(block_skipped)
+            bar.update(len(block_hashes) + block_skipped.total())
+        if not names:
+            raise ValueError(f"no usable picture in {dataset}: {_listed(skipped)}")
+        result = splits.make_splits(
+            people,
+            names,
+            np.concatenate(usable),
+            hashes,
+            writer.read,
+            min_pictures=min_masked,
+            test_fraction=test_fraction,
+            seed=seed,
+        )
+        writer.assign(result.labels, result.split, result.identities, result.duplicate_of)
+        writer.attrs |= {"skipped": json.dumps(skipped), "dropped": json.dumps(result.dropped)}
+    print(_summary(name, total, skipped, result, path))
+    return path
+
+
+def _source_blocks(source: sources.Source, style: str, seed: int) -> Iterator[tuple]:
+    """Results of `_decode_and_mask` for all pictures, in order; on all cores where it pays."""
+    pictures = ((name, data, source.landmarks.get(name)) for name, data in source.pictures())
+    jobs = joblib.cpu_count() if source.total >= PARALLEL_FROM else 1
+    with joblib.Parallel(n_jobs=jobs) as parallel:
+        # A few blocks a core at a time: memory stays bounded however many pictures there are.
+        for batch in _batches(_batches(pictures, BLOCK), 8 * jobs):
+            yield from parallel(joblib.delayed(_decode_and_mask)(block, style, seed) for block in batch)
+
+
+def _rendered_blocks(faces: rendered.RenderedFaces, style: str, seed: int) -> Iterator[tuple]:
+    place = Counter()
+    named = []
+    for image, label, landmarks in zip(faces.images, faces.labels.tolist(), faces.landmarks, strict=True):
+        named.append(
+            sources.Face(image, f"rendered_{label:03d}", f"rendered_{label:03d}/{place[label]:03d}", landmarks)
+        )
+        place[label] += 1
+    for block in _batches(named, BLOCK):
+        yield *_mask(block, style, seed), Counter()
+
+
+def _batches(items: Iterable, size: int) -> Iterator[list]:
+    items = iter(items)
+    while batch := list(islice(items, size)):
+        yield batch
+
+
+def _decode_and_mask(pictures: list[Picture], style: str, seed: int) -> tuple[dict, list[int], Counter]:
+    faces, skipped = [], Counter()
+    for name, data, landmarks in pictures:
+        try:
+            faces.append(sources.to_face(name, data, landmarks))
+        except sources.PictureError as error:
+            skipped[str(error)] += 1
+    return *_mask(faces, style, seed), skipped
+
+
+def _mask(faces: list[sources.Face], style: str, seed: int) -> tuple[dict, list[int]]:
+    """The columns of `FaceWriter.append` and the hashes of the pictures."""
+    images = np.array([face.image for face in faces], np.uint8).reshape(-1, *store.FACE_SHAPE)
+    landmarks = np.full((len(faces), 68, 2), np.nan, np.float32)
+    for row, face in zip(landmarks, faces, strict=True):
+        row[:] = align.face_landmarks(face.image[None])[0] if face.landmarks is None else face.landmarks
+    twins = masks.mask_faces(images, landmarks, style=style, seed=seed)
+    columns = {
+        "images": images,
+        "masked": twins.images,
+        "identities": [face.identity for face in faces],
+        "sources": [face.name for face in faces],
+        "landmarks": landmarks,
+        "masked_ok": twins.ok,
+        "mask_kinds": twins.kinds,
+    }
+    return columns, [splits.picture_hash(image) for image in images]
+
+
+def _fingerprint(content: str, parameters: dict[str, Any]) -> str:
+    digest = hashlib.blake2b(json.dumps([content, parameters], sort_keys=True).encode(), digest_size=6)
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        if file.stem in ("align", "head", "masks", "prepare", "rendered", "sources", "splits", "store"):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _is_current(path: Path, fingerprint: str) -> bool:
+    try:
+        return store.FaceStore(path).attrs.get("fingerprint") == fingerprint
+    except (FileNotFoundError, ValueError):
+        return False
+
+
+def _listed(reasons: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {reason}" for reason, count in reasons.items()) or "nothing in it"
+
+
+def _summary(name: str, total: int, skipped: Counter, result: splits.Splits, path: Path) -> str:
+    rows = [("pictures", "", total)]
+    rows += [("skipped", reason, count) for reason, count in sorted(skipped.items())]
+    rows += [("left out", reason, count) for reason, count in result.dropped.items() if count]
+    rows += [("kept", "identities", len(result.identities))]
+    rows += [("kept", "training pictures", int((result.split == store.TRAIN).sum()))]
+    rows += [("kept", "test pictures", int((result.split == store.TEST).sum()))]
+    lines = [f"  {group:<9} {reason:<38} {count:>10,}" for group, reason, count in rows]
+    return "\n".join([f"{name} -> {path}", *lines])
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Prepare one data set from the command line; prints the path of the file last."""
+    parser = argparse.ArgumentParser(
+        prog="python -m maskfr_utils.prepare",
+        description="Detect, align, mask, clean and split a data set into one HDF5 file.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("dataset", help="demo, or a folder or tar of <identity>/<picture>, or an HDF5 file to check")
+    parser.add_argument("--min-masked", type=int, default=5, help="leave out identities with fewer masked pictures")
+    parser.add_argument(
+        "--test-fraction", type=float, default=0.1, help="share of each identity's pictures for testing"
+    )
+    parser.add_argument("--style", default="random", help=f"of the masks: random, {', '.join(masks.KINDS)}")
+    parser.add_argument("--seed", type=int, default=0, help="of masks, test pictures and rendered faces")
+    parser.add_argument("--identities", type=int, default=24, help="number of rendered people (demo only)")
+    parser.add_argument("--per-identity", type=int, default=25, help="pictures of each (demo only)")
+    parser.add_argument("--out", help="file to write (default: in the cache, named by all inputs)")
+    parser.add_argument("--no-progress", dest="progress", action="store_false", help="show no progress bar")
+    arguments = vars(parser.parse_args(argv))
+    try:
+        print(prepare(arguments.pop("dataset"), **arguments))
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

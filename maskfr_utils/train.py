@@ -1,0 +1,136 @@
+"""The main job: one run of one network on one data set, from faces to its record.
+
+`python -m maskfr_utils.train -f params/x.yaml -p name value`, also under torchrun; `-h` lists the parameters. What it
+leaves in the run's folder: `record.json`, `predictions.csv`, `model.safetensors` (the network), `head.safetensors`
+(the class weights).
+"""
+
+import os
+import sys
+import time
+
+from .config import ConfigError, TrainConfig
+
+
+def run(config: TrainConfig) -> dict:
+    """Prepares the faces, trains, tests on masked and unmasked twins, and writes the record.
+
+    Args:
+        config: what to run.
+
+    Returns:
+        The record: `run`, `params`, `metrics`, `throughput`, `history`, `provenance`.
+
+    Raises:
+        loop.TrainingError: the run cannot go on.
+        ValueError: the data set holds too little, or cannot be read.
+    """
+    started = time.perf_counter()
+    # Imported here, so that a misspelt parameter is refused before the seconds that torch takes.
+    import torch
+
+    from . import loop, prepare, report
+    from .store import FaceStore
+
+    code = {"code_revision": report.code_revision(), "code": report.code_fingerprint()}  # as it is now, not in an hour
+    fabric = loop.make_fabric(config)
+
+    def prepared() -> str:
+        return prepare.prepare(
+            config.dataset,
+            seed=config.seed,
+            style=config.style,
+            min_masked=config.min_masked,
+            test_fraction=config.test_fraction,
+            identities=config.identities,
+            per_identity=config.per_identity,
+            progress=fabric.is_global_zero,
+        )
+
+    if fabric.is_global_zero:
+        prepared()  # the other processes find it done
+    fabric.barrier()
+    store = FaceStore(prepared())
+    trainer = loop.Trainer(config, store, fabric)
+    trainer.fit()
+    if not fabric.is_global_zero:
+        fabric.barrier()
+        return {}
+    scores, predictions = trainer.evaluate()
+    seconds = time.perf_counter() - started
+    record = {
+        "run": config.run_name,
+        "params": config.science(),
+        "metrics": {name: score.as_dict() for name, score in scores.items()},
+        "throughput": {"train_images_per_second": trainer.speed.images_per_second, "steps": trainer.step},
+        "history": trainer.history,
+        "provenance": report.provenance(
+            device=loop.device_name(fabric.device),
+            data=store.attrs["fingerprint"],
+            seconds=seconds,
+            **code,
+            precision=fabric._precision.precision,
+            threads=torch.get_num_threads(),
+            processes=fabric.world_size,
+            compiled=trainer.recogniser.backbone._compiled_call_impl is not None,
+            identities=len(store.identities),
+            train_photos=int((store.split == 0).sum()),
+        ),
+    }
+    write(config, record, trainer, predictions)
+    fabric.barrier()
+    return record
+
+
+def write(config: TrainConfig, record: dict, trainer, predictions: dict) -> None:
+    """Leaves the results of a run in its folder; the checkpoint goes last, since it marks a run as unfinished."""
+    import numpy as np
+    import pandas as pd
+    from safetensors.torch import save_file
+
+    from . import models, report
+
+    folder, store = config.folder, trainer.store
+    folder.mkdir(parents=True, exist_ok=True)
+    test = np.flatnonzero(store.split == 1)
+    table = pd.DataFrame(
+        {
+            "source": [store.sources[i] for i in test],
+            "mask": [store.mask_kinds[i] for i in test],
+            "label": store.labels[test],
+            **predictions,
+        }
+    )
+    table.to_csv(folder / "predictions.tmp", index=False)
+    os.replace(folder / "predictions.tmp", folder / "predictions.csv")
+    models.save_model(folder / "model.safetensors", trainer.recogniser.backbone, classes=list(store.identities))
+    head = {name: value.detach().cpu().contiguous() for name, value in trainer.recogniser.head.state_dict().items()}
+    save_file(head, folder / "head.tmp")
+    os.replace(folder / "head.tmp", folder / "head.safetensors")
+    report.write_json(folder / "record.json", record)
+    trainer.checkpoint.unlink(missing_ok=True)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    config = TrainConfig.from_argv(argv)
+    try:
+        record = run(config)
+    except (ConfigError, ValueError, OSError, RuntimeError) as error:
+        print(f"maskfr_utils.train: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\nstopped; the same command goes on from the last whole epoch ({config.folder})", file=sys.stderr)
+        return 130
+    if record:
+        for name, score in record["metrics"].items():
+            print(
+                f"{name:9} test accuracy {score['accuracy']:.1%} (95 % {score['accuracy_low']:.1%} to "
+                f"{score['accuracy_high']:.1%}, {score['photos']} photos)"
+            )
+        print(f"{record['throughput']['train_images_per_second']:.1f} images/s; {config.folder / 'record.json'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
