@@ -204,19 +204,17 @@ def _light(faces: np.ndarray, points: np.ndarray) -> _Light:
 
 
 def _blur_and_grain(grey: np.ndarray) -> tuple[float, float]:
-    """Sharpness (sigma of the blur, pixels) and noise (standard deviation, grey levels) of a face."""
+    """Sharpness (sigma of the blur, pixels) and noise (standard deviation, grey levels) of `_face_region`."""
     if min(grey.shape) < 16:
         return 0.5, 0.0
     fine = cv2.GaussianBlur(grey, (5, 5), 1.0)
     coarse = cv2.GaussianBlur(fine, (7, 7), 1.7)
     detail = cv2.absdiff(grey, fine)
-    h, w = grey.shape
-    eyes = (slice(int(0.36 * h), int(0.62 * h)), slice(int(0.15 * w), int(0.85 * w)))
+    eyes = slice(len(grey) // 10, len(grey) // 2)
     ratio = cv2.norm(detail[eyes], cv2.NORM_L1) / max(cv2.norm(fine[eyes], coarse[eyes], cv2.NORM_L1), 1.0)
-    blur = float(np.interp(ratio, _BLUR_RATIO, _BLUR_SIGMA))
-    # Noise is what the flattest fifth of the face still shows.
+    # Noise is what the flattest tenth of the face still shows.
     flat = cv2.resize(cv2.multiply(detail, 8.0), (12, 12), interpolation=cv2.INTER_AREA).ravel()
-    return blur, 1.45 / 8 * float(np.partition(flat, 28)[28])
+    return float(np.interp(ratio, _BLUR_RATIO, _BLUR_SIGMA)), 1.45 / 8 * float(np.partition(flat, 14)[14])
 
 
 # Blurring sharp faces by a known sigma gave these: detail finer than 1 pixel over detail of 1 to 2 pixels.
@@ -343,7 +341,7 @@ def _paint(
 ) -> bool:
     """Draws mask `k` of the plan into the picture, its coverage and opacity; False if hardly any of it is inside."""
     look, scale = plan.looks[k], float(plan.place.scale[k])
-    blur, grain = _blur_and_grain(_eye_region(image, plan.eyes[k], scale))
+    blur, grain = _blur_and_grain(_face_region(image, plan.eyes[k], scale))
     soft = max(blur, 0.45)
 
     # The part of the picture that may change.
@@ -362,9 +360,14 @@ def _paint(
     if cv2.countNonZero(alpha) < _MIN_AREA * scale**2:
         return False
     drawn = _lit_weave(look, plan, k, corner, size)
-    strap = np.minimum(0.94 * plan.light.gain[k] * look.strap, 250).tolist()
-    for ribbon in ribbons:
-        cv2.fillPoly(drawn, [ribbon], strap, cv2.LINE_8, 4)
+    if ribbons:
+        body = cv2.fillPoly(np.zeros_like(alpha), [plan.outline[k] - 16 * corner], 255, cv2.LINE_8, 4)
+        strapped = drawn.copy()
+        strap = np.minimum(0.94 * plan.light.gain[k] * look.strap, 250).tolist()
+        for ribbon in ribbons:
+            cv2.fillPoly(strapped, [ribbon], strap, cv2.LINE_8, 4)
+            cv2.polylines(strapped, [ribbon], True, strap, 1, cv2.LINE_8, 4)
+        drawn = cv2.copyTo(drawn, body, strapped)
 
     # Sharpness and grain of the picture.
     if blur > 0.6:
@@ -447,13 +450,13 @@ def _keep_free(
             cv2.fillPoly(layer, [_sixteenths(head - corner)], 0, cv2.LINE_AA, 4)
 
 
-def _eye_region(image: np.ndarray, eyes: np.ndarray, scale: float) -> np.ndarray:
-    """The grey face round the eyes, at most 512 pixels wide, for `_blur_and_grain`."""
+def _face_region(image: np.ndarray, eyes: np.ndarray, scale: float) -> np.ndarray:
+    """The grey face from the brows to the chin, at most 512 pixels wide, for `_blur_and_grain`."""
     x, y = eyes.reshape(-1, 2).mean(0) / 16
-    half = min(1.2 * scale, 256.0)
+    unit = min(scale, 256.0)
     height, width = image.shape[:2]
-    x0, x1 = max(0, int(x - half)), min(width, int(x + half))
-    y0, y1 = max(0, int(y - half)), min(height, int(y + half))
+    x0, x1 = max(0, int(x - unit)), min(width, int(x + unit))
+    y0, y1 = max(0, int(y - 0.5 * unit)), min(height, int(y + 1.3 * unit))
     part = image[y0 : max(y1, y0), x0 : max(x1, x0)]
     return cv2.cvtColor(np.ascontiguousarray(part), cv2.COLOR_RGB2GRAY) if part.size else part[..., 0]
 
