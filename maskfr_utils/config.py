@@ -83,7 +83,7 @@ class TrainConfig:
     augment: float = _param(0.0, "strength of the training augmentation beyond mirroring; 0 switches it off", 0.0, 1.0)
     fresh_masks: bool = _param(False, "draw a new mask at each visit instead of the stored masked twin")
     flip_test: bool = _param(False, "embed a test face as the sum over itself and its mirror image")
-    style: str = _param("random", "style of the virtual masks")
+    style: str = _param("random", "style of the virtual masks: random, a name, or a style file")
     min_masked: int = _param(5, "leave out identities with fewer masked pictures (the report: 80)", 2)
     test_fraction: float = _param(0.1, "share of each identity's photos that is tested on", 0.01, 0.9)
     identities: int = _param(24, "rendered identities, where the data set is `demo`", 2)
@@ -106,6 +106,13 @@ class TrainConfig:
                 find_data(self.dataset)
             except FileNotFoundError as error:
                 raise ConfigError(f"unknown dataset {self.dataset!r}: not `demo`, and {error}") from None
+        if self.style != "random":
+            from .mask_styles import resolve
+
+            try:
+                resolve(self.style)
+            except (ValueError, OSError) as error:
+                raise ConfigError(str(error)) from None
         if self.warmup_epochs >= self.epochs and self.warmup_epochs > 1:
             raise ConfigError(f"warmup_epochs={self.warmup_epochs:g} must be less than epochs={self.epochs}")
 
@@ -164,6 +171,11 @@ class TrainConfig:
     def science(self) -> dict[str, object]:
         """The parameters that decide the result: all but where it is written and whether it may resume."""
         return {k: v for k, v in asdict(self).items() if k not in ("out_dir", "resume")}
+
+    def data(self) -> dict[str, object]:
+        """The parameters that `prepare.prepare` takes."""
+        names = ("dataset", "seed", "style", "min_masked", "test_fraction", "identities", "per_identity")
+        return {name: getattr(self, name) for name in names}
 
     @property
     def run_name(self) -> str:

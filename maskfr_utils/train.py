@@ -35,22 +35,10 @@ def run(config: TrainConfig) -> dict:
     code = {"code_revision": report.code_revision(), "code": report.code_fingerprint()}  # as it is now, not in an hour
     fabric = loop.make_fabric(config)
 
-    def prepared() -> str:
-        return prepare.prepare(
-            config.dataset,
-            seed=config.seed,
-            style=config.style,
-            min_masked=config.min_masked,
-            test_fraction=config.test_fraction,
-            identities=config.identities,
-            per_identity=config.per_identity,
-            progress=fabric.is_global_zero,
-        )
-
-    if fabric.is_global_zero:
-        prepared()  # the other processes find it done
+    if fabric.is_global_zero:  # the other processes find it done
+        prepare.prepare(**config.data())
     fabric.barrier()
-    store = FaceStore(prepared())
+    store = FaceStore(prepare.prepare(**config.data(), progress=False))
     trainer = loop.Trainer(config, store, fabric)
     trainer.fit()
     if not fabric.is_global_zero:

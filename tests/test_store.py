@@ -309,7 +309,7 @@ def test_foreign_file(tmp_path, replace, message):
 def test_hdf5_of_somebody_else(tmp_path):
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file["data"] = np.arange(5)
-    with pytest.raises(ValueError, match="another kind.*prepare"):
+    with pytest.raises(ValueError, match=r"another kind.*prepare"):
         FaceStore(tmp_path / "x.h5")
 
 

@@ -1,0 +1,51 @@
+# Each target sets up what it needs. `make help` lists them.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+READY := .venv/.ready
+NOTEBOOKS := $(patsubst notebooks/%.py,%,$(wildcard notebooks/*.py))
+# more parameters of a run: make train P="-p epochs 2 -p seed 1"
+P ?=
+
+.PHONY: help train test study book chapters lab check notebooks clean
+.DELETE_ON_ERROR:
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(READY): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "no Python 3.11, 3.12 or 3.13 found: install one, or name it: make PYTHON=/path/to/python"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+train: $(READY)  ## the main job: train and test a ResSaNet-50 on rendered masked faces; P="-p name value" changes it
+	$(BIN)/papermill notebooks/train.ipynb out.ipynb -p model ressanet50 $(P)
+
+test: $(READY)  ## all tests
+	$(BIN)/python -m pytest
+
+study: $(READY)  ## the demo run that the book shows, where its record is missing
+	@test -f book/results/demo-train.json || $(BIN)/python -m maskfr_utils.chapters notebooks/train.ipynb book/train.ipynb
+
+chapters: $(READY)  ## execute every notebook into the book
+	for name in $(NOTEBOOKS); do \
+		$(BIN)/python -m maskfr_utils.chapters notebooks/$$name.ipynb book/$$name.ipynb || exit 1; done
+
+book: $(READY)  ## build the HTML into _build/html
+	$(BIN)/jupyter-book build -W -n --keep-going --all book/
+
+lab: $(READY)  ## open the notebooks in JupyterLab
+	$(BIN)/jupyter lab notebooks
+
+check: $(READY)  ## lint, format, and whether the halves of each notebook agree
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest tests/test_pairs.py
+
+notebooks: $(READY)  ## make the .ipynb half of each notebook from its .py half
+	$(BIN)/jupytext --update --to ipynb notebooks/*.py
+
+clean:  ## delete what can be made again: environment, caches, built book
+	rm -rf .venv .cache _build .pytest_cache .ruff_cache

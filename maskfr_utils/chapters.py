@@ -1,0 +1,81 @@
+"""Executes a notebook into a chapter of the book: `python -m maskfr_utils.chapters notebooks/x.ipynb book/x.ipynb`.
+
+A chapter is the notebook with its outputs, less what a page cannot show (progress bars, live widgets) and what would
+change from one execution to the next without meaning (time stamps).
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import nbformat
+import papermill
+import yaml
+from nbformat import NotebookNode
+
+from .config import unknown
+
+
+def execute(notebook: str | Path, chapter: str | Path, parameters: dict[str, object] | None = None) -> None:
+    """Runs a notebook with papermill and leaves the chapter, whole or not at all.
+
+    Args:
+        notebook: the .ipynb to run.
+        chapter: the .ipynb to write.
+        parameters: names and values in place of those in the notebook's parameters cell.
+
+    Raises:
+        ValueError: a parameter that the notebook does not have; papermill itself only warns.
+        papermill.PapermillExecutionError: a cell failed.
+    """
+    chapter, known = Path(chapter), papermill.inspect_notebook(notebook)
+    for name in parameters or {}:
+        if name not in known:
+            raise ValueError(f"{notebook}: {unknown('parameter', name, known)}")
+    chapter.parent.mkdir(parents=True, exist_ok=True)
+    temporary = chapter.with_suffix(".tmp.ipynb")
+    try:
+        papermill.execute_notebook(notebook, temporary, parameters, kernel_name="python3", progress_bar=True)
+        content = as_page(nbformat.read(temporary, as_version=4))
+        nbformat.write(content, temporary)
+        os.replace(temporary, chapter)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def as_page(notebook: NotebookNode) -> NotebookNode:
+    """The notebook without progress bars, widgets, time stamps and pairing."""
+    for name in ("papermill", "jupytext", "widgets"):
+        notebook.metadata.pop(name, None)
+    for cell in notebook.cells:
+        for name in ("papermill", "execution"):
+            cell.metadata.pop(name, None)
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in cell.outputs if _shows(o)]
+    return notebook
+
+
+def _shows(output: NotebookNode) -> bool:
+    if output.output_type == "stream":
+        return output.name != "stderr"
+    return "application/vnd.jupyter.widget-view+json" not in output.get("data", {})
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m maskfr_utils.chapters", description=execute.__doc__.split("\n")[0])
+    parser.add_argument("notebook", help="the .ipynb to run")
+    parser.add_argument("chapter", help="the .ipynb to write")
+    parser.add_argument("-p", "--parameters", nargs=2, metavar=("NAME", "VALUE"), action="append", default=[])
+    args = parser.parse_args(argv)
+    try:
+        execute(args.notebook, args.chapter, {name: yaml.safe_load(value) for name, value in args.parameters})
+    except (ValueError, OSError) as error:
+        print(f"maskfr_utils.chapters: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Training
+#
+# **Question.** Can a network name people whose mouth and nose it cannot see?
+#
+# This notebook is the main job of the study: one network, one data set, one training run, tested on photos that it has
+# never seen, each once with a mask and once without. Run it as it is in a few minutes on rendered faces, or give it
+# your own:
+#
+# ```
+# papermill notebooks/train.ipynb out.ipynb -p model ressanet50
+# papermill notebooks/train.ipynb out.ipynb -p dataset my_photos/ -p width 0.25 -p epochs 20
+# ```
+#
+# The same run without a notebook: `python -m maskfr_utils.train -p model ressanet50`, where `-h` explains each
+# parameter.
+
+# %% tags=["parameters"]
+model = "ressanet50"  # resnet50, iresnet50, iresnet100, ressanet50, ressanet100
+dataset = "demo"  # rendered faces, or a folder, tar or HDF5 file of <identity>/<picture>
+condition = "both"  # what it trains on: masked, unmasked, both
+epochs = 8
+max_steps = None
+batch_size = 32
+loss = "arcface"
+scale = 32.0
+margin = 0.3  # radians
+margin_warmup_epochs = 2.0
+lr = 0.05
+momentum = 0.9
+weight_decay = 5e-4
+schedule = "cosine"
+warmup_epochs = 1.0
+width = 1.0  # channels, as a multiple of the paper's
+embedding_dim = 512
+dropout = 0.0
+augment = 0.0
+fresh_masks = False
+flip_test = False
+style = "random"
+min_masked = 5
+test_fraction = 0.1
+identities = 24
+per_identity = 30
+precision = "auto"
+compile = "auto"
+eval_every = 2
+workers = 0
+seed = 0
+out_dir = None  # default: runs/<name of the run>
+resume = True
+
+# %% [markdown]
+# A name that is not a parameter, or a value that cannot work, stops here, before anything heavy is loaded.
+
+# %%
+from maskfr_utils.config import TrainConfig
+
+config = TrainConfig.from_notebook(globals())
+
+# %% [markdown]
+# ## The faces
+#
+# Every photo has a **twin**: the same photo with a virtual mask. Photos are split once, by identity, 90 % to train and
+# 10 % to test, and both twins go the same way: no test face is trained on, with or without its mask, and neither is a
+# near-duplicate of it.
+
+# %%
+import numpy as np
+
+from maskfr_utils import plots, prepare, train
+from maskfr_utils.store import FaceStore
+
+path = prepare.prepare(**config.data(), progress=False)
+store = FaceStore(path)
+some = np.flatnonzero(store.split == 1)[:: max(1, (store.split == 1).sum() // 10)][:10]
+plots.face_grid({"test photos": store.batch(some)[0], "their masked twins": store.batch(some, masked=True)[0]})
+# %% [markdown]
+# ## The run
+#
+# The embedding $x$ of a face and a weight $W_j$ for each identity are both scaled to length 1, so that their product is
+# $\cos\theta_j$. ArcFace asks the angle to the true identity $y$ to be smaller than the others by a margin $m$:
+#
+# $$L = -\frac1N \sum_i \log \frac{e^{s\cos(\theta_{y_i} + m)}}
+# {e^{s\cos(\theta_{y_i} + m)} + \sum_{j \ne y_i} e^{s\cos\theta_j}}$$
+#
+# The optimiser is the report's: SGD with momentum 0.9 and weight decay 5e-4. The rate warms up, then follows a cosine
+# down to zero; the margin grows from 0 over the first epochs.
+
+# %%
+record = train.run(config)
+plots.training_curves(record["history"])
+# %% [markdown]
+# ## The result
+#
+# The interval is Wilson's at 95 %, over test photos.
+
+# %%
+from maskfr_utils import report
+
+report.result_table({record["run"]: record}).T
+
+# %% [markdown]
+# Where does it go wrong? Each row is a person; what is off the diagonal was named as somebody else.
+
+# %%
+import pandas as pd
+
+predictions = pd.read_csv(config.folder / "predictions.csv")
+plots.confusion(predictions["label"], predictions["masked"], len(store.identities), "test photos with masks")
+# %% [markdown]
+# And by kind of mask:
+
+# %%
+(predictions["masked"] == predictions["label"]).groupby(predictions["mask"]).agg(["mean", "size"]).rename(
+    columns={"mean": "accuracy", "size": "photos"}
+)
+
+# %% [markdown]
+# ## What we learn
+#
+# Eyes, brows, forehead and hair are enough to tell these people apart far above chance. What the record keeps is all
+# that is needed to doubt it: the parameters, the versions of the libraries, the code, the fingerprint of the data.
+
+# %%
+{"record": str(config.folder / "record.json"), **record["provenance"]}

@@ -1,0 +1,21 @@
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run two at a time; threads on top of that fight for the cores
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory):
+    """Prepared files of the tests go to a folder of their own, also in the processes that the tests start."""
+    before = os.environ.get("MASKFR_CACHE")
+    os.environ["MASKFR_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    os.environ.pop("MASKFR_CACHE")
+    if before is not None:
+        os.environ["MASKFR_CACHE"] = before

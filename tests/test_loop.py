@@ -1,0 +1,270 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from lightning_fabric import Fabric
+from safetensors.torch import load_file
+
+from maskfr_utils import loop, prepare, train
+from maskfr_utils.config import TrainConfig
+from maskfr_utils.report import read_record
+from maskfr_utils.store import FaceStore
+
+SMALL = {
+    "model": "iresnet50",
+    "width": 0.25,
+    "embedding_dim": 32,
+    "identities": 3,
+    "per_identity": 10,
+    "test_fraction": 0.2,
+    "batch_size": 8,
+    "epochs": 3,
+    "precision": "32-true",
+    "compile": False,
+}
+
+
+def small(out, **more):
+    return TrainConfig(**{**SMALL, "out_dir": str(out), **more})
+
+
+@pytest.fixture(scope="module")
+def store():
+    return FaceStore(prepare.prepare(**small("x").data(), progress=False))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run that nothing stopped, and its folder."""
+    folder = tmp_path_factory.mktemp("whole")
+    return train.run(small(folder, augment=0.5, dropout=0.2, fresh_masks=True)), folder
+
+
+def weights(folder):
+    return load_file(folder / "model.safetensors") | load_file(folder / "head.safetensors")
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+def test_record(finished):
+    record, folder = finished
+    assert read_record(folder / "record.json") == record
+    for condition in ("masked", "unmasked"):
+        scores = record["metrics"][condition]
+        assert 0 <= scores["accuracy_low"] <= scores["accuracy"] <= scores["accuracy_high"] <= 1
+    assert record["params"]["model"] == "iresnet50"
+    assert [h["epoch"] for h in record["history"]] == [1, 2, 3]
+    assert "masked" in record["history"][1] and "masked" not in record["history"][0]
+    assert record["throughput"]["train_images_per_second"] > 0
+    assert record["provenance"]["data"] and record["provenance"]["versions"]["torch"] == torch.__version__.split("+")[0]
+    names = {"record.json", "predictions.csv", "model.safetensors", "head.safetensors"}
+    assert {f.name for f in folder.iterdir()} == names  # no checkpoint: the run is not unfinished
+
+
+def test_stopped_and_resumed_run_ends_like_one_that_was_not(finished, tmp_path, monkeypatch):
+    whole, folder = finished
+    config = small(tmp_path, augment=0.5, dropout=0.2, fresh_masks=True)
+    original = loop.Trainer.train_epoch
+
+    def stops_in_the_second_epoch(self, bar):
+        if self.epoch == 1:
+            raise KeyboardInterrupt
+        return original(self, bar)
+
+    monkeypatch.setattr(loop.Trainer, "train_epoch", stops_in_the_second_epoch)
+    with pytest.raises(KeyboardInterrupt):
+        train.run(config)
+    assert (tmp_path / "unfinished.ckpt").exists()
+    monkeypatch.undo()
+    resumed = train.run(config)
+    assert same(weights(folder), weights(tmp_path))
+    assert resumed["metrics"] == whole["metrics"]
+    assert resumed["history"] == whole["history"]
+
+
+def test_killed_process_resumes(tmp_path, finished):
+    folder = finished[1]
+    arguments = {**SMALL, "augment": 0.5, "dropout": 0.2, "fresh_masks": True, "out_dir": str(tmp_path)}
+    command = [sys.executable, "-m", "maskfr_utils.train"]
+    for name, value in arguments.items():
+        command += ["-p", name, str(value)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "unfinished.ckpt").exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, process.stderr.read().decode()[-2000:]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "resumed after epoch" in done.stdout + done.stderr
+    assert same(weights(folder), weights(tmp_path))
+
+
+def test_another_seed_gives_another_network(tmp_path, store):
+    trainers = [loop.Trainer(small(tmp_path, seed=s), store, Fabric("cpu")) for s in (0, 0, 1)]
+    states = [t.recogniser.state_dict() for t in trainers]
+    assert same(states[0], states[1]) and not same(states[0], states[2])
+
+
+def test_a_few_photos_can_be_learnt(tmp_path):
+    config = small(tmp_path, model="ressanet50", epochs=10, warmup_epochs=0, margin_warmup_epochs=4, eval_every=0)
+    history = train.run(config)["history"]
+    assert history[-1]["train_accuracy"] > 0.8
+    assert history[-1]["learning_rate"] < 0.1 * config.lr
+
+
+def test_non_finite_loss_stops_with_step_rate_and_causes(tmp_path, store):
+    trainer = loop.Trainer(small(tmp_path, lr=1e12, warmup_epochs=0, eval_every=0, epochs=9), store, Fabric("cpu"))
+    with pytest.raises(loop.TrainingError, match=r"loss is (nan|inf) at step \d+, learning rate 1e\+12.*warmup_epochs"):
+        trainer.fit()
+
+
+def test_checkpoint_of_another_run_is_refused(tmp_path, store):
+    first = loop.Trainer(small(tmp_path), store, Fabric("cpu"))
+    first.save_checkpoint()
+    with pytest.raises(loop.TrainingError, match=r"lr was 0\.05, is 0\.1.*another out_dir"):
+        loop.Trainer(small(tmp_path, lr=0.1), store, Fabric("cpu"))
+    assert loop.Trainer(small(tmp_path, lr=0.1, resume=False), store, Fabric("cpu")).step == 0
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "noise", "pickle"])
+def test_broken_checkpoint_is_named_and_runs_nothing(tmp_path, store, damage):
+    trainer = loop.Trainer(small(tmp_path), store, Fabric("cpu"))
+    trainer.save_checkpoint()
+    content = trainer.checkpoint.read_bytes()
+    if damage == "pickle":
+        torch.save({"params": Touch(tmp_path / "owned"), "data": ""}, trainer.checkpoint)
+    else:
+        trainer.checkpoint.write_bytes(
+            {"empty": b"", "cut": content[: len(content) // 2], "noise": b"\x80\x02x" * 99}[damage]
+        )
+    with pytest.raises(loop.TrainingError, match=r"unfinished\.ckpt cannot be read.*resume to false"):
+        loop.Trainer(small(tmp_path), store, Fabric("cpu"))
+    assert not (tmp_path / "owned").exists()
+
+
+class Touch:
+    """Unpickling it would make a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (os.mkdir, (str(self.path),))
+
+
+def test_a_failed_save_keeps_the_last_checkpoint(tmp_path, store, monkeypatch):
+    trainer = loop.Trainer(small(tmp_path), store, Fabric("cpu"))
+    trainer.save_checkpoint()
+    before = trainer.checkpoint.read_bytes()
+    monkeypatch.setattr(torch, "save", lambda state, path: (path.write_bytes(b"half"), 1 / 0))
+    with pytest.raises(ZeroDivisionError):
+        trainer.save_checkpoint()
+    assert trainer.checkpoint.read_bytes() == before
+
+
+def test_failed_compilation_falls_back(tmp_path, store, monkeypatch, capsys):
+    trainer = loop.Trainer(small(tmp_path, compile=True, max_steps=2, eval_every=0), store, Fabric("cpu"))
+    backbone = trainer.recogniser.backbone
+    before = {k: v.clone() for k, v in trainer.recogniser.state_dict().items()}
+
+    def broken(*_, **__):
+        raise RuntimeError("no C++ compiler")
+
+    monkeypatch.setattr(backbone, "compile", lambda: setattr(backbone, "_compiled_call_impl", broken))
+    trainer.compile()
+    assert "goes on without" in capsys.readouterr().out
+    assert same(before, trainer.recogniser.state_dict())
+    trainer.fit()
+    assert trainer.step == 2
+
+
+def test_auto_compiles_long_runs_only(tmp_path, store):
+    assert not loop.Trainer(small(tmp_path, compile="auto"), store, Fabric("cpu")).compiles
+    assert loop.Trainer(small(tmp_path, compile="auto", epochs=100_000), store, Fabric("cpu")).compiles
+
+
+def test_rate_and_margin(tmp_path, store):
+    trainer = loop.Trainer(small(tmp_path, epochs=10, warmup_epochs=2, margin_warmup_epochs=4), store, Fabric("cpu"))
+    per_epoch, rates, margins = len(trainer.batches), [], []
+    for trainer.step in range(trainer.total_steps):
+        rate, margin = trainer.rate_and_margin()
+        rates.append(rate)
+        margins.append(margin)
+    assert max(rates) == pytest.approx(0.05) and np.argmax(rates) in (2 * per_epoch - 1, 2 * per_epoch)
+    assert rates[-1] < 0.01 * 0.05
+    assert margins[0] == 0 and margins[4 * per_epoch] == pytest.approx(0.3) and max(margins) == pytest.approx(0.3)
+    constant = loop.Trainer(
+        small(tmp_path, schedule="constant", warmup_epochs=0, margin_warmup_epochs=0), store, Fabric("cpu")
+    )
+    assert constant.rate_and_margin() == (0.05, 0.3)
+
+
+def test_epoch_is_shared_out_whole_and_in_a_new_order():
+    indices = np.arange(100, 203)
+    ranks = [loop.EpochBatches(indices, 20, seed=3, rank=r, world=4) for r in range(4)]
+    seen = [i for rank in ranks for batch in rank for i in batch]
+    assert len(seen) == len(set(seen)) == 100 and set(seen) <= set(indices.tolist())
+    assert all(len(batch) == 5 for rank in ranks for batch in rank)
+    before = list(ranks[0])
+    ranks[0].epoch = 1
+    assert list(ranks[0]) != before
+
+
+def test_condition_picks_the_twin(store):
+    picked = np.flatnonzero(store.split == 0)[:16]
+    originals, twins = store.batch(picked)[0], store.batch(picked, masked=True)[0]
+
+    def images(**more):
+        return loop.TwinDataset(store, small("x", **more))[picked.tolist()][0].numpy()
+
+    assert np.array_equal(images(condition="unmasked"), originals)
+    assert np.array_equal(images(condition="masked"), twins)
+    both = images(condition="both")
+    from_originals = (both == originals).all((1, 2, 3))
+    assert 0 < from_originals.sum() < 16
+    assert np.array_equal(both[~from_originals], twins[~from_originals])
+    fresh = images(condition="masked", fresh_masks=True)
+    assert not (fresh == twins).all((1, 2, 3)).any() and not (fresh == originals).all((1, 2, 3)).any()
+
+
+def test_no_test_photo_is_ever_drawn(tmp_path, store):
+    trainer = loop.Trainer(small(tmp_path), store, Fabric("cpu"))
+    drawn = {i for trainer.batches.epoch in range(5) for batch in trainer.batches for i in batch}
+    assert drawn and (store.split[sorted(drawn)] == 0).all()
+
+
+def test_evaluation_is_in_eval_mode_and_leaves_the_network_alone(tmp_path, store):
+    trainer = loop.Trainer(small(tmp_path, dropout=0.5), store, Fabric("cpu"))
+    before = {k: v.clone() for k, v in trainer.recogniser.state_dict().items()}
+    one, two = trainer.evaluate()[1], trainer.evaluate()[1]
+    assert np.array_equal(one["masked"], two["masked"])
+    assert same(before, trainer.recogniser.state_dict())
+    faces = store.batch(np.arange(4))[0]
+    alone = np.concatenate([trainer.predict(faces[i : i + 1]) for i in range(4)])
+    assert np.array_equal(alone, trainer.predict(faces))  # not dependent on who else is in the batch
+
+
+def test_flip_test_does_not_tell_a_face_from_its_mirror(tmp_path, store):
+    trainer = loop.Trainer(small(tmp_path, flip_test=True), store, Fabric("cpu"))
+    faces = store.batch(np.flatnonzero(store.split == 1))[0]
+    assert np.array_equal(trainer.predict(faces), trainer.predict(np.ascontiguousarray(faces[:, :, ::-1])))
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no torch.distributed")
+def test_two_processes_train_one_network(tmp_path):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += ["-m", "maskfr_utils.train"]
+    for name, value in {**SMALL, "max_steps": 3, "out_dir": str(tmp_path)}.items():
+        command += ["-p", name, str(value)]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"CUDA_VISIBLE_DEVICES": ""})
+    assert done.returncode == 0, done.stderr[-3000:]
+    record = read_record(tmp_path / "record.json")
+    assert record["provenance"]["processes"] == 2 and record["throughput"]["steps"] == 3

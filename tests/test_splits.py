@@ -1,0 +1,214 @@
+"""Cleaning and splitting: no test photo, no copy of one, under whatever disguise, is trained on."""
+
+import io
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from maskfr_utils import paths, sources, splits
+from maskfr_utils.store import LEFT_OUT, TEST, TRAIN
+
+
+def photos(count: int, seed: int = 0) -> np.ndarray:
+    """Pictures as different as photos of different moments: smooth random fields with some detail."""
+    rng = np.random.default_rng(seed)
+    fields = [cv2.resize(rng.normal(0, 1, (n, n, 3)), (112, 112), interpolation=cv2.INTER_CUBIC) for n in [9] * count]
+    detail = rng.normal(0, 0.1, (count, 112, 112, 3))
+    return np.clip(128 + 50 * (np.array(fields) + detail), 0, 255).astype(np.uint8)
+
+
+def jpeg(photo: np.ndarray, quality: int = 40) -> np.ndarray:
+    file = io.BytesIO()
+    Image.fromarray(photo).save(file, "JPEG", quality=quality)
+    return np.array(Image.open(file))
+
+
+def shifted(photo: np.ndarray) -> np.ndarray:
+    """Aligned anew: a pixel off, a degree turned, a little larger, with a black border."""
+    matrix = cv2.getRotationMatrix2D((56, 56), 1, 1.02) + np.array([[0, 0, 0.7], [0, 0, -0.5]])
+    moved = cv2.warpAffine(photo, matrix, (112, 112))
+    moved[:, :10] = 0
+    return moved
+
+
+DISGUISES = {
+    "same": lambda photo: photo.copy(),
+    "mirrored": lambda photo: photo[:, ::-1],
+    "recompressed": jpeg,
+    "brighter": lambda photo: (photo * 0.6 + 90).astype(np.uint8),
+    "darker": lambda photo: (photo * 0.4).astype(np.uint8),
+    "grey": lambda photo: np.repeat(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)[..., None], 3, 2),
+    "tinted": lambda photo: (photo * [1.0, 0.8, 0.6]).astype(np.uint8),
+    "smaller": lambda photo: cv2.resize(cv2.resize(photo, (56, 56), interpolation=cv2.INTER_AREA), (112, 112)),
+    "realigned": shifted,
+    "all of it": lambda photo: jpeg(shifted((photo * [0.9, 0.7, 0.8] + 20).astype(np.uint8))[:, ::-1].copy()),
+}
+
+
+def split(images: np.ndarray, people, usable=None, names=None, **parameters) -> splits.Splits:
+    names = [f"{person}/{i:04d}.jpg" for i, person in enumerate(people)] if names is None else names
+    return splits.make_splits(
+        people,
+        names,
+        np.ones(len(images), bool) if usable is None else usable,
+        [splits.picture_hash(image) for image in images],
+        lambda indices: images[indices],
+        **parameters,
+    )
+
+
+@pytest.mark.parametrize("disguise", DISGUISES)
+def test_near_duplicates_are_found(disguise):
+    originals = photos(20)
+    copies = np.array([DISGUISES[disguise](photo) for photo in originals])
+    repeats = splits.near_duplicates(np.concatenate([originals, copies]))
+    np.testing.assert_array_equal(repeats, [-1] * 20 + list(range(20)))
+
+
+def test_near_duplicates_across_blocks(monkeypatch):
+    # The result does not depend on how many are compared at a time.
+    images = photos(40)
+    images = np.concatenate([images, images[::3, :, ::-1], images[::2]])
+    expected = splits.near_duplicates(images)
+    assert (expected >= 0).sum() == 14 + 20
+    monkeypatch.setattr(splits, "_BLOCK", 7)
+    np.testing.assert_array_equal(splits.near_duplicates(images), expected)
+    assert splits.near_duplicates(images[:0]).shape == (0,)
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.3, 1.0), st.floats(0, 60))
+@settings(max_examples=20, deadline=None)
+def test_thumbnails_see_neither_contrast_nor_brightness(seed, contrast, brightness):
+    photo = photos(1, seed)
+    other = np.clip(photo * contrast + brightness, 0, 255).astype(np.uint8)
+    a, b = splits.thumbnails(np.concatenate([photo, other]))
+    assert a @ a == pytest.approx(1, abs=1e-5)
+    assert abs(a.mean()) < 1e-6
+    assert a @ b > 0.97
+
+
+def test_flat_pictures_are_no_error():
+    flat = np.full((3, 112, 112, 3), 7, np.uint8)
+    assert np.isfinite(splits.thumbnails(flat)).all()
+    assert (splits.near_duplicates(flat) == -1).all()
+
+
+def test_hash_is_blind_to_mirroring_only():
+    photo, other = photos(2)
+    assert splits.picture_hash(photo) == splits.picture_hash(photo[:, ::-1])
+    assert splits.picture_hash(photo) != splits.picture_hash(other)
+    assert splits.picture_hash(photo) != splits.picture_hash(photo[::-1])
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=8, deadline=None)
+def test_no_test_photo_nor_copy_of_one_is_trained_on(seed):
+    rng = np.random.default_rng(seed)
+    originals = photos(60, seed=rng.integers(1000))
+    owners = np.repeat(np.arange(4), 15)
+    chosen = rng.integers(0, 60, 40)
+    disguises = [rng.choice(list(DISGUISES)) for _ in chosen]
+    copies = [DISGUISES[disguise](originals[i]) for i, disguise in zip(chosen, disguises, strict=True)]
+    images = np.concatenate([originals, np.array(copies)])
+    photo = np.concatenate([np.arange(60), chosen])  # which photo each picture shows
+    order = rng.permutation(100)
+    images, photo = images[order], photo[order]
+    usable = rng.random(100) > 0.05
+    result = split(images, [f"p{owners[i]}" for i in photo], usable, min_pictures=3, test_fraction=0.3, seed=seed)
+    test, train = set(photo[result.split == TEST]), set(photo[result.split == TRAIN])
+    assert test
+    assert train
+    assert not test & train
+    used = photo[result.split != LEFT_OUT]
+    assert len(used) == len(set(used))
+    assert usable[result.split != LEFT_OUT].all()
+    # What repeats something says what, and that is a kept picture of the same photo.
+    repeating = result.duplicate_of >= 0
+    np.testing.assert_array_equal(photo[repeating], photo[result.duplicate_of[repeating]])
+    assert (result.split[repeating] == LEFT_OUT).all()
+    assert (result.split[result.duplicate_of[repeating]] != LEFT_OUT).all()
+
+
+def test_one_photo_under_two_names_is_left_out_under_both():
+    images = photos(20)
+    images = np.concatenate([images, images[[3]], images[[4], :, ::-1]])
+    people = ["a"] * 10 + ["b"] * 10 + ["b", "b"]
+    result = split(images, people)
+    assert np.flatnonzero(result.split == LEFT_OUT).tolist() == [3, 4, 20, 21]
+    assert result.dropped["one photo under two names"] == 4
+
+
+@given(
+    sizes=st.lists(st.integers(1, 40), min_size=1, max_size=5),
+    fraction=st.floats(0.01, 0.99),
+    seed=st.integers(0, 10),
+    at_least=st.integers(2, 20),
+)
+@settings(max_examples=25, deadline=None)
+def test_each_identity_is_split_by_the_fraction(sizes, fraction, seed, at_least):
+    images, people = photos(sum(sizes)), np.repeat([f"p{i}" for i in range(len(sizes))], sizes)
+    if max(sizes) < at_least:
+        with pytest.raises(ValueError, match=f"the largest has {max(sizes)}"):
+            split(images, people, min_pictures=at_least, test_fraction=fraction, seed=seed)
+        return
+    result = split(images, people, min_pictures=at_least, test_fraction=fraction, seed=seed)
+    kept = [i for i, size in enumerate(sizes) if size >= at_least]
+    assert result.identities == [f"p{i}" for i in kept]
+    for label, i in enumerate(kept):
+        rows = result.split[result.labels == label]
+        assert len(rows) == sizes[i]
+        tested = (rows == TEST).sum()
+        assert 1 <= tested <= sizes[i] - 1
+        assert tested == pytest.approx(np.clip(fraction * sizes[i], 1, sizes[i] - 1), abs=0.51)
+    assert (result.split[result.labels < 0] == LEFT_OUT).all()
+    assert sum(result.dropped.values()) == (result.split == LEFT_OUT).sum()
+
+
+def test_same_split_in_any_order_and_another_for_another_seed():
+    images, people = photos(60), np.repeat(["a", "b", "c"], 20)
+    images[25] = images[31, :, ::-1]
+    names = np.array([f"{person}/{i:04d}.jpg" for i, person in enumerate(people)])
+    first = split(images, people, names=names)
+    order = np.random.default_rng(0).permutation(60)
+    second = split(images[order], people[order], names=names[order])
+    np.testing.assert_array_equal(first.split[order], second.split)
+    np.testing.assert_array_equal(first.labels[order], second.labels)
+    assert first.duplicate_of[31] == 25  # the first by name stays
+    assert (split(images, people, names=names, seed=1).split != first.split).any()
+    np.testing.assert_array_equal(split(images, people, names=names).split, first.split)
+
+
+def test_error_names_the_number_that_would_do():
+    images = photos(12)
+    images[11] = images[10]
+    with pytest.raises(ValueError, match=r"0 of 2 identities have 80 .* largest has 7: set min_masked to at most 7"):
+        split(images, ["a"] * 4 + ["b"] * 8, min_pictures=80)
+    split(images, ["a"] * 4 + ["b"] * 8, min_pictures=7)
+    with pytest.raises(ValueError, match="give more pictures"):
+        split(images[:3], ["a", "b", "c"])
+
+
+@pytest.mark.parametrize(("at_least", "fraction"), [(1, 0.1), (0, 0.1), (5, 0.0), (5, 1.0), (5, float("nan"))])
+def test_parameters_out_of_range(at_least, fraction):
+    with pytest.raises(ValueError, match=r"min_masked is|test_fraction is"):
+        splits.check_parameters(at_least, fraction)
+
+
+def test_known_near_duplicates_of_real_photos():
+    folder = paths.data_dir()
+    if not (folder / "pins_near_duplicates").is_dir():
+        pytest.skip(f"needs the real faces pins and pins_near_duplicates in {folder} (set MASKFR_DATA)")
+    known = list(sources.open_source(folder / "pins_near_duplicates/pins_near_duplicates_112.tar"))
+    few = {face.identity for face in known[:150]}
+    clean = [face for face in sources.open_source(folder / "pins/pins_112.tar") if face.identity in few]
+    known = [face for face in known if face.identity in few]
+    found = 0
+    for person in few:
+        group = [face for face in [*clean, *known] if face.identity == person]
+        repeats = splits.near_duplicates(np.stack([face.image for face in group]))
+        found += sum(index >= 0 and "/nd" in face.name for face, index in zip(group, repeats, strict=True))
+    assert found / len(known) > 0.95

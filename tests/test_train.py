@@ -1,0 +1,50 @@
+import pandas as pd
+import pytest
+import yaml
+
+from maskfr_utils import models, train
+from maskfr_utils.config import TrainConfig
+from maskfr_utils.paths import ROOT
+from maskfr_utils.report import read_record
+
+TINY = [
+    "width",
+    "0.25",
+    "identities",
+    "3",
+    "per_identity",
+    "8",
+    "batch_size",
+    "8",
+    "max_steps",
+    "2",
+    "embedding_dim",
+    "16",
+]
+TINY = [x for pair in zip(TINY[::2], TINY[1::2], strict=True) for x in ("-p", *pair)]
+
+
+def test_command_leaves_a_record_that_its_predictions_back(tmp_path, capsys):
+    assert train.main([*TINY, "-p", "model", "iresnet50", "-p", "out_dir", str(tmp_path)]) == 0
+    assert "masked" in capsys.readouterr().out
+    record = read_record(tmp_path / "record.json")
+    table = pd.read_csv(tmp_path / "predictions.csv")
+    for condition in ("masked", "unmasked"):
+        assert record["metrics"][condition]["accuracy"] == pytest.approx((table[condition] == table["label"]).mean())
+    model, header = models.load_model(tmp_path / "model.safetensors")
+    assert header["name"] == "iresnet50" and len(header["classes"]) == 3
+    assert sum(p.numel() for p in model.parameters()) > 0
+
+
+def test_errors_are_one_line_and_a_status(tmp_path, capsys):
+    assert train.main([*TINY, "-p", "min_masked", "50", "-p", "out_dir", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.strip().splitlines()[-1].startswith("maskfr_utils.train: ")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "params").rglob("*.yaml")), ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_every_params_file_is_a_run(path):
+    """Each is whole: it sets what it names to a value in range, whether or not its data set is on this machine."""
+    values = yaml.safe_load(path.read_text())
+    config = TrainConfig.from_mapping({**values, "dataset": "demo"})
+    assert all(getattr(config, name) == value for name, value in values.items() if name != "dataset")
+    assert path.parent.name in ("demo", "pocket", "paper")
