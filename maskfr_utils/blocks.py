@@ -159,8 +159,8 @@ class MHSA(nn.Module):
 class IBSA(nn.Module):
     """IBasic with attention for its second convolution: BN, conv3x3, BN, PReLU, MHSA, BN, + shortcut.
 
-    With stride 2 the map is halved by averaging between the PReLU and the MHSA: of the places where the stride can sit,
-    the one whose multiply-adds match the published ones.
+    With stride 2 the map is halved by averaging, between the PReLU and the MHSA on the one path, behind the projection on
+    the other: of the places where the stride can sit, those whose multiply-adds match the published ones.
     """
 
     def __init__(self, in_channels: int, out_channels: int, size: int, stride: int = 1, heads: int = 4):
@@ -173,12 +173,12 @@ class IBSA(nn.Module):
         self.pool = nn.AvgPool2d(stride) if stride > 1 else nn.Identity()
         self.mhsa = MHSA(out_channels, size, heads)
         self.bn3 = nn.BatchNorm2d(out_channels)
-        self.downsample = shortcut(in_channels, out_channels, stride)
+        self.downsample = shortcut(in_channels, out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.pool(self.prelu(self.bn2(self.conv1(self.bn1(x)))))
         out = self.bn3(self.mhsa(out))
-        return out + (x if self.downsample is None else self.downsample(x))
+        return out + self.pool(x if self.downsample is None else self.downsample(x))
 
 
 class MBConv(nn.Module):

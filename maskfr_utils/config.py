@@ -65,13 +65,13 @@ class TrainConfig:
     condition: str = _param(
         "both", "what it trains on; `both` draws one of the twins at each visit", choices=CONDITIONS
     )
-    epochs: int = _param(8, "passes over the training photos", 1)
+    epochs: int = _param(4, "passes over the training photos", 1)
     max_steps: int | None = _param(None, "end training after so many steps (default: at the last epoch)", 1)
-    batch_size: int = _param(32, "photos a step, over all devices", 2)
+    batch_size: int = _param(16, "photos a step, over all devices", 2)
     loss: str = _param("arcface", "training loss", choices=LOSSES)
-    scale: float = _param(32.0, "s of the loss", 1e-3)
+    scale: float = _param(16.0, "s of the loss; more identities want more: 32 for a hundred, 64 for thousands", 1e-3)
     margin: float = _param(0.3, "m of the loss, radians", 0.0, math.pi / 2)
-    margin_warmup_epochs: float = _param(2.0, "epochs over which the margin grows from 0 to m", 0.0)
+    margin_warmup_epochs: float = _param(3.0, "epochs over which the margin grows from 0 to m", 0.0)
     lr: float = _param(0.05, "peak learning rate of SGD", 1e-12)
     momentum: float = _param(0.9, "momentum of SGD", 0.0, 0.9999)
     weight_decay: float = _param(5e-4, "weight decay of SGD", 0.0)
@@ -86,8 +86,9 @@ class TrainConfig:
     style: str = _param("random", "style of the virtual masks: random, a name, or a style file")
     min_masked: int = _param(5, "leave out identities with fewer masked pictures (the report: 80)", 2)
     test_fraction: float = _param(0.1, "share of each identity's photos that is tested on", 0.01, 0.9)
-    identities: int = _param(24, "rendered identities, where the data set is `demo`", 2)
+    identities: int = _param(20, "rendered identities, where the data set is `demo`", 2)
     per_identity: int = _param(30, "pictures of each rendered identity", 2)
+    difficulty: float = _param(0.2, "how alike rendered people are, and how different their pictures", 0.0, 1.0)
     precision: str = _param("auto", "arithmetic; `auto` takes bf16 where the hardware has it", choices=PRECISIONS)
     compile: str | bool = _param(
         "auto", "torch.compile: true, false, or `auto`: where the run is long enough to repay it"
@@ -174,8 +175,8 @@ class TrainConfig:
 
     def data(self) -> dict[str, object]:
         """The parameters that `prepare.prepare` takes."""
-        names = ("dataset", "seed", "style", "min_masked", "test_fraction", "identities", "per_identity")
-        return {name: getattr(self, name) for name in names}
+        names = "dataset seed style min_masked test_fraction identities per_identity difficulty"
+        return {name: getattr(self, name) for name in names.split()}
 
     @property
     def run_name(self) -> str:

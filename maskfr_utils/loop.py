@@ -224,7 +224,7 @@ class Trainer:
             unit="step",
             desc=f"{self.config.model}, {self.fabric.device.type}",
             disable=not self.fabric.is_global_zero,
-            mininterval=1,
+            mininterval=1 if sys.stderr.isatty() else 5,  # in a log or notebook each update is a line
         )
         with bar:
             while self.step < self.total_steps:
@@ -297,9 +297,10 @@ class Trainer:
         The rate grows linearly over the warm-up, then follows half a cosine down to the last step, or stays. The
         margin grows linearly from 0: few identities get stuck where it is whole from the start.
         """
-        config, epochs = self.config, self.step / len(self.batches)
-        margin = config.margin * min(1.0, epochs / max(config.margin_warmup_epochs, 1e-9))
-        warmup = min(round(config.warmup_epochs * len(self.batches)), self.total_steps - 1)
+        config, per_epoch = self.config, len(self.batches)
+        growing = config.margin_warmup_epochs * per_epoch
+        margin = config.margin * (min(1.0, self.step / growing) if growing else 1.0)
+        warmup = min(round(config.warmup_epochs * per_epoch), self.total_steps - 1)
         if self.step < warmup:
             return config.lr * (self.step + 1) / warmup, margin
         if config.schedule == "constant":
@@ -332,7 +333,7 @@ class Trainer:
         labels, predictions, scores = self.store.labels[test], {}, {}
         for name, masked in (("masked", True), ("unmasked", False)):
             parts = np.array_split(test, math.ceil(len(test) / 128))
-            bar = tqdm(parts, desc=f"test, {name}", unit="batch", leave=False, mininterval=1)
+            bar = tqdm(parts, desc=f"test, {name}", unit="batch", leave=False, mininterval=1, delay=2)
             predictions[name] = np.concatenate([self.predict(self.store.batch(part, masked=masked)[0]) for part in bar])
             scores[name] = accuracy(labels, predictions[name], len(self.store.identities))
         return scores, predictions

@@ -39,7 +39,7 @@ class CosineLoss(nn.Module):
             raise ValueError(f"{num_classes} classes of {embedding_dim} dimensions: at least 1 of each")
         if scale is not None and not 0 < scale < math.inf:
             raise ValueError(f"scale {scale}: a finite factor above 0, such as 64")
-        if not 0 <= margin <= self.LARGEST_MARGIN:
+        if not 0 <= margin <= self.LARGEST_MARGIN or margin == math.inf:
             raise ValueError(f"margin {margin}: from 0 to {self.LARGEST_MARGIN:.6g} for {type(self).__name__}")
         self.scale = scale
         self.margin = margin
@@ -79,8 +79,8 @@ class CosineLoss(nn.Module):
 class ArcFace(CosineLoss):
     """Additive angular margin: z_y = s cos(t_y + m), z_j = s cos t_j.
 
-    cos(t + m) would rise again where t > pi - m; from there on cos t - m sin m takes over, which falls as far as pi.
-    The gradient is that of this function. The field's most used implementation takes the margin out of the gradient,
+    cos(t + m) would rise again where t > pi - m; from there on cos t - m sin m takes over, which lies lower by cos m +
+    m sin m - 1 and falls as far as pi. The gradient is that of this function. The field's most used implementation takes the margin out of the gradient,
     d z_y / d cos t_y = s: `straight_through=True` does so.
 
     Source: Deng et al., "ArcFace: additive angular margin loss for deep face recognition", CVPR 2019, eq. 3.
@@ -134,6 +134,8 @@ class SphereFace(CosineLoss):
         scale: s; None takes the length of each embedding, as the paper does.
         margin: m, any factor from 1; a smaller one acts as 1, which is no margin.
     """
+
+    LARGEST_MARGIN = math.inf
 
     def __init__(self, embedding_dim: int, num_classes: int, scale: float | None = None, margin: float = 4.0):
         super().__init__(embedding_dim, num_classes, scale, margin)

@@ -1,4 +1,4 @@
-"""Shapes of masks: where each kind lies on a head, and what its surface looks like.
+"""Shapes of masks: where each kind lies on a head, and where that is in a picture.
 
 A mask is a small net of points on a mean head in three dimensions. A weak-perspective camera is fitted to the 68
 landmarks of a face, and what the camera does not explain (this person's jaw, nose and expression) is added by
@@ -11,42 +11,19 @@ edge) to 1 (lower edge).
 """
 
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 
 import numpy as np
 from scipy.interpolate import RectBivariateSpline
-from scipy.ndimage import gaussian_filter
 
-ROWS, COLUMNS = 9, 17  # of the net that is placed on a face
-LATTICE = 18  # points a side where a picture looks its mask coordinates up
+# Rows and columns of the net that is placed on a face, and points a side of the lattice where the picture looks its mask
+# coordinates up: coarse for aligned faces, fine for photos, in which a bend would be seen.
+COARSE, FINE = (9, 17, 18), (25, 49, 64)
 
 # Mirror image of each landmark in the iBUG order.
 MIRROR = np.r_[
-    [
-        *range(16, -1, -1),
-        *range(26, 16, -1),
-        27,
-        28,
-        29,
-        30,
-        35,
-        34,
-        33,
-        32,
-        31,
-        45,
-        44,
-        43,
-        42,
-        47,
-        46,
-        39,
-        38,
-        37,
-        36,
-    ],
-    [41, 40, 54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65],
-]
+    16:-1:-1, 26:16:-1, 27:31, 35:30:-1, 45:41:-1, 47, 46, 39:35:-1, 41, 40, 54:47:-1, 59:54:-1, 64:59:-1, 67:64:-1
+]  # fmt: skip
 # Left half and middle of the mean head: a rank-3 factorisation (Tomasi and Kanade 1992) of landmarks of many faces,
 # made symmetric, the depth scaled so that nose and ears stand apart as they do in anthropometric tables.
 _HALF_HEAD = {
@@ -76,9 +53,9 @@ HEAD = _mean_head()
 # Nets, right half: five rows from the upper to the lower edge, four columns from the middle to the side.
 _NETS = {
     "surgical": [
-        [(0.00, 0.27, 0.52), (0.30, 0.43, 0.33), (0.64, 0.57, 0.08), (0.93, 0.62, -0.34)],
-        [(0.00, 0.60, 0.70), (0.38, 0.71, 0.47), (0.70, 0.80, 0.12), (0.96, 0.77, -0.38)],
-        [(0.00, 0.98, 0.64), (0.40, 1.02, 0.45), (0.72, 1.03, 0.10), (0.95, 0.95, -0.40)],
+        [(0.00, 0.28, 0.52), (0.30, 0.40, 0.35), (0.64, 0.49, 0.12), (0.95, 0.50, -0.34)],
+        [(0.00, 0.60, 0.70), (0.38, 0.68, 0.48), (0.70, 0.74, 0.14), (0.97, 0.69, -0.38)],
+        [(0.00, 0.98, 0.64), (0.40, 1.01, 0.46), (0.72, 1.01, 0.12), (0.96, 0.91, -0.40)],
         [(0.00, 1.40, 0.44), (0.36, 1.37, 0.30), (0.66, 1.28, 0.02), (0.91, 1.12, -0.40)],
         [(0.00, 1.84, 0.02), (0.30, 1.77, -0.06), (0.59, 1.56, -0.22), (0.85, 1.27, -0.42)],
     ],
@@ -97,7 +74,7 @@ _NETS = {
         [(0.00, 1.84, 0.02), (0.30, 1.76, -0.10), (0.60, 1.55, -0.27), (0.87, 1.29, -0.46)],
     ],
     "cloth": [
-        [(0.00, 0.27, 0.53), (0.30, 0.42, 0.34), (0.66, 0.53, 0.08), (1.03, 0.52, -0.46)],
+        [(0.00, 0.28, 0.53), (0.30, 0.40, 0.35), (0.66, 0.49, 0.10), (1.03, 0.47, -0.46)],
         [(0.00, 0.60, 0.74), (0.38, 0.68, 0.46), (0.74, 0.76, 0.09), (1.06, 0.70, -0.50)],
         [(0.00, 0.98, 0.72), (0.40, 1.02, 0.46), (0.76, 1.03, 0.08), (1.05, 0.92, -0.52)],
         [(0.00, 1.40, 0.48), (0.37, 1.38, 0.30), (0.70, 1.29, 0.00), (0.99, 1.11, -0.52)],
@@ -175,10 +152,10 @@ def follow(points: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Shape:
-    """One kind worn one way: `net` (ROWS * COLUMNS, 68) and `straps` (left and right, upper and lower,
+    """One kind worn one way: `net` (rows * columns, 68) and `straps` (left and right, upper and lower,
     STRAP_POINTS, 68) times landmarks are pixels.
 
-    `rigid` (ROWS * COLUMNS, 3) is the net on the mean head.
+    `rigid` (rows * columns, 3) is the net on the mean head.
     """
 
     kind: str
@@ -193,7 +170,7 @@ STRAP_POINTS = 12
 MAX_ERROR = 0.3  # of the camera, eye distances; real faces stay below
 
 
-def _surface(kind: str, wear: str, rows: int, columns: int) -> np.ndarray:
+def surface(kind: str, wear: str, rows: int, columns: int) -> np.ndarray:
     """The mask as (rows, columns, 3) points of the mean head."""
     half = np.array(_NETS[kind], float)
     if wear == "below_nose":  # the upper half slides down until the nose is free
@@ -224,12 +201,12 @@ def _surface(kind: str, wear: str, rows: int, columns: int) -> np.ndarray:
 
 
 @cache
-def shape(kind: str, wear: str = "normal") -> Shape:
-    """The matrices that place a mask; made once for each kind and way to wear it."""
-    surface = _surface(kind, wear, ROWS, COLUMNS)
+def shape(kind: str, wear: str = "normal", grid: tuple[int, int, int] = COARSE) -> Shape:
+    """The matrices that place a mask on a `grid` (COARSE or FINE); made once for each kind and way to wear it."""
+    net = surface(kind, wear, *grid[:2])
     straps = np.zeros((2, 2, STRAP_POINTS, 68), np.float32)
     t = np.linspace(0, 1, STRAP_POINTS)[:, None]
-    edge = _surface(kind, wear, 101, COLUMNS)[:, -1]
+    edge = surface(kind, wear, 101, 17)[:, -1]
     for j, (v, way, end) in enumerate(_STRAPS[kind]):
         start = edge[round(v * 100)] * [0.98, 1, 1]  # sewn on a little inside the edge
         curve = (1 - t) ** 2 * start + 2 * t * (1 - t) * np.array(way) + t**2 * np.array(end)
@@ -238,8 +215,8 @@ def shape(kind: str, wear: str = "normal") -> Shape:
     return Shape(
         kind,
         wear,
-        follow(surface.reshape(-1, 3)).astype(np.float32),
-        surface.reshape(-1, 3).astype(np.float32),
+        follow(net.reshape(-1, 3)).astype(np.float32),
+        net.reshape(-1, 3).astype(np.float32),
         straps,
         len(_STRAPS[kind]) > 0,
     )
@@ -247,9 +224,8 @@ def shape(kind: str, wear: str = "normal") -> Shape:
 
 # ---- the place on a face ------------------------------------------------------------------------------------------
 
-_TOP = 13  # points of the upper and of the lower edge
 
-
+@cache
 def _closed_curve(n: int, steps: int = 4) -> np.ndarray:
     """The matrix (n * steps, n) that refines a closed polygon to a Catmull-Rom curve."""
     t = np.arange(steps) / steps
@@ -261,9 +237,6 @@ def _closed_curve(n: int, steps: int = 4) -> np.ndarray:
     return matrix.reshape(n * steps, n).astype(np.float32)
 
 
-_REFINE = _closed_curve(2 * ROWS + 2 * _TOP - 4)
-
-
 @dataclass(frozen=True)
 class Placement:
     """Masks on n faces; pixel coordinates unless said otherwise.
@@ -271,7 +244,7 @@ class Placement:
     Attributes:
         ok: (n,) bool; False where the landmarks are no face (the other rows of such a face mean nothing).
         outline: (n, points, 2) closed visible outline.
-        lattice: (n, LATTICE, LATTICE, 2) mask coordinates (u, v) over an upright square.
+        lattice: (n, side, side, 2) mask coordinates (u, v) over an upright square.
         to_lattice: (n, 2, 3) affine map from pixels to indices of the lattice.
         axes: (n, 3, 2) where the head's x, y, z axes point in the picture, an eye distance long.
         scale: (n,) pixels an eye distance.
@@ -314,15 +287,18 @@ def _last(flags: np.ndarray) -> np.ndarray:
     return np.maximum.accumulate(np.where(flags, np.arange(flags.shape[-1]), 0), -1)
 
 
-def place(nets: np.ndarray, rigid: np.ndarray, landmarks: np.ndarray, shift: np.ndarray) -> Placement:
+def place(
+    shapes: list[Shape], landmarks: np.ndarray, shift: np.ndarray, grid: tuple[int, int, int] = COARSE
+) -> Placement:
     """Places masks on faces.
 
     Args:
-        nets: (n, ROWS * COLUMNS, 68) the shapes' nets.
-        rigid: (n, ROWS * COLUMNS, 3) the same on the mean head.
+        shapes: n shapes, made for `grid`.
         landmarks: (n, 68, 2) pixel (x, y); rows with NaN or infinity come back as not ok.
-        shift: (n, 3) how the wearer put it on: right, down (eye distances), turn (radians).
+        shift: (n, 4) how the wearer put it on: right, down (eye distances), turn (radians), how much longer (a share).
+        grid: COARSE or FINE.
     """
+    rows, columns, side = grid
     n = len(landmarks)
     finite = np.isfinite(landmarks).all((1, 2)) & (np.abs(np.nan_to_num(landmarks)).max((1, 2)) < 1e5)
     landmarks = np.where(finite[:, None, None], landmarks, HEAD[:, :2]).astype(np.float32)
@@ -344,25 +320,29 @@ def place(nets: np.ndarray, rigid: np.ndarray, landmarks: np.ndarray, shift: np.
         & (np.minimum(size_x, size_y) > 0.25 * scale)
     )
 
-    grid = np.matmul(nets, landmarks - origin[:, None])
-    # The far side of a turned head: the jaw's landmarks slide along its contour there; the head itself does not.
+    net = np.matmul(np.stack([s.net for s in shapes]), landmarks - origin[:, None])
+    net = np.matmul(net, upright.transpose(0, 2, 1))
+    # The far side of a turned head: where the jaw's landmarks lie farther out than the head itself, they have slid along
+    # its contour.
+    rigid = np.matmul(np.stack([s.rigid for s in shapes]), np.matmul(axes, upright.transpose(0, 2, 1)))
     sideways = (axes[:, 2, 0] * cos + axes[:, 2, 1] * sin) / scale  # of the nose, positive to the right
-    across = np.tile(np.linspace(-1, 1, COLUMNS, dtype=np.float32), ROWS)
-    far = (across * np.sign(sideways)[:, None]).clip(0) * ((np.abs(sideways) - 0.15) / 0.30).clip(0, 1)[:, None]
-    grid += far[..., None] * (np.matmul(rigid, axes) - grid)
-    grid = np.matmul(grid, upright.transpose(0, 2, 1))
-    turn = shift[:, 2, None]
-    gx, gy = grid[..., 0], grid[..., 1] - 1
-    gx, gy = gx - turn * gy + shift[:, 0, None], gy + turn * gx + shift[:, 1, None] + 1
-    gx, gy = gx.reshape(n, ROWS, COLUMNS), gy.reshape(n, ROWS, COLUMNS)
+    toward = np.sign(sideways)[:, None]
+    across = np.tile(np.linspace(-1, 1, columns, dtype=np.float32), rows)
+    far = (across * toward).clip(0) * ((np.abs(sideways) - 0.15) / 0.30).clip(0, 1)[:, None]
+    far *= (rigid[..., 0] - net[..., 0]) * toward < 0
+    net += far[..., None] * (rigid - net)
+    right, down, turn, longer = shift.T[..., None]
+    gx, gy = net[..., 0], (net[..., 1] - 1.4) * (1 + longer)
+    gx, gy = gx - turn * gy + right, gy + turn * gx + down + 1.4
+    gx, gy = gx.reshape(n, rows, columns), gy.reshape(n, rows, columns)
 
     # What the head hides: beyond the point where a row turns back, the mask is behind its own silhouette.
-    middle, half = ROWS // 2, COLUMNS // 2
+    middle, half = rows // 2, columns // 2
     left = _last(gx[..., half::-1] <= np.minimum.accumulate(gx[..., half::-1], 2))
     right = _last(gx[..., half:] >= np.maximum.accumulate(gx[..., half:], 2))
     seen = np.concatenate([half - left[..., ::-1], half + right[..., 1:]], 2)
     gx, gy = np.take_along_axis(gx, seen, 2), np.take_along_axis(gy, seen, 2)
-    gu = seen.astype(np.float32) * (2 / (COLUMNS - 1)) - 1
+    gu = seen.astype(np.float32) * (2 / (columns - 1)) - 1
     gy = np.concatenate(
         [np.minimum.accumulate(gy[:, middle::-1], 1)[:, ::-1], np.maximum.accumulate(gy[:, middle:], 1)[:, 1:]], 1
     )
@@ -373,10 +353,11 @@ def place(nets: np.ndarray, rigid: np.ndarray, landmarks: np.ndarray, shift: np.
         return _pick(gy, index, fraction), _pick(gu, index, fraction)
 
     # Outline: upper edge, right side, lower edge, left side.
-    t = np.linspace(0, 1, _TOP, dtype=np.float32)
+    t = np.linspace(0, 1, 3 * columns // 4 + 1, dtype=np.float32)
     across = left[..., None] + (right - left)[..., None] * t
     height, _ = along(across)
-    sides = [(right, height[..., -1]), (left, height[..., 0])]
+    # Where the silhouette leaps from the far edge to the middle of the mask, a side must not turn back.
+    sides = [(right, np.maximum.accumulate(height[..., -1], 1)), (left, np.maximum.accumulate(height[..., 0], 1))]
     edge = np.concatenate(
         [
             np.stack([across[:, 0], height[:, 0]], 2),
@@ -386,129 +367,23 @@ def place(nets: np.ndarray, rigid: np.ndarray, landmarks: np.ndarray, shift: np.
         ],
         1,
     )
-    outline = np.matmul(_REFINE, edge)
+    outline = np.matmul(_closed_curve(edge.shape[1]), edge)
 
     # Mask coordinates over a square of the upright frame.
     low, high = edge.min(1) - 0.12, edge.max(1) + 0.12
-    steps = np.linspace(0, 1, LATTICE, dtype=np.float32)
+    steps = np.linspace(0, 1, side, dtype=np.float32)
     lx, ly = (low[:, i, None] + (high - low)[:, i, None] * steps for i in (0, 1))
-    yr, ur = along(np.repeat(lx[:, None], ROWS, 1))  # (n, ROWS, LATTICE)
-    yr = np.maximum.accumulate(yr + np.arange(ROWS)[:, None] * 1e-4, 1).transpose(0, 2, 1)
-    index, fraction = _interpolate(np.repeat(ly[:, None], LATTICE, 1), yr)
-    lattice = np.stack([_pick(ur.transpose(0, 2, 1), index, fraction), (index + fraction) / (ROWS - 1)], 3)
+    yr, ur = along(np.repeat(lx[:, None], rows, 1))  # (n, rows, side)
+    yr = np.maximum.accumulate(yr + np.arange(rows)[:, None] * 1e-4, 1).transpose(0, 2, 1)
+    index, fraction = _interpolate(np.repeat(ly[:, None], side, 1), yr)
+    lattice = np.stack([_pick(ur.transpose(0, 2, 1), index, fraction), (index + fraction) / (rows - 1)], 3)
     lattice = np.ascontiguousarray(lattice.transpose(0, 2, 1, 3), np.float32)
 
     back = upright.transpose(0, 2, 1) * (scale**2)[:, None, None]
     outline = np.matmul(outline, back.transpose(0, 2, 1)) + origin[:, None]
-    per_step = (LATTICE - 1) / (high - low)
+    per_step = (side - 1) / (high - low)
     linear = upright * per_step[:, :, None]
     offset = -np.matmul(linear, origin[:, :, None])[..., 0] - low * per_step
     ok &= (high - low).max(1) < 8
     to_lattice = np.concatenate([linear, offset[..., None]], 2)
     return Placement(ok, outline, lattice, to_lattice, axes, scale, np.stack([cos, sin], 1))
-
-
-# ---- the surface --------------------------------------------------------------------------------------------------
-
-
-def _line(x: np.ndarray, at: float | np.ndarray, width: float) -> np.ndarray:
-    return np.exp(-(((x - at) / width) ** 2))
-
-
-def _step(x: np.ndarray, at: float | np.ndarray, width: float) -> np.ndarray:
-    return 1 / (1 + np.exp(np.clip(-(x - at) / width, -40, 40)))
-
-
-def _wrinkles(u: np.ndarray, v: np.ndarray, size: int, variant: int, stretch: float = 3.0) -> np.ndarray:
-    """Smooth random folds of about unit height, longer across than down; the same at every size."""
-    noise = np.random.default_rng([variant, 7]).standard_normal((24, 24))
-    smooth = gaussian_filter(noise, (1.0, stretch), mode="reflect")
-    smooth /= smooth.std()
-    spline = RectBivariateSpline(np.linspace(0, 1, 24), np.linspace(-1, 1, 24), smooth, kx=3, ky=3)
-    return spline(v[:, 0], u[0])
-
-
-def _relief(kind: str, wear: str, size: int, variant: int, valve: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Height (in eye distances) and light that reaches the place (1 all) over the mask, (size, size) each."""
-    u, v = np.meshgrid(np.linspace(-1, 1, size), np.linspace(0, 1, size))
-    fine = max(0.010, 1.7 / size)  # no line thinner than the grid can carry
-    edge = np.minimum.reduce([1 - np.abs(u), 2 * v, 2 * (1 - v)])  # 0 at the rim
-    light = 1 - 0.22 * np.exp(-edge / 0.035)
-    folds = _wrinkles(u, v, size, variant)
-    height = {"loose": 0.016, "tight": 0.004}.get(wear, 0.008) * folds
-    if kind in ("surgical", "bandana", "cloth", "inpaint"):
-        # Taut cloth folds along lines from the corners, where the straps pull, to the nose and the chin.
-        for corner in (0.02, 0.98):
-            angle = np.arctan2(v - corner, 1.02 - np.abs(u))
-            pull = np.exp(-((1 - np.abs(u)) / 0.45)) * (1 - np.exp(-((1 - np.abs(u)) / 0.04)))
-            height += 0.012 * pull * np.sin(angle * 9 + variant + np.sign(u) * 0.7)
-    if kind == "surgical":
-        sag = 0.02 * np.cos(np.pi * u / 2)
-        for i, at in enumerate((0.27, 0.47, 0.67)):
-            line = at + sag + 0.012 * (((variant >> i) % 3) - 1) * u
-            depth = 0.45 + 0.55 * np.abs(u) ** 1.5  # pleats open in the middle
-            # Each pleat bulges above its lip and throws a thin shadow on the one below.
-            height += 0.020 * depth * np.clip((v - line) / 0.15 + 1, 0, 1) * _step(line, v, fine)
-            light -= 0.26 * depth * _line(v, line + 1.3 * fine, fine * 1.4)
-            light += 0.05 * depth * _line(v, line - 1.8 * fine, fine * 1.5)
-        wire = _line(v, 0.055, 0.018) * _step(0.5 - np.abs(u), 0, 0.03)
-        height += 0.012 * wire
-        light -= 0.10 * _line(v, 0.105, fine) + 0.08 * _line(v, 0.95, fine)
-        light -= 0.14 * _line(np.abs(u), 0.945, fine * 1.2)
-    elif kind == "kn95":
-        height += 0.010 * _line(v, 0.055, 0.018) * _step(0.42 - np.abs(u), 0, 0.02)
-        light -= 0.14 * _line(u, 0, fine) - 0.10 * _line(np.abs(u), 2.5 * fine, 1.5 * fine)
-        for at in (0.93, 0.965):
-            dots = 0.5 + 0.5 * np.cos(v * np.pi * 60) if size >= 256 else 1.0
-            light -= 0.10 * _line(np.abs(u), at, fine) * dots
-        light -= 0.09 * (_line(v, 0.11, fine) + _line(v, 0.94, fine))
-        fold = 0.16 + 0.24 * np.abs(u)  # the panel folds that make the beak
-        light -= 0.10 * _line(v, fold, 1.4 * fine) * _step(np.abs(u), 0.1, 0.05)
-        light -= 0.10 * _line(v, 1 - fold * 0.9, 1.4 * fine) * _step(np.abs(u), 0.1, 0.05)
-    elif kind in ("n95", "respirator"):
-        rim = _step(0.14 - edge, 0, 0.012)
-        height -= 0.02 * rim
-        light -= 0.16 * _line(edge, 0.15, 0.022) - 0.05 * _line(edge, 0.09, 0.02)
-        height += 0.012 * _line(v, 0.13, 0.022) * _step(0.62 - np.abs(u), 0, 0.03)
-        if kind == "respirator":
-            # Two filter cartridges and the exhaust in the middle.
-            for side in (-1, 1):
-                d = np.hypot((u - side * 0.60) / 0.27, (v - 0.56) / 0.25)
-                height += 0.16 * _step(1 - d, 0, 0.03)
-                light -= 0.45 * _line(d, 1.06, 0.06) + 0.10 * _line((d * 5) % 1.0, 0.5, 0.2) * (d < 0.9)
-    elif kind == "cloth":
-        light -= 0.12 * _line(u, 0, fine * 1.2) - 0.06 * _line(np.abs(u), 2.4 * fine, fine * 1.4)
-        for at in (0.035, 0.965):
-            light -= 0.10 * _line(v, at, fine)
-        light -= 0.10 * _line(np.abs(u), 0.955, fine)
-        height += 0.010 * folds * np.exp(-((u / 0.75) ** 2))
-    elif kind == "bandana":
-        for i, at in enumerate((0.25, 0.45, 0.68, 0.9)):
-            fold = at + 0.10 * (1 - np.abs(u)) ** 1.5 - 0.05 * ((variant + i) % 3)
-            height += 0.035 * _line(v, fold, 0.045) * (0.4 + 0.6 * np.abs(u))
-            light -= 0.22 * _line(v, fold + 0.05, 0.03) * (0.4 + 0.6 * np.abs(u))
-    if valve:
-        d = np.hypot(u / 0.24, (v - 0.60) / 0.20)
-        height += 0.05 * _step(1 - d, 0, 0.04)
-        light -= 0.28 * _line(d, 1.08, 0.08) + 0.16 * _line(d, 0.72, 0.05)
-    return height, light
-
-
-@lru_cache(maxsize=96)
-def surface(kind: str, wear: str, size: int, variant: int, valve: bool) -> np.ndarray:
-    """Normals in head coordinates and a 1, times the light that reaches each place: (size * size, 4) float32.
-
-    Its product with (light direction, ambient light) is the shading.
-    """
-    points = _surface(kind, wear, size, size)
-    height, light = _relief(kind, wear, size, variant, valve)
-    height = gaussian_filter(height, 0.9)
-
-    def normals(p: np.ndarray) -> np.ndarray:
-        n = np.cross(np.gradient(p, axis=1), np.gradient(p, axis=0))
-        return n / np.maximum(np.linalg.norm(n, axis=2, keepdims=True), 1e-9)
-
-    bumpy = normals(points + height[..., None] * normals(points))
-    return np.c_[bumpy.reshape(-1, 3), np.ones(size * size)].astype(np.float32) * light.reshape(-1, 1).astype(
-        np.float32
-    )

@@ -1,23 +1,21 @@
-"""Styles of masks: which kind, colour, pattern and way to wear it; read from YAML, drawn by chance, made into pictures."""
+"""Styles of masks: which kind, colour, pattern and way to wear it; read from YAML, drawn by chance."""
 
 import difflib
 from bisect import bisect
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 
-import cv2
 import numpy as np
 import yaml
 from matplotlib.colors import to_rgb
 
+from maskfr_utils.mask_cloth import PATTERNS, VARIANTS, Cloth
 from maskfr_utils.mask_shapes import KINDS, WEARS
 
-PATTERNS = ("plain", "check", "stripe", "dots", "floral", "noise", "gradient")
 STYLE_FILE = Path(__file__).with_name("mask_styles.yaml")
 _CHOICES = ("colours", "second_colours", "patterns", "wears", "straps")
-VARIANTS = 4  # different wrinkles of each kind
 
 
 @dataclass(frozen=True)
@@ -51,20 +49,6 @@ class Style:
                 raise ValueError(f"{name} of a mask style must lie in 0..1, got {getattr(self, name)!r}")
         if not 0 <= self.weight < float("inf"):
             raise ValueError(f"weight of a mask style must not be negative, got {self.weight!r}")
-
-
-@dataclass(frozen=True)
-class Cloth:
-    """What a mask is made of; hashable."""
-
-    kind: str
-    colour: tuple[int, int, int]
-    second: tuple[int, int, int]
-    pattern: str  # one of PATTERNS, or "texture"
-    variant: int
-    valve: bool
-    texture: str | None
-    pattern_weight: float
 
 
 @dataclass(frozen=True)
@@ -168,6 +152,13 @@ def resolve(style: "str | Style | Mapping[str | Style, float]") -> tuple[list[St
     return list(found.values()), _weights("mask styles", {name: s.weight for name, s in found.items()}).tolist()
 
 
+def parse(text: str) -> str | dict[str, float]:
+    """A style as it is typed: a name or file, or a mapping in YAML such as "{surgical: 3, cloth: 1}"."""
+    value = yaml.safe_load(text) if text.lstrip().startswith("{") else text
+    resolve(value)
+    return value
+
+
 def choose(chosen: list[Style], shares: list[float], draws: list[float]) -> Look:
     """The look that eight numbers in [0, 1) pick; `chosen` and `shares` as `resolve` gives them."""
     style = chosen[min(bisect(shares, draws[0]), len(chosen) - 1)]
@@ -191,110 +182,3 @@ def choose(chosen: list[Style], shares: list[float], draws: list[float]) -> Look
         style.pattern_weight,
     )
     return Look(cloth, pick("wears", draws[6]), rgb(pick("straps", draws[7])), style.intensity)
-
-
-# ---- the cloth ----------------------------------------------------------------------------------------------------
-
-
-def _soft(x: np.ndarray, width: float) -> np.ndarray:
-    """A step at 0 that is `width` wide: patterns without stairs."""
-    return np.clip(x / width + 0.5, 0, 1)
-
-
-@lru_cache(maxsize=32)
-def _pattern(name: str, size: int, variant: int) -> np.ndarray:
-    """How much of the second colour shows, (size, size) float in 0..1."""
-    u, v = np.meshgrid(np.linspace(-1, 1, size), np.linspace(0, 1.7, size))  # about the same length across and down
-    pixel = 2.4 / size
-    rng = np.random.default_rng([PATTERNS.index(name), variant])
-    pitch = (0.16, 0.22, 0.3, 0.4)[variant % 4]
-    if name == "check":
-        bands = [_soft(np.abs((t / pitch) % 1 - 0.5) - 0.25, pixel / pitch) for t in (u, v)]
-        return (bands[0] + bands[1]) / 2
-    if name == "stripe":
-        t = (u, v, u + v, u - v)[variant % 4]
-        return _soft(np.abs((t / pitch) % 1 - 0.5) - 0.25, pixel / pitch)
-    if name == "dots":
-        row = np.floor(v / pitch)
-        d = np.hypot((u / pitch + 0.5 * (row % 2)) % 1 - 0.5, (v / pitch) % 1 - 0.5)
-        return _soft(0.27 - d, pixel / pitch)
-    if name == "floral":
-        out = np.zeros((size, size))
-        for x, y, r, turn, petals in zip(
-            rng.uniform(-1, 1, 46), rng.uniform(0, 1.7, 46), rng.uniform(0.08, 0.2, 46), rng.uniform(0, 6, 46),
-            rng.integers(4, 7, 46), strict=True,
-        ):  # fmt: skip
-            d, angle = np.hypot(u - x, v - y) / r, np.arctan2(v - y, u - x)
-            flower = _soft(0.62 + 0.38 * np.cos(petals * angle + turn) - d, pixel / r) * _soft(d - 0.2, pixel / r)
-            out = np.maximum(out * _soft(d - 1.1, pixel / r), flower)
-        return out
-    if name == "noise":  # camouflage
-        coarse = cv2.resize(rng.standard_normal((9, 9)), (size, size), interpolation=cv2.INTER_CUBIC)
-        middle = cv2.resize(rng.standard_normal((22, 22)), (size, size), interpolation=cv2.INTER_CUBIC)
-        return _soft(coarse + 0.6 * middle - 0.1, 0.12) * 0.6 + _soft(middle - coarse * 0.5 - 0.5, 0.12) * 0.4
-    if name == "gradient":
-        t = (u / 2 + 0.5, v / 1.7, np.hypot(u, v - 0.85), (u + 1) / 4 + v / 3.4)[variant % 4]
-        return np.clip(t, 0, 1)
-    return np.zeros((size, size))
-
-
-@lru_cache(maxsize=16)
-def read_texture(path: str) -> np.ndarray:
-    """A user's picture as RGB uint8, at most 1024 pixels a side.
-
-    Raises:
-        ValueError: the file is no picture.
-    """
-    data = np.frombuffer(Path(path).read_bytes(), np.uint8)
-    picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    if picture is None:
-        raise ValueError(f"{path} is no picture that a mask could carry")
-    shrink = min(1.0, 1024 / max(picture.shape[:2]))
-    return cv2.cvtColor(
-        cv2.resize(picture, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB
-    )
-
-
-def _disc(u: np.ndarray, v: np.ndarray, x: float, y: float, width: float, height: float, soft: float) -> np.ndarray:
-    return _soft(1 - np.hypot((u - x) / width, (v - y) / height), soft)[..., None]
-
-
-def weave(cloth: Cloth, size: int) -> np.ndarray:
-    """The unlit mask, (size, size, 3) uint8 RGB over the mask coordinates u (across) and v (down)."""
-    u, v = np.meshgrid(np.linspace(-1, 1, size), np.linspace(0, 1, size))
-    base = np.full((size, size, 3), cloth.colour, float)
-    if cloth.texture:
-        shown = cv2.resize(read_texture(cloth.texture), (size, size), interpolation=cv2.INTER_AREA).astype(float)
-        base += cloth.pattern_weight * (shown - base)
-    elif cloth.pattern != "plain":
-        amount = cloth.pattern_weight * _pattern(cloth.pattern, size, cloth.variant)[..., None]
-        base += amount * (np.array(cloth.second, float) - base)
-    soft = 3 / size
-    grey = np.array([176, 178, 180.0])
-    if cloth.kind == "surgical":  # bound edges are paler
-        rim = np.maximum.reduce([_soft(np.abs(u) - 0.945, soft), _soft(0.035 - v, soft), _soft(v - 0.965, soft)])
-        base += 0.35 * rim[..., None] * (np.array([240, 243, 245.0]) - base)
-    if cloth.kind == "n95":
-        clip = (_soft(0.025 - np.abs(v - 0.13), soft) * _soft(0.55 - np.abs(u), soft))[..., None]
-        base += 0.8 * clip * (grey - base)
-        rows = np.isin(np.floor(v * 40), (12, 14, 15)) & (np.abs(u) < 0.28)  # the maker's print
-        marks = np.random.default_rng(cloth.variant).random((40, 60)) > 0.45
-        ink = rows & marks[(v * 39.9).astype(int), ((u + 1) * 29.9).astype(int)]
-        base += 0.35 * ink[..., None] * (np.array([70, 75, 90.0]) - base)
-    if cloth.kind == "respirator":
-        filters = np.array([(196, 92, 128), (150, 152, 156), (120, 60, 130), (176, 168, 150)][cloth.variant % 4], float)
-        for side in (-1, 1):
-            base += _disc(u, v, side * 0.6, 0.56, 0.26, 0.24, 4 * soft) * (filters - base)
-        base += _disc(u, v, 0, 0.72, 0.17, 0.13, 4 * soft) * (0.7 * np.array(cloth.colour) - base)
-    if cloth.valve:
-        base += _disc(u, v, 0, 0.60, 0.23, 0.19, 4 * soft) * (0.5 * (grey + base.mean((0, 1))) - base)
-    if size >= 256 and cloth.kind not in ("respirator", "inpaint"):  # threads, where they can be seen
-        threads = np.sin(u * size * 0.7) * np.sin(v * size * 0.9)
-        base *= 1 + (0.035 if cloth.kind in ("cloth", "bandana") else 0.015) * threads[..., None]
-    return np.clip(base, 0, 255).astype(np.uint8)
-
-
-@lru_cache(maxsize=2048)
-def small_weave(cloth: Cloth, size: int) -> np.ndarray:
-    """`weave`, kept in memory (do not write to it): aligned faces use few cloths over and over."""
-    return weave(cloth, size)

@@ -1,11 +1,19 @@
 """Figures of the study; every function returns a matplotlib Figure."""
 
+from pathlib import Path
+
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
 
 MASKED, UNMASKED = sns.color_palette("colorblind")[:2]
+
+
+def _done(fig: Figure, pad: float = 1.08) -> Figure:
+    fig.tight_layout(pad=pad)
+    plt.close(fig)  # else a notebook shows it twice: as the value of the cell, and as an open figure
+    return fig
 
 
 def face_grid(rows: dict[str, np.ndarray], *, size: float = 0.9) -> Figure:
@@ -25,8 +33,7 @@ def face_grid(rows: dict[str, np.ndarray], *, size: float = 0.9) -> Figure:
             ax.imshow(face)
         for ax in line:
             ax.axis("off")
-    fig.tight_layout(pad=0.3)
-    return fig
+    return _done(fig, pad=0.3)
 
 
 def training_curves(history: list[dict]) -> Figure:
@@ -46,8 +53,7 @@ def training_curves(history: list[dict]) -> Figure:
     right.set(xlabel="epoch", ylabel="top-1 accuracy", ylim=(0, 1.02))
     right.legend()
     sns.despine(fig)
-    fig.tight_layout()
-    return fig
+    return _done(fig)
 
 
 def confusion(labels: np.ndarray, predictions: np.ndarray, num_classes: int, title: str = "") -> Figure:
@@ -64,5 +70,14 @@ def confusion(labels: np.ndarray, predictions: np.ndarray, num_classes: int, tit
     fig, ax = plt.subplots(figsize=(4.6, 4))
     sns.heatmap(matrix, ax=ax, vmin=0, vmax=1, cmap="mako_r", square=True, cbar_kws={"label": "share of the photos"})
     ax.set(xlabel="predicted identity", ylabel="true identity", title=title)
-    fig.tight_layout()
-    return fig
+    return _done(fig)
+
+
+def twins(path: str | Path) -> None:
+    """Draws the picture on the project's first page: rendered faces and their masked twins, as PNG."""
+    from .masks import mask_faces
+    from .rendered import render_faces
+
+    faces = render_faces(10, 1, seed=4)
+    masked = mask_faces(faces.images, faces.landmarks, seed=2).images
+    plt.imsave(path, np.vstack([np.hstack(faces.images), np.hstack(masked)]))

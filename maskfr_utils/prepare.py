@@ -9,20 +9,35 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
 
 import h5py
 import joblib
 import numpy as np
 from tqdm.auto import tqdm
 
-from maskfr_utils import align, masks, paths, rendered, sources, splits, store
+from maskfr_utils import align, mask_styles, masks, paths, rendered, sources, splits, store
 
 DEMO = "demo"
-BLOCK = 64  # pictures masked at a time
-PARALLEL_FROM = 2000  # pictures; below it, starting processes takes longer than it saves
+BLOCK = 32  # pictures masked at a time
+BLOCK_BYTES = 2**20  # but fewer, where they are large photos
+PARALLEL_FROM = 16  # blocks; below it, starting processes takes longer than it saves
+# The modules that decide what is in the file: another version of one gives another file.
+CODE = (
+    "align",
+    "head",
+    "mask*",
+    "person",
+    "pictures",
+    "prepare",
+    "recordio",
+    "rendered",
+    "skin",
+    "sources",
+    "splits",
+    "store",
+)
 
 Picture = tuple[str, bytes, np.ndarray | None]  # name, undecoded bytes, landmarks
 
@@ -31,11 +46,12 @@ def prepare(
     dataset: str | Path,
     *,
     seed: int = 0,
-    style: str = "random",
+    style: masks.StyleLike = "random",
     min_masked: int = 5,
     test_fraction: float = 0.1,
     identities: int = 24,
     per_identity: int = 25,
+    difficulty: float = 0.5,
     out: str | Path | None = None,
     progress: bool = True,
 ) -> Path:
@@ -44,14 +60,15 @@ def prepare(
     Prints what was skipped and what the filter kept.
 
     Args:
-        dataset: "demo" (rendered faces), a folder or tar of `<identity>/<picture>` (see `sources`), or an HDF5 file,
-            which is checked and returned as it is.
+        dataset: "demo" (rendered faces), a folder, tar or RecordIO file (see `sources.open_source`), or an HDF5
+            file, which is checked and returned as it is.
         seed: of masks, test pictures and rendered faces.
-        style: of the masks, see `masks.mask_faces`.
+        style: of the masks, as `masks.mask_faces` takes it.
         min_masked: identities with fewer clean masked pictures are left out; at least 2.
         test_fraction: share of each identity's pictures for testing.
         identities: number of rendered people; only for "demo".
         per_identity: pictures of each; only for "demo".
+        difficulty: how alike rendered people are, 0 to 1 (see `rendered.render_faces`); only for "demo".
         out: where to write; by default below `paths.cache_dir()`, under a name that changes with the inputs.
         progress: show a progress bar.
 
@@ -63,15 +80,10 @@ def prepare(
         ValueError: a parameter out of range, an unusable data set, or no identity with enough pictures.
     """
     splits.check_parameters(min_masked, test_fraction)
-    masks.mask_faces(np.empty((0, *store.FACE_SHAPE), np.uint8), style=style)  # refuses an unknown style at once
-    parameters: dict[str, Any] = {
-        "seed": seed,
-        "style": style,
-        "min_masked": min_masked,
-        "test_fraction": test_fraction,
-    }
+    looks = repr(mask_styles.resolve(style))  # refuses an unknown style, and tells what is in a style file
+    parameters = {"seed": seed, "min_masked": min_masked, "test_fraction": test_fraction}
     if str(dataset) == DEMO:
-        source, name, content = None, DEMO, f"{identities} x {per_identity}"
+        source, name, content = None, DEMO, f"{identities} x {per_identity}, difficulty {difficulty}"
         if per_identity < min_masked:
             raise ValueError(f"per_identity is {per_identity}, fewer than min_masked = {min_masked}: raise it")
     else:
@@ -81,25 +93,25 @@ def prepare(
             return found
         source = sources.open_source(found)
         name, content = found.resolve().name.split(".")[0], source.fingerprint
-    fingerprint = _fingerprint(content, parameters)
+    fingerprint = _fingerprint(content, looks, parameters)
     path = Path(out) if out is not None else paths.cache_dir() / f"{name}-{fingerprint}.h5"
     if _is_current(path, fingerprint):
         print(f"{name}: prepared already, {path}")
         return path
 
     if source is None:
-        faces = rendered.render_faces(identities, per_identity, seed=seed)
+        faces = rendered.render_faces(identities, per_identity, seed=seed, difficulty=difficulty)
         blocks = _rendered_blocks(faces, style, seed)
-        total, skipped = len(faces.labels), Counter()
+        total = len(faces.labels)
     else:
         blocks = _source_blocks(source, style, seed)
-        total, skipped = source.total, source.skipped
-    attrs = parameters | {"dataset": name, "content": content, "fingerprint": fingerprint}
+        total = source.total
+    attrs = parameters | {"style": str(style), "dataset": name, "content": content, "fingerprint": fingerprint}
     with (
         store.FaceWriter(path, attrs) as writer,
         tqdm(total=total, desc=f"masking {name}", unit="face", disable=not progress) as bar,
     ):
-        people, names, usable, hashes = [], [], [], []
+        people, names, usable, hashes, skipped = [], [], [], [], Counter()
         for columns, block_hashes, block_skipped in blocks:
             writer.append(**columns)
             people += columns["identities"]
@@ -108,6 +120,9 @@ def prepare(
             hashes += block_hashes
             skipped.update(block_skipped)
             bar.update(len(block_hashes) + block_skipped.total())
+        seen = len(names) + skipped.total()
+        if source is not None:
+            skipped.update(source.skipped)
         if not names:
             raise ValueError(f"no usable picture in {dataset}: {_listed(skipped)}")
         result = splits.make_splits(
@@ -122,21 +137,34 @@ def prepare(
         )
         writer.assign(result.labels, result.split, result.identities, result.duplicate_of)
         writer.attrs |= {"skipped": json.dumps(skipped), "dropped": json.dumps(result.dropped)}
-    print(_summary(name, total, skipped, result, path))
+    print(_summary(name, seen, skipped, result, path))
     return path
 
 
-def _source_blocks(source: sources.Source, style: str, seed: int) -> Iterator[tuple]:
+def _source_blocks(source: sources.Source, style: masks.StyleLike, seed: int) -> Iterator[tuple]:
     """Results of `_decode_and_mask` for all pictures, in order; on all cores where it pays."""
-    pictures = ((name, data, source.landmarks.get(name)) for name, data in source.pictures())
-    jobs = joblib.cpu_count() if source.total >= PARALLEL_FROM else 1
+    blocks = _read_blocks(source)
+    first = list(islice(blocks, PARALLEL_FROM))
+    jobs = min(16, joblib.cpu_count()) if len(first) == PARALLEL_FROM else 1
     with joblib.Parallel(n_jobs=jobs) as parallel:
         # A few blocks a core at a time: memory stays bounded however many pictures there are.
-        for batch in _batches(_batches(pictures, BLOCK), 8 * jobs):
+        for batch in _batches(chain(first, blocks), 8 * jobs):
             yield from parallel(joblib.delayed(_decode_and_mask)(block, style, seed) for block in batch)
 
 
-def _rendered_blocks(faces: rendered.RenderedFaces, style: str, seed: int) -> Iterator[tuple]:
+def _read_blocks(source: sources.Source) -> Iterator[list[Picture]]:
+    block, size = [], 0
+    for name, data in source.pictures():
+        block.append((name, data, source.landmarks.get(name)))
+        size += len(data)
+        if len(block) == BLOCK or size > BLOCK_BYTES:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
+
+
+def _rendered_blocks(faces: rendered.RenderedFaces, style: masks.StyleLike, seed: int) -> Iterator[tuple]:
     place = Counter()
     named = []
     for image, label, landmarks in zip(faces.images, faces.labels.tolist(), faces.landmarks, strict=True):
@@ -154,7 +182,7 @@ def _batches(items: Iterable, size: int) -> Iterator[list]:
         yield batch
 
 
-def _decode_and_mask(pictures: list[Picture], style: str, seed: int) -> tuple[dict, list[int], Counter]:
+def _decode_and_mask(pictures: list[Picture], style: masks.StyleLike, seed: int) -> tuple[dict, list[int], Counter]:
     faces, skipped = [], Counter()
     for name, data, landmarks in pictures:
         try:
@@ -164,7 +192,7 @@ def _decode_and_mask(pictures: list[Picture], style: str, seed: int) -> tuple[di
     return *_mask(faces, style, seed), skipped
 
 
-def _mask(faces: list[sources.Face], style: str, seed: int) -> tuple[dict, list[int]]:
+def _mask(faces: list[sources.Face], style: masks.StyleLike, seed: int) -> tuple[dict, list[int]]:
     """The columns of `FaceWriter.append` and the hashes of the pictures."""
     images = np.array([face.image for face in faces], np.uint8).reshape(-1, *store.FACE_SHAPE)
     landmarks = np.full((len(faces), 68, 2), np.nan, np.float32)
@@ -183,12 +211,13 @@ def _mask(faces: list[sources.Face], style: str, seed: int) -> tuple[dict, list[
     return columns, [splits.picture_hash(image) for image in images]
 
 
-def _fingerprint(content: str, parameters: dict[str, Any]) -> str:
-    digest = hashlib.blake2b(json.dumps([content, parameters], sort_keys=True).encode(), digest_size=6)
-    for file in sorted(Path(__file__).parent.glob("*.py")):
-        if file.stem in ("align", "head", "masks", "prepare", "rendered", "sources", "splits", "store"):
-            digest.update(file.read_bytes())
-    return digest.hexdigest()
+def _code() -> bytes:
+    return b"".join(path.read_bytes() for name in CODE for path in sorted(Path(__file__).parent.glob(f"{name}.*")))
+
+
+def _fingerprint(content: str, looks: str, parameters: dict[str, float]) -> str:
+    described = json.dumps([content, looks, parameters], sort_keys=True).encode()
+    return hashlib.blake2b(described + _code(), digest_size=6).hexdigest()
 
 
 def _is_current(path: Path, fingerprint: str) -> bool:
@@ -202,8 +231,8 @@ def _listed(reasons: dict[str, int]) -> str:
     return ", ".join(f"{count:,} {reason}" for reason, count in reasons.items()) or "nothing in it"
 
 
-def _summary(name: str, total: int, skipped: Counter, result: splits.Splits, path: Path) -> str:
-    rows = [("pictures", "", total)]
+def _summary(name: str, seen: int, skipped: Counter, result: splits.Splits, path: Path) -> str:
+    rows = [("pictures", "", seen)]
     rows += [("skipped", reason, count) for reason, count in sorted(skipped.items())]
     rows += [("left out", reason, count) for reason, count in result.dropped.items() if count]
     rows += [("kept", "identities", len(result.identities))]
@@ -220,15 +249,18 @@ def main(argv: list[str] | None = None) -> int:
         description="Detect, align, mask, clean and split a data set into one HDF5 file.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("dataset", help="demo, or a folder or tar of <identity>/<picture>, or an HDF5 file to check")
+    parser.add_argument(
+        "dataset", help="demo, a folder or tar of <identity>/<picture>, train.rec, or an HDF5 file to check"
+    )
     parser.add_argument("--min-masked", type=int, default=5, help="leave out identities with fewer masked pictures")
     parser.add_argument(
         "--test-fraction", type=float, default=0.1, help="share of each identity's pictures for testing"
     )
-    parser.add_argument("--style", default="random", help=f"of the masks: random, {', '.join(masks.KINDS)}")
+    parser.add_argument("--style", default="random", help="of the masks: random, the name of a style, or a style file")
     parser.add_argument("--seed", type=int, default=0, help="of masks, test pictures and rendered faces")
     parser.add_argument("--identities", type=int, default=24, help="number of rendered people (demo only)")
     parser.add_argument("--per-identity", type=int, default=25, help="pictures of each (demo only)")
+    parser.add_argument("--difficulty", type=float, default=0.5, help="how alike rendered people are (demo only)")
     parser.add_argument("--out", help="file to write (default: in the cache, named by all inputs)")
     parser.add_argument("--no-progress", dest="progress", action="store_false", help="show no progress bar")
     arguments = vars(parser.parse_args(argv))

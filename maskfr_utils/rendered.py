@@ -1,44 +1,54 @@
 """Rendered faces: the embedded default data, made by the program, with exact landmarks and no download.
 
-A person is a parametric head (`head`) with paint (`skin`). A picture adds pose, expression, light, camera, background
-and the flaws of photographs. OpenCV rasterises the head with a depth buffer, at twice the resolution, straight into the
-frame of the aligned face; light falls on the vertices, with shadows from a depth map seen by the main light.
+A person (`person`) has a parametric head (`head`) and paint on it (`skin`). A picture adds expression, pose, light,
+camera, background and the flaws of photographs. OpenCV rasterises the head with a depth buffer, straight into the frame
+of the aligned face; light falls on the vertices, with shadows from a depth map seen by the main light.
 """
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 
 from . import head, skin
+from .align import FACE_SIZE as SIZE
+from .align import TEMPLATE5, five_points, similarity
 from .head import COLUMNS, EAR_ROWS, HAIR_ROWS, HEAD_ROWS
+from .person import draw_person
 from .skin import TEXELS
 
-SIZE = 112
-TEMPLATE5 = np.array([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]])
-_OVER = 2  # samples a pixel, each way
+_SAMPLES = 168  # rendered size, brought down to SIZE at the end
 _FAR = 400.0
 _FOV = 0.5
 _FOCAL = SIZE / 2 / np.tan(_FOV / 2)  # of the aligned picture, pixels
 _CAMERA = np.eye(4, dtype=np.float32)[:3]
 _BASE_ROWS = HEAD_ROWS + EAR_ROWS
-_PARTS = slice(0, HEAD_ROWS), slice(HEAD_ROWS, _BASE_ROWS), slice(_BASE_ROWS, _BASE_ROWS + HAIR_ROWS)
-_BASE_TRIANGLES = np.concatenate(
-    [
-        head.grid_triangles(HEAD_ROWS).reshape(-1, 3),
-        np.delete(head.grid_triangles(EAR_ROWS, HEAD_ROWS), COLUMNS // 2 - 1, axis=1).reshape(-1, 3),  # between the ears
-    ]
-)
+_HEAD, _EARS, _HAIR = slice(HEAD_ROWS), slice(HEAD_ROWS, _BASE_ROWS), slice(_BASE_ROWS, _BASE_ROWS + HAIR_ROWS)
 
 
-def _rasteriser(culling):
+def _triangles():
+    """Triangles of head and ears that a picture may show: not the back of the head, nor between the ears."""
+    front = np.abs(head.ANGLE[0, :-1]) < 2.3
+    ears = np.delete(head.cells(EAR_ROWS) + HEAD_ROWS * COLUMNS, COLUMNS // 2 - 1, axis=1)
+    return np.concatenate([head.cells(HEAD_ROWS)[:, front].reshape(-1, 3), ears.reshape(-1, 3)])
+
+
+def _settings(culling):
     return cv2.TriangleRasterizeSettings().setCullingMode(culling).setShadingType(cv2.RASTERIZE_SHADING_SHADED)
 
 
-_ONE_SIDE, _BOTH_SIDES = _rasteriser(cv2.RASTERIZE_CULLING_CCW), _rasteriser(cv2.RASTERIZE_CULLING_NONE)
-_column, _row = np.meshgrid(np.arange(COLUMNS, dtype=np.float32), np.arange(_BASE_ROWS + HAIR_ROWS, dtype=np.float32))
-# What the rasteriser interpolates over the picture: column and row of the grid, as fractions.
-_COORDINATES = np.stack([(_column + 0.5) / COLUMNS, (_row + 0.5) / 256, 0 * _row], -1).reshape(-1, 3)
+def _coordinates(rows):
+    """What the rasteriser interpolates: column and row of the grid, as fractions of COLUMNS and 128."""
+    row, column = np.mgrid[:rows, :COLUMNS].astype(np.float32) + np.float32(0.5)
+    return np.stack([column / COLUMNS, row / 128, 0 * row], -1).reshape(-1, 3)
+
+
+_TRIANGLES = _triangles()
+_ONE_SIDE, _BOTH_SIDES = _settings(cv2.RASTERIZE_CULLING_CCW), _settings(cv2.RASTERIZE_CULLING_NONE)
+_GAP = np.ones((11, 11), np.uint8)
+_HEAD_COORDINATES, _HAIR_COORDINATES = _coordinates(_BASE_ROWS), _coordinates(HAIR_ROWS)
+_HALF = HEAD_ROWS // 2, COLUMNS // 2  # shadows are cast by, and fall on, every other vertex
 
 
 @dataclass(frozen=True)
@@ -58,15 +68,16 @@ class RenderedFaces:
 
 @dataclass(frozen=True)
 class _Person:
-    """What stays the same from picture to picture."""
+    """What stays the same from picture to picture; surfaces of head, ears and hair one below the other."""
 
-    p: object  # names and values of shape and looks
-    shape: np.ndarray  # (rows, COLUMNS, 3) neutral vertices of head, ears, hair
-    expressions: np.ndarray  # (6, HEAD_ROWS, COLUMNS, 3)
-    occlusion: np.ndarray  # (rows, COLUMNS, 1) share of the ambient light that arrives
-    paint: np.ndarray  # head and ears: RGB, gloss
-    hair: np.ndarray  # hair: RGB, gloss, opacity
+    p: SimpleNamespace
+    shape: np.ndarray  # (3, rows, COLUMNS) without expression
+    expressions: np.ndarray  # (6, 3 * HEAD_ROWS * COLUMNS)
+    occlusion: np.ndarray  # (rows, COLUMNS)
+    paint: np.ndarray  # (4, ...) of head and ears
+    hair: np.ndarray  # (5, ...) paint
     hair_triangles: np.ndarray
+    casters: np.ndarray  # triangles that cast shadows
 
 
 def render_faces(identities: int, per_identity: int, *, seed: int = 0, difficulty: float = 0.5) -> RenderedFaces:
@@ -78,7 +89,7 @@ def render_faces(identities: int, per_identity: int, *, seed: int = 0, difficult
         identities: number of people, at least 1.
         per_identity: pictures of each, at least 1.
         seed: any integer from 0.
-        difficulty: from 0 (people differ much, their pictures little) to 1 (the reverse).
+        difficulty: from 0 (people differ much, the pictures of one little) to 1 (the reverse).
 
     Raises:
         ValueError: an argument out of its range.
@@ -88,32 +99,39 @@ def render_faces(identities: int, per_identity: int, *, seed: int = 0, difficult
             raise ValueError(f"{name} must be an integer of at least {low}, got {value!r}")
     if not 0 <= difficulty <= 1:
         raise ValueError(f"difficulty must lie between 0 and 1, got {difficulty!r}")
-    n = identities * per_identity
-    images = np.empty((n, SIZE, SIZE, 3), np.uint8)
-    landmarks = np.empty((n, 68, 2), np.float32)
+    images = np.empty((identities * per_identity, SIZE, SIZE, 3), np.uint8)
+    landmarks = np.empty((len(images), 68, 2), np.float32)
     for i in range(identities):
-        person = _make_person(np.random.default_rng([seed, i]), 1.4 - 0.8 * difficulty)
-        for k in range(i * per_identity, (i + 1) * per_identity):
-            rng = np.random.default_rng([seed, i, k - i * per_identity])
-            images[k], landmarks[k] = _render(person, rng, 0.4 + 1.2 * difficulty)
-    return RenderedFaces(images, np.repeat(np.arange(identities), per_identity), landmarks)
+        person = _make_person(_generator(seed, i), 1.4 - 0.8 * difficulty)
+        for j in range(per_identity):
+            k = i * per_identity + j
+            images[k], landmarks[k] = _render(person, _generator(seed, i, j), 0.4 + 1.2 * difficulty)
+    return RenderedFaces(images, np.repeat(np.arange(identities, dtype=np.int64), per_identity), landmarks)
+
+
+def _generator(seed, *key):
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
 
 def _make_person(rng, spread):
-    p = head.draw_person(rng, spread)
+    p = draw_person(rng, spread)
     face = head.head_shape(p)
-    ears = head.ear_shape(p)
     hair, y = head.hair_shape(p, face)
-    paint = skin.paint_head(p, rng)
-    skin.paint_scalp(paint, p, rng)
-    hair_paint = skin.paint_hair(p, rng, y)
-    # Hair that is nowhere opaque is not drawn: what lies behind it would be hidden.
-    seen = cv2.dilate(hair_paint[..., 4], np.ones((5, 5)))[TEXELS // 2 :: TEXELS, TEXELS // 2 :: TEXELS] > 0.02
-    seen = seen[:-1, :-1] & seen[1:, 1:]
-    triangles = head.grid_triangles(HAIR_ROWS, _BASE_ROWS)[seen].reshape(-1, 3)
-    occlusion = np.concatenate([head.concavity(part, head.normals(part)) for part in (face, ears, hair)])[..., None]
-    shape = np.concatenate([face, ears, hair])
-    return _Person(p, shape, head.expressions(p), occlusion, paint, hair_paint, triangles)
+    parts = face, head.ear_shape(p), hair
+    paint, hair_paint = skin.paint_head(p, rng), skin.paint_hair(p, rng, y)
+    # Hair that is nowhere opaque is left out: it would hide the hair behind it, and cast a shadow.
+    seen = cv2.dilate(hair_paint[4], np.ones((5, 5)))[TEXELS // 2 :: TEXELS, TEXELS // 2 :: TEXELS] > 0.02
+    casters = head.cells(HAIR_ROWS // 2, COLUMNS // 2)[seen[:-2:2, :-2:2] & seen[2::2, 2::2]] + np.prod(_HALF)
+    return _Person(
+        p,
+        np.concatenate(parts, 1),
+        head.expressions(p).reshape(6, -1),
+        np.concatenate([head.occlusion(part, head.normals(part)) for part in parts]),
+        paint,
+        hair_paint,
+        head.cells(HAIR_ROWS)[seen[:-1, :-1] & seen[1:, 1:]].reshape(-1, 3),
+        np.concatenate([head.cells(*_HALF).reshape(-1, 3), casters.reshape(-1, 3)]).astype(np.int32),
+    )
 
 
 def _rotation(yaw, pitch, roll):
@@ -124,179 +142,182 @@ def _rotation(yaw, pitch, roll):
     return (lean @ nod @ turn).astype(np.float32)
 
 
-def _similarity(source, target):
-    """The (2, 2) matrix and shift (2,) that bring points closest to target, without shear."""
-    z, w = source @ [1, 1j], target @ [1, 1j]
-    dz = z - z.mean()
-    a = (dz.conj() @ (w - w.mean())) / (dz.conj() @ dz).real
-    b = w.mean() - a * z.mean()
-    return np.array([[a.real, -a.imag], [a.imag, a.real]], np.float32), np.array([b.real, b.imag], np.float32)
-
-
 def _render(person, rng, strength):
     """One picture (112, 112, 3) and its landmarks (68, 2)."""
     p = person.p
     smile, gap = rng.normal(0.35, 0.4 * strength), max(0.02, rng.normal(-0.1, 0.5 * strength))
-    weights = [gap - head.LIP_GAP, smile + rng.normal(0, 0.08), smile + rng.normal(0, 0.08), rng.normal(0, 0.5 * strength)]
-    weights += [abs(rng.normal(0, 0.4 * strength)), max(0.0, rng.normal(-0.3, 0.4 * strength))]
+    smiles = smile + rng.normal(0, 0.08, 2)
+    brows, frown, pursed = rng.normal([0, 0, -0.3], np.array([0.5, 0.4, 0.4]) * strength)
+    weights = np.float32([gap - head.LIP_GAP, *smiles, brows, abs(frown), max(0.0, pursed)])
     openness = float(np.clip(rng.normal(1.0, 0.13 * strength) - 0.12 * max(smile, 0), 0.45, 1.25))
     vertices = person.shape.copy()
-    vertices[:HEAD_ROWS] += np.tensordot(np.array(weights, np.float32), person.expressions, 1)
+    vertices[:, _HEAD] += (weights @ person.expressions).reshape(3, HEAD_ROWS, COLUMNS)
     yaw, pitch, roll = (rng.normal(0, v * strength) for v in (15, 6, 4))
     turn = _rotation(*np.radians([np.clip(yaw, -35, 35), pitch, roll]))
-    vertices = vertices @ turn.T
+    vertices = (turn @ vertices.reshape(3, -1)).reshape(vertices.shape)
 
     # The landmarks' places in the camera's picture decide the alignment, which then becomes part of the projection.
     distance = rng.uniform(45, 130)
-    depth = np.float32(distance) - vertices[..., 2:]
-    flat = vertices[..., :2] / depth
-    points = head.sample(vertices[:HEAD_ROWS], *head.grid_position(*head.landmark_places(p, openness).T))
-    points = points[:, :2] / (distance - points[:, 2:])
-    five = np.stack([points[36:42].mean(0), points[42:48].mean(0), points[30], points[48], points[54]])
-    matrix, shift = _similarity(five, TEMPLATE5 + rng.normal(0, 0.6 * strength, (1, 2)))
-    landmarks = points @ matrix.T + shift
-    scene = np.empty_like(vertices)
-    scene[..., :2] = (flat @ matrix.T + (shift - np.float32((SIZE - 1) / 2))) * (depth * np.float32(1 / _FOCAL)) * np.array([1, -1], np.float32)
-    scene[..., 2:] = -depth
+    points = head.sample(vertices[:, _HEAD], *head.grid_position(*head.landmark_places(p, openness).T))
+    points = (points[:2] / (distance - points[2])).T
+    aligned = similarity(five_points(points), TEMPLATE5 + rng.normal(0, 0.6 * strength, 2)).astype(np.float32)
+    landmarks = points @ aligned[:, :2].T + aligned[:, 2]
 
-    light, gleam, facing = _light(person, vertices, rng)
+    light, gleam = _light(person, vertices, rng)
+    scene = _project(vertices.reshape(3, -1), distance, aligned)
     paint = person.paint.copy()
     skin.paint_picture(paint, p, openness, rng.normal(0, 0.12, 2), gap)
+    base = slice(_BASE_ROWS * COLUMNS)
+    u, v, far = _rasterise(scene[base], _TRIANGLES, _HEAD_COORDINATES, _ONE_SIDE)
     picture = _background(rng)
-    where, far = _rasterise(scene, _BASE_TRIANGLES, _ONE_SIDE)
-    colour = paint[..., :3] * _texels(light[:_BASE_ROWS]) + (paint[..., 3] * _texels(gleam[:_BASE_ROWS]))[..., None]
-    seen = far < _FAR - 1
-    picture[seen] = _look_up(colour, where[seen])
+    colour = _lit(paint, light[:, :_BASE_ROWS], gleam[:_BASE_ROWS])
+    cv2.copyTo(_look_up(colour, u, v), (far < _FAR - 1).view(np.uint8), picture)
     if len(person.hair_triangles):
-        where, near = _rasterise(scene, person.hair_triangles, _BOTH_SIDES)
-        where[..., 1] -= _BASE_ROWS / 256
-        seen = near < far
-        hair = np.empty((HAIR_ROWS * TEXELS, COLUMNS * TEXELS, 4), np.float32)
-        hair[..., :3] = person.hair[..., :3] * _texels(light[_BASE_ROWS:]) + (person.hair[..., 3] * _texels(gleam[_BASE_ROWS:]) * 0.3)[..., None]
-        hair[..., 3] = person.hair[..., 4] * _texels(facing)
-        found = _look_up(hair, where[seen])
-        picture[seen] += found[:, 3:] * (found[:, :3] - picture[seen])
+        sides = _BOTH_SIDES if p.hair_end > 9 else _ONE_SIDE  # long hair shows its inner side beside the neck
+        u, v, near = _rasterise(scene[base.stop :], person.hair_triangles, _HAIR_COORDINATES, sides)
+        colour = _look_up(_lit(person.hair, light[:, _HAIR], gleam[_HAIR]), u, v)
+        # A shell is not a mass of hair: before the background, thin hair counts for more, and gaps beside the head close.
+        free = far > _FAR - 1
+        opacity = _look_up(person.hair[4:], u, v) * np.where(free, np.float32(3), np.float32(1))
+        opacity = np.minimum(opacity, 1) * (near < far)
+        hairy = (opacity > 0.5).view(np.uint8)
+        closed = cv2.dilate(hairy | ~free, _GAP)
+        closed = cv2.erode(closed, _GAP, borderType=cv2.BORDER_CONSTANT, borderValue=0) & cv2.dilate(hairy, _GAP)
+        picture[closed.astype(bool) & free] = 0.3 * light[:, _HAIR].mean((1, 2)) * skin.hair_colour(p).ravel()
+        picture = cv2.blendLinear(colour, picture, opacity, 1 - opacity)
     if p.glasses and rng.random() < 0.9:
-        lines = head.glasses(p)
-        points = np.concatenate(lines) @ turn.T
-        depth = np.float32(distance) - points[:, 2]
-        xy = (points[:, :2] / depth[:, None]) @ matrix.T + shift
-        _draw_glasses(picture, far, xy, depth, [len(line) for line in lines], p, float(light[: HEAD_ROWS // 2].mean()))
+        lines = [_project(turn @ line.T, distance, aligned) for line in head.glasses(p)]
+        _draw_glasses(picture, far, lines, p, float(light[:, : HEAD_ROWS // 2].mean()))
     return _develop(picture, rng, strength), landmarks
 
 
-def _rasterise(scene, triangles, settings):
-    n = SIZE * _OVER
-    where, depth = np.zeros((n, n, 3), np.float32), np.full((n, n), _FAR, np.float32)
-    cv2.triangleRasterize(scene.reshape(-1, 3), triangles, _COORDINATES, where, depth, _CAMERA, _FOV, 10.0, _FAR, settings)
-    return where, depth
+def _project(points, distance, aligned):
+    """Points (3, n) for the rasteriser (n, 3): where perspective and alignment put them, at their true depth."""
+    depth = np.float32(distance) - points[2]
+    x, y = aligned[:, :2] @ (points[:2] / depth) + (aligned[:, 2:] - np.float32((SIZE - 1) / 2))
+    return np.stack([x * depth / np.float32(_FOCAL), y * depth / np.float32(-_FOCAL), -depth], 1)
 
 
-def _draw_glasses(picture, far, xy, depth, lengths, p, light):
-    """Draw frames (lines of points in the aligned picture, with depths) where the head does not hide them, in place."""
-    pixel = np.clip((xy * _OVER).astype(int), 0, len(far) - 1)
-    free = depth < far[pixel[:, 1], pixel[:, 0]] + 0.3
-    ink = np.zeros(far.shape, np.uint8)
-    width = max(1, round(p.lens[3] * 5.6 * _OVER))
-    at = np.round(((xy + 0.5) * _OVER - 0.5) * 16).astype(np.int32)  # in sixteenths of a sample
-    start = 0
-    for n in lengths:
-        for i in range(start, start + n - 1):
-            if free[i] and free[i + 1]:
-                cv2.line(ink, at[i], at[i + 1], 255, width, cv2.LINE_AA, 4)
-        start += n
-    rows = slice(*np.flatnonzero(ink.any(1))[[0, -1]] + [0, 1]) if ink.any() else slice(0, 0)
-    weight = ink[rows, :, None] * np.float32(1 / 255)
-    picture[rows] += weight * (np.float32(p.frame) * np.float32(light) - picture[rows])
+def _rasterise(scene, triangles, coordinates, settings):
+    """Where in the texture (column, row), and how far, the surface lies that each sample (n, n) sees."""
+    where = np.zeros((_SAMPLES, _SAMPLES, 3), np.float32)
+    depth = np.full((_SAMPLES, _SAMPLES), _FAR, np.float32)
+    cv2.triangleRasterize(scene, triangles, coordinates, where, depth, _CAMERA, _FOV, 10.0, _FAR, settings)
+    return where[..., 0] * (COLUMNS * TEXELS) - 0.5, where[..., 1] * (128 * TEXELS) - 0.5, depth
 
 
-def _texels(grid):
-    """A grid of values at the resolution of the paint."""
-    return cv2.resize(grid, (COLUMNS * TEXELS, len(grid) * TEXELS), interpolation=cv2.INTER_LINEAR)
+def _texels(planes):
+    """Values (k, rows, COLUMNS) on vertices at the resolution of the paint."""
+    out = np.empty((len(planes), planes.shape[1] * TEXELS, COLUMNS * TEXELS), np.float32)
+    for source, target in zip(planes, out, strict=True):
+        cv2.resize(source, target.shape[::-1], dst=target, interpolation=cv2.INTER_LINEAR)
+    return out
 
 
-def _look_up(texture, where):
-    """Values (n, k) of a texture at n positions; OpenCV wants them in rows of no more than 2^15."""
-    uv = np.zeros((-(-len(where) // 256), 256, 2), np.float32)
-    uv.reshape(-1, 2)[: len(where)] = where[:, :2] * np.float32([COLUMNS * TEXELS, 256 * TEXELS]) - np.float32(0.5)
-    values = cv2.remap(texture, uv, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return values.reshape(-1, texture.shape[2])[: len(where)]
+def _lit(paint, light, gleam):
+    """Colours (3, rows, columns) of paint under light."""
+    colour = _texels(light)
+    colour *= paint[:3]
+    colour += paint[3] * _texels(gleam[None])
+    return colour
+
+
+def _look_up(texture, u, v):
+    """The texture (k, rows, columns) at positions (n, n), as (n, n, k)."""
+    return cv2.remap(cv2.merge(list(texture)), u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _light(person, vertices, rng):
-    """Light (rows, columns, 3) and gleam (rows, columns) on every vertex, and how solid the hair's rim looks."""
-    n = np.concatenate([head.normals(vertices[part]) for part in _PARTS])
+    """Light (3, rows, COLUMNS) and gleam (rows, COLUMNS) on every vertex."""
+    n = np.concatenate([head.normals(vertices[:, part]) for part in (_HEAD, _EARS, _HAIR)], 1)
+    shape = n.shape[1:]
+    n = n.reshape(3, -1)
     sky, ground = rng.uniform(0.15, 0.45), rng.uniform(0.08, 0.25)
-    tint = (1 + rng.normal(0, 0.06) * np.array([1, 0, -1])).astype(np.float32)
-    up = np.float32(0.5) - np.float32(0.5) * n[..., 1:2]
-    light = person.occlusion * (np.float32(ground) + np.float32(sky - ground) * up) * tint
-    gleam = np.zeros(n.shape[:2], np.float32)
+    around = person.occlusion.reshape(-1) * (np.float32((sky + ground) / 2) - np.float32((sky - ground) / 2) * n[1])
+    light = around * _tint(rng, 0.06)
+    gleam = np.zeros_like(around)
+    wrap = np.float32([[0.28], [0.14], [0.10]])  # light bleeds under the skin, red most: soft and warm where it ends
     for k in range(rng.integers(1, 4)):
         side, height = rng.normal(0, 0.7), rng.normal(0.4, 0.35)
-        d = np.array([np.sin(side) * np.cos(height), -np.sin(height), np.cos(side) * np.cos(height)], np.float32)
-        power = rng.uniform(0.45, 0.9) if k == 0 else rng.uniform(0.05, 0.35)
-        tint = (power * (1 + rng.normal(0, 0.08) * np.array([1, 0, -1]))).astype(np.float32)
-        lit = _shadow(vertices, person.hair_triangles, d) if k == 0 else np.float32(1)
-        # Light bleeds under the skin, the red most: the terminator is soft and warm.
-        cos = (n @ d)[..., None]
-        wrap = np.array([0.28, 0.14, 0.10], np.float32)
-        light += tint * lit * np.clip((cos + wrap) / (1 + wrap), 0, None)
-        half = d + np.array([0, 0, 1], np.float32)
-        shine = np.clip(n @ (half / np.linalg.norm(half)), 0, None) ** 2
-        shine *= shine
-        shine *= shine
-        gleam += np.float32(power) * shine * shine * (lit if k else lit[..., 0])
-    facing = np.abs(n[_PARTS[2]][..., 2])
-    return light, gleam, head.ramp(0.0, 0.15, facing)
+        d = np.float32([np.sin(side) * np.cos(height), -np.sin(height), np.cos(side) * np.cos(height)])
+        power = np.float32(rng.uniform(0.45, 0.9) if k == 0 else rng.uniform(0.05, 0.35))
+        lit = power * (_shadow(vertices, person.casters, d).reshape(-1) if k == 0 else np.ones_like(around))
+        light += _tint(rng, 0.07) / (1 + wrap) * (lit * np.maximum(d @ n + wrap, 0))
+        half = d + np.float32([0, 0, 1])
+        gleam += lit * np.maximum(half / np.linalg.norm(half) @ n, 0) ** 16
+    return light.reshape(3, *shape), gleam.reshape(shape)
 
 
-def _shadow(vertices, hair_triangles, d):
-    """Share (rows, columns, 1) of a far light from direction `d` that reaches each vertex."""
-    side = np.array([d[2], 0, -d[0]], np.float32)
+def _tint(rng, sigma):
+    """A colour (3, 1) of light, warm or cold."""
+    return np.float32(1 + rng.normal(0, sigma) * np.array([[1], [0], [-1]]))
+
+
+def _shadow(vertices, casters, d):
+    """Share (rows, COLUMNS) of a far light from direction `d` that reaches each vertex."""
+    side = np.cross([0, 1, 0], d)
     side /= np.linalg.norm(side)
-    frame = np.stack([side, np.cross(d, side), d]).astype(np.float32)
-    seen = vertices @ frame.T
-    n, away, fov = 64, 300.0, 0.1
-    seen[..., 2] -= away
+    points = np.concatenate([vertices[:, :HEAD_ROWS:2, ::2], vertices[:, _BASE_ROWS::2, ::2]], 1)
+    x, y, z = np.float32([side, np.cross(side, d), d]) @ points.reshape(3, -1)
+    n, away, fov = 64, np.float32(300), 0.1  # from so far that rays are nearly parallel
+    z = away - z
     depth = np.full((n, n), _FAR, np.float32)
-    triangles = np.concatenate([_BASE_TRIANGLES, hair_triangles]) if len(hair_triangles) else _BASE_TRIANGLES
-    cv2.triangleRasterizeDepth(seen.reshape(-1, 3), triangles, depth, _CAMERA, fov, 100.0, _FAR, _BOTH_SIDES)
-    scale = np.float32(n / 2 / np.tan(fov / 2)) / -seen[..., 2]
-    u, v = seen[..., 0] * scale + (n - 1) / 2, (n - 1) / 2 - seen[..., 1] * scale
-    nearest = cv2.remap(depth, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=_FAR)
-    lit = head.ramp(0.9, 0.4, -seen[..., 2] - nearest)
-    for part in _PARTS:
-        lit[part] = cv2.blur(lit[part], (5, 5))
-    return lit[..., None]
+    scene = np.stack([x, y, -z], 1)
+    cv2.triangleRasterizeDepth(scene, casters, depth, _CAMERA, fov, 100.0, _FAR, _BOTH_SIDES)
+    scale = np.float32(n / 2 / np.tan(fov / 2)) / z
+    u, v = x * scale + np.float32(n / 2 - 0.5), np.float32(n / 2 - 0.5) - y * scale
+    nearest = cv2.remap(depth, u[None], v[None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
+    lit = head.ramp(0.9, 0.4, z - nearest).reshape(-1, COLUMNS // 2)
+    out = np.ones(vertices.shape[1:], np.float32)
+    for part, rows in (_HEAD, lit[: HEAD_ROWS // 2]), (_HAIR, lit[HEAD_ROWS // 2 :]):
+        out[part] = cv2.resize(cv2.blur(rows, (3, 3)), (COLUMNS, 2 * len(rows)), interpolation=cv2.INTER_LINEAR)
+    return out
+
+
+def _draw_glasses(picture, far, lines, p, light):
+    """Draw frames (lines of projected points) where the head does not hide them, in place."""
+    scale = _SAMPLES / SIZE
+    ink = np.zeros(far.shape, np.uint8)
+    for line in lines:
+        at = line[:, :2] / -line[:, 2:] * [_FOCAL * scale, -_FOCAL * scale] + (_SAMPLES - 1) / 2
+        column, row = np.clip(at.round().astype(int), 0, _SAMPLES - 1).T
+        free = -line[:, 2] < far[row, column] + 0.3
+        at = (at * 16).round().astype(int)  # OpenCV draws in sixteenths
+        for a, b in zip(at[:-1][free[:-1] & free[1:]], at[1:][free[:-1] & free[1:]], strict=True):
+            cv2.line(ink, a.tolist(), b.tolist(), 255, max(1, round(p.rim * 5.6 * scale)), cv2.LINE_AA, 4)
+    picture += ink[..., None] * np.float32(1 / 255) * (np.float32(p.frame * light) - picture)
 
 
 def _background(rng):
     """A blurred room or view (n, n, 3), linear."""
-    n = SIZE * _OVER
-    cells = rng.integers(2, 7, 2)
-    grey = rng.uniform(0.02, 0.7) ** 1.3
-    small = grey * np.exp(0.5 * rng.standard_normal((*cells, 1)) + 0.15 * rng.standard_normal((*cells, 3)))
-    small = small * np.exp(0.2 * rng.standard_normal(3))
-    mode = cv2.INTER_CUBIC if rng.random() < 0.6 else cv2.INTER_AREA
-    picture = cv2.resize(small.astype(np.float32), (n, n), interpolation=mode)
-    return np.clip(cv2.blur(picture, (9, 9)), 0, 1)
+    size = rng.integers(2, 7, 2)
+    small = rng.uniform(0.02, 0.7) ** 1.3 * np.exp(
+        0.5 * rng.standard_normal((*size, 1)) + 0.12 * rng.standard_normal((*size, 3)) + 0.15 * rng.standard_normal(3)
+    )
+    patchy = rng.random() < 0.4
+    small = cv2.resize(np.float32(small), (42, 42), interpolation=cv2.INTER_AREA if patchy else cv2.INTER_CUBIC)
+    return cv2.resize(cv2.blur(small, (3, 3)).clip(0, 1), (_SAMPLES, _SAMPLES), interpolation=cv2.INTER_LINEAR)
 
 
 def _develop(picture, rng, strength):
-    """From linear light to a photograph (112, 112, 3) uint8: exposure, white balance, blur, grain, compression."""
+    """From linear light to a photograph (112, 112, 3) uint8: exposure, white balance, blur, contrast, grain, JPEG."""
     picture = cv2.resize(picture, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-    level = float(picture[35:100, 35:77].mean())
-    balance = np.exp(rng.normal(0, 0.07 * strength, 3) * [1, 0.4, 1]) * 2 ** rng.normal(0, 0.35 * strength) * 0.36 / max(level, 0.02) ** 0.65
-    picture *= balance.astype(np.float32)
+    level = max(float(picture[35:100, 35:77].mean()), 0.02)
+    balance = np.exp(rng.normal(0, 0.06 * strength, 3) * [1, 0.4, 1]) * 2 ** rng.normal(0, 0.35 * strength)
+    picture *= np.float32(balance * 0.36 / level**0.65)
     blur = abs(rng.normal(0, 0.6 * strength))
     if blur > 0.3:
         picture = cv2.GaussianBlur(picture, (0, 0), blur)
-    picture = np.clip(picture, 0, 1) ** np.float32(1 / 2.2)
-    curve = np.float32(np.clip(rng.normal(0.35, 0.25 * strength), -0.2, 0.9))  # contrast
-    picture = 255 * (picture + curve * picture * (1 - picture) * (2 * picture - 1))
-    picture += rng.standard_normal(picture.shape, dtype=np.float32) * np.float32(0.7 + abs(rng.normal(0, 2.5 * strength)))
+    # Tone curve: gamma, then more contrast in the middle; looked up, as a power is slow.
+    tone = np.linspace(0, 1, 2048, dtype=np.float32) ** np.float32(1 / 2.2)
+    contrast = np.float32(np.clip(rng.normal(0.35, 0.25 * strength), -0.2, 0.9))
+    tone = 255 * (tone + contrast * tone * (1 - tone) * (2 * tone - 1))
+    picture = tone[np.clip(picture * 2047 + 0.5, 0, 2047).astype(np.int16)]
+    grain = 0.7 + abs(rng.normal(0, 2.5 * strength))
+    noise = np.float32(grain) * rng.standard_normal((SIZE, SIZE), dtype=np.float32)
+    picture += cv2.merge([noise, noise, noise]) * np.float32(np.exp(0.3 * rng.standard_normal(3)))
     picture = np.clip(picture + 0.5, 0, 255).astype(np.uint8)
     if rng.random() < 0.6:
-        quality = int(rng.uniform(50, 96))
-        picture = cv2.imdecode(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
+        jpeg = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(rng.uniform(50, 96))])[1]
+        picture = cv2.imdecode(jpeg, cv2.IMREAD_COLOR)[..., ::-1]
     return picture

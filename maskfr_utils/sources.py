@@ -1,4 +1,4 @@
-"""Real faces in: a folder or tar of `<identity>/<picture>`, read as a stream of aligned 112 x 112 faces.
+"""Real faces in: a folder, tar or RecordIO file, read as a stream of aligned 112 x 112 faces.
 
 Pictures of exactly 112 x 112 pixels are taken as aligned; all others are photos, in which the largest, most central face
 is detected and aligned. Pictures come from anywhere, so none of them may stop the stream: what cannot be used is
@@ -13,23 +13,20 @@ import lzma
 import os
 import sys
 import tarfile
-import warnings
 import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
+from operator import itemgetter
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 import numpy as np
-from PIL import Image, ImageOps
 
-from maskfr_utils import align
+from maskfr_utils import align, recordio
+from maskfr_utils.pictures import MAX_BYTES, SUFFIXES, PictureError, read_picture
 
-PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"}
-FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")  # no format that starts another program
-MAX_PIXELS = 89_000_000  # beyond it a picture counts as a decompression bomb; just below Pillow's own warning
-MAX_BYTES = 64 * 2**20  # of one encoded picture
 HASHED_BYTES = 2**30  # up to here the fingerprint covers the pictures' bytes, beyond it their names and sizes
 LANDMARKS = "landmarks68.npz"
 
@@ -45,62 +42,6 @@ class Face:
     identity: str
     name: str
     landmarks: np.ndarray | None = None
-
-
-class PictureError(ValueError):
-    """A picture that cannot be used; the message is the reason, in a few words."""
-
-
-def read_picture(data: bytes) -> np.ndarray:
-    """Decode a picture of whatever mode into RGB.
-
-    EXIF orientation is applied, transparency laid on white, 16-bit brought to 8, the first frame taken.
-
-    Args:
-        data: the file's bytes (JPEG, PNG, BMP, WebP, TIFF, GIF, PPM).
-
-    Returns:
-        (height, width, 3) uint8.
-
-    Raises:
-        PictureError: empty, truncated, unreadable, or beyond 89 million pixels.
-    """
-    if not data:
-        raise PictureError("empty file")
-    if len(data) > MAX_BYTES:
-        raise PictureError("file above 64 MB")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-            if image.width * image.height > MAX_PIXELS:
-                raise Image.DecompressionBombError
-            image.load()
-            return np.array(_to_rgb(_upright(image)))
-    except Image.DecompressionBombError:
-        raise PictureError("above 89 million pixels") from None
-    except Exception as error:  # a decoder given hostile bytes raises nearly anything
-        reason = "truncated" if "truncated" in str(error).lower() else "unreadable"
-        raise PictureError(reason) from error
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # a broken EXIF block is no reason to lose the picture
-        return image
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "F" or image.mode.startswith("I"):
-        values = np.nan_to_num(np.asarray(image, np.float64))
-        # Grey of 16 bits, 8 bits, or a fraction: the smallest of the usual ranges that holds the values.
-        top = next((limit for limit in (1.0, 255.0, 65535.0) if image.mode == "F" and values.max() <= limit), 65535.0)
-        return Image.fromarray((values.clip(0, top) * (255 / top)).round().astype(np.uint8)).convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")
 
 
 def to_face(name: str, data: bytes, landmarks: np.ndarray | None = None) -> Face:
@@ -131,23 +72,22 @@ def to_face(name: str, data: bytes, landmarks: np.ndarray | None = None) -> Face
 
 
 class Source:
-    """A folder or tar of pictures, iterated as `Face`; made by `open_source`.
+    """Pictures of people, iterated as `Face`; made by `open_source`.
 
     Attributes:
-        total: number of candidate pictures.
+        total: number of candidate pictures, None where unknown.
         skipped: how many were skipped so far, by reason.
         fingerprint: 16 hexadecimal digits of what is in it.
         landmarks: (68, 2) by name, from landmarks68.npz in the folder or beside the tar.
     """
 
+    total: int | None
+    fingerprint: str
+
     def __init__(self, path: Path):
         self.path = path
-        self._listed_skips: Counter[str] = Counter()
-        self._entries = self._order(self._list())
-        self.total = len(self._entries)
-        self.landmarks = self._read_landmarks()
-        self.fingerprint = self._fingerprint()
-        self.skipped = self._listed_skips.copy()
+        self.skipped: Counter[str] = Counter()
+        self.landmarks: dict[str, np.ndarray] = {}
 
     def __iter__(self) -> Iterator[Face]:
         for name, data in self.pictures():
@@ -157,7 +97,23 @@ class Source:
                 self.skipped[str(error)] += 1
 
     def pictures(self) -> Iterator[tuple[str, bytes]]:
-        """The names and undecoded bytes of all candidates; starts the count of skipped pictures anew."""
+        """The names `<identity>/<picture>` and undecoded bytes of all candidates; counts skipped pictures anew."""
+        raise NotImplementedError
+
+
+class _Listed(Source):
+    """A container of named files, listed before it is read."""
+
+    def __init__(self, path: Path):
+        super().__init__(path)
+        self._listed_skips: Counter[str] = Counter()
+        self._entries = self._order(self._list())
+        self.total = len(self._entries)
+        self.landmarks = self._read_landmarks()
+        self.fingerprint = self._fingerprint()
+        self.skipped = self._listed_skips.copy()
+
+    def pictures(self) -> Iterator[tuple[str, bytes]]:
         self.skipped = self._listed_skips.copy()
         yield from self._read()
 
@@ -171,7 +127,7 @@ class Source:
     def _is_picture(self, path: str) -> bool:
         if PurePosixPath(path).name.startswith(".") or path.startswith("__MACOSX/"):
             return False  # what operating systems leave behind
-        if PurePosixPath(path).suffix.lower() in PICTURES:
+        if PurePosixPath(path).suffix.lower() in SUFFIXES:
             return True
         if PurePosixPath(path).name != LANDMARKS:
             self._listed_skips["not a picture, by its name"] += 1
@@ -209,18 +165,18 @@ class Source:
         return dict(zip(files.astype(str).tolist(), points, strict=True))
 
     def _fingerprint(self) -> str:
-        digest = hashlib.blake2b(digest_size=8)
-        for name in sorted(self._entries):
-            digest.update(f"{name}\0{self._entries[name][0]}\0".encode())
-        if sum(size for size, _ in self._entries.values()) <= HASHED_BYTES:
-            pictures = {name: hashlib.blake2b(data, digest_size=16).digest() for name, data in self._read()}
-            digest.update(b"".join(pictures[name] for name in sorted(pictures)))
-        for name in sorted(self.landmarks.keys() & self._entries.keys()):
-            digest.update(self.landmarks[name].tobytes())
-        return digest.hexdigest()
+        small = sum(size for size, _ in self._entries.values()) <= HASHED_BYTES
+        contents = self._read() if small else ((name, b"%d" % size) for name, (size, _) in self._entries.items())
+        known = ((name, self.landmarks[name].tobytes()) for name in self.landmarks.keys() & self._entries.keys())
+        # A sum does not depend on the order of the files.
+        total = sum(
+            int.from_bytes(hashlib.blake2b(name.encode() + b"\0" + data, digest_size=8).digest())
+            for name, data in chain(contents, known)
+        )
+        return f"{total % 2**64:016x}"
 
 
-class _Folder(Source):
+class _Folder(_Listed):
     """Pictures below a folder, in order of their names. Links are followed: the folder is the user's own."""
 
     def _list(self) -> list[tuple[str, int, object]]:
@@ -252,7 +208,7 @@ class _Folder(Source):
                 self.skipped["unreadable"] += 1
 
 
-class _Tar(Source):
+class _Tar(_Listed):
     """Pictures of a tar: in order of their names, or, where it is compressed, in the archive's own order."""
 
     def _open(self) -> IO[bytes]:
@@ -272,7 +228,7 @@ class _Tar(Source):
             elif self._is_picture(path.as_posix()):
                 listed.append((_printable(path.as_posix()), member.size, member.offset_data))
         with self._open() as file:
-            return sorted(listed) if isinstance(file, io.BufferedReader) else listed
+            return sorted(listed, key=itemgetter(0)) if isinstance(file, io.BufferedReader) else listed
 
     def _members(self) -> Iterator[tarfile.TarInfo]:
         """All members up to where the archive ends or breaks."""
@@ -297,29 +253,59 @@ class _Tar(Source):
     def _read(self) -> Iterator[tuple[str, bytes]]:
         with self._open() as file:
             for name, (size, offset) in self._entries.items():
+                wanted = min(size, MAX_BYTES + 1)
                 try:
                     file.seek(offset)
-                    data = file.read(min(size, MAX_BYTES + 1))
+                    data = file.read(wanted)
                 except _BROKEN:
+                    data = b""
+                if len(data) < wanted:
                     self.skipped["truncated"] += 1
                 else:
                     yield name, data
 
 
+class _Records(Source):
+    """An MXNet RecordIO file (MS1M-RetinaFace, MS1MV2, Glint360K): `<label>/<number of the record>`, in its own order."""
+
+    def __init__(self, path: Path):
+        super().__init__(path)
+        self.total = None
+        digest, size = hashlib.blake2b(str(path.stat().st_size).encode(), digest_size=8), path.stat().st_size
+        with path.open("rb") as file:
+            for start in (0, size // 2, max(0, size - HASHED_BYTES // 16)):
+                file.seek(start)
+                digest.update(file.read(HASHED_BYTES // 16))
+        self.fingerprint = digest.hexdigest()
+        next(recordio.read_records(path), None)  # refuses another kind of file at once
+
+    def pictures(self) -> Iterator[tuple[str, bytes]]:
+        self.skipped = Counter()
+        try:
+            for number, label, data in recordio.read_pictures(self.path):
+                yield f"{label:07d}/{number:08d}", data
+        except recordio.BrokenRecordError:
+            self.skipped["rest of the file, which is broken"] += 1
+
+
 def open_source(path: str | Path) -> Source:
-    """Open a folder or tar (.tar, .tar.gz, .tar.bz2, .tar.xz) of `<identity>/<picture>`.
+    """Open a folder or tar (.tar, .tar.gz, .tar.bz2, .tar.xz) of `<identity>/<picture>`, or a RecordIO file (.rec).
 
     Folders above the identities are left out of the names. Landmarks are taken from `landmarks68.npz` (arrays `files`,
-    N names, and `points`, (N, 68, 2) pixels) in the folder or beside the tar; rows of NaN count as missing.
+    N names, and `points`, (N, 68, 2) pixels) in the folder or beside the tar; rows of NaN count as missing. A folder
+    with a `train.rec` is read as that file.
 
     Raises:
         FileNotFoundError: nothing at the path.
-        ValueError: neither a folder nor a tar, nothing in it that looks like a picture, or broken landmarks.
+        ValueError: of another kind, nothing in it that looks like a picture, or broken landmarks.
     """
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"no folder or tar at {path}")
-    return _Folder(path) if path.is_dir() else _Tar(path)
+        raise FileNotFoundError(f"no folder, tar or RecordIO file at {path}")
+    if path.is_dir():
+        records = path / "train.rec"
+        return _Records(records) if records.is_file() else _Folder(path)
+    return _Records(path) if path.suffix == ".rec" else _Tar(path)
 
 
 def _printable(name: str) -> str:

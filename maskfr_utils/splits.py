@@ -54,31 +54,46 @@ def thumbnails(faces: np.ndarray) -> np.ndarray:
     for row, face in zip(small, faces, strict=True):
         grey = cv2.cvtColor(face[FACE_PART, FACE_PART], cv2.COLOR_RGB2GRAY)
         row[:] = cv2.resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
-    flat = small.reshape(len(small), -1)
+    flat = small.reshape(-1, THUMBNAIL**2)
     flat -= flat.mean(1, keepdims=True)
     return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
+
+
+def likeness(faces: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """How much alike pictures are: the correlation of their thumbnails, straight or mirrored, whichever is higher.
+
+    Args:
+        faces: (N, 112, 112, 3) uint8.
+        others: (M, 112, 112, 3) uint8.
+
+    Returns:
+        (N, M) float32 in [-1, 1].
+    """
+    return _likeness(thumbnails(faces), thumbnails(others))
+
+
+def _likeness(small: np.ndarray, others: np.ndarray) -> np.ndarray:
+    mirrored = small.reshape(-1, THUMBNAIL, THUMBNAIL)[:, :, ::-1].reshape(small.shape)
+    return np.maximum(small @ others.T, mirrored @ others.T)
 
 
 def near_duplicates(faces: np.ndarray, threshold: float = CORRELATION) -> np.ndarray:
     """Find pictures of one photo: recoloured, re-compressed, slightly re-cropped, mirrored.
 
-    The first of each group stays: a picture is a duplicate if its thumbnail, or the mirrored one, correlates above the
-    threshold with a picture that stays. Memory grows with N, not with its square.
+    The first of each group stays: a picture is a duplicate if its `likeness` to one that stays is above the threshold.
+    Memory grows with N, not with its square.
 
     Args:
         faces: (N, 112, 112, 3) uint8, the preferred first.
-        threshold: correlation of the thumbnails, below 1.
+        threshold: likeness, below 1.
 
     Returns:
         (N,) int64: the index of the picture that stays and is repeated, -1 for those that stay.
     """
     small = thumbnails(faces)
-    mirrored = small.reshape(-1, THUMBNAIL, THUMBNAIL)[:, :, ::-1].reshape(small.shape)
     repeats = np.full(len(small), -1, np.int64)
     for start in range(0, len(small), _BLOCK):
-        block = slice(start, start + _BLOCK)
-        seen = small[: block.stop]
-        alike = np.maximum(small[block] @ seen.T, mirrored[block] @ seen.T)
+        alike = _likeness(small[start : start + _BLOCK], small[: start + _BLOCK])
         for row, correlations in enumerate(alike, start):
             earlier = np.where(repeats[:row] < 0, correlations[:row], -1.0)
             if row and earlier.max() > threshold:

@@ -248,7 +248,7 @@ class FaceStore:
                     name: value.item() if isinstance(value, np.generic) else value for name, value in file.attrs.items()
                 }
                 self._offsets = {name: _picture_offsets(file[name]) for name in ("images", "masked")}
-        except (OSError, KeyError, RuntimeError, AttributeError, TypeError) as error:
+        except (OSError, KeyError, RuntimeError, AttributeError, TypeError, UnicodeDecodeError) as error:
             raise ValueError(f"{self.path} is damaged ({error}): make it anew with maskfr_utils.prepare") from error
         if len(self) and (self.labels.min() < -1 or self.labels.max() >= len(self.identities)):
             raise ValueError(f"{self.path} is damaged: labels outside 0..{len(self.identities) - 1}; make it anew")

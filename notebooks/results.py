@@ -54,10 +54,13 @@ pd.DataFrame.from_dict(
 # ## How the training went
 
 # %%
+from IPython.display import display
+
 for name, record in records.items():
     figure = plots.training_curves(record["history"])
     figure.suptitle(f"{name}: {record['provenance']['device']}, {record['provenance']['seconds'] / 60:.0f} minutes")
     figure.tight_layout()
+    display(figure)
 
 # %% [markdown]
 # ## Why not the report's formula

@@ -50,7 +50,7 @@ def test_values_take_the_type_of_their_field():
 
 
 def test_notebook_variables():
-    plain = {k: v for k, v in asdict(TrainConfig()).items()}
+    plain = asdict(TrainConfig())
     assert TrainConfig.from_notebook({**plain, "_x": 1, "np": sys, "In": [], "Out": {}}) == TrainConfig()
     with pytest.raises(ConfigError, match="did you mean epochs"):
         TrainConfig.from_notebook({**plain, "epoch": 3})

@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 from pytorch_metric_learning import losses as metric_learning
 
 from maskfr_utils import config
-from maskfr_utils.losses import LOSSES, ArcFace, CosFace, CurricularFace, MagFace, SphereFace, SubCenterArcFace, create_loss
+from maskfr_utils.losses import (
+    LOSSES,
+    ArcFace,
+    CombinedMargin,
+    CosFace,
+    CurricularFace,
+    MagFace,
+    SphereFace,
+    SubCenterArcFace,
+    create_loss,
+)
 
 DIM, CLASSES, N = 6, 5, 24
 ANGULAR = ["arcface", "cosface", "sphereface", "combined_margin", "subcenter_arcface", "curricularface", "magface"]
@@ -38,7 +48,11 @@ def make(name, dtype=torch.float64, **arguments):
 
 
 def cosine(x, w):
-    return sum(a * b for a, b in zip(x, w, strict=True)) / math.sqrt(sum(a * a for a in x)) / math.sqrt(sum(b * b for b in w))
+    return (
+        sum(a * b for a, b in zip(x, w, strict=True))
+        / math.sqrt(sum(a * a for a in x))
+        / math.sqrt(sum(b * b for b in w))
+    )
 
 
 def falling(u):
@@ -61,7 +75,9 @@ def hand_cosface(x, y, loss, s=64, m=0.35):
 
 def hand_sphereface(x, y, loss, m=4):
     s = math.sqrt(sum(a * a for a in x))
-    return [s * (falling(m * math.acos(c)) if j == y else c) for j, c in enumerate(cosine(x, w) for w in loss["weight"])]
+    return [
+        s * (falling(m * math.acos(c)) if j == y else c) for j, c in enumerate(cosine(x, w) for w in loss["weight"])
+    ]
 
 
 def hand_combined_margin(x, y, loss, s=64, m=0.3):
@@ -86,7 +102,9 @@ def hand_magface(x, y, loss, s=64, m=0.8):
 
 
 def hand_softmax(x, y, loss):
-    return [sum(a * b for a, b in zip(x, w, strict=True)) + b for w, b in zip(loss["weight"], loss["bias"], strict=True)]
+    return [
+        sum(a * b for a, b in zip(x, w, strict=True)) + b for w, b in zip(loss["weight"], loss["bias"], strict=True)
+    ]
 
 
 def hand_legacy_arcface(x, y, loss, s=45, m=0.1):
@@ -171,14 +189,26 @@ def test_agrees_with_pytorch_metric_learning_in_float32():
 
 def at_angles(loss, angles, dtype=torch.float32):
     """Embeddings at the given angles from the first identity's weight, in the plane of the first two."""
-    loss.weight.data = torch.eye(CLASSES, DIM, dtype=dtype).reshape(CLASSES, 1, DIM).expand(-1, loss.weight[0].numel() // DIM, -1).reshape(loss.weight.shape).clone()
+    axes = torch.eye(CLASSES, DIM, dtype=dtype)
+    loss.weight.data = (axes[:, None].repeat(1, loss.weight.shape[1], 1) if loss.weight.ndim == 3 else axes).clone()
     angles = torch.as_tensor(angles, dtype=torch.float64)
     x = torch.zeros(len(angles), DIM, dtype=torch.float64)
     x[:, 0], x[:, -1] = angles.cos(), angles.sin()
     return (20 * x).to(dtype)
 
 
-ENDS = [0.0, 1e-8, 1e-4, 1e-2, math.pi - 0.5 - 1e-6, math.pi - 0.5 + 1e-6, math.pi - 1e-2, math.pi - 1e-4, math.pi - 1e-8, math.pi]
+ENDS = [
+    0.0,
+    1e-8,
+    1e-4,
+    1e-2,
+    math.pi - 0.5 - 1e-6,
+    math.pi - 0.5 + 1e-6,
+    math.pi - 1e-2,
+    math.pi - 1e-4,
+    math.pi - 1e-8,
+    math.pi,
+]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -199,12 +229,22 @@ def test_loss_rises_with_the_angle_all_the_way(name):
     x = at_angles(loss, np.linspace(0, math.pi, 400), torch.float64)
     values = torch.stack([loss(row[None], torch.tensor([0])) for row in x])
     assert (values.diff() > -1e-9).all()
-    assert values.diff().max() < 5  # no step: scale 64 over an angle of 0.008
+
+
+def test_step_where_arcface_is_continued():
+    """The field's continuation is lower by cos m + m sin m - 1 at pi - m; psi of the combined margin has no step."""
+    cosines = torch.tensor([[math.pi - 0.5 - 1e-7], [math.pi - 0.5 + 1e-7]], dtype=torch.float64).cos()
+    before, after = ArcFace(DIM, CLASSES).with_margin(cosines)
+    assert (before - after).item() == pytest.approx(math.cos(0.5) + 0.5 * math.sin(0.5) - 1, abs=1e-6)
+    before, after = CombinedMargin(DIM, CLASSES, margin=0.5).with_margin(cosines)
+    assert (before - after).item() == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize(("cos", "turned"), [(0, -0.479426), (0.5, 0.023596), (0.9, 0.580848), (1, 0.877583)])
 def test_reference_values_of_the_turned_cosine(cos, turned):
-    assert ArcFace(DIM, CLASSES).with_margin(torch.tensor([[cos]], dtype=torch.float64)).item() == pytest.approx(turned, abs=1e-6)
+    assert ArcFace(DIM, CLASSES).with_margin(torch.tensor([[cos]], dtype=torch.float64)).item() == pytest.approx(
+        turned, abs=1e-6
+    )
 
 
 def test_gradient_is_the_functions_own():
@@ -304,7 +344,9 @@ def test_legacy_arcface_knows_no_cosine():
     loss.weight.data[2] *= 50
     assert (loss.logits(embeddings).argmax(1) != before).any()
     loss.bias.data.zero_()
-    torch.testing.assert_close(loss(3 * embeddings, labels), loss(embeddings, labels))  # the length over identities goes
+    torch.testing.assert_close(
+        loss(3 * embeddings, labels), loss(embeddings, labels)
+    )  # the length over identities goes
 
 
 def test_curricularface_follows_the_mean_in_training_alone():
@@ -328,7 +370,7 @@ def test_magface_gives_long_embeddings_a_larger_margin():
 def test_subcenters_take_the_nearest():
     loss = SubCenterArcFace(DIM, CLASSES, centers=2)
     assert loss.weight.shape == (CLASSES, 2, DIM)
-    x = F.normalize(loss.weight[3, 1])[None] if loss.weight[3, 1].ndim > 1 else F.normalize(loss.weight[3, 1][None])
+    x = loss.weight[3, 1][None]
     assert loss.logits(x)[0, 3].item() == pytest.approx(64, rel=1e-5)
 
 

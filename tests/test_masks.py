@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.data import astronaut
 
-from maskfr_utils import align, mask_shapes, mask_styles, masks
+from maskfr_utils import align, mask_cloth, mask_shapes, masks
 from maskfr_utils.rendered import render_faces
 
 EYES = (slice(36, 42), slice(42, 48))
@@ -217,9 +217,7 @@ def test_masks_turn_with_the_face():
     turn, scale, shift = 0.5, 7.0, np.array([300, -40])
     rotation = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     both = np.stack([points, points @ rotation.T + shift]).astype(np.float32)
-    placed = mask_shapes.place(
-        np.stack([shape.net] * 2), np.stack([shape.rigid] * 2), both, np.zeros((2, 3), np.float32)
-    )
+    placed = mask_shapes.place([shape] * 2, both, np.zeros((2, 4), np.float32))
     assert placed.ok.all()
     np.testing.assert_allclose(placed.outline[0] @ rotation.T + shift, placed.outline[1], atol=0.1)
     np.testing.assert_allclose(placed.lattice[0], placed.lattice[1], atol=2e-2)
@@ -241,7 +239,7 @@ def test_a_profile_hides_the_far_side():
     for yaw in (0.0, 0.5, 1.0):
         camera = 35 * np.array([[np.cos(yaw), 0], [0, 1], [np.sin(yaw), 0]])
         points = (mask_shapes.HEAD @ camera + 56).astype(np.float32)[None]
-        placed = mask_shapes.place(shape.net[None], shape.rigid[None], points, np.zeros((1, 3), np.float32))
+        placed = mask_shapes.place([shape], points, np.zeros((1, 4), np.float32))
         assert placed.ok[0]
         nose = points[0, 30, 0]
         x = placed.outline[0, :, 0]
@@ -346,10 +344,10 @@ def test_unknown_style_is_refused(faces, style):
         masks.mask_faces(faces.images[:1], faces.landmarks[:1], style=style)
 
 
-@pytest.mark.parametrize("pattern", mask_styles.PATTERNS)
+@pytest.mark.parametrize("pattern", mask_cloth.PATTERNS)
 def test_patterns_look_the_same_at_any_size(pattern):
-    cloth = mask_styles.Cloth("cloth", (200, 30, 30), (20, 20, 220), pattern, 1, False, None, 1.0)
-    small, large = (mask_styles.weave(cloth, size) for size in (96, 384))
+    cloth = mask_cloth.Cloth("cloth", (200, 30, 30), (20, 20, 220), pattern, 1, False, None, 1.0)
+    small, large = (mask_cloth.weave(cloth, size) for size in (96, 384))
     shrunk = cv2.resize(large, (96, 96), interpolation=cv2.INTER_AREA)
     assert np.abs(small.astype(int) - shrunk).mean() < 14
     if pattern != "plain":

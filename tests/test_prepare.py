@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tarfile
+from fnmatch import fnmatch
 
 import h5py
 import numpy as np
@@ -140,7 +141,7 @@ def test_same_bytes_each_time(folder, tmp_path):
 
 def test_parallel_is_serial(folder, tmp_path, monkeypatch):
     serial = ready(prepare.prepare(folder, min_masked=4, out=tmp_path / "a.h5", progress=False))
-    monkeypatch.setattr(prepare, "PARALLEL_FROM", 1)
+    monkeypatch.setattr(prepare, "PARALLEL_FROM", 2)
     monkeypatch.setattr(prepare, "BLOCK", 8)
     monkeypatch.setattr("joblib.cpu_count", lambda: 2)
     parallel = ready(prepare.prepare(folder, min_masked=4, out=tmp_path / "b.h5", progress=False))
@@ -231,6 +232,24 @@ def test_command_line(folder, tmp_path, capsys):
     ).stdout
     for option in ("--min-masked", "--test-fraction", "--style", "--seed", "--identities", "--per-identity", "--out"):
         assert option in shown
+
+
+def test_cache_knows_all_modules_that_decide():
+    code = (
+        "import sys, maskfr_utils.prepare; print(*[name for name in sys.modules if name.startswith('maskfr_utils.')])"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    names = {name.removeprefix("maskfr_utils.") for name in loaded} - {"paths"}
+    assert {name for name in names if not any(fnmatch(name, pattern) for pattern in prepare.CODE)} == set()
+
+
+def test_style_file(folder, tmp_path):
+    file = tmp_path / "mine.yaml"
+    paths = set()
+    for colour in ("'#ff0000'", "'#00ff00'"):
+        file.write_text(f"mine: {{kind: cloth, colours: [{colour}]}}")
+        paths.add(prepare.prepare(folder, min_masked=4, style=str(file), progress=False))
+    assert len(paths) == 2
 
 
 def test_stream_of_faces_is_all_that_split_sees(folder):

@@ -1,11 +1,14 @@
 """The counters against sums done by hand."""
 
+import time
+
 import pytest
 import torch
 from torch import nn
 
 from maskfr_utils.blocks import IBT, MHSA
-from maskfr_utils.profile import count_macs, count_parameters
+from maskfr_utils.models import create_model
+from maskfr_utils.profile import count_macs, count_parameters, latency, signal_by_depth
 
 
 def test_convolution_and_linear():
@@ -50,3 +53,25 @@ def test_needs_no_memory_on_the_meta_device():
         model = nn.Sequential(nn.Conv2d(3, 100_000, 1), nn.Conv2d(100_000, 100_000, 1))
     assert count_parameters(model) == pytest.approx(1e10, rel=1e-3)
     assert count_macs(model, image_size=2) == 4 * (300_000 + 100_000**2)
+
+
+def test_latency_orders_runs_and_takes_turns():
+    calls = []
+    runs = {"slow": lambda: (calls.append("slow"), time.sleep(0.2)), "quick": lambda: calls.append("quick")}
+    seconds = latency(runs, repeats=3)
+    assert calls == ["slow", "quick"] * 4
+    assert seconds["slow"] >= 0.2 > seconds["quick"] >= 0
+
+
+def test_signal_by_depth_measures_each_block_and_changes_nothing():
+    torch.manual_seed(0)
+    model = create_model("iresnet50", width=0.125, embedding_dim=8, image_size=32)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    outputs = []
+    for block in model.layer1:
+        block.register_forward_hook(lambda m, x, out: outputs.append(out.std().item()))
+    deviations, gradients = signal_by_depth(model, torch.randn(4, 3, 32, 32))
+    assert deviations[:3] == outputs and len(deviations) == len(gradients) == 24
+    assert all(gradient > 0 for gradient in gradients)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())

@@ -324,11 +324,11 @@ def test_tar_that_says_a_name_twice(tmp_path):
     assert source.skipped == Counter({"name occurs twice": 1})
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(share=st.floats(0, 1), compressed=st.booleans())
 def test_tar_that_ends_abruptly(tmp_path, share, compressed):
     whole = tar_bytes(PICTURES)
-    last = whole.rindex(b"IEND") + 8
+    last = whole.rindex(b"IEND") + 8  # where the last picture ends
     if compressed:
         whole = gzip.compress(whole, mtime=0)
     path = tmp_path / "cut.tar"
@@ -343,7 +343,7 @@ def test_tar_that_ends_abruptly(tmp_path, share, compressed):
         np.testing.assert_array_equal(face.image, sources.read_picture(PICTURES[face.name]))
     if len(found) < 6:
         assert source.skipped["rest of the tar, which ends abruptly"] == 1
-        assert len(found) + source.skipped["truncated"] + source.skipped["empty file"] == source.total
+        assert len(found) + source.skipped["truncated"] == source.total
     if not compressed:
         assert (len(found) == 6) == (int(share * len(whole)) >= last)
 

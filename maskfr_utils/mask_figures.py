@@ -1,0 +1,217 @@
+"""Figures about the masks, and the widget to design one; figures are returned as matplotlib Figures."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import cv2
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from maskfr_utils import mask_cloth, mask_light, mask_shapes, mask_styles, masks
+from maskfr_utils.plots import _done
+
+if TYPE_CHECKING:
+    import ipywidgets
+
+_ZOOM = 4  # faces are drawn at four times their size where lines go over them
+
+
+def sheet(images: np.ndarray, *, columns: int = 10, inches: float = 1.0) -> Figure:
+    """Faces side by side without anything between them: (N, height, width, 3) uint8."""
+    rows = -(-len(images) // columns)
+    height, width = images.shape[1:3]
+    page = np.full((rows * columns, height, width, 3), 255, np.uint8)
+    page[: len(images)] = images
+    page = page.reshape(rows, columns, height, width, 3).swapaxes(1, 2).reshape(rows * height, columns * width, 3)
+    fig = plt.figure(figsize=(columns * inches, rows * inches * height / width))
+    ax = fig.add_axes((0, 0, 1, 1))
+    ax.imshow(page)
+    ax.axis("off")
+    return _closed(fig)
+
+
+def geometry(face: np.ndarray, landmarks: np.ndarray, *, kind: str = "surgical", seed: int = 0) -> Figure:
+    """How a mask comes onto a face, in six steps.
+
+    Args:
+        face: (112, 112, 3) uint8.
+        landmarks: (68, 2) pixels.
+        kind: of mask.
+        seed: of its draw.
+    """
+    image = cv2.resize(face, None, fx=_ZOOM, fy=_ZOOM, interpolation=cv2.INTER_CUBIC)
+    points = ((landmarks + 0.5) * _ZOOM - 0.5).astype(np.float32)
+    fine = mask_shapes.FINE
+    placed = mask_shapes.place([mask_shapes.shape(kind, grid=fine)], points[None], np.zeros((1, 4), np.float32), fine)
+    net = (mask_shapes.shape(kind).net @ points).reshape(*mask_shapes.COARSE[:2], 2)
+    u, v = _mask_coordinates(placed, image.shape[:2])
+    thumb, thumb_points = mask_light.thumbnail(image, points)
+    light = mask_light.estimate(thumb[None], thumb_points[None].astype(np.float32))
+    side = 256
+    shading = (mask_cloth.normals(kind, "normal", side, 0, False) @ light.shading[0]).reshape(side, side)
+    style = replace(mask_styles.styles()[kind], patterns={"plain": 1}, wears={"normal": 1})
+    done = masks.mask_photo(image, style=style, seed=seed, landmarks=points[None])
+
+    fig, axes = plt.subplots(2, 3, figsize=(9, 6.4))
+    titles = (
+        "68 landmarks, head axes",
+        "net on the head",
+        "what the camera sees",
+        "light on the cloth",
+        "mask",
+        "coverage",
+    )
+    for ax, title in zip(axes.flat, titles, strict=True):
+        ax.set_title(title, fontsize=9)
+        ax.axis("off")
+    for ax in axes.flat[:3]:
+        ax.imshow(image)
+        ax.set_xlim(0, image.shape[1])
+        ax.set_ylim(image.shape[0], 0)
+    axes[0, 0].scatter(*points.T, s=5, color="white", edgecolor="black", linewidth=0.3)
+    for axis, colour in zip(placed.axes[0], ("tab:red", "tab:green", "tab:blue"), strict=True):
+        axes[0, 0].annotate("", points[30] + 0.8 * axis, points[30], arrowprops={"arrowstyle": "->", "color": colour})
+    axes[0, 1].plot(*net.transpose(2, 0, 1), color="gold", linewidth=0.7)
+    axes[0, 1].plot(*net.transpose(2, 1, 0), color="gold", linewidth=0.7)
+    axes[0, 2].contour(u, np.linspace(-1, 1, 11), colors="white", linewidths=0.5)
+    axes[0, 2].contour(v, np.linspace(0, 1, 9), colors="white", linewidths=0.5)
+    axes[0, 2].plot(*placed.outline[0].T, color="tab:orange")
+    axes[1, 0].imshow(shading, cmap="gray", vmin=0.2, vmax=1.3)
+    axes[1, 1].imshow(done.image)
+    axes[1, 2].imshow(done.alpha, cmap="gray")
+    return _done(fig, pad=0.4)
+
+
+def _mask_coordinates(placed: mask_shapes.Placement, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """(u, v) at each pixel of a picture (height, width); NaN outside the mask."""
+    maps = cv2.warpAffine(
+        placed.lattice[0], placed.to_lattice[0], size[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    )
+    inside = np.zeros(size, np.uint8)
+    cv2.fillPoly(inside, [placed.outline[0].round().astype(np.int32)], 1)
+    return tuple(np.where(inside > 0, maps[..., i], np.nan) for i in (0, 1))
+
+
+def kinds_by_colour(face: np.ndarray, landmarks: np.ndarray, *, columns: int = 6) -> Figure:
+    """One face (112, 112, 3) in every kind of mask (rows) and its commonest colours."""
+    styles = mask_styles.styles()
+    fig, axes = plt.subplots(len(styles), columns, figsize=(1.15 * columns, 1.2 * len(styles)))
+    for line, (name, style) in zip(axes, styles.items(), strict=True):
+        colours = sorted(style.colours, key=style.colours.get, reverse=True)[:columns]
+        plain = replace(style, patterns={"plain": 1}, wears={"normal": 1})
+        for ax, colour in zip(line, colours, strict=False):
+            _show(ax, face, landmarks, replace(plain, colours={colour: 1}))
+        for ax in line:
+            ax.axis("off")
+        line[0].set_title(name, loc="left", fontsize=9)
+    return _done(fig, pad=0.2)
+
+
+def patterns_and_wears(face: np.ndarray, landmarks: np.ndarray) -> Figure:
+    """One face (112, 112, 3) in every pattern of cloth, and in surgical masks worn in every way."""
+    cloth, surgical = mask_styles.styles()["cloth"], mask_styles.styles()["surgical"]
+    patterned = {p: replace(cloth, patterns={p: 1}, wears={"normal": 1}) for p in mask_cloth.PATTERNS}
+    worn = {w.replace("_", " "): replace(surgical, wears={w: 1}) for w in mask_shapes.WEARS}
+    worn |= {
+        "intensity 0.5": replace(surgical, intensity=0.5),
+        "with valve": replace(mask_styles.styles()["n95"], valve=1),
+    }
+    columns = max(len(patterned), len(worn))
+    fig, axes = plt.subplots(2, columns, figsize=(1.15 * columns, 2.6))
+    for line, row in zip(axes, (patterned, worn), strict=True):
+        for ax in line:
+            ax.axis("off")
+        for ax, (name, style) in zip(line, row.items(), strict=False):
+            _show(ax, face, landmarks, style)
+            ax.set_title(name, fontsize=8)
+    return _done(fig, pad=0.2)
+
+
+def cases(pictures: dict[str, tuple[np.ndarray, np.ndarray]], *, style: masks.StyleLike = "random") -> Figure:
+    """Pictures of any size, masked, each with its title; one row.
+
+    Args:
+        pictures: title -> (picture (height, width, 3) uint8, landmarks (faces, 68, 2)).
+        style: of the masks.
+    """
+    fig, axes = plt.subplots(1, len(pictures), figsize=(1.45 * len(pictures), 1.75))
+    for ax, (title, (image, points)) in zip(axes, pictures.items(), strict=True):
+        ax.imshow(masks.mask_photo(image, style=style, landmarks=points).image)
+        ax.set_title(title, fontsize=8)
+        ax.axis("off")
+    return _done(fig, pad=0.2)
+
+
+def coverage(result: masks.MaskedFaces) -> Figure:
+    """Where masks lie in aligned faces: the mean of their coverage, and how much of the face each kind covers."""
+    fig, (left, right) = plt.subplots(1, 2, figsize=(8, 2.8), width_ratios=(1, 2))
+    shown = left.imshow((result.alpha[result.ok] > 127).mean(0), cmap="magma", vmin=0, vmax=1)
+    fig.colorbar(shown, ax=left, label="share of the faces")
+    left.axis("off")
+    kinds = [kind for kind in masks.KINDS if (result.kinds == kind).any()]
+    shares = [(result.alpha[result.kinds == kind] > 127).mean((1, 2)) for kind in kinds]
+    right.boxplot(shares, tick_labels=kinds)
+    right.set_ylabel("share of the picture covered")
+    right.set_ylim(0)
+    return _done(fig)
+
+
+def _show(ax: plt.Axes, face: np.ndarray, landmarks: np.ndarray, style: masks.Style) -> None:
+    ax.imshow(masks.mask_faces(face[None], landmarks[None], style=style).images[0])
+
+
+def _closed(fig: Figure) -> Figure:
+    plt.close(fig)
+    return fig
+
+
+def designer(image: np.ndarray, landmarks: np.ndarray | None = None) -> "ipywidgets.Widget":
+    """Controls of a mask on the left, the face that wears it on the right, at once.
+
+    Args:
+        image: (height, width, 3) uint8, an aligned face or any photo.
+        landmarks: (68, 2) or (faces, 68, 2); found in the picture where None.
+    """
+    import ipywidgets as widgets
+
+    if landmarks is None:
+        landmarks = masks.mask_photo(image).landmarks
+    points = np.array(landmarks, np.float32).reshape(-1, 68, 2)
+    zoom = max(1, round(420 / image.shape[0]))
+    image = cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
+    points = (points + 0.5) * zoom - 0.5
+    controls = {
+        "kind": widgets.Dropdown(options=mask_shapes.KINDS, description="kind"),
+        "colour": widgets.ColorPicker(value="#a8cfe9", description="colour"),
+        "second": widgets.ColorPicker(value="#f4f3ef", description="second"),
+        "pattern": widgets.Dropdown(options=mask_cloth.PATTERNS, description="pattern"),
+        "pattern_weight": widgets.FloatSlider(value=1, min=0, max=1, step=0.05, description="strength"),
+        "wear": widgets.Dropdown(options=mask_shapes.WEARS, description="worn"),
+        "strap": widgets.ColorPicker(value="#eceae6", description="straps"),
+        "valve": widgets.Checkbox(description="valve"),
+        "intensity": widgets.FloatSlider(value=1, min=0, max=1, step=0.05, description="intensity"),
+        "seed": widgets.IntSlider(max=50, description="seed"),
+    }
+    picture = widgets.Image(format="png")
+
+    def draw(_: object = None) -> None:
+        value = {name: control.value for name, control in controls.items()}
+        style = masks.Style(
+            value["kind"],
+            colours={value["colour"]: 1},
+            second_colours={value["second"]: 1},
+            patterns={value["pattern"]: 1},
+            pattern_weight=value["pattern_weight"],
+            wears={value["wear"]: 1},
+            straps={value["strap"]: 1},
+            valve=float(value["valve"]),
+            intensity=value["intensity"],
+        )
+        drawn = masks.mask_photo(image, style=style, seed=value["seed"], landmarks=points).image
+        picture.value = cv2.imencode(".png", drawn[..., ::-1])[1].tobytes()
+
+    for control in controls.values():
+        control.observe(draw, names="value")
+    draw()
+    return widgets.HBox([widgets.VBox(list(controls.values())), picture])

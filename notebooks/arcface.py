@@ -1,0 +1,202 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+
+# %% [markdown]
+# # ArcFace
+#
+# **Question.** What does the loss ask of an embedding, and what did the report's equation and code ask instead?
+#
+# Whoever trains a network to name people could stop at softmax: score each identity by $w_j^\top x + b_j$. But a new person
+# has no $w_j$; what is compared then are embeddings, by the angle between them. ArcFace {cite}`deng2019` trains what is
+# used later: it divides $x$ and $w_j$ by their lengths, so that a score is $s\cos\theta_j$, and demands more than to be
+# nearest: the true identity is scored as if its angle were larger by a margin $m$.
+
+# %% tags=["parameters"]
+scale = 64.0
+margin = 0.5  # radians
+steps = 150  # of training in the plane
+
+# %%
+import math
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+
+from maskfr_utils import diagrams
+from maskfr_utils.losses import ArcFace, CombinedMargin, CosFace, SphereFace, create_loss
+
+# %% [markdown]
+# ## The idea in a picture (Figure 7)
+
+# %%
+diagrams.angular_margin(margin, angle=0.6)
+
+# %% [markdown]
+# $$L = -\frac1N \sum_{i=1}^{N} \log
+# \frac{e^{s\cos(\theta_{y_i} + m)}}{e^{s\cos(\theta_{y_i} + m)} + \sum_{j \ne y_i} e^{s\cos\theta_j}}$$
+#
+# ## A slip in the report's equation
+#
+# The report prints the fraction without the logarithm, and without the target's term below the line. Neither is a matter
+# of taste. Without the logarithm the loss of a hard face is flat: its fraction is near 0 whatever the angle. Without the
+# target's term the fraction has no bound, and the "loss" of one easy face outweighs all others. For one face at angle
+# $\theta$ from its identity and at 90° from nine others:
+
+# %%
+others = 9
+degrees = np.array([20, 40, 60, 80, 100, 120])
+target = torch.tensor(np.cos(np.radians(degrees)))[:, None]
+z = scale * ArcFace(2, 2, scale, margin).with_margin(target)[:, 0]
+rest = math.log(others)  # log of the sum over nine identities at 90 degrees, where s cos t = 0
+pd.DataFrame(
+    {
+        "angle, degrees": degrees,
+        "the loss": torch.logaddexp(z, torch.tensor(rest)) - z,
+        "as printed": -torch.exp(z - rest),
+    }
+).set_index("angle, degrees").map("{:.3g}".format)
+
+# %% [markdown]
+# The original code is another matter: it has the logarithm, but no angle. It divides the *scores* $w_j^\top x + b_j$ of a face
+# by their length over the identities and calls the result a cosine. We keep it as `LegacyArcFace`, for the audit.
+#
+# ## One family
+#
+# The margin losses differ in what they put in place of $\cos\theta_y$. Where $\theta + m$ passes 180°, its cosine would rise
+# again, and a face on the far side would be pushed farther; there ArcFace goes on with $\cos\theta - m \sin m$, a little
+# lower, which falls all the way.
+
+# %%
+family = {
+    "softmax of cosines": lambda cosine: cosine,
+    f"ArcFace, m = {margin}": ArcFace(2, 2, margin=margin).with_margin,
+    "CosFace, m = 0.35": CosFace(2, 2).with_margin,
+    "SphereFace, m = 4": SphereFace(2, 2).with_margin,
+    "SphereFace, m = 1.35": SphereFace(2, 2, margin=1.35).with_margin,
+    "combined (1, 0.3, 0.2)": CombinedMargin(2, 2).with_margin,
+}
+diagrams.target_logits({name: curve for name, curve in family.items() if name != "SphereFace, m = 4"})
+
+# %% [markdown]
+# With two identities, training is content above the line on which the target's value equals the other's cosine. ArcFace's
+# line runs parallel to the diagonal of no margin: the same gap in angle wherever a face lies. CosFace asks for a wide gap
+# where a face is near its identity and a narrow one where it is far, SphereFace the other way round.
+
+# %%
+diagrams.decision_boundaries(
+    {
+        "no margin": ArcFace(2, 2, margin=0.0),
+        f"ArcFace, m = {margin}": ArcFace(2, 2, margin=margin),
+        "CosFace, m = 0.35": CosFace(2, 2),
+        "SphereFace, m = 1.35": SphereFace(2, 2, margin=1.35),
+        "combined (1, 0.3, 0.2)": CombinedMargin(2, 2),
+    }
+)
+
+# %% [markdown]
+# ## What $s$ and $m$ do
+#
+# Cosines lie in $[-1, 1]$, and the softmax of such small numbers is never sure. The scale decides how sure it may become:
+# among $n$ identities, with all others at 90°, the probability of the true one is at most $1 / (1 + (n - 1) e^{-s})$. Too
+# small a scale leaves a loss that no embedding can remove, too large a one turns the loss into a step.
+
+# %%
+identities = 1000
+angles = torch.linspace(0, math.pi / 2, 181, dtype=torch.float64)
+
+
+def probability(s, m):
+    z = s * ArcFace(2, 2, s, m).with_margin(angles.cos()[:, None])[:, 0]
+    return torch.sigmoid(z - math.log(identities - 1))
+
+
+settings = [(8.0, margin), (16.0, margin), (32.0, margin), (64.0, margin), (64.0, 0.0), (64.0, 0.3)]
+diagrams.curves(
+    {f"s = {s:g}, m = {m:g}": (angles.rad2deg(), probability(s, m)) for s, m in settings},
+    "angle to the own identity, degrees",
+    "probability of the own identity",
+)
+
+# %% [markdown]
+# ## The gradient: true, or straight through
+#
+# The field's most used code adds the margin outside of what is differentiated. Its loss has the same value and another
+# gradient: $\partial z_y / \partial \cos\theta_y = s$ instead of $s \sin(\theta_y + m) / \sin\theta_y$. What moves an
+# embedding along the sphere is the derivative by the angle, times the softmax's error: $-s \sin(\theta_y + m)$ in truth,
+# $-s \sin\theta_y$ straight through. A face that is near its identity, but not yet told from the others surely enough, is
+# pulled on by the one and nearly left alone by the other.
+
+
+# %%
+def pull(straight_through):
+    """|d z_y / d angle| over the angle."""
+    t = angles[1:].clone().requires_grad_()
+    loss = ArcFace(2, 2, scale, margin, straight_through=straight_through)
+    (scale * loss.with_margin(t.cos()[:, None])).sum().backward()
+    return t.grad.abs().numpy()
+
+
+diagrams.curves(
+    {name: (angles[1:].rad2deg(), pull(flag)) for name, flag in (("true", False), ("straight through", True))},
+    "angle to the own identity, degrees",
+    "pull on the face, |dz / d angle|",
+)
+
+# %% [markdown]
+# For both, the margin also keeps that error alive until $\theta_y + m$, not $\theta_y$, is small enough. Ours is the true gradient; `straight_through=True` gives the other.
+#
+# ## In the plane
+#
+# The same small network puts five identities into two dimensions, under four losses. Each dot is a face's direction, each
+# line an identity's. Softmax separates them; the margin packs each around its line and opens gaps between them.
+
+# %%
+generator = torch.Generator().manual_seed(0)
+centres = 2.2 * torch.randn(5, 16, generator=generator)
+labels = torch.arange(300) % 5
+points = centres[labels] + 1.5 * torch.randn(300, 16, generator=generator)
+
+
+def train_in_the_plane(name, **arguments):
+    torch.manual_seed(1)
+    net = torch.nn.Sequential(torch.nn.Linear(16, 32), torch.nn.PReLU(), torch.nn.Linear(32, 2))
+    loss = create_loss(name, 2, 5, **arguments)
+    optimizer = torch.optim.Adam([*net.parameters(), *loss.parameters()], lr=0.02)
+    goal = arguments.get("margin")
+    for step in range(steps):
+        if goal:  # eased in over the first half: with few identities a full margin from the start gets stuck
+            loss.margin = goal * min(1.0, 2 * step / steps)
+        optimizer.zero_grad()
+        loss(net(points), labels).backward()
+        optimizer.step()
+    with torch.no_grad():
+        embeddings = net(points)
+        own = F.cosine_similarity(embeddings, loss.weight[labels]).clamp(-1, 1).acos().rad2deg().mean()
+    return (embeddings.numpy(), labels.numpy(), loss.weight.detach().numpy()), own.item()
+
+
+panels = {
+    "softmax": train_in_the_plane("softmax"),
+    "CosFace": train_in_the_plane("cosface", scale=16.0, margin=0.35),
+    "ArcFace": train_in_the_plane("arcface", scale=16.0, margin=margin),
+    "the original's code": train_in_the_plane("legacy_arcface", scale=45.0, margin=0.1),
+}
+diagrams.embeddings_on_a_circle({f"{name}: {own:.0f}° off on average": panel for name, (panel, own) in panels.items()})
+
+# %% [markdown]
+# **What we learn.** ArcFace asks for an angle, the quantity that recognition compares later. The report's equation would
+# not train; its code trains something else, in which no angle occurs. Two implementations of the same formula may still
+# differ in their gradient, so we say which one we use, and the tests hold loss and gradients against an independent one.

@@ -1,0 +1,74 @@
+"""Diagrams say what the modules are, and every figure names its axes."""
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from maskfr_utils import diagrams
+from maskfr_utils.blocks import IBT, SE, FReLU, IBasic, SEIBasicF
+from maskfr_utils.losses import ArcFace, CosFace
+
+
+def texts(figure):
+    return [text.get_text() for text in figure.axes[0].texts if text.get_text()]
+
+
+def test_block_diagram_names_layers_and_live_shapes():
+    found = texts(diagrams.block_diagram(IBasic(8, 16, stride=2), (1, 8, 12, 12)))
+    layers = ["input", "BN", "conv 3×3, 8→16", "BN", "PReLU", "conv 3×3, 16→16, stride 2", "BN", "+", "output"]
+    assert set(layers) <= set(found)
+    assert found.count("BN") == 4 and "conv 1×1, 8→16, stride 2" in found  # one BN in the shortcut
+    assert "8×12×12" in found and "16×12×12" in found and "16×6×6" in found
+
+
+@pytest.mark.parametrize(
+    ("block", "shape", "expected"),
+    [
+        (SEIBasicF(8, 8), (1, 8, 6, 6), {"FReLU", "SE", "+"}),
+        (SE(8), (1, 8, 6, 6), {"mean of positions", "1×1, 8→2", "ReLU", "1×1, 2→8", "sigmoid", "×"}),
+        (FReLU(8), (1, 8, 6, 6), {"depthwise 3×3, 8→8", "BN", "max"}),
+        (IBT(8, 16, 3, 2), (1, 8, 6, 6), {"MHSA, 4 heads, 3×3", "average 2×2", "depthwise 3×3, 32→32", "SE"}),
+    ],
+)
+def test_diagram_of_each_block(block, shape, expected):
+    assert expected <= set(texts(diagrams.block_diagram(block, shape)))
+
+
+def test_drawing_leaves_a_block_in_its_mode():
+    block = IBasic(8, 8)
+    diagrams.block_diagram(block, (1, 8, 4, 4))
+    assert block.training
+
+
+AXES = {
+    "by_depth": lambda: diagrams.by_depth({"net": ([1.0, 2.0], [0.1, 0.2])}),
+    "stacked_bars": lambda: diagrams.stacked_bars({"net": {"a": 1.0, "b": 2.0}}, "millions"),
+    "fits": lambda: diagrams.fits({"one": (1.0, 2.0)}, (1.01, 2.01), ("x, M", "y, M")),
+    "target_logits": lambda: diagrams.target_logits({"arcface": ArcFace(2, 2).with_margin}),
+    "decision_boundaries": lambda: diagrams.decision_boundaries({"cosface": CosFace(2, 2)}),
+    "curves": lambda: diagrams.curves({"line": (np.arange(3), np.arange(3))}, "x", "y"),
+}
+
+
+@pytest.mark.parametrize("name", AXES)
+def test_axes_are_labelled(name):
+    figure = AXES[name]()
+    assert isinstance(figure, Figure)
+    assert all(ax.get_xlabel() for ax in figure.axes)
+
+
+def test_decision_boundary_of_arcface_is_the_margin():
+    """The line through pairs of angles that training is content with lies one margin above the diagonal."""
+    figure = diagrams.decision_boundaries({"arcface": ArcFace(2, 2, margin=0.5)})
+    (line,) = [path for c in figure.axes[0].collections for path in c.get_paths() if len(path.vertices)]
+    x, y = np.radians(line.vertices).T
+    np.testing.assert_allclose(y - x, 0.5, atol=0.01)
+
+
+def test_geometry_figures_draw():
+    generator = torch.Generator().manual_seed(0)
+    points = torch.randn(10, 2, generator=generator).numpy()
+    panels = {"a": (points, np.arange(10) % 2, points[:2]), "b": (points, np.arange(10) % 2, points[:2])}
+    assert len(diagrams.embeddings_on_a_circle(panels).axes) == 2
+    assert {"$x$", "$m$", "$w_y$"} <= set(texts(diagrams.angular_margin(0.5, 0.6)))

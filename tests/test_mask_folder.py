@@ -1,0 +1,205 @@
+"""Masking a folder: lossless outside the masks, resumed, redrawn from the manifest, broken pictures counted."""
+
+import io
+import json
+import tarfile
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from skimage.data import astronaut
+
+from maskfr_utils import mask_folder, masks
+from maskfr_utils.rendered import render_faces
+
+
+def encode(image: np.ndarray, kind: str = "PNG", **options) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def read(path) -> np.ndarray:
+    return np.array(Image.open(path))
+
+
+def lines(out) -> list[dict]:
+    return [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def portrait() -> np.ndarray:
+    return np.ascontiguousarray(astronaut()[:240, 100:340])
+
+
+@pytest.fixture
+def photos(tmp_path, portrait):
+    """Two people with an aligned face each, a JPEG photo, a broken picture, one without a face, a text."""
+    folder = tmp_path / "photos"
+    (folder / "b" / "deep").mkdir(parents=True)
+    faces = render_faces(2, 1, seed=1).images
+    (folder / "face0.png").write_bytes(encode(faces[0]))
+    (folder / "b" / "face1.png").write_bytes(encode(faces[1]))
+    (folder / "b" / "deep" / "photo.jpg").write_bytes(encode(portrait, "JPEG", quality=90))
+    (folder / "broken.jpg").write_bytes(encode(portrait, "JPEG")[:500])
+    (folder / "wall.png").write_bytes(encode(np.full((90, 120, 3), 200, np.uint8)))
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+def test_folder(photos, tmp_path):
+    out = tmp_path / "masked"
+    counts = mask_folder.mask_folder(photos, out, workers=1, progress=False, seed=3)
+    assert counts["pictures"] == 3 and counts["faces"] == 3
+    assert counts["no face found"] == 1 and counts["truncated"] + counts["unreadable"] == 1
+    assert sorted(p.relative_to(out / "images").as_posix() for p in (out / "images").rglob("*.*")) == [
+        "b/deep/photo.png",
+        "b/face1.png",
+        "face0.png",
+    ]
+    for entry in lines(out)[1:]:
+        if "skipped" in entry:
+            continue
+        before, after = read(photos / entry["source"]), read(out / "images" / entry["out"])
+        segment = read(out / "coverage" / entry["out"])
+        assert set(np.unique(segment)) == {0, 255}
+        changed = (before != after).any(2)
+        near = cv2.dilate(segment, np.ones((15, 15), np.uint8)) > 0  # the shadow reaches a little farther
+        assert changed.any() and not changed[~near].any()
+        redrawn = mask_folder.redraw(entry, (photos / entry["source"]).read_bytes())
+        np.testing.assert_array_equal(redrawn, after)
+
+
+def test_same_as_the_functions(photos, tmp_path):
+    out = tmp_path / "masked"
+    mask_folder.mask_folder(photos, out, workers=1, progress=False, style="cloth", seed=5)
+    face = read(photos / "face0.png")
+    np.testing.assert_array_equal(
+        read(out / "images" / "face0.png"), masks.mask_faces(face[None], style="cloth", seed=5).images[0]
+    )
+    photo = read(photos / "b" / "deep" / "photo.jpg")
+    np.testing.assert_array_equal(
+        read(out / "images" / "b" / "deep" / "photo.png"), masks.mask_photo(photo, style="cloth", seed=5).image
+    )
+
+
+def test_resumes_where_it_stopped(photos, tmp_path, monkeypatch):
+    whole, out = tmp_path / "whole", tmp_path / "masked"
+    counts = mask_folder.mask_folder(photos, whole, workers=1, progress=False)
+    drawn, real = [], mask_folder.mask_one
+
+    def stops_after_two(name, *rest):
+        if len(drawn) == 2:
+            raise KeyboardInterrupt
+        drawn.append(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(mask_folder, "mask_one", stops_after_two)
+    with pytest.raises(KeyboardInterrupt):
+        mask_folder.mask_folder(photos, out, workers=1, progress=False)
+    with (out / "manifest.jsonl").open("a") as file:
+        file.write('{"source": "b/fa')  # a line that was being written
+    monkeypatch.setattr(mask_folder, "mask_one", lambda name, *rest: (drawn.append(name), real(name, *rest))[1])
+    assert mask_folder.mask_folder(photos, out, workers=1, progress=False) == counts
+    assert len(drawn) == len(set(drawn)) == 5
+    assert sorted(map(str, lines(out))) == sorted(map(str, lines(whole)))
+    assert mask_folder.mask_folder(photos, out, workers=1, progress=False) == counts and len(drawn) == 5
+
+    (out / "images" / "face0.png").unlink()  # what is lost is made again, and nothing else
+    mask_folder.mask_folder(photos, out, workers=1, progress=False)
+    assert drawn[5:] == ["face0.png"]
+    np.testing.assert_array_equal(read(out / "images" / "face0.png"), read(whole / "images" / "face0.png"))
+
+
+def test_other_settings_need_another_folder(photos, tmp_path):
+    mask_folder.mask_folder(photos, tmp_path / "masked", workers=1, progress=False)
+    for changed in ({"seed": 1}, {"style": "cloth"}):
+        with pytest.raises(ValueError, match="was begun with"):
+            mask_folder.mask_folder(photos, tmp_path / "masked", workers=1, progress=False, **changed)
+
+
+def test_broken_manifest_is_refused(photos, tmp_path):
+    out = tmp_path / "masked"
+    mask_folder.mask_folder(photos, out, workers=1, progress=False)
+    text = (out / "manifest.jsonl").read_text().splitlines(keepends=True)
+    (out / "manifest.jsonl").write_text("".join([text[0], "{broken\n", *text[2:]]))
+    with pytest.raises(ValueError, match="line 2 is broken"):
+        mask_folder.mask_folder(photos, out, workers=1, progress=False)
+
+
+def test_changed_source_is_not_redrawn(photos, tmp_path):
+    out = tmp_path / "masked"
+    mask_folder.mask_folder(photos, out, workers=1, progress=False)
+    entry = next(e for e in lines(out)[1:] if "out" in e)
+    with pytest.raises(ValueError, match="has changed"):
+        mask_folder.redraw(entry, b"other")
+
+
+def test_processes_draw_the_same(photos, tmp_path):
+    alone, many = tmp_path / "alone", tmp_path / "many"
+    counts = mask_folder.mask_folder(photos, alone, workers=1, progress=False)
+    assert mask_folder.mask_folder(photos, many, workers=2, progress=False) == counts
+    for path in (alone / "images").rglob("*.png"):
+        np.testing.assert_array_equal(read(path), read(many / "images" / path.relative_to(alone / "images")))
+
+
+def test_tar_with_traps(portrait, tmp_path):
+    data = encode(portrait)
+    with tarfile.open(tmp_path / "photos.tar.gz", "w:gz") as archive:
+        for name in ("../escape.png", "/absolute.png", "a/good.png", "a\\bad.png"):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+        link = tarfile.TarInfo("link.png")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(link)
+    out = tmp_path / "deep" / "masked"
+    counts = mask_folder.mask_folder(tmp_path / "photos.tar.gz", out, workers=1, progress=False)
+    assert counts["pictures"] == 1
+    assert [p.name for p in tmp_path.rglob("*.png")].count("good.png") == 2  # picture and coverage
+    assert not list(tmp_path.rglob("*escape*")) and not list(tmp_path.rglob("*absolute*"))
+
+
+def test_single_photo_keeps_orientation_and_exif(portrait, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "a description"  # to be turned clockwise
+    (tmp_path / "phone.jpg").write_bytes(encode(np.rot90(portrait).copy(), "JPEG", quality=95, exif=exif.tobytes()))
+    counts = mask_folder.mask_folder(tmp_path / "phone.jpg", tmp_path / "masked", workers=1, progress=False)
+    assert counts["pictures"] == 1
+    with Image.open(tmp_path / "masked" / "images" / "phone.png") as image:
+        assert image.size == (240, 240)
+        assert image.getexif().get(0x0112, 1) == 1 and image.getexif()[0x010E] == "a description"
+        assert np.abs(np.array(image).astype(int) - portrait)[:40].mean() < 8  # upright
+
+
+def test_names_that_collide_are_not_overwritten(portrait, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(encode(portrait, "JPEG"))
+    (folder / "a.png").write_bytes(encode(portrait))
+    out = tmp_path / "masked"
+    for _ in range(2):
+        counts = mask_folder.mask_folder(folder, out, workers=1, progress=False)
+        assert counts["pictures"] == 1 and sum(counts.values()) - counts["faces"] == 2
+
+
+def test_out_inside_the_source_is_not_read(photos):
+    counts = mask_folder.mask_folder(photos, photos / "masked", workers=1, progress=False)
+    assert mask_folder.mask_folder(photos, photos / "masked", workers=1, progress=False) == counts
+
+
+@pytest.mark.parametrize("style", ["surgicl", {"cloth": -1}, 3])
+def test_wrong_style_writes_nothing(photos, tmp_path, style):
+    with pytest.raises(ValueError):
+        mask_folder.mask_folder(photos, tmp_path / "masked", style=style)
+    assert not (tmp_path / "masked").exists()
+
+
+def test_command(photos, tmp_path, capsys):
+    mask_folder.main([str(photos), str(tmp_path / "masked"), "--style", "{surgical: 1, cloth: 1}", "--workers", "1"])
+    assert "3 pictures" in capsys.readouterr().out
+    assert {k for e in lines(tmp_path / "masked")[1:] for k in e.get("kinds", [])} <= {"surgical", "cloth"}
+    with pytest.raises(SystemExit, match="2"):
+        mask_folder.main([str(tmp_path / "missing"), str(tmp_path / "x")])
+    assert "no picture, folder or tar" in capsys.readouterr().err
