@@ -1,7 +1,7 @@
 """Executes a notebook into a chapter of the book: `python -m maskfr_utils.chapters notebooks/x.ipynb book/x.ipynb`.
 
 A chapter is the notebook with its outputs, less what a page cannot show (progress bars, live widgets) and what would
-change from one execution to the next without meaning (time stamps).
+change from one execution to the next without meaning (time stamps, where the repository lies).
 """
 
 import argparse
@@ -15,6 +15,7 @@ import yaml
 from nbformat import NotebookNode
 
 from .config import unknown
+from .paths import ROOT
 
 
 def execute(notebook: str | Path, chapter: str | Path, parameters: dict[str, object] | None = None) -> None:
@@ -52,8 +53,17 @@ def as_page(notebook: NotebookNode) -> NotebookNode:
         for name in ("papermill", "execution"):
             cell.metadata.pop(name, None)
         if cell.cell_type == "code":
-            cell.outputs = [o for o in cell.outputs if _shows(o)]
+            cell.outputs = [_without_place(o) for o in cell.outputs if _shows(o)]
     return notebook
+
+
+def _without_place(output: NotebookNode) -> NotebookNode:
+    """The output with paths as seen from the repository: where that lies is no reader's business."""
+    texts = output if output.output_type == "stream" else output.get("data", {})
+    for name, text in texts.items():
+        if isinstance(text, str):
+            texts[name] = text.replace(f"{ROOT}/", "")
+    return output
 
 
 def _shows(output: NotebookNode) -> bool:

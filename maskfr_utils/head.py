@@ -299,13 +299,15 @@ def glasses(p):
     return [line.astype(np.float32) for line in (rim, rim * [-1, 1, 1], bridge, temple, temple * [-1, 1, 1])]
 
 
-def normals(grid):
-    """Outward unit normals (3, rows, columns) of a surface."""
+def normals(grid, parts=(slice(None),)):
+    """Outward unit normals (3, rows, columns) of a surface, or of several (slices of rows) one below the other."""
     du, dv = np.empty_like(grid), np.empty_like(grid)
     np.subtract(grid[:, :, 2:], grid[:, :, :-2], out=du[:, :, 1:-1])
     du[:, :, 0] = du[:, :, -1] = grid[:, :, 1] - grid[:, :, -2]
     np.subtract(grid[:, 2:], grid[:, :-2], out=dv[:, 1:-1])
-    dv[:, 0], dv[:, -1] = grid[:, 1] - grid[:, 0], grid[:, -1] - grid[:, -2]
+    for part in parts:
+        one, ends = grid[:, part], dv[:, part]
+        ends[:, 0], ends[:, -1] = one[:, 1] - one[:, 0], one[:, -1] - one[:, -2]
     (a, b, c), (d, e, f) = du, dv
     n = np.stack([b * f - c * e, c * d - a * f, a * e - b * d])
     n *= 1 / np.sqrt(np.maximum(n[0] * n[0] + n[1] * n[1] + n[2] * n[2], 1e-12))

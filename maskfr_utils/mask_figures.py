@@ -110,7 +110,7 @@ def kinds_by_colour(face: np.ndarray, landmarks: np.ndarray, *, columns: int = 6
 
 def patterns_and_wears(face: np.ndarray, landmarks: np.ndarray) -> Figure:
     """One face (112, 112, 3) in every pattern of cloth, and in surgical masks worn in every way."""
-    cloth, surgical = mask_styles.styles()["cloth"], mask_styles.styles()["surgical"]
+    cloth, surgical = mask_styles.styles()["cloth"], replace(mask_styles.styles()["surgical"], colours={"#a8cfe9": 1})
     patterned = {p: replace(cloth, patterns={p: 1}, wears={"normal": 1}) for p in mask_cloth.PATTERNS}
     worn = {w.replace("_", " "): replace(surgical, wears={w: 1}) for w in mask_shapes.WEARS}
     worn |= {
@@ -118,14 +118,14 @@ def patterns_and_wears(face: np.ndarray, landmarks: np.ndarray) -> Figure:
         "with valve": replace(mask_styles.styles()["n95"], valve=1),
     }
     columns = max(len(patterned), len(worn))
-    fig, axes = plt.subplots(2, columns, figsize=(1.15 * columns, 2.6))
+    fig, axes = plt.subplots(2, columns, figsize=(1.15 * columns, 3))
     for line, row in zip(axes, (patterned, worn), strict=True):
         for ax in line:
             ax.axis("off")
         for ax, (name, style) in zip(line, row.items(), strict=False):
             _show(ax, face, landmarks, style)
             ax.set_title(name, fontsize=8)
-    return _done(fig, pad=0.2)
+    return _done(fig, pad=0.4)
 
 
 def cases(pictures: dict[str, tuple[np.ndarray, np.ndarray]], *, style: masks.StyleLike = "random") -> Figure:
@@ -135,8 +135,8 @@ def cases(pictures: dict[str, tuple[np.ndarray, np.ndarray]], *, style: masks.St
         pictures: title -> (picture (height, width, 3) uint8, landmarks (faces, 68, 2)).
         style: of the masks.
     """
-    fig, axes = plt.subplots(1, len(pictures), figsize=(1.45 * len(pictures), 1.75))
-    for ax, (title, (image, points)) in zip(axes, pictures.items(), strict=True):
+    fig, axes = plt.subplots(1, len(pictures), figsize=(1.45 * len(pictures), 1.75), squeeze=False)
+    for ax, (title, (image, points)) in zip(axes[0], pictures.items(), strict=True):
         ax.imshow(masks.mask_photo(image, style=style, landmarks=points).image)
         ax.set_title(title, fontsize=8)
         ax.axis("off")

@@ -53,8 +53,8 @@ HEAD = _mean_head()
 # Nets, right half: five rows from the upper to the lower edge, four columns from the middle to the side.
 _NETS = {
     "surgical": [
-        [(0.00, 0.28, 0.52), (0.30, 0.40, 0.35), (0.64, 0.49, 0.12), (0.95, 0.50, -0.34)],
-        [(0.00, 0.60, 0.70), (0.38, 0.68, 0.48), (0.70, 0.74, 0.14), (0.97, 0.69, -0.38)],
+        [(0.00, 0.29, 0.52), (0.30, 0.38, 0.35), (0.64, 0.44, 0.12), (0.95, 0.42, -0.34)],
+        [(0.00, 0.60, 0.70), (0.38, 0.66, 0.48), (0.70, 0.70, 0.14), (0.97, 0.63, -0.38)],
         [(0.00, 0.98, 0.64), (0.40, 1.01, 0.46), (0.72, 1.01, 0.12), (0.96, 0.91, -0.40)],
         [(0.00, 1.40, 0.44), (0.36, 1.37, 0.30), (0.66, 1.28, 0.02), (0.91, 1.12, -0.40)],
         [(0.00, 1.84, 0.02), (0.30, 1.77, -0.06), (0.59, 1.56, -0.22), (0.85, 1.27, -0.42)],
@@ -74,7 +74,7 @@ _NETS = {
         [(0.00, 1.84, 0.02), (0.30, 1.76, -0.10), (0.60, 1.55, -0.27), (0.87, 1.29, -0.46)],
     ],
     "cloth": [
-        [(0.00, 0.28, 0.53), (0.30, 0.40, 0.35), (0.66, 0.49, 0.10), (1.03, 0.47, -0.46)],
+        [(0.00, 0.28, 0.53), (0.30, 0.39, 0.35), (0.66, 0.46, 0.10), (1.03, 0.43, -0.46)],
         [(0.00, 0.60, 0.74), (0.38, 0.68, 0.46), (0.74, 0.76, 0.09), (1.06, 0.70, -0.50)],
         [(0.00, 0.98, 0.72), (0.40, 1.02, 0.46), (0.76, 1.03, 0.08), (1.05, 0.92, -0.52)],
         [(0.00, 1.40, 0.48), (0.37, 1.38, 0.30), (0.70, 1.29, 0.00), (0.99, 1.11, -0.52)],
@@ -248,7 +248,8 @@ class Placement:
         to_lattice: (n, 2, 3) affine map from pixels to indices of the lattice.
         axes: (n, 3, 2) where the head's x, y, z axes point in the picture, an eye distance long.
         scale: (n,) pixels an eye distance.
-        right: (n, 2) the unit vector to the right of the upright head.
+        origin: (n, 2) the point between the eyes.
+        upright: (n, 2, 2) takes pixels from the origin to the upright frame, in eye distances.
     """
 
     ok: np.ndarray
@@ -257,7 +258,8 @@ class Placement:
     to_lattice: np.ndarray
     axes: np.ndarray
     scale: np.ndarray
-    right: np.ndarray
+    origin: np.ndarray
+    upright: np.ndarray
 
 
 def _camera(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -280,6 +282,13 @@ def _interpolate(at: np.ndarray, knots: np.ndarray) -> tuple[np.ndarray, np.ndar
 def _pick(values: np.ndarray, index: np.ndarray, fraction: np.ndarray) -> np.ndarray:
     low = np.take_along_axis(values, index, -1)
     return low + fraction * (np.take_along_axis(values, index + 1, -1) - low)
+
+
+def put_on(points: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """Moves points (n, points, 2) of the upright frame as the wearer moved the mask; `shift` as for `place`."""
+    right, down, turn, longer = shift.T[..., None]
+    x, y = points[..., 0], (points[..., 1] - 1.4) * (1 + longer)
+    return np.stack([x - turn * y + right, y + turn * x + down + 1.4], -1)
 
 
 def _last(flags: np.ndarray) -> np.ndarray:
@@ -331,9 +340,7 @@ def place(
     far = (across * toward).clip(0) * ((np.abs(sideways) - 0.15) / 0.30).clip(0, 1)[:, None]
     far *= (rigid[..., 0] - net[..., 0]) * toward < 0
     net += far[..., None] * (rigid - net)
-    right, down, turn, longer = shift.T[..., None]
-    gx, gy = net[..., 0], (net[..., 1] - 1.4) * (1 + longer)
-    gx, gy = gx - turn * gy + right, gy + turn * gx + down + 1.4
+    gx, gy = np.moveaxis(put_on(net, shift), -1, 0)
     gx, gy = gx.reshape(n, rows, columns), gy.reshape(n, rows, columns)
 
     # What the head hides: beyond the point where a row turns back, the mask is behind its own silhouette.
@@ -386,4 +393,4 @@ def place(
     offset = -np.matmul(linear, origin[:, :, None])[..., 0] - low * per_step
     ok &= (high - low).max(1) < 8
     to_lattice = np.concatenate([linear, offset[..., None]], 2)
-    return Placement(ok, outline, lattice, to_lattice, axes, scale, np.stack([cos, sin], 1))
+    return Placement(ok, outline, lattice, to_lattice, axes, scale, origin, upright)

@@ -215,11 +215,17 @@ def _plan(
     points, thumb_points = (np.where(place.ok[:, None, None], p, 0) for p in (points, thumb_points))
     light = mask_light.estimate(thumbs, thumb_points)
     matrices = np.stack([s.straps for s in shapes])
-    curves = np.matmul(matrices, points[:, None, None])  # (n, side, 2, STRAP_POINTS, 2)
+    curves = np.matmul(matrices, points[:, None, None]).reshape(n, -1, 2)  # sides, upper and lower, STRAP_POINTS
+    upright = np.matmul(curves - place.origin[:, None], place.upright.transpose(0, 2, 1))
+    # At the mask a strap moves with it, at the ear it stays.
+    moved = mask_shapes.put_on(upright, shift) - upright
+    moved *= np.tile(np.linspace(1, 0, mask_shapes.STRAP_POINTS), 4)[:, None]
+    curves += np.matmul(moved, place.upright) * (place.scale**2)[:, None, None]
+    curves, upright = (c.reshape(n, 2, 2, -1, 2) for c in (curves, upright))
     # The head hides a strap whose end does not lie outward of its start.
-    outward = np.matmul(curves[..., -1, :] - curves[..., 0, :], place.right[:, None, :, None])[..., 0]
+    outward = upright[..., -1, 0] - upright[..., 0, 0]
     last = _last_on_skin(np.matmul(matrices, thumb_points[:, None, None]).reshape(n, 4, -1, 2), light)
-    seen = (outward * np.array([[-1], [1]]) > 0.08 * place.scale[:, None, None]).reshape(n, 4)
+    seen = (outward * np.array([[-1], [1]]) > 0.08).reshape(n, 4)
     seen &= (last >= 4) & np.array([s.has_straps for s in shapes])[:, None]
     width = np.array([_STRAP_WIDTH.get(look.cloth.kind, 0.036) for look in looks]) * np.maximum(place.scale, 20)
     ribbons = _ribbons(curves.reshape(n, 4, -1, 2), last, width[:, None, None, None])

@@ -5,7 +5,9 @@ camera, background and the flaws of photographs. OpenCV rasterises the head with
 of the aligned face; light falls on the vertices, with shadows from a depth map seen by the main light.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import NormalDist
 from types import SimpleNamespace
 
 import cv2
@@ -18,7 +20,7 @@ from .head import COLUMNS, EAR_ROWS, HAIR_ROWS, HEAD_ROWS
 from .person import draw_person
 from .skin import TEXELS
 
-_SAMPLES = 168  # rendered size, brought down to SIZE at the end
+_SAMPLES = 144  # rendered size, brought down to SIZE at the end
 _FAR = 400.0
 _FOV = 0.5
 _FOCAL = SIZE / 2 / np.tan(_FOV / 2)  # of the aligned picture, pixels
@@ -27,28 +29,39 @@ _BASE_ROWS = HEAD_ROWS + EAR_ROWS
 _HEAD, _EARS, _HAIR = slice(HEAD_ROWS), slice(HEAD_ROWS, _BASE_ROWS), slice(_BASE_ROWS, _BASE_ROWS + HAIR_ROWS)
 
 
+# The picture shows a coarser grid than light and paint have: every other row but at the mouth, every other column but in
+# the middle, where an ear's ring closes too.
+_SHOWN = np.r_[0:52:2, 52:68, 68:HEAD_ROWS:2, HEAD_ROWS - 1]
+_ACROSS = np.r_[0 : COLUMNS // 2 : 2, COLUMNS // 2 - 1, COLUMNS // 2, COLUMNS // 2 + 1 : COLUMNS : 2]
+_VISIBLE = np.abs(head.ANGLE[0, _ACROSS[:-1]]) < 2.3  # not the back of the head
+_HALF = HEAD_ROWS // 2, COLUMNS // 2  # shadows are cast by, and fall on, every other vertex
+
+
+def _shown(rows):
+    """Indices of the vertices that the rasteriser gets of some rows, and what it interpolates: (column, row) of texels."""
+    row, column = np.meshgrid(rows, _ACROSS, indexing="ij")
+    where = [(column + 0.5) * TEXELS - 0.5, (row - rows[0] + 0.5) * TEXELS - 0.5, 0 * row]
+    return (row * COLUMNS + column).ravel(), np.stack(where, -1).reshape(-1, 3).astype(np.float32)
+
+
 def _triangles():
     """Triangles of head and ears that a picture may show: not the back of the head, nor between the ears."""
-    front = np.abs(head.ANGLE[0, :-1]) < 2.3
-    ears = np.delete(head.cells(EAR_ROWS) + HEAD_ROWS * COLUMNS, COLUMNS // 2 - 1, axis=1)
-    return np.concatenate([head.cells(HEAD_ROWS)[:, front].reshape(-1, 3), ears.reshape(-1, 3)])
+    columns = len(_ACROSS)
+    ears = np.delete(head.cells(EAR_ROWS, columns) + len(_SHOWN) * columns, columns // 2 - 1, axis=1)
+    return np.concatenate([head.cells(len(_SHOWN), columns)[:, _VISIBLE].reshape(-1, 3), ears.reshape(-1, 3)])
 
 
 def _settings(culling):
     return cv2.TriangleRasterizeSettings().setCullingMode(culling).setShadingType(cv2.RASTERIZE_SHADING_SHADED)
 
 
-def _coordinates(rows):
-    """What the rasteriser interpolates: column and row of the grid, as fractions of COLUMNS and 128."""
-    row, column = np.mgrid[:rows, :COLUMNS].astype(np.float32) + np.float32(0.5)
-    return np.stack([column / COLUMNS, row / 128, 0 * row], -1).reshape(-1, 3)
-
-
 _TRIANGLES = _triangles()
+_HEAD_VERTICES, _HEAD_COORDINATES = _shown(np.r_[_SHOWN, HEAD_ROWS:_BASE_ROWS])
+_HAIR_VERTICES, _HAIR_COORDINATES = _shown(np.arange(_BASE_ROWS, _BASE_ROWS + HAIR_ROWS))
 _ONE_SIDE, _BOTH_SIDES = _settings(cv2.RASTERIZE_CULLING_CCW), _settings(cv2.RASTERIZE_CULLING_NONE)
 _GAP = np.ones((11, 11), np.uint8)
-_HEAD_COORDINATES, _HAIR_COORDINATES = _coordinates(_BASE_ROWS), _coordinates(HAIR_ROWS)
-_HALF = HEAD_ROWS // 2, COLUMNS // 2  # shadows are cast by, and fall on, every other vertex
+# From a random byte to a normal number.
+_GRAIN = np.float32([NormalDist().inv_cdf((k + 0.5) / 256) for k in range(256)])
 
 
 @dataclass(frozen=True)
@@ -74,9 +87,12 @@ class _Person:
     shape: np.ndarray  # (3, rows, COLUMNS) without expression
     expressions: np.ndarray  # (6, 3 * HEAD_ROWS * COLUMNS)
     occlusion: np.ndarray  # (rows, COLUMNS)
+    places: np.ndarray  # (2, 2, 68) x and y of the landmarks, eyes shut and open
     paint: np.ndarray  # (4, ...) of head and ears
+    paint_picture: Callable  # into `paint`
     hair: np.ndarray  # (5, ...) paint
     hair_triangles: np.ndarray
+    frame: list[np.ndarray]  # of glasses, lines of points (n, 3)
     casters: np.ndarray  # triangles that cast shadows
 
 
@@ -121,21 +137,26 @@ def _make_person(rng, spread):
     paint, hair_paint = skin.paint_head(p, rng), skin.paint_hair(p, rng, y)
     # Hair that is nowhere opaque is left out: it would hide the hair behind it, and cast a shadow.
     seen = cv2.dilate(hair_paint[4], np.ones((5, 5)))[TEXELS // 2 :: TEXELS, TEXELS // 2 :: TEXELS] > 0.02
+    shown = seen[:, _ACROSS]
     casters = head.cells(HAIR_ROWS // 2, COLUMNS // 2)[seen[:-2:2, :-2:2] & seen[2::2, 2::2]] + np.prod(_HALF)
     return _Person(
         p,
         np.concatenate(parts, 1),
         head.expressions(p).reshape(6, -1),
         np.concatenate([head.occlusion(part, head.normals(part)) for part in parts]),
+        np.stack([head.landmark_places(p, openness).T for openness in (0, 1)]),
         paint,
+        skin.eyes_and_mouth(paint, p),
         hair_paint,
-        head.cells(HAIR_ROWS)[seen[:-1, :-1] & seen[1:, 1:]].reshape(-1, 3),
+        head.cells(HAIR_ROWS, len(_ACROSS))[shown[:-1, :-1] & shown[1:, 1:]].reshape(-1, 3),
+        head.glasses(p),
         np.concatenate([head.cells(*_HALF).reshape(-1, 3), casters.reshape(-1, 3)]).astype(np.int32),
     )
 
 
 def _rotation(yaw, pitch, roll):
-    (cy, sy), (cp, sp), (cr, sr) = ((np.cos(v), np.sin(v)) for v in (yaw, pitch, roll))
+    angles = np.radians([yaw, pitch, roll])
+    (cy, cp, cr), (sy, sp, sr) = np.cos(angles), np.sin(angles)
     turn = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
     nod = np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]])
     lean = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
@@ -147,55 +168,56 @@ def _render(person, rng, strength):
     p = person.p
     smile, gap = rng.normal(0.35, 0.4 * strength), max(0.02, rng.normal(-0.1, 0.5 * strength))
     smiles = smile + rng.normal(0, 0.08, 2)
-    brows, frown, pursed = rng.normal([0, 0, -0.3], np.array([0.5, 0.4, 0.4]) * strength)
+    brows, frown, pursed = [0, 0, -0.3] + np.array([0.5, 0.4, 0.4]) * strength * rng.standard_normal(3)
     weights = np.float32([gap - head.LIP_GAP, *smiles, brows, abs(frown), max(0.0, pursed)])
     openness = float(np.clip(rng.normal(1.0, 0.13 * strength) - 0.12 * max(smile, 0), 0.45, 1.25))
     vertices = person.shape.copy()
     vertices[:, _HEAD] += (weights @ person.expressions).reshape(3, HEAD_ROWS, COLUMNS)
     yaw, pitch, roll = (rng.normal(0, v * strength) for v in (15, 6, 4))
-    turn = _rotation(*np.radians([np.clip(yaw, -35, 35), pitch, roll]))
+    turn = _rotation(min(max(yaw, -35), 35), pitch, roll)
     vertices = (turn @ vertices.reshape(3, -1)).reshape(vertices.shape)
 
     # The landmarks' places in the camera's picture decide the alignment, which then becomes part of the projection.
     distance = rng.uniform(45, 130)
-    points = head.sample(vertices[:, _HEAD], *head.grid_position(*head.landmark_places(p, openness).T))
+    shut, wide = person.places  # linear in between, as the lids are
+    points = head.sample(vertices[:, _HEAD], *head.grid_position(*(shut + openness * (wide - shut))))
     points = (points[:2] / (distance - points[2])).T
     aligned = similarity(five_points(points), TEMPLATE5 + rng.normal(0, 0.6 * strength, 2)).astype(np.float32)
     landmarks = points @ aligned[:, :2].T + aligned[:, 2]
 
-    light, gleam = _light(person, vertices, rng)
-    scene = _project(vertices.reshape(3, -1), distance, aligned)
-    paint = person.paint.copy()
-    skin.paint_picture(paint, p, openness, rng.normal(0, 0.12, 2), gap)
-    base = slice(_BASE_ROWS * COLUMNS)
-    u, v, far = _rasterise(scene[base], _TRIANGLES, _HEAD_COORDINATES, _ONE_SIDE)
+    light = _light(person, vertices, rng)
+    flat = vertices.reshape(3, -1)
+    person.paint_picture(openness, rng.normal(0, 0.12, 2), gap)
+    scene = _project(flat[:, _HEAD_VERTICES], distance, aligned)
+    u, v, far = _rasterise(scene, _TRIANGLES, _HEAD_COORDINATES, _ONE_SIDE)
+    free = far > _FAR - 1
     picture = _background(rng)
-    colour = _lit(paint, light[:, :_BASE_ROWS], gleam[:_BASE_ROWS])
-    cv2.copyTo(_look_up(colour, u, v), (far < _FAR - 1).view(np.uint8), picture)
+    cv2.copyTo(_look_up(_lit(person.paint, light[:, :_BASE_ROWS]), u, v), (~free).view(np.uint8), picture)
     if len(person.hair_triangles):
         sides = _BOTH_SIDES if p.hair_end > 9 else _ONE_SIDE  # long hair shows its inner side beside the neck
-        u, v, near = _rasterise(scene[base.stop :], person.hair_triangles, _HAIR_COORDINATES, sides)
-        colour = _look_up(_lit(person.hair, light[:, _HAIR], gleam[_HAIR]), u, v)
+        scene = _project(flat[:, _HAIR_VERTICES], distance, aligned)
+        u, v, near = _rasterise(scene, person.hair_triangles, _HAIR_COORDINATES, sides)
+        colour = _look_up(_lit(person.hair, light[:, _HAIR]), u, v)
         # A shell is not a mass of hair: before the background, thin hair counts for more, and gaps beside the head close.
-        free = far > _FAR - 1
-        opacity = _look_up(person.hair[4:], u, v) * np.where(free, np.float32(3), np.float32(1))
-        opacity = np.minimum(opacity, 1) * (near < far)
+        opacity = cv2.extractChannel(colour, 3)
+        opacity = np.minimum(opacity * np.where(free, np.float32(3), np.float32(1)), 1) * (near < far)
         hairy = (opacity > 0.5).view(np.uint8)
         closed = cv2.dilate(hairy | ~free, _GAP)
         closed = cv2.erode(closed, _GAP, borderType=cv2.BORDER_CONSTANT, borderValue=0) & cv2.dilate(hairy, _GAP)
-        picture[closed.astype(bool) & free] = 0.3 * light[:, _HAIR].mean((1, 2)) * skin.hair_colour(p).ravel()
+        picture[closed.view(bool) & free, :3] = 0.3 * light[:3, _HAIR].mean((1, 2)) * skin.hair_colour(p).ravel()
         picture = cv2.blendLinear(colour, picture, opacity, 1 - opacity)
     if p.glasses and rng.random() < 0.9:
-        lines = [_project(turn @ line.T, distance, aligned) for line in head.glasses(p)]
-        _draw_glasses(picture, far, lines, p, float(light[:, : HEAD_ROWS // 2].mean()))
+        points = _project(turn @ np.concatenate(person.frame).T, distance, aligned)
+        lines = np.split(points, np.cumsum([len(line) for line in person.frame[:-1]]))
+        _draw_glasses(picture, far, lines, p, float(light[:3, : HEAD_ROWS // 2].mean()))
     return _develop(picture, rng, strength), landmarks
 
 
 def _project(points, distance, aligned):
     """Points (3, n) for the rasteriser (n, 3): where perspective and alignment put them, at their true depth."""
-    depth = np.float32(distance) - points[2]
-    x, y = aligned[:, :2] @ (points[:2] / depth) + (aligned[:, 2:] - np.float32((SIZE - 1) / 2))
-    return np.stack([x * depth / np.float32(_FOCAL), y * depth / np.float32(-_FOCAL), -depth], 1)
+    (a, b, x), (c, d, y) = aligned - [0, 0, (SIZE - 1) / 2]  # linear in space, as the depth multiplies x and y again
+    matrix = np.array([[a, -c, 0], [b, -d, 0], [-x, y, _FOCAL]]) / _FOCAL
+    return points.T @ matrix.astype(np.float32) + np.float32([x * distance / _FOCAL, -y * distance / _FOCAL, -distance])
 
 
 def _rasterise(scene, triangles, coordinates, settings):
@@ -203,49 +225,48 @@ def _rasterise(scene, triangles, coordinates, settings):
     where = np.zeros((_SAMPLES, _SAMPLES, 3), np.float32)
     depth = np.full((_SAMPLES, _SAMPLES), _FAR, np.float32)
     cv2.triangleRasterize(scene, triangles, coordinates, where, depth, _CAMERA, _FOV, 10.0, _FAR, settings)
-    return where[..., 0] * (COLUMNS * TEXELS) - 0.5, where[..., 1] * (128 * TEXELS) - 0.5, depth
+    return cv2.extractChannel(where, 0), cv2.extractChannel(where, 1), depth
 
 
-def _texels(planes):
-    """Values (k, rows, COLUMNS) on vertices at the resolution of the paint."""
-    out = np.empty((len(planes), planes.shape[1] * TEXELS, COLUMNS * TEXELS), np.float32)
-    for source, target in zip(planes, out, strict=True):
-        cv2.resize(source, target.shape[::-1], dst=target, interpolation=cv2.INTER_LINEAR)
-    return out
-
-
-def _lit(paint, light, gleam):
-    """Colours (3, rows, columns) of paint under light."""
-    colour = _texels(light)
-    colour *= paint[:3]
-    colour += paint[3] * _texels(gleam[None])
-    return colour
+def _lit(paint, light):
+    """Paint (4 or 5, ...) under light and gleam (4, rows, COLUMNS): (..., 4), colours and what the last plane of paint holds."""
+    colour = [cv2.resize(plane, paint.shape[:0:-1], interpolation=cv2.INTER_LINEAR) for plane in light]
+    gleam = colour.pop()
+    gleam *= paint[3]
+    for plane, reflectance in zip(colour, paint[:3], strict=True):
+        plane *= reflectance
+        plane += gleam
+    return cv2.merge([*colour, paint[-1]])
 
 
 def _look_up(texture, u, v):
-    """The texture (k, rows, columns) at positions (n, n), as (n, n, k)."""
-    return cv2.remap(cv2.merge(list(texture)), u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    """The texture (rows, columns, k) at positions (n, n), as (n, n, k)."""
+    return cv2.remap(texture, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _light(person, vertices, rng):
-    """Light (3, rows, COLUMNS) and gleam (rows, COLUMNS) on every vertex."""
-    n = np.concatenate([head.normals(vertices[:, part]) for part in (_HEAD, _EARS, _HAIR)], 1)
+    """Light and gleam (4, rows, COLUMNS) on every vertex."""
+    n = head.normals(vertices, (_HEAD, _EARS, _HAIR))
     shape = n.shape[1:]
     n = n.reshape(3, -1)
     sky, ground = rng.uniform(0.15, 0.45), rng.uniform(0.08, 0.25)
     around = person.occlusion.reshape(-1) * (np.float32((sky + ground) / 2) - np.float32((sky - ground) / 2) * n[1])
-    light = around * _tint(rng, 0.06)
-    gleam = np.zeros_like(around)
+    out = np.empty((4, *shape), np.float32)
+    light, gleam = out[:3].reshape(3, -1), out[3].reshape(-1)
+    light[:], gleam[:] = around * _tint(rng, 0.06), 0
     wrap = np.float32([[0.28], [0.14], [0.10]])  # light bleeds under the skin, red most: soft and warm where it ends
     for k in range(rng.integers(1, 4)):
         side, height = rng.normal(0, 0.7), rng.normal(0.4, 0.35)
         d = np.float32([np.sin(side) * np.cos(height), -np.sin(height), np.cos(side) * np.cos(height)])
         power = np.float32(rng.uniform(0.45, 0.9) if k == 0 else rng.uniform(0.05, 0.35))
-        lit = power * (_shadow(vertices, person.casters, d).reshape(-1) if k == 0 else np.ones_like(around))
+        lit = power * _shadow(vertices, person.casters, d).reshape(-1) if k == 0 else power
         light += _tint(rng, 0.07) / (1 + wrap) * (lit * np.maximum(d @ n + wrap, 0))
         half = d + np.float32([0, 0, 1])
-        gleam += lit * np.maximum(half / np.linalg.norm(half) @ n, 0) ** 16
-    return light.reshape(3, *shape), gleam.reshape(shape)
+        shine = np.maximum(half / np.linalg.norm(half) @ n, 0)
+        for _ in range(4):
+            shine *= shine
+        gleam += lit * shine
+    return out
 
 
 def _tint(rng, sigma):
@@ -255,15 +276,15 @@ def _tint(rng, sigma):
 
 def _shadow(vertices, casters, d):
     """Share (rows, COLUMNS) of a far light from direction `d` that reaches each vertex."""
-    side = np.cross([0, 1, 0], d)
-    side /= np.linalg.norm(side)
+    side = np.array([d[2], 0, -d[0]]) / np.hypot(d[0], d[2])
+    down = [-side[2] * d[1], side[2] * d[0] - side[0] * d[2], side[0] * d[1]]  # side x d
     points = np.concatenate([vertices[:, :HEAD_ROWS:2, ::2], vertices[:, _BASE_ROWS::2, ::2]], 1)
-    x, y, z = np.float32([side, np.cross(side, d), d]) @ points.reshape(3, -1)
+    x, y, z = np.float32([side, down, d]) @ points.reshape(3, -1)
     n, away, fov = 64, np.float32(300), 0.1  # from so far that rays are nearly parallel
     z = away - z
     depth = np.full((n, n), _FAR, np.float32)
     scene = np.stack([x, y, -z], 1)
-    cv2.triangleRasterizeDepth(scene, casters, depth, _CAMERA, fov, 100.0, _FAR, _BOTH_SIDES)
+    cv2.triangleRasterizeDepth(scene, casters, depth, _CAMERA, fov, 100.0, _FAR, _ONE_SIDE)
     scale = np.float32(n / 2 / np.tan(fov / 2)) / z
     u, v = x * scale + np.float32(n / 2 - 0.5), np.float32(n / 2 - 0.5) - y * scale
     nearest = cv2.remap(depth, u[None], v[None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
@@ -278,46 +299,52 @@ def _draw_glasses(picture, far, lines, p, light):
     """Draw frames (lines of projected points) where the head does not hide them, in place."""
     scale = _SAMPLES / SIZE
     ink = np.zeros(far.shape, np.uint8)
+    pieces = []
     for line in lines:
         at = line[:, :2] / -line[:, 2:] * [_FOCAL * scale, -_FOCAL * scale] + (_SAMPLES - 1) / 2
         column, row = np.clip(at.round().astype(int), 0, _SAMPLES - 1).T
         free = -line[:, 2] < far[row, column] + 0.3
-        at = (at * 16).round().astype(int)  # OpenCV draws in sixteenths
-        for a, b in zip(at[:-1][free[:-1] & free[1:]], at[1:][free[:-1] & free[1:]], strict=True):
-            cv2.line(ink, a.tolist(), b.tolist(), 255, max(1, round(p.rim * 5.6 * scale)), cv2.LINE_AA, 4)
-    picture += ink[..., None] * np.float32(1 / 255) * (np.float32(p.frame * light) - picture)
+        at = (at * 16).round().astype(np.int32)  # OpenCV draws in sixteenths
+        pieces.extend(np.stack([at[:-1], at[1:]], 1)[free[:-1] & free[1:]])
+    cv2.polylines(ink, pieces, False, 255, max(1, round(p.rim * 5.6 * scale)), cv2.LINE_AA, 4)
+    picture[..., :3] += ink[..., None] * np.float32(1 / 255) * (np.float32(p.frame * light) - picture[..., :3])
 
 
 def _background(rng):
-    """A blurred room or view (n, n, 3), linear."""
+    """A blurred room or view (n, n, 4), linear; the last channel is not used."""
     size = rng.integers(2, 7, 2)
     small = rng.uniform(0.02, 0.7) ** 1.3 * np.exp(
         0.5 * rng.standard_normal((*size, 1)) + 0.12 * rng.standard_normal((*size, 3)) + 0.15 * rng.standard_normal(3)
     )
     patchy = rng.random() < 0.4
     small = cv2.resize(np.float32(small), (42, 42), interpolation=cv2.INTER_AREA if patchy else cv2.INTER_CUBIC)
-    return cv2.resize(cv2.blur(small, (3, 3)).clip(0, 1), (_SAMPLES, _SAMPLES), interpolation=cv2.INTER_LINEAR)
+    small = cv2.cvtColor(cv2.blur(small, (3, 3)).clip(0, 1), cv2.COLOR_RGB2RGBA)
+    return cv2.resize(small, (_SAMPLES, _SAMPLES), interpolation=cv2.INTER_LINEAR)
 
 
 def _develop(picture, rng, strength):
     """From linear light to a photograph (112, 112, 3) uint8: exposure, white balance, blur, contrast, grain, JPEG."""
-    picture = cv2.resize(picture, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+    picture = cv2.cvtColor(cv2.resize(picture, (SIZE, SIZE), interpolation=cv2.INTER_AREA), cv2.COLOR_RGBA2RGB)
     level = max(float(picture[35:100, 35:77].mean()), 0.02)
     balance = np.exp(rng.normal(0, 0.06 * strength, 3) * [1, 0.4, 1]) * 2 ** rng.normal(0, 0.35 * strength)
-    picture *= np.float32(balance * 0.36 / level**0.65)
+    picture = cv2.multiply(picture, (*(balance * 0.36 / level**0.65), 0))
     blur = abs(rng.normal(0, 0.6 * strength))
     if blur > 0.3:
         picture = cv2.GaussianBlur(picture, (0, 0), blur)
-    # Tone curve: gamma, then more contrast in the middle; looked up, as a power is slow.
-    tone = np.linspace(0, 1, 2048, dtype=np.float32) ** np.float32(1 / 2.2)
-    contrast = np.float32(np.clip(rng.normal(0.35, 0.25 * strength), -0.2, 0.9))
-    tone = 255 * (tone + contrast * tone * (1 - tone) * (2 * tone - 1))
-    picture = tone[np.clip(picture * 2047 + 0.5, 0, 2047).astype(np.int16)]
+    # Tone curve: gamma, then more contrast in the middle, t + contrast t (1 - t) (2 t - 1); from 0 to 255.
+    tone = cv2.pow(np.clip(picture, 0, 1, out=picture), 1 / 2.2)
+    contrast = float(np.clip(rng.normal(0.35, 0.25 * strength), -0.2, 0.9))
+    picture = tone * (-510 * contrast)
+    picture += 765 * contrast
+    picture *= tone
+    picture += 255 * (1 - contrast)
+    picture *= tone
     grain = 0.7 + abs(rng.normal(0, 2.5 * strength))
-    noise = np.float32(grain) * rng.standard_normal((SIZE, SIZE), dtype=np.float32)
-    picture += cv2.merge([noise, noise, noise]) * np.float32(np.exp(0.3 * rng.standard_normal(3)))
-    picture = np.clip(picture + 0.5, 0, 255).astype(np.uint8)
+    noise = cv2.LUT(np.frombuffer(rng.bytes(SIZE * SIZE), np.uint8).reshape(SIZE, SIZE), _GRAIN)
+    noise = cv2.multiply(cv2.merge([noise] * 3), (*(grain * np.exp(0.3 * rng.standard_normal(3))), 0))
+    picture = cv2.add(picture, noise, dtype=cv2.CV_8U)
     if rng.random() < 0.6:
-        jpeg = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(rng.uniform(50, 96))])[1]
-        picture = cv2.imdecode(jpeg, cv2.IMREAD_COLOR)[..., ::-1]
+        picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+        jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(rng.uniform(50, 96))])[1]
+        picture = cv2.imdecode(jpeg, cv2.IMREAD_COLOR_RGB)
     return picture

@@ -190,43 +190,62 @@ def paint_hair(p, rng, y):
     return image
 
 
-def paint_picture(image, p, openness, gaze, gap):
-    """Paint both eyes and the strip between the lips of one picture, in place; gaze (x, y) and gap in cm."""
+def eyes_and_mouth(image, p):
+    """A function (openness, gaze, gap) that paints both eyes and the strip between the lips of one picture into `image`.
+
+    Gaze (x, y) and gap are in cm. It paints over what it painted before; whatever no picture changes is computed here.
+    """
     x, y = X[_EYE[1:]], Y[_EYE[1:]]
+    eyes = _EYE, _flipped(_EYE)
+    skin = np.stack([image[box] for box in eyes], 1)  # (4, 2, rows, columns)
     inwards = p.eye_x - x
     dy = y - p.eye_y + inwards * p.eye_tilt
     t = inwards * (1 / p.eye_w)
     a = np.abs(t)
-    upper, lower = head.lid_curves(p, np.clip(t, -1, 1), openness)
-    above, beneath = dy - upper, lower - dy
-    inside = ramp(-0.06, 0.06, above) * ramp(-0.06, 0.06, beneath) * ramp(1.03, 0.97, a)
-    white = _colour([0.50, 0.46, 0.44]) * (1 - ramp(0.45, 1.0, a) * _colour([0.25, 0.42, 0.4]))
-    shade = 0.38 + 0.62 * ramp(-0.05, 0.45, above)
-    lash = (0.8 + 0.2 * p.make_up) * hill(above + 0.05, 0.07 + 0.03 * p.make_up) * ramp(1.12, 0.95, a)
-    lash += 0.35 * hill(beneath + 0.05, 0.065) * ramp(1.05, 0.9, a)
-    lash += 0.45 * hill(above + p.crease + 0.12 * (1 - openness), 0.07) * ramp(1.1, 0.8, a)  # the crease of the lid
-    lash = 1 - np.clip(lash, 0, 0.93)
-    for box, side in ((_EYE, 1), (_flipped(_EYE), -1)):
-        across, down = -inwards - side * gaze[0], dy - gaze[1]
-        r = np.hypot(across, down + 0.07)
-        ball = white + ramp(0.64, 0.55, r) * (_colour(IRIS[p.iris]) * (0.7 + 0.9 * ramp(0.2, 0.5, r)) - white)
-        dark = 0.6 * ramp(0.46, 0.58, r) * ramp(0.70, 0.60, r) + 0.97 * ramp(0.30, 0.22, r)
-        ball *= (1 - np.clip(dark, 0, 0.97)) * shade
-        lamp = ramp(0.17, 0.07, np.hypot(across + side * 0.17, down + 0.26))  # its reflection
-        _towards(ball, lamp, np.float32(0.9))
-        patch = image[box]
-        _towards(patch[:3], inside, ball)
-        patch[:3] *= lash
-        patch[3] *= 1 - inside
+    # The lids' curves are linear in the openness.
+    (upper, lower), (upper_wide, lower_wide) = (head.lid_curves(p, np.clip(t, -1, 1), o) for o in (0, 1))
+    upper_wide, lower_wide = upper_wide - upper, lower_wide - lower
+    between = ramp(1.03, 0.97, a)
+    white = (_colour([0.50, 0.46, 0.44]) * (1 - ramp(0.45, 1.0, a) * _colour([0.25, 0.42, 0.4])))[:, None]
+    lashes = (0.8 + 0.2 * p.make_up) * ramp(1.12, 0.95, a), 0.35 * ramp(1.05, 0.9, a), 0.45 * ramp(1.1, 0.8, a)
+    # Iris and pupil: what to multiply the white by, and to add, by squared distance from the centre (0 to 1 cm2).
+    r = np.sqrt(np.linspace(0, 1, 512, dtype=np.float32))
+    iris, dark = ramp(0.64, 0.55, r), 0.6 * ramp(0.46, 0.58, r) * ramp(0.70, 0.60, r) + 0.97 * ramp(0.30, 0.22, r)
+    dark = 1 - np.clip(dark, 0, 0.97)
+    rings = np.stack([(1 - iris) * dark, *(IRIS[p.iris][:, None] * (0.7 + 0.9 * ramp(0.2, 0.5, r)) * iris * dark)])
+    rings = rings.astype(np.float32)
+    side = np.float32([1, -1])[:, None, None]
 
     x, y = X[_MOUTH[1:]], Y[_MOUTH[1:]]
+    lips = image[_MOUTH][:3].copy()
     across = np.abs(x) * (1 / p.mouth_w)
-    t = (y - head.lip_curves(p, np.clip(across, 0, 1))[1]) * (1 / LIP_GAP)
-    strip = ramp(0.0, 0.12, t) * ramp(1.0, 0.88, t) * ramp(1.0, 0.9, across)
-    depth = t * max(gap, 0.02)  # cm below the upper lip
-    inner = np.broadcast_to(_colour([0.09, 0.025, 0.022]), (3, *x.shape)).copy()
-    _towards(inner, 0.8 * ramp(0.75, 1.0, t) * ramp(0.5, 1.0, gap), _colour([0.30, 0.10, 0.09]))  # tongue
-    tooth = 0.85 + 0.15 * np.abs(np.sin(np.pi / 0.8 * x)) ** 0.5
-    teeth = ramp(0.85, 0.70, depth) * ramp(0.95, 0.6, across) * ramp(0.05, 0.25, gap)
-    _towards(inner, teeth, _colour([0.62, 0.58, 0.50]) * tooth)
-    _towards(image[_MOUTH][:3], strip, inner * (0.35 + 0.65 * ramp(0.0, 0.5, depth)))
+    down = (y - head.lip_curves(p, np.clip(across, 0, 1))[1]) * (1 / LIP_GAP)
+    strip = ramp(0.0, 0.12, down) * ramp(1.0, 0.88, down) * ramp(1.0, 0.9, across)
+    tongue = ramp(0.75, 1.0, down)
+    teeth = ramp(0.95, 0.6, across)
+    tooth = _colour([0.62, 0.58, 0.50]) * (0.85 + 0.15 * np.abs(np.sin(np.pi / 0.8 * x)) ** 0.5)
+
+    def paint(openness, gaze, gap):
+        above, beneath = dy - upper - openness * upper_wide, lower - dy + openness * lower_wide
+        inside = ramp(-0.06, 0.06, above) * ramp(-0.06, 0.06, beneath) * between
+        lash = lashes[0] * hill(above + 0.05, 0.07 + 0.03 * p.make_up) + lashes[1] * hill(beneath + 0.05, 0.065)
+        lash += lashes[2] * hill(above + (p.crease + 0.12 * (1 - openness)), 0.07)  # the crease of the lid
+        offset, height = -inwards - side * np.float32(gaze[0]), dy - np.float32(gaze[1])
+        r2 = offset * offset + (height + 0.07) ** 2
+        clear, *iris = rings.take(np.minimum(r2 * 511, 511).astype(np.intp), axis=1)
+        ball = (clear * white + iris) * (0.38 + 0.62 * ramp(-0.05, 0.45, above))
+        lamp = ramp(0.17, 0.07, np.sqrt((offset + side * 0.17) ** 2 + (height + 0.26) ** 2))  # its reflection
+        _towards(ball, lamp, np.float32(0.9))
+        ball = (skin[:3] + inside * (ball - skin[:3])) * (1 - np.minimum(lash, 0.93))
+        for k, box in enumerate(eyes):
+            image[box][:3] = ball[:, k]
+            image[box][3] = skin[3, k] * (1 - inside)
+
+        depth = down * max(gap, 0.02)  # cm below the upper lip
+        inner = np.empty_like(lips)
+        inner[:] = _colour([0.09, 0.025, 0.022])
+        _towards(inner, 0.8 * float(ramp(0.5, 1.0, gap)) * tongue, _colour([0.30, 0.10, 0.09]))
+        _towards(inner, teeth * ramp(0.85, 0.70, depth) * float(ramp(0.05, 0.25, gap)), tooth)
+        image[_MOUTH][:3] = lips + strip * (inner * (0.35 + 0.65 * ramp(0.0, 0.5, depth)) - lips)
+
+    return paint

@@ -35,10 +35,9 @@ def run(config: TrainConfig) -> dict:
     code = {"code_revision": report.code_revision(), "code": report.code_fingerprint()}  # as it is now, not in an hour
     fabric = loop.make_fabric(config)
 
-    if fabric.is_global_zero:  # the other processes find it done
-        prepare.prepare(**config.data())
-    fabric.barrier()
-    store = FaceStore(prepare.prepare(**config.data(), progress=False))
+    path = prepare.prepare(**config.data()) if fabric.is_global_zero else None
+    fabric.barrier()  # the other processes find it done
+    store = FaceStore(path or prepare.prepare(**config.data(), progress=False))
     trainer = loop.Trainer(config, store, fabric)
     trainer.fit()
     if not fabric.is_global_zero:

@@ -137,4 +137,5 @@ plots.confusion(predictions["label"], predictions["masked"], len(store.identitie
 # that is needed to doubt it: the parameters, the versions of the libraries, the code, the fingerprint of the data.
 
 # %%
-{"record": str(config.folder / "record.json"), **record["provenance"]}
+print(config.folder / "record.json")
+record["provenance"]

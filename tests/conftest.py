@@ -1,13 +1,11 @@
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run two at a time; threads on top of that fight for the cores
-os.environ.setdefault("MPLBACKEND", "Agg")
 
-from pathlib import Path
-
+import matplotlib
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+matplotlib.use("Agg")  # not by environment variable: the notebooks' kernels would inherit it
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -37,8 +38,9 @@ def test_chapter_is_its_notebook_executed(name):
 
 
 def test_builds_without_warnings(tmp_path):
-    command = [sys.executable, "-m", "jupyter_book", "build", str(BOOK), "-W", "-n", "--keep-going", "--all"]
-    done = subprocess.run([*command, "--path-output", str(tmp_path)], capture_output=True, text=True)
+    program = Path(sys.executable).with_name("jupyter-book")
+    command = [program, "build", BOOK, "-W", "-n", "--keep-going", "--all", "--path-output", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     html = tmp_path / "_build" / "html"
     for page in PAGES:
@@ -54,14 +56,17 @@ def test_execute_refuses_a_parameter_that_the_notebook_lacks(tmp_path):
 def test_as_page_drops_progress_and_time_stamps_only():
     outputs = [
         nbformat.v4.new_output("stream", name="stderr", text="50%|#####"),
-        nbformat.v4.new_output("stream", name="stdout", text="kept"),
+        nbformat.v4.new_output("stream", name="stdout", text=f"kept {ROOT}/x.h5"),
         nbformat.v4.new_output("display_data", data={"application/vnd.jupyter.widget-view+json": {}}),
         nbformat.v4.new_output("display_data", data={"image/png": "AA=="}),
     ]
     cell = nbformat.v4.new_code_cell("1", outputs=outputs, metadata={"papermill": {"duration": 1}, "tags": ["x"]})
     page = as_page(
-        nbformat.v4.new_notebook(cells=[cell], metadata={"papermill": {}, "kernelspec": {"name": "python3"}})
+        nbformat.v4.new_notebook(
+            cells=[cell], metadata={"papermill": {}, "kernelspec": {"name": "python3", "display_name": "Python 3"}}
+        )
     )
     assert [o.output_type for o in page.cells[0].outputs] == ["stream", "display_data"]
     assert page.cells[0].metadata == {"tags": ["x"]}
-    assert page.metadata == {"kernelspec": {"name": "python3"}}
+    assert page.cells[0].outputs[0].text == "kept x.h5"
+    assert page.metadata == {"kernelspec": {"name": "python3", "display_name": "Python 3"}}

@@ -160,6 +160,21 @@ def test_landmarks_that_are_no_face(faces, drawn, broken):
     np.testing.assert_array_equal(result.images[[0, 2]], drawn.images[[0, 2]])
 
 
+def test_eyes_stay_free_even_where_the_mask_would_cover_them(faces):
+    """Landmarks that are off: the eyes so low that the mask must give way."""
+    points = faces.landmarks.copy()
+    points[:, 36:48, 1] += 18
+    result = masks.mask_faces(faces.images, points, style="cloth")
+    usual = masks.mask_faces(faces.images, faces.landmarks, style="cloth")
+    assert result.ok.any()
+    given_way = 0
+    for i in np.flatnonzero(result.ok):
+        eyes = near_eyes(points[i])
+        assert not result.coverage[i][eyes].any()
+        given_way += (usual.coverage[i] & eyes).any()
+    assert given_way
+
+
 @pytest.mark.parametrize("value", [0, 128, 255])
 def test_blank_pictures(faces, value):
     blank = np.full((2, 112, 112, 3), value, np.uint8)
@@ -400,12 +415,15 @@ def test_faces_cut_by_the_border_and_overlapping(photo):
         part = np.ascontiguousarray(image[y : y + 90, x : x + 90])
         result = masks.mask_photo(part, style="cloth", landmarks=(points - [x, y])[None])
         np.testing.assert_array_equal(result.image[~result.coverage], part[~result.coverage])
-    shifted = points + np.array([70, 10])
-    behind = masks.mask_photo(image, style="cloth", landmarks=np.stack([points, shifted * 1.2 - 40]))
-    assert behind.ok.all()
-    front = behind.landmarks[1]
-    assert np.ptp(front[:, 0]) > np.ptp(behind.landmarks[0][:, 0])  # the nearest last
-    assert not behind.coverage[near_eyes(front, image.shape[:2])].any()
+    # The nearer face has its eyes where the farther one has its mouth.
+    near = (points - points[36:48].mean(0)) * 1.3 + points[62]
+    both = masks.mask_photo(image, style="cloth", landmarks=np.stack([near, points]))
+    assert both.ok.all() and np.ptp(both.landmarks[0][:, 0]) < np.ptp(both.landmarks[1][:, 0])  # the nearest last
+    alone = masks.mask_photo(image, style="cloth", landmarks=points[None])
+    eyes = near_eyes(near, image.shape[:2])
+    assert alone.coverage[eyes].mean() > 0.5 and not both.coverage[eyes].any()
+    x, y = near[27].round().astype(int)  # between its eyes
+    assert alone.coverage[y, x] and not both.coverage[y, x]
 
 
 def test_photo_without_a_face_and_wrong_photos():
