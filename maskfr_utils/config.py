@@ -65,7 +65,7 @@ class TrainConfig:
     condition: str = _param(
         "both", "what it trains on; `both` draws one of the twins at each visit", choices=CONDITIONS
     )
-    epochs: int = _param(4, "passes over the training photos", 1)
+    epochs: int = _param(5, "passes over the training photos", 1)
     max_steps: int | None = _param(None, "end training after so many steps (default: at the last epoch)", 1)
     batch_size: int = _param(16, "photos a step, over all devices", 2)
     loss: str = _param("arcface", "training loss", choices=LOSSES)
@@ -88,7 +88,7 @@ class TrainConfig:
     test_fraction: float = _param(0.1, "share of each identity's photos that is tested on", 0.01, 0.9)
     identities: int = _param(20, "rendered identities, where the data set is `demo`", 2)
     per_identity: int = _param(30, "pictures of each rendered identity", 2)
-    difficulty: float = _param(0.2, "how alike rendered people are, and how different their pictures", 0.0, 1.0)
+    difficulty: float = _param(0.1, "how alike rendered people are, and how different their pictures", 0.0, 1.0)
     precision: str = _param("auto", "arithmetic; `auto` takes bf16 where the hardware has it", choices=PRECISIONS)
     compile: str | bool = _param(
         "auto", "torch.compile: true, false, or `auto`: where the run is long enough to repay it"

@@ -32,7 +32,7 @@
 model = "ressanet50"  # resnet50, iresnet50, iresnet100, ressanet50, ressanet100
 dataset = "demo"  # rendered faces, or a folder, tar or HDF5 file of <identity>/<picture>
 condition = "both"  # what it trains on: masked, unmasked, both
-epochs = 4
+epochs = 5
 max_steps = None
 batch_size = 16
 loss = "arcface"
@@ -55,7 +55,7 @@ min_masked = 5
 test_fraction = 0.1
 identities = 20
 per_identity = 30
-difficulty = 0.2  # of the rendered faces, 0 to 1
+difficulty = 0.1  # of the rendered faces, 0 to 1
 precision = "auto"
 compile = "auto"
 eval_every = 2
