@@ -1,5 +1,6 @@
 """Styles of masks: which kind, colour, pattern and way to wear it; read from YAML, drawn by chance."""
 
+import difflib
 from bisect import bisect
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -10,7 +11,6 @@ import numpy as np
 import yaml
 from matplotlib.colors import to_rgb
 
-from maskfr_utils.config import unknown
 from maskfr_utils.mask_cloth import PATTERNS, VARIANTS, Cloth
 from maskfr_utils.mask_shapes import KINDS, WEARS
 
@@ -72,7 +72,9 @@ def rgb(colour: str) -> tuple[int, int, int]:
 
 def _known(what: str, value: object, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise ValueError(unknown(f"mask {what}", value, choices))
+        near = difflib.get_close_matches(str(value), choices, 1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise ValueError(f"unknown mask {what} {value!r}: one of {', '.join(choices)}{hint}")
 
 
 def _weights(what: str, weights: Mapping) -> np.ndarray:
