@@ -5,7 +5,6 @@ change from one execution to the next without meaning (time stamps, where the re
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import yaml
 from nbformat import NotebookNode
 
 from .config import unknown
-from .paths import ROOT
+from .paths import ROOT, replacing
 
 
 def execute(notebook: str | Path, chapter: str | Path, parameters: dict[str, object] | None = None) -> None:
@@ -34,15 +33,9 @@ def execute(notebook: str | Path, chapter: str | Path, parameters: dict[str, obj
     for name in parameters or {}:
         if name not in known:
             raise ValueError(f"{notebook}: {unknown('parameter', name, known)}")
-    chapter.parent.mkdir(parents=True, exist_ok=True)
-    temporary = chapter.with_suffix(".tmp.ipynb")
-    try:
+    with replacing(chapter) as temporary:
         papermill.execute_notebook(notebook, temporary, parameters, kernel_name="python3", progress_bar=True)
-        content = as_page(nbformat.read(temporary, as_version=4))
-        nbformat.write(content, temporary)
-        os.replace(temporary, chapter)
-    finally:
-        temporary.unlink(missing_ok=True)
+        nbformat.write(as_page(nbformat.read(temporary, as_version=4)), temporary)
 
 
 def as_page(notebook: NotebookNode) -> NotebookNode:

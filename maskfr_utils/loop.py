@@ -25,6 +25,7 @@ from .losses import create_loss
 from .masks import mask_faces
 from .metrics import Accuracy, accuracy
 from .models import create_model
+from .paths import replacing
 from .store import FaceStore
 
 COMPILE_FROM = 150_000  # training pictures x width: fewer do not repay the minute or two that compiling costs
@@ -233,9 +234,9 @@ class Trainer:
                 if every and self.epoch % every == 0 and self.step < self.total_steps and self.fabric.is_global_zero:
                     entry |= {name: round(value.accuracy, 4) for name, value in self.evaluate()[0].items()}
                 self.history.append(entry)
-                bar.write(", ".join(f"{name} {value:.4g}" for name, value in entry.items()), file=sys.stderr)
                 self.speed.skip()
                 if self.fabric.is_global_zero:
+                    bar.write(", ".join(f"{name} {value:.4g}" for name, value in entry.items()), file=sys.stderr)
                     self.save_checkpoint()
                 self.fabric.barrier()
 
@@ -364,10 +365,8 @@ class Trainer:
 
     def save_checkpoint(self) -> None:
         """Writes the state whole or not at all: to a temporary name, then renamed."""
-        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.checkpoint.with_suffix(".tmp")
-        torch.save(self.state(), temporary)
-        os.replace(temporary, self.checkpoint)
+        with replacing(self.checkpoint) as temporary:
+            torch.save(self.state(), temporary)
 
     def load_checkpoint(self) -> None:
         """Takes up the state that a stopped run of the same parameters and data left."""

@@ -1,6 +1,8 @@
 """Where data, caches and results live: the one place that knows, whatever the current folder is."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,3 +44,15 @@ def find_data(name: str | Path) -> Path:
         f"no data set at {given} nor at {data_dir() / given}: "
         "give a folder, tar or HDF5 file, or set MASKFR_DATA to the folder that holds it"
     )
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name in the folder of `path`, renamed to it at the end: the file is written whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -5,11 +5,11 @@ leaves in the run's folder: `record.json`, `predictions.csv`, `model.safetensors
 (the class weights).
 """
 
-import os
 import sys
 import time
 
 from .config import ConfigError, TrainConfig
+from .paths import replacing
 
 
 def run(config: TrainConfig) -> dict:
@@ -78,7 +78,6 @@ def write(config: TrainConfig, record: dict, trainer, predictions: dict) -> None
     from . import models, report
 
     folder, store = config.folder, trainer.store
-    folder.mkdir(parents=True, exist_ok=True)
     test = np.flatnonzero(store.split == 1)
     table = pd.DataFrame(
         {
@@ -88,12 +87,12 @@ def write(config: TrainConfig, record: dict, trainer, predictions: dict) -> None
             **predictions,
         }
     )
-    table.to_csv(folder / "predictions.tmp", index=False)
-    os.replace(folder / "predictions.tmp", folder / "predictions.csv")
+    with replacing(folder / "predictions.csv") as temporary:
+        table.to_csv(temporary, index=False)
     models.save_model(folder / "model.safetensors", trainer.recogniser.backbone, classes=list(store.identities))
     head = {name: value.detach().cpu().contiguous() for name, value in trainer.recogniser.head.state_dict().items()}
-    save_file(head, folder / "head.tmp")
-    os.replace(folder / "head.tmp", folder / "head.safetensors")
+    with replacing(folder / "head.safetensors") as temporary:
+        save_file(head, temporary)
     report.write_json(folder / "record.json", record)
     trainer.checkpoint.unlink(missing_ok=True)
 
