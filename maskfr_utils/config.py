@@ -95,7 +95,8 @@ class TrainConfig:
     )
     eval_every: int = _param(2, "epochs between looks at the test twins while training; 0: only at the end", 0)
     workers: int = _param(0, "loader processes", 0, 256)
-    seed: int = _param(0, "seed of the data split, initial weights, order, masks and augmentation", 0, 2**31 - 1)
+    seed: int = _param(0, "seed of initial weights, order, augmentation, fresh masks", 0, 2**31 - 1)
+    data_seed: int = _param(0, "seed of test photos, masked twins and rendered people", 0, 2**31 - 1)
     out_dir: str | None = _param(None, "folder of the record, weights and checkpoint (default: runs/<name of the run>)")
     resume: bool = _param(True, "go on from the checkpoint that a stopped run of the same parameters left in out_dir")
 
@@ -175,8 +176,8 @@ class TrainConfig:
 
     def data(self) -> dict[str, object]:
         """The parameters that `prepare.prepare` takes."""
-        names = "dataset seed style min_masked test_fraction identities per_identity difficulty"
-        return {name: getattr(self, name) for name in names.split()}
+        names = "dataset style min_masked test_fraction identities per_identity difficulty"
+        return {name: getattr(self, name) for name in names.split()} | {"seed": self.data_seed}
 
     @property
     def run_name(self) -> str:

@@ -154,16 +154,6 @@ def make_fabric(config: TrainConfig) -> Fabric:
     return fabric
 
 
-def learning_rate(config: TrainConfig, step: int, steps_per_epoch: int, total_steps: int) -> float:
-    """The rate of a step: linear warm-up, then half a cosine down to 0 at the last step, or constant."""
-    warmup = min(round(config.warmup_epochs * steps_per_epoch), max(total_steps - 1, 0))
-    if step < warmup:
-        return config.lr * (step + 1) / warmup
-    if config.schedule == "constant":
-        return config.lr
-    return config.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(total_steps - warmup, 1)))
-
-
 class Trainer:
     """A run in its course: the network, its optimizer, and where it stands.
 
@@ -329,26 +319,34 @@ class Trainer:
 
     @torch.no_grad()
     def evaluate(self) -> tuple[dict[str, Accuracy], dict[str, np.ndarray]]:
-        """Accuracy on the masked and on the unmasked test twins, and the predicted identities, both by condition."""
+        """Accuracy on the masked and on the unmasked test twins, and of each test photo the results.
+
+        Returns:
+            Scores by condition; and by condition the predicted identities (n,), with `_rank` after its name the place
+            (n,) of the right identity among all, 1 where the prediction is right.
+        """
         test = np.flatnonzero(self.store.split == 1)
-        labels, predictions, scores = self.store.labels[test], {}, {}
+        labels, photos, scores = self.store.labels[test], {}, {}
         for name, masked in (("masked", True), ("unmasked", False)):
             parts = np.array_split(test, math.ceil(len(test) / 128))
             bar = tqdm(parts, desc=f"test, {name}", unit="batch", leave=False, mininterval=1, delay=2)
-            predictions[name] = np.concatenate([self.predict(self.store.batch(part, masked=masked)[0]) for part in bar])
-            scores[name] = accuracy(labels, predictions[name], len(self.store.identities))
-        return scores, predictions
+            logits = np.concatenate([self.predict(self.store.batch(part, masked=masked)[0]) for part in bar])
+            photos[name] = logits.argmax(1)
+            above = (logits > np.take_along_axis(logits, labels[:, None], 1)).sum(1)
+            photos[f"{name}_rank"] = np.where(photos[name] == labels, 1, np.maximum(above + 1, 2))  # a tie is no hit
+            scores[name] = accuracy(labels, photos[name], len(self.store.identities))
+        return scores, photos
 
     @torch.no_grad()
     def predict(self, faces: np.ndarray) -> np.ndarray:
-        """The identity (n,) named for each of the faces (n, 112, 112, 3) uint8, in evaluation mode."""
+        """The logits (n, identities) of faces (n, 112, 112, 3) uint8, in evaluation mode."""
         self.recogniser.eval()
         images = to_input(self.fabric.to_device(torch.from_numpy(faces)))
         with self.fabric.autocast():
             embeddings = self.recogniser.backbone(images).float()
             if self.config.flip_test:
                 embeddings = embeddings + self.recogniser.backbone(images.flip(3)).float()
-            return self.recogniser.head.logits(embeddings).argmax(1).cpu().numpy()
+            return self.recogniser.head.logits(embeddings).float().cpu().numpy()
 
     def state(self) -> dict:
         """What a checkpoint holds: tensors and plain values only."""

@@ -271,6 +271,22 @@ def _camera(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return axes, camera[:, 3], np.sqrt((error**2).sum(2).mean(1)) / scale
 
 
+def head_yaw(landmarks: np.ndarray) -> np.ndarray:
+    """How far each head is turned to the side, from its landmarks.
+
+    Args:
+        landmarks: (n, 68, 2) float, iBUG order.
+
+    Returns:
+        (n,) float32 degrees, -90 to 90: 0 faces the camera, positive turns to the picture's right.
+    """
+    axes, _, _ = _camera(np.asarray(landmarks, np.float32))
+    right, down, front = axes[:, 0], axes[:, 1], axes[:, 2]
+    across = np.stack([down[:, 1], -down[:, 0]], 1)  # undoes the roll
+    depth, width = (front * across).sum(1), np.maximum((right * across).sum(1), 1e-6)
+    return np.degrees(np.arctan2(depth, width)).astype(np.float32)
+
+
 def _interpolate(at: np.ndarray, knots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Index and fraction (may leave 0..1 at the ends) of `at` (..., m) in ascending `knots` (..., k)."""
     index = (knots[..., None, :] <= at[..., None]).sum(-1).clip(1, knots.shape[-1] - 1) - 1

@@ -1,11 +1,16 @@
 """Records: the JSON a run leaves, with all that tells what made it; and the numbers published before us."""
 
+import ast
 import hashlib
 import json
 import platform
+import re
 import subprocess
+import tokenize
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+import numpy as np
 
 from .paths import ROOT, replacing
 
@@ -13,9 +18,27 @@ from .paths import ROOT, replacing
 PUBLISHED_TABLE_1 = {"masked": 0.8989, "unmasked": 0.9494}
 
 
+SAMPLE_TOLERANCE = 0.3  # grey levels
+# What decides the result of a run beside its parameters and faces: modules, or names in them.
+CODE = (
+    "augment",
+    "blocks",
+    "losses",
+    "models",
+    "loop.Recogniser",
+    "loop.TwinDataset",
+    "loop.EpochBatches",
+    "loop.Trainer.train_epoch",
+    "loop.Trainer.rate_and_margin",
+    "loop.Trainer.evaluate",
+    "loop.Trainer.predict",
+)
+
+
 def write_json(path: Path, content: dict) -> None:
-    """Writes `content` whole or not at all: to a temporary name, then renamed."""
+    """Writes `content` whole or not at all: to a temporary name, then renamed; a list of plain values is one line."""
     text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+    text = re.sub(r"\[[^\[\]{}]*\]", lambda match: re.sub(r"\s*\n\s*", " ", match[0]), text)
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -35,11 +58,42 @@ def read_record(path: str | Path) -> dict:
 
 
 def code_fingerprint() -> str:
-    """Hash of the package's sources: it changes when any line that made a result may have changed."""
+    """Hash of the code that decides a run's result (`CODE`); comments, docstrings and blanks do not count."""
     digest = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(file.name.encode() + file.read_bytes())
+    for place in CODE:
+        module, *names = place.split(".")
+        source = (Path(__file__).parent / f"{module}.py").read_text(encoding="utf-8")
+        node = ast.parse(source)
+        for name in names:
+            node = next(n for n in node.body if getattr(n, "name", None) == name)
+        digest.update(place.encode() + _bare(ast.get_source_segment(source, node) if names else source).encode())
     return digest.hexdigest()[:16]
+
+
+def _bare(source: str) -> str:
+    """Python source without comments, strings that stand alone, and blanks."""
+    lines, starts_line = source.splitlines(keepends=True), True
+    for token in list(tokenize.generate_tokens(iter(lines).__next__)):
+        if token.type == tokenize.COMMENT or (token.type == tokenize.STRING and starts_line):
+            (first, start), (last, end) = token.start, token.end
+            for row in range(first - 1, last):
+                line = lines[row]
+                left, right = start if row == first - 1 else 0, end if row == last - 1 else len(line)
+                lines[row] = line[:left] + " " * (right - left) + line[right:]  # keeps the places of what follows
+        if token.type not in (tokenize.COMMENT, tokenize.NL, tokenize.INDENT, tokenize.DEDENT):
+            starts_line = token.type == tokenize.NEWLINE
+    return "".join("".join(lines).split())
+
+
+def face_sample(masked: np.ndarray, unmasked: np.ndarray) -> list[float]:
+    """A few numbers that tell whether two preparations show the same faces and masks: mean grey values.
+
+    They are compared with a tolerance (`SAMPLE_TOLERANCE`): machines may differ in the last bit of a pixel.
+
+    Args:
+        masked, unmasked: (n, 112, 112, 3) uint8, the same photos' twins.
+    """
+    return [round(float(face.mean()), 2) for twin in (masked, unmasked) for face in twin]
 
 
 def code_revision() -> str:

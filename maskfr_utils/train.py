@@ -19,7 +19,8 @@ def run(config: TrainConfig) -> dict:
         config: what to run.
 
     Returns:
-        The record: `run`, `params`, `metrics`, `throughput`, `history`, `provenance`.
+        The record: `run`, `params`, `metrics`, `throughput`, `history`, `photos` (of each test photo its label, mask,
+        yaw, and by twin the prediction and the right identity's rank), `provenance`.
 
     Raises:
         loop.TrainingError: the run cannot go on.
@@ -27,9 +28,11 @@ def run(config: TrainConfig) -> dict:
     """
     started = time.perf_counter()
     # Imported here, so that a misspelt parameter is refused before the seconds that torch takes.
+    import numpy as np
     import torch
 
     from . import loop, prepare, report
+    from .mask_shapes import head_yaw
     from .store import FaceStore
 
     code = {"code_revision": report.code_revision(), "code": report.code_fingerprint()}  # as it is now, not in an hour
@@ -43,7 +46,14 @@ def run(config: TrainConfig) -> dict:
     if not fabric.is_global_zero:
         fabric.barrier()
         return {}
-    scores, predictions = trainer.evaluate()
+    scores, photos = trainer.evaluate()
+    test = np.flatnonzero(store.split == 1)
+    photos = {
+        "label": store.labels[test],
+        "mask": np.array(store.mask_kinds)[test],
+        "yaw": head_yaw(store.landmarks[test]).round().astype(int),
+    } | photos
+    some = test[np.linspace(0, len(test) - 1, min(16, len(test)), dtype=int)]
     seconds = time.perf_counter() - started
     record = {
         "run": config.run_name,
@@ -51,6 +61,7 @@ def run(config: TrainConfig) -> dict:
         "metrics": {name: score.as_dict() for name, score in scores.items()},
         "throughput": {"train_images_per_second": trainer.speed.images_per_second, "steps": trainer.step},
         "history": trainer.history,
+        "photos": {name: values.tolist() for name, values in photos.items()},
         "provenance": report.provenance(
             device=loop.device_name(fabric.device),
             data=store.attrs["fingerprint"],
@@ -62,14 +73,15 @@ def run(config: TrainConfig) -> dict:
             compiled=trainer.recogniser.backbone._compiled_call_impl is not None,
             identities=len(store.identities),
             train_photos=int((store.split == 0).sum()),
+            faces=report.face_sample(store.batch(some, masked=True)[0], store.batch(some)[0]),
         ),
     }
-    write(config, record, trainer, predictions)
+    write(config, record, trainer)
     fabric.barrier()
     return record
 
 
-def write(config: TrainConfig, record: dict, trainer, predictions: dict) -> None:
+def write(config: TrainConfig, record: dict, trainer) -> None:
     """Leaves the results of a run in its folder; the checkpoint goes last, since it marks a run as unfinished."""
     import numpy as np
     import pandas as pd
@@ -79,14 +91,7 @@ def write(config: TrainConfig, record: dict, trainer, predictions: dict) -> None
 
     folder, store = config.folder, trainer.store
     test = np.flatnonzero(store.split == 1)
-    table = pd.DataFrame(
-        {
-            "source": [store.sources[i] for i in test],
-            "mask": [store.mask_kinds[i] for i in test],
-            "label": store.labels[test],
-            **predictions,
-        }
-    )
+    table = pd.DataFrame({"source": [store.sources[i] for i in test], **record["photos"]})
     with replacing(folder / "predictions.csv") as temporary:
         table.to_csv(temporary, index=False)
     models.save_model(folder / "model.safetensors", trainer.recogniser.backbone, classes=list(store.identities))

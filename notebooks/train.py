@@ -61,6 +61,7 @@ compile = "auto"
 eval_every = 2
 workers = 0
 seed = 0
+data_seed = 0  # of test photos, masked twins and rendered people
 out_dir = None  # default: runs/<name of the run>
 resume = True
 

@@ -276,13 +276,13 @@ def test_evaluation_is_in_eval_mode_and_leaves_the_network_alone(tmp_path, store
     assert same(before, trainer.recogniser.state_dict())
     faces = store.batch(np.arange(4))[0]
     alone = np.concatenate([trainer.predict(faces[i : i + 1]) for i in range(4)])
-    assert np.array_equal(alone, trainer.predict(faces))  # not dependent on who else is in the batch
+    np.testing.assert_allclose(alone, trainer.predict(faces), atol=1e-3)  # not dependent on who else is in the batch
 
 
 def test_flip_test_does_not_tell_a_face_from_its_mirror(tmp_path, store):
     trainer = loop.Trainer(small(tmp_path, flip_test=True), store, Fabric(accelerator="cpu"))
     faces = store.batch(np.flatnonzero(store.split == 1))[0]
-    assert np.array_equal(trainer.predict(faces), trainer.predict(np.ascontiguousarray(faces[:, :, ::-1])))
+    np.testing.assert_allclose(trainer.predict(faces), trainer.predict(np.ascontiguousarray(faces[:, :, ::-1])), atol=1e-3)
 
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no torch.distributed")
