@@ -6,6 +6,8 @@ READY := .venv/.ready
 NOTEBOOKS := $(patsubst notebooks/%.py,%,$(wildcard notebooks/*.py))
 # more parameters of a run: make train P="-p epochs 2 -p seed 1"
 P ?=
+# a part of the study, or a look at it: make study S="table_1 --scale demo", make study S=--list
+S ?=
 
 .PHONY: help train test study book chapters lab check notebooks clean
 .DELETE_ON_ERROR:
@@ -26,18 +28,14 @@ train: $(READY)  ## the main job: train and test a ResSaNet-50 on rendered maske
 test: $(READY)  ## all tests
 	$(BIN)/python -m pytest
 
-# The runs that the book reports; each leaves its record in book/results. What has one is not run again.
-RUNS := demo-ressanet50 pocket-pins_both
-study: $(READY)  ## the runs whose records are missing (pocket: an hour, and needs MASKFR_DATA)
-	@set -e; for run in $(RUNS); do \
-		test -f book/results/$$run.json && { echo "$$run: done"; continue; }; \
-		$(BIN)/python -m maskfr_utils.train -f params/$${run%%-*}/$${run#*-}.yaml -p out_dir runs/$$run; \
-		cp runs/$$run/record.json book/results/$$run.json; done
+study: $(READY)  ## run what is missing of the study, after saying what it costs; S="table_1 --scale demo" for a part
+	$(BIN)/python -m maskfr_utils.study $(S)
 
 book/images/twins.png: maskfr_utils/rendered.py maskfr_utils/masks.py maskfr_utils/plots.py | $(READY)
 	$(BIN)/python -c "from maskfr_utils.plots import twins; twins('$@')"
 
-chapters: $(READY) book/images/twins.png  ## execute every notebook into the book
+chapters: $(READY) book/images/twins.png  ## execute every notebook into the book; NOTEBOOKS="results" for some of them
+	$(BIN)/python -m maskfr_utils.study --headline
 	for name in $(NOTEBOOKS); do \
 		$(BIN)/python -m maskfr_utils.chapters notebooks/$$name.ipynb book/$$name.ipynb || exit 1; done
 

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
+import matplotlib.ticker as ticks
 import numpy as np
 import seaborn as sns
 import torch
@@ -101,7 +102,7 @@ def block_diagram(block: nn.Module, shape: tuple[int, ...], title: str = "") -> 
 
     place(nodes[-1], 0)
     x = {node: 3.4 * column[node] for node in nodes}
-    half = {node: 0.12 + 0.075 * len(_describe(node, block)[0]) for node in nodes}  # width of a box
+    half = {node: 0.08 + 0.032 * len(_describe(node, block)[0]) for node in nodes}  # width of a box
     fig, ax = plt.subplots()
     arrow = {"arrowstyle": "-|>", "color": "0.3", "lw": 1, "shrinkA": 0, "shrinkB": 0}
     right = max(x.values()) + 1.5
@@ -157,13 +158,15 @@ def by_depth(series: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> F
     Args:
         series: name -> (standard deviation of each block's output, norm of the gradient of each block's first BatchNorm).
     """
-    fig, axes = plt.subplots(1, 2, figsize=(8, 2.8))
+    fig, axes = plt.subplots(1, 2, figsize=(8, 3.2))
     for i, (name, values) in enumerate(series.items()):
         for ax, value in zip(axes, values, strict=True):
             ax.plot(range(1, len(value) + 1), value, color=PALETTE[i], ls=("-", "--", "-.", ":")[i % 4], label=name)
     axes[0].set(xlabel="block", ylabel="standard deviation of the output", ylim=(0, None))
     axes[1].set(xlabel="block", ylabel="norm of the gradient", yscale="log")
-    axes[1].yaxis.set_minor_formatter(plt.NullFormatter())
+    axes[1].yaxis.set_major_locator(ticks.LogLocator(subs=(1, 2, 5)))
+    axes[1].yaxis.set_major_formatter("{x:g}")
+    axes[1].yaxis.set_minor_formatter(ticks.NullFormatter())
     axes[1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     sns.despine(fig)
     return _done(fig)
@@ -186,6 +189,28 @@ def stacked_bars(parts: Mapping[str, Mapping[str, float]], xlabel: str) -> Figur
     ax.invert_yaxis()
     ax.set(xlabel=xlabel)
     ax.legend(ncol=len(names), fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False)
+    sns.despine(fig)
+    return _done(fig)
+
+
+def spread_bars(rows: Mapping[str, Sequence[float]], xlabel: str, marks: Mapping[str, float] | None = None) -> Figure:
+    """One horizontal bar a row, as long as the median of its values, with their range.
+
+    Args:
+        rows: name -> values.
+        xlabel: what the values are, with their unit.
+        marks: name -> value at which a line is drawn across.
+    """
+    fig, ax = plt.subplots(figsize=(7, 0.34 * len(rows) + 1))
+    middles = np.array([np.median(values) for values in rows.values()])
+    ranges = np.abs([(np.min(values), np.max(values)) for values in rows.values()] - middles[:, None]).T
+    ax.barh(list(rows), middles, xerr=ranges, color=PALETTE[0], ecolor="0.3", capsize=2, height=0.65)
+    for i, (name, value) in enumerate((marks or {}).items()):
+        ax.axvline(value, color=PALETTE[i + 1], ls=("--", ":")[i % 2], label=name)
+    if marks:
+        ax.legend(fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False, ncol=len(marks))
+    ax.invert_yaxis()
+    ax.set(xlabel=xlabel)
     sns.despine(fig)
     return _done(fig)
 
@@ -281,7 +306,7 @@ def embeddings_on_a_circle(panels: Mapping[str, tuple[np.ndarray, np.ndarray, np
     Args:
         panels: title -> embeddings (N, 2), labels (N,), class weights (classes, 2).
     """
-    fig, axes = plt.subplots(1, len(panels), figsize=(2.7 * len(panels), 2.9))
+    fig, axes = plt.subplots(1, len(panels), figsize=(2 * len(panels), 2.4))
     for ax, (title, (points, labels, weights)) in zip(np.atleast_1d(axes), panels.items(), strict=True):
         colours = sns.color_palette("colorblind", len(weights))
         points = points / np.linalg.norm(points, axis=1, keepdims=True)

@@ -105,7 +105,7 @@ def kinds_by_colour(face: np.ndarray, landmarks: np.ndarray, *, columns: int = 6
         for ax in line:
             ax.axis("off")
         line[0].set_title(name, loc="left", fontsize=9)
-    return _done(fig, pad=0.2)
+    return _done(fig, pad=0.5)
 
 
 def patterns_and_wears(face: np.ndarray, landmarks: np.ndarray) -> Figure:
@@ -154,6 +154,76 @@ def coverage(result: masks.MaskedFaces) -> Figure:
     right.boxplot(shares, tick_labels=kinds)
     right.set_ylabel("share of the picture covered")
     right.set_ylim(0)
+    return _done(fig)
+
+
+def outlines(record: dict) -> Figure:
+    """Where real and drawn masks lie: median and middle half of each statistic, from the record of `realism`."""
+    names = {
+        "real": "real masks",
+        "high": "drawn, worn high",
+        "drawn": "drawn, normal",
+        "drawn_known": "the same, known exactly",
+    }
+    titles = {
+        "share": "share of the\npicture covered",
+        "top_nose": "upper edge at the nose,\nbelow the eyes",
+        "top_cheek": "upper edge at the cheeks,\nbelow the eyes",
+        "width": "width at the mouth",
+    }
+    fig, axes = plt.subplots(1, len(titles), figsize=(9, 2.1), sharey=True)
+    for ax, (key, title) in zip(axes, titles.items(), strict=True):
+        for place, (name, colour) in enumerate(zip(names, ("k", "C0", "C1", "0.6"), strict=True)):
+            low, middle, high = record["outline"][name][key]
+            ax.plot([low, high], [-place] * 2, color=colour, linewidth=4, alpha=0.4, solid_capstyle="butt")
+            ax.plot(middle, -place, "o", color=colour)
+        ax.set_title(title, fontsize=9)
+        ax.set_xlabel("" if key == "share" else "eye distances", fontsize=8)
+        ax.spines[["top", "right"]].set_visible(False)
+    axes[0].set_yticks(-np.arange(len(names)), names.values())
+    axes[0].set_ylim(-len(names) + 0.5, 0.5)
+    return _done(fig)
+
+
+def giveaways(record: dict) -> Figure:
+    """How well a classifier tells real masks from drawn ones, by masks, region and features; from the record."""
+    titles = {"masks": "which masks", "regions": "where it looks", "features": "what it sees"}
+    fig, axes = plt.subplots(1, 3, figsize=(9.5, 2.3), sharex=True)
+    for ax, (key, title) in zip(axes, titles.items(), strict=True):
+        scores = record["auc"][key]
+        for place, auc in enumerate(scores.values()):
+            ax.plot([auc["low"], auc["high"]], [-place] * 2, color="C0", linewidth=2)
+            ax.plot(auc["auc"], -place, "o", color="C0")
+        ax.set_yticks(-np.arange(len(scores)), scores, fontsize=8)
+        ax.axvline(0.5, color="k", linewidth=0.8, linestyle=":")
+        ax.set_xlim(0.45, 1.02)
+        ax.set_title(title, fontsize=9)
+        ax.set_xlabel("AUC (0.5: chance)", fontsize=8)
+        ax.spines[["top", "right"]].set_visible(False)
+    return _done(fig)
+
+
+def distinct_people(record: dict) -> Figure:
+    """Distances within and between rendered people, and accuracy by difficulty; from the record of `identities`."""
+    fig, (left, right) = plt.subplots(1, 2, figsize=(9, 2.8))
+    found = record["distances"]
+    edges = np.array(found["bins"])
+    names = {"within": "same person", "nearest": "nearest other person", "between": "any other person"}
+    for (name, label), colour in zip(names.items(), ("C0", "C1", "0.5"), strict=True):
+        counts = np.array(found["counts"][name])
+        left.stairs(counts / counts.sum(), edges, color=colour, fill=True, alpha=0.25)
+        left.stairs(counts / counts.sum(), edges, color=colour, label=label)
+    left.set(xlabel="cosine distance", ylabel="share", xlim=(0, 1.4))
+    left.legend(fontsize=8, loc="upper left", frameon=False)
+    difficulty = record["difficulty"]
+    for (name, scores), colour in zip(difficulty["accuracy"].items(), ("C2", "C1", "C0"), strict=True):
+        right.plot(difficulty["values"], scores["unmasked"], "o-", color=colour, label=name)
+        right.plot(difficulty["values"], scores["masked"], "o:", color=colour)
+    right.plot([], [], "k:", label="tested on masked faces")
+    right.set(xlabel="difficulty", ylabel="accuracy", xlim=(-0.75, 1.03), ylim=(0, 1.02), xticks=difficulty["values"])
+    right.legend(fontsize=7, loc="lower left", frameon=False)
+    for ax in (left, right):
+        ax.spines[["top", "right"]].set_visible(False)
     return _done(fig)
 
 

@@ -26,6 +26,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from maskfr_utils import align, mask_styles, masks, pictures
+from maskfr_utils.mask_shapes import NO_MASK
 
 _IN_FLIGHT = 8  # pictures a worker may have waiting: memory stays bounded however large the folder is
 _ORIENTATION = 0x0112  # EXIF tag
@@ -203,7 +204,7 @@ def _metadata(data: bytes) -> dict:
 
 def _write(path: Path, image: Image.Image, **options: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part = path.with_name(f".{path.name}.part")  # what a killed process left is written over when its picture is done again
     try:
         image.save(part, "PNG", compress_level=3, **options)
         os.replace(part, path)
@@ -257,8 +258,10 @@ def _count(counts: Counter, entry: dict) -> None:
         counts[entry["skipped"]] += 1
     else:
         counts["pictures"] += 1
-        counts["faces"] += sum(map(bool, entry["kinds"]))
-        counts["faces without a mask"] += sum(not kind for kind in entry["kinds"])
+        bare = entry["kinds"].count(NO_MASK)
+        counts["faces"] += sum(map(bool, entry["kinds"])) - bare
+        counts["faces left bare by the style"] += bare
+        counts["faces without a mask"] += entry["kinds"].count("")
 
 
 def main(argv: list[str] | None = None) -> None:

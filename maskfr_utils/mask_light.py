@@ -61,7 +61,7 @@ def estimate(faces: np.ndarray, points: np.ndarray) -> Light:
     whole = small.reshape(n, -1, 3).astype(np.float32)
     bright = np.partition(whole @ GREY, -40, axis=1)[:, -40]
     level = (0.55 * bright / 235 + 0.45 * np.minimum(middle / 165, 1.15)).clip(0.12, 1.08)
-    chroma = (np.abs(np.diff(whole, axis=2)).mean((1, 2)) / 5).clip(0, 1)
+    chroma = (np.abs(whole[..., 1:] - whole[..., :-1]).mean((1, 2)) / 5).clip(0, 1)
     ratio = (skin + 4) / (skin[:, 1:2] + 4)
     cast = (np.sqrt(ratio / np.array([1.33, 1.0, 0.80])).clip(0.82, 1.22) - 1) * chroma[:, None] + 1
     cast /= (cast @ GREY)[:, None]

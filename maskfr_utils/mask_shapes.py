@@ -97,6 +97,8 @@ _NETS = {
 }  # fmt: skip
 _NETS["inpaint"] = _NETS["cloth"]
 KINDS = tuple(_NETS)
+NO_MASK = "none"  # chosen like a kind, in a mix: the face stays as it is
+_NETS[NO_MASK] = _NETS["cloth"]
 _CREASED = ("kn95", "cloth")  # folded in the middle
 
 # Straps, right half: (v where it leaves the side edge, a point on the way, its end).
@@ -110,8 +112,9 @@ _STRAPS = {
     "respirator": _HEAD_STRAPS,
     "bandana": [],
     "inpaint": [],
+    NO_MASK: [],
 }
-WEARS = ("normal", "below_nose", "tight", "loose")
+WEARS = ("normal", "high", "below_nose", "tight", "loose")
 
 # Skin whose brightness tells the light: cheeks, chin, nose, forehead; not eyes, nostrils, lips.
 _SKIN = np.array(
@@ -177,6 +180,10 @@ def surface(kind: str, wear: str, rows: int, columns: int) -> np.ndarray:
         shift = np.array([0.50, 0.36, 0.18, 0.06, 0.0])[:, None]
         half[..., 1] += shift
         half[..., 2] -= np.array([0.20, 0.22, 0.05, 0, 0])[:, None] * np.array([1, 0.7, 0.2, 0])
+    elif wear == "high":  # up to the eyes, as most real masks are worn
+        upper = np.array([1.0, 0.4, 0.0, 0.0, 0.0])[:, None]
+        half[..., 1] -= upper * np.array([0.11, 0.14, 0.16, 0.13])
+        half[..., 2] -= upper * np.array([0.07, 0.05, 0.03, 0.0])
     elif wear == "tight":
         half[..., 2] = half[..., 2] - 0.25 * np.maximum(half[..., 2] - 0.5, 0)
         half[..., 0] *= 0.97

@@ -12,7 +12,7 @@ import yaml
 from matplotlib.colors import to_rgb
 
 from maskfr_utils.mask_cloth import PATTERNS, VARIANTS, Cloth
-from maskfr_utils.mask_shapes import KINDS, WEARS
+from maskfr_utils.mask_shapes import KINDS, NO_MASK, WEARS
 
 STYLE_FILE = Path(__file__).with_name("mask_styles.yaml")
 _CHOICES = ("colours", "second_colours", "patterns", "wears", "straps")
@@ -35,7 +35,7 @@ class Style:
     straps: Mapping[str, float] = field(default_factory=lambda: {"#eceae6": 1.0})
 
     def __post_init__(self) -> None:
-        _known("kind", self.kind, KINDS)
+        _known("kind", self.kind, (*KINDS, NO_MASK))
         for name, choices in (("pattern", PATTERNS), ("wear", WEARS)):
             for value in getattr(self, name + "s"):
                 _known(name, value, choices)
@@ -130,7 +130,7 @@ def resolve(style: "str | Style | Mapping[str | Style, float]") -> tuple[list[St
     """A style as users write it -> styles and their cumulated shares.
 
     Args:
-        style: "random"; a name; a style file; a `Style`; or a mapping of any of these to their shares.
+        style: "random"; a name, "none" among them; a style file; a `Style`; or a mapping of any of these to their shares.
     """
     if isinstance(style, Style):
         return [style], [1.0]
@@ -146,8 +146,10 @@ def resolve(style: "str | Style | Mapping[str | Style, float]") -> tuple[list[St
         found = load_styles(style)
     elif style == "random":
         found = styles()
+    elif style == NO_MASK:
+        return [Style(NO_MASK)], [1.0]
     else:
-        _known("style", style, ("random", *styles()))
+        _known("style", style, ("random", *styles(), NO_MASK))
         return [styles()[style]], [1.0]
     return list(found.values()), _weights("mask styles", {name: s.weight for name, s in found.items()}).tolist()
 

@@ -10,6 +10,7 @@ its own numbers, derived from the seed and the picture's bytes, whatever batch i
 """
 
 import hashlib
+import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,8 +18,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from maskfr_utils import align, mask_cloth, mask_light, mask_shapes, mask_styles
-from maskfr_utils.mask_shapes import KINDS
+from maskfr_utils import align, mask_cloth, mask_jpeg, mask_light, mask_shapes, mask_styles
+from maskfr_utils.mask_shapes import KINDS, NO_MASK
 from maskfr_utils.mask_styles import Look, Style, load_styles
 
 __all__ = ["KINDS", "MaskedFaces", "MaskedPhoto", "Style", "load_styles", "mask_faces", "mask_photo"]
@@ -39,7 +40,7 @@ class MaskedFaces:
         images: (N, 112, 112, 3) uint8 RGB; the face unchanged where `ok` is False.
         coverage: (N, 112, 112) bool; mask, straps and their shadow: no pixel outside differs from the face.
         ok: (N,) bool; False where no mask could be placed.
-        kinds: (N,) str; "" where `ok` is False.
+        kinds: (N,) str; "" where `ok` is False; "none" where the style left the face bare on purpose.
         alpha: (N, 112, 112) uint8; opacity of mask and straps, 255 where nothing of the face shows.
     """
 
@@ -59,7 +60,7 @@ class MaskedPhoto:
         boxes: (n, 4) float32 left, top, right, bottom of the landmarks.
         ok: (n,) bool; False where no mask could be placed.
         coverage: (height, width) bool; no pixel outside differs from the photo.
-        kinds: (n,) str; "" where `ok` is False.
+        kinds: (n,) str; as in `MaskedFaces`.
         landmarks: (n, 68, 2) float32; given back to `mask_photo` with style and seed they redraw the masks bit for bit.
         alpha: (height, width) uint8; opacity of masks and straps.
     """
@@ -121,7 +122,7 @@ def mask_faces(
 def mask_photo(
     photo: np.ndarray, *, style: StyleLike = "random", seed: int = 0, landmarks: np.ndarray | None = None
 ) -> MaskedPhoto:
-    """Masks every face of a photo, in the photo's own pixels.
+    """Masks every face of a photo, in the photo's own pixels, and with its own JPEG traces where it was a JPEG file.
 
     Args:
         photo: (height, width, 3) uint8 RGB.
@@ -154,6 +155,7 @@ def mask_photo(
         for k in np.flatnonzero(plan.place.ok):
             ok[k] = _paint(image, coverage, alpha, plan, int(k), in_front=points[k + 1 :][plan.place.ok[k + 1 :]])
             kinds[k] = plan.looks[k].cloth.kind if ok[k] else ""
+        mask_jpeg.match(image, photo, coverage)
     boxes = np.concatenate([points.min(1), points.max(1)], 1) if n else np.zeros((0, 4), np.float32)
     return MaskedPhoto(image, boxes, ok, coverage, kinds, points, alpha)
 
@@ -279,6 +281,7 @@ _STRAP_WIDTH = {"n95": 0.06, "respirator": 0.06}  # eye distances; ear loops are
 _NOISE = cv2.GaussianBlur(np.random.default_rng(5).normal(0, 1, (256, 256, 3)).astype(np.float32), (3, 3), 0.45)
 _NOISE = 0.55 * _NOISE + 0.45 * _NOISE.mean(2, keepdims=True) * 3**0.5
 _NOISE = np.clip(128 + 32 * _NOISE / _NOISE.std(), 0, 255).astype(np.uint8)
+_NOISE_SIDE, _NOISE = len(_NOISE), np.tile(_NOISE, (2, 2, 1))  # so that any small part is one piece
 
 
 def _paint(
@@ -286,6 +289,8 @@ def _paint(
 ) -> bool:
     """Draws mask `k` of the plan into the picture, its coverage and opacity; False if hardly any of it is inside."""
     look, scale = plan.looks[k], float(plan.place.scale[k])
+    if look.cloth.kind == NO_MASK:
+        return True
     blur, grain = float(plan.blur[k]), float(plan.grain[k])
     soft = max(blur, 0.45)
 
@@ -293,20 +298,21 @@ def _paint(
     reach = max(1, round(0.06 * scale))  # of the shadow
     spread = reach + (1 if soft <= 0.6 else 4 * soft) + 1
     height, width = image.shape[:2]
-    x0, y0 = np.floor(plan.corners[k, 0] - spread).clip(0, (width, height)).astype(int).tolist()
-    x1, y1 = np.ceil(plan.corners[k, 1] + spread + 1).clip(0, (width, height)).astype(int).tolist()
+    (left, top), (right, bottom) = plan.corners[k].tolist()
+    x0, x1 = (min(max(x, 0), width) for x in (math.floor(left - spread), math.ceil(right + spread + 1)))
+    y0, y1 = (min(max(y, 0), height) for y in (math.floor(top - spread), math.ceil(bottom + spread + 1)))
     if x1 - x0 < 4 or y1 - y0 < 4:
         return False
     corner, size = np.array([x0, y0], np.int32), (x1 - x0, y1 - y0)
     region = (slice(y0, y1), slice(x0, x1))
 
-    ribbons = list(plan.ribbons[k, plan.seen[k]] - 16 * corner)
-    alpha = _fill([plan.outline[k] - 16 * corner, *ribbons], size, scale)
+    outline, ribbons = plan.outline[k] - 16 * corner, list(plan.ribbons[k, plan.seen[k]] - 16 * corner)
+    alpha = _fill([outline, *ribbons], size, scale)
     if cv2.countNonZero(alpha) < _MIN_AREA * scale**2:
         return False
     drawn = _lit_weave(look, plan, k, corner, size)
     if ribbons:
-        body = cv2.fillPoly(np.zeros_like(alpha), [plan.outline[k] - 16 * corner], 255, cv2.LINE_8, 4)
+        body = cv2.fillPoly(np.zeros_like(alpha), [outline], 255, cv2.LINE_8, 4)
         strapped = drawn.copy()
         strap = np.minimum(0.94 * plan.light.gain[k] * look.strap, 250).tolist()
         for ribbon in ribbons:
@@ -383,10 +389,10 @@ def _keep_free(
 ) -> None:
     """Takes eyes, and faces nearer to the camera, out of the mask and its shadow."""
     margin = 1 + round(0.03 * scale)
-    for eye in eyes:
+    for eye in eyes - 16 * corner if len(eyes) else ():
         for layer in (alpha, shadow):
-            cv2.fillPoly(layer, [eye - 16 * corner], 0, cv2.LINE_AA, 4)
-            cv2.polylines(layer, [eye - 16 * corner], True, 0, 2 * margin + 1, cv2.LINE_AA, 4)
+            cv2.fillPoly(layer, [eye], 0, cv2.LINE_AA, 4)
+            cv2.polylines(layer, [eye], True, 0, 2 * margin + 1, cv2.LINE_AA, 4)
     for face in in_front:
         head = np.concatenate([face[:17], face[26:16:-1] - 0.55 * (face[8] - face[27])])
         for layer in (alpha, shadow):
@@ -396,9 +402,8 @@ def _keep_free(
 def _noise(size: tuple[int, int], draw: float) -> np.ndarray:
     """Grain for a part of a picture, from one large tile."""
     width, height = size
-    side = len(_NOISE)
-    x, y = int(draw * 61 * side) % side, int(draw * side)
+    x, y = int(draw * 61 * _NOISE_SIDE) % _NOISE_SIDE, int(draw * _NOISE_SIDE)
     tile = _NOISE
-    if max(x + width, y + height) > side:
-        tile = np.tile(_NOISE, (1 + (y + height) // side, 1 + (x + width) // side, 1))
-    return np.ascontiguousarray(tile[y : y + height, x : x + width])
+    if max(x + width, y + height) > len(tile):
+        tile = np.tile(tile, (1 + (y + height) // len(tile), 1 + (x + width) // len(tile), 1))
+    return tile[y : y + height, x : x + width]

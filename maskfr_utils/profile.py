@@ -32,8 +32,8 @@ def count_macs(model: nn.Module, image_size: int = 112) -> int:
     return counter.get_total_flops() // 2
 
 
-def latency(runs: Mapping[str, Callable[[], object]], repeats: int = 5) -> dict[str, float]:
-    """Median seconds of each run, after one run to warm up.
+def timings(runs: Mapping[str, Callable[[], object]], repeats: int = 5, warm: bool = True) -> dict[str, list[float]]:
+    """Seconds of each run, one value a round.
 
     The runs take turns, so that a machine that is busy for a while slows all of them and not one: compare the values by
     their ratios.
@@ -41,8 +41,9 @@ def latency(runs: Mapping[str, Callable[[], object]], repeats: int = 5) -> dict[
     Args:
         runs: name -> function without arguments.
         repeats: timed rounds.
+        warm: run each once before, untimed.
     """
-    for run in runs.values():
+    for run in runs.values() if warm else ():
         run()
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(repeats):
@@ -52,7 +53,12 @@ def latency(runs: Mapping[str, Callable[[], object]], repeats: int = 5) -> dict[
             run()
             _synchronize()
             seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+    return seconds
+
+
+def latency(runs: Mapping[str, Callable[[], object]], repeats: int = 5) -> dict[str, float]:
+    """Median of the `timings` of each run."""
+    return {name: statistics.median(values) for name, values in timings(runs, repeats).items()}
 
 
 def _synchronize() -> None:

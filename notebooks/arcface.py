@@ -38,11 +38,35 @@ import torch.nn.functional as F
 from maskfr_utils import diagrams
 from maskfr_utils.losses import ArcFace, CombinedMargin, CosFace, SphereFace, create_loss
 
+# %config InlineBackend.figure_formats = ["svg"]
+
 # %% [markdown]
 # ## The idea in a picture (Figure 7)
 
 # %%
 diagrams.angular_margin(margin, angle=0.6)
+
+# %% [markdown]
+# In numbers, for a face at 40° from its own identity and at 55°, 70° and 90° from three others: only the own angle is
+# scored as a larger one. Without a margin this face is told rightly and for certain, and nothing would be left to learn;
+# with it the second identity is in front, until the face has come nearer to its own.
+
+# %%
+degrees = torch.tensor([40.0, 55.0, 70.0, 90.0])
+cosines = degrees.deg2rad().cos()
+scored = cosines.clone()
+scored[0] = ArcFace(2, 2, scale, margin).with_margin(cosines[:1, None])[0, 0]
+pd.DataFrame(
+    {
+        "angle, degrees": degrees,
+        "cosine": cosines,
+        "angle as scored": scored.acos().rad2deg(),
+        "logit z": scale * scored,
+        "probability": (scale * scored).softmax(0),
+        "without margin": (scale * cosines).softmax(0),
+    },
+    index=["own identity", "second", "third", "fourth"],
+).map("{:.3g}".format)
 
 # %% [markdown]
 # $$L = -\frac1N \sum_{i=1}^{N} \log
@@ -156,7 +180,8 @@ diagrams.curves(
 )
 
 # %% [markdown]
-# For both, the margin also keeps that error alive until $\theta_y + m$, not $\theta_y$, is small enough. Ours is the true gradient; `straight_through=True` gives the other.
+# For both, the margin also keeps that error alive until $\theta_y + m$, not $\theta_y$, is small enough. Ours is the true
+# gradient; `straight_through=True` gives the other.
 #
 # ## In the plane
 #
@@ -194,7 +219,7 @@ panels = {
     "ArcFace": train_in_the_plane("arcface", scale=16.0, margin=margin),
     "the original's code": train_in_the_plane("legacy_arcface", scale=45.0, margin=0.1),
 }
-diagrams.embeddings_on_a_circle({f"{name}: {own:.0f}° off on average": panel for name, (panel, own) in panels.items()})
+diagrams.embeddings_on_a_circle({f"{name}:\n{own:.0f}° off on average": panel for name, (panel, own) in panels.items()})
 
 # %% [markdown]
 # **What we learn.** ArcFace asks for an angle, the quantity that recognition compares later. The report's equation would

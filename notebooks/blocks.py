@@ -36,6 +36,8 @@ from maskfr_utils.models import create_model
 from maskfr_utils.profile import count_parameters, signal_by_depth
 from maskfr_utils.rendered import render_faces
 
+# %config InlineBackend.figure_formats = ["svg"]
+
 # %% [markdown]
 # ## IBasic, the block of IResNet (Figure 3)
 #

@@ -137,6 +137,15 @@ def test_detect_astronaut():
     assert boxes[0][0] < 225 < boxes[0][2]
 
 
+def test_doubtful_box_on_the_chest_of_a_sure_face_is_dropped():
+    sure, badge, behind = (100, 50, 180, 130), (60, 250, 140, 330), (300, 40, 380, 120)
+    boxes, scores = np.array([sure, badge, behind], float), np.array([1.6, 0.1, 0.1])
+    assert align._on_a_chest(boxes, scores).tolist() == [False, True, False]
+    assert not align._on_a_chest(boxes, np.array([1.6, 0.5, 0.1])).any()  # a child in front
+    assert not align._on_a_chest(boxes, np.array([0.6, 0.1, 0.1])).any()
+    assert align._on_a_chest(np.zeros((0, 4)), np.zeros(0)).shape == (0,)
+
+
 def test_no_face_no_box():
     noise = np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)
     assert align.detect(noise) == []

@@ -1,4 +1,6 @@
 import os
+import platform
+import re
 import signal
 import subprocess
 import sys
@@ -183,20 +185,93 @@ def test_a_failed_save_keeps_the_last_checkpoint(tmp_path, store, monkeypatch):
     assert trainer.checkpoint.read_bytes() == before
 
 
+def fake_compile(monkeypatch, trainer, call):
+    """Lets the compiler make `call`, a function of images, of the network."""
+    backbone = trainer.recogniser.backbone
+    monkeypatch.setattr(backbone, "compile", lambda: setattr(backbone, "_compiled_call_impl", call))
+    return backbone
+
+
 def test_failed_compilation_falls_back(tmp_path, store, monkeypatch, capsys):
     trainer = loop.Trainer(small(tmp_path, compile=True, max_steps=2, eval_every=0), store, Fabric(accelerator="cpu"))
-    backbone = trainer.recogniser.backbone
     before = {k: v.clone() for k, v in trainer.recogniser.state_dict().items()}
 
     def broken(*_, **__):
         raise RuntimeError("no C++ compiler")
 
-    monkeypatch.setattr(backbone, "compile", lambda: setattr(backbone, "_compiled_call_impl", broken))
+    fake_compile(monkeypatch, trainer, broken)
     trainer.compile()
     assert "goes on without" in capsys.readouterr().out
     assert same(before, trainer.recogniser.state_dict())
     trainer.fit()
     assert trainer.step == 2
+
+
+@pytest.mark.parametrize(
+    ("seconds", "verdict"), [((2.0, 1.0), "0.50 of the time of eager ones: kept"), ((1.0, 1.5), "1.50.*dropped")]
+)
+def test_auto_keeps_what_is_faster_and_resumes_with_it(tmp_path, store, monkeypatch, capsys, seconds, verdict):
+    config = small(tmp_path, compile="auto", epochs=100_000)
+    trainer = loop.Trainer(config, store, Fabric(accelerator="cpu"))
+    backbone = fake_compile(monkeypatch, trainer, lambda images: backbone._call_impl(images))
+    monkeypatch.setattr(loop, "latency", lambda runs, repeats: dict(zip(runs, seconds, strict=True)))
+    trainer.compile()
+    kept = "kept" in verdict
+    assert re.search(verdict, capsys.readouterr().out)
+    assert (backbone._compiled_call_impl is not None) == kept
+    trainer.save_checkpoint()
+    assert loop.Trainer(config, store, Fabric(accelerator="cpu")).compiles == kept
+    state = trainer.state()
+    del state["compiled"]  # as checkpoints were before
+    torch.save(state, trainer.checkpoint)
+    resumed = loop.Trainer(config, store, Fabric(accelerator="cpu"))
+    assert resumed.compiled is None and resumed.compiles
+
+
+def test_trial_of_compiling_leaves_no_trace(tmp_path, store, monkeypatch):
+    """Weights after a few steps are those without it; the compiled network is asked in training alone."""
+    monkeypatch.setitem(loop.COMPILE_FROM, "cpu", 0)
+    states, calls = [], []
+
+    def run_each(runs, repeats):
+        for run in runs.values():
+            run()
+        return {"eager": 2.0, "compiled": 1.0}
+
+    for compile in (False, "auto"):
+        config = small(tmp_path, compile=compile, dropout=0.5, max_steps=2, eval_every=0, resume=False)
+        trainer = loop.Trainer(config, store, Fabric(accelerator="cpu"))
+        backbone = trainer.recogniser.backbone
+
+        def compiled(images, backbone=backbone):
+            calls.append(backbone.training)
+            return backbone._call_impl(images)
+
+        fake_compile(monkeypatch, trainer, compiled)
+        monkeypatch.setattr(loop, "latency", run_each)
+        trainer.fit()
+        trainer.evaluate()
+        states.append(trainer.recogniser.state_dict())
+    assert same(*states)
+    assert calls == [True] * 4  # to compile, to time, two steps
+
+
+def test_kept_memory_is_not_fetched_anew():
+    """A second large tensor lies where the first one was: the kernel hands out no page for it."""
+    pytest.importorskip("resource")
+    if platform.libc_ver()[0] != "glibc":
+        pytest.skip("another allocator")
+    code = """
+import resource, torch
+from maskfr_utils.loop import keep_memory
+keep_memory()
+torch.ones(20_000_000)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+torch.ones(20_000_000)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 1000  # of 20,000 pages
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -282,7 +357,9 @@ def test_evaluation_is_in_eval_mode_and_leaves_the_network_alone(tmp_path, store
 def test_flip_test_does_not_tell_a_face_from_its_mirror(tmp_path, store):
     trainer = loop.Trainer(small(tmp_path, flip_test=True), store, Fabric(accelerator="cpu"))
     faces = store.batch(np.flatnonzero(store.split == 1))[0]
-    np.testing.assert_allclose(trainer.predict(faces), trainer.predict(np.ascontiguousarray(faces[:, :, ::-1])), atol=1e-3)
+    np.testing.assert_allclose(
+        trainer.predict(faces), trainer.predict(np.ascontiguousarray(faces[:, :, ::-1])), atol=1e-3
+    )
 
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no torch.distributed")

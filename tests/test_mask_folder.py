@@ -2,7 +2,11 @@
 
 import io
 import json
+import subprocess
+import sys
 import tarfile
+import time
+import tracemalloc
 
 import cv2
 import numpy as np
@@ -110,6 +114,67 @@ def test_resumes_where_it_stopped(photos, tmp_path, monkeypatch):
     mask_folder.mask_folder(photos, out, workers=1, progress=False)
     assert drawn[5:] == ["face0.png"]
     np.testing.assert_array_equal(read(out / "images" / "face0.png"), read(whole / "images" / "face0.png"))
+
+
+def test_killed_and_resumed(portrait, tmp_path):
+    """SIGKILL in the middle of the work, twice: no file is damaged, none drawn twice, the end is that of an unhurt run."""
+    photos, out = tmp_path / "photos", tmp_path / "masked"
+    photos.mkdir()
+    faces = render_faces(4, 1, seed=1).images
+    for i in range(120):
+        (photos / f"{i:03d}.png").write_bytes(encode(np.roll(faces[i % 4], i, 1)))
+    command = [sys.executable, "-m", "maskfr_utils.mask_folder", str(photos), str(out), "--workers", "1"]
+    seen = 0
+    for _ in range(2):
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        while process.poll() is None and (not (out / "manifest.jsonl").exists() or len(whole_lines(out)) < seen + 10):
+            time.sleep(0.01)
+        process.kill()
+        process.wait()
+        assert seen < len(whole_lines(out)) < 121
+        seen = len(whole_lines(out))
+    stamps = {entry["out"]: (out / "images" / entry["out"]).stat().st_mtime_ns for entry in whole_lines(out)[1:]}
+    counts = mask_folder.mask_folder(photos, out, workers=1, progress=False)
+    assert counts["pictures"] == 120
+    names = [entry["source"] for entry in lines(out)[1:]]
+    assert len(names) == len(set(names)) == 120
+    assert all((out / "images" / name).stat().st_mtime_ns == stamp for name, stamp in stamps.items())
+    unhurt = tmp_path / "unhurt"
+    mask_folder.mask_folder(photos, unhurt, workers=1, progress=False)
+    for path in (unhurt / "images").iterdir():
+        assert path.read_bytes() == (out / "images" / path.name).read_bytes()
+    assert not [p for p in (out / "images").iterdir() if p.name.startswith(".")]  # no rest of a half-written file
+
+
+def whole_lines(out) -> list[dict]:
+    """The manifest's lines that were written to their end."""
+    text = (out / "manifest.jsonl").read_text()
+    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+
+def test_faces_left_bare_are_counted_apart(photos, tmp_path):
+    counts = mask_folder.mask_folder(photos, tmp_path / "masked", workers=1, progress=False, style="none")
+    assert counts["pictures"] == 3 and counts["faces"] == 0 and counts["faces left bare by the style"] == 3
+    np.testing.assert_array_equal(read(tmp_path / "masked" / "images" / "face0.png"), read(photos / "face0.png"))
+    assert not read(tmp_path / "masked" / "coverage" / "face0.png").any()
+
+
+def test_memory_does_not_grow_with_the_folder(tmp_path, monkeypatch):
+    """Names of what is done are all that is kept, so that a million pictures fit."""
+    out = tmp_path / "masked"
+    out.mkdir()
+    header = {"style": "random", "seed": 0, "style_files": {}}
+    with (out / "manifest.jsonl").open("w") as file:
+        file.write(json.dumps(header) + "\n")
+        entry = {"size": 4000, "crc32": 1, "skipped": "no face found", "landmarks": [[[1.5, 2.5]] * 68]}
+        for i in range(5_000):
+            file.write(json.dumps({"source": f"person{i:07d}/{i:07d}.jpg"} | entry) + "\n")
+    tracemalloc.start()
+    done, counts = mask_folder._resume(out / "manifest.jsonl", header)
+    kept, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(done) == counts["no face found"] == 5_000
+    assert kept < 300 * 5_000 and peak < kept + 2**20  # bytes
 
 
 def test_other_settings_need_another_folder(photos, tmp_path):

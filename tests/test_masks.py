@@ -314,6 +314,31 @@ def test_mix_has_its_shares():
     assert abs((kinds == "surgical").mean() - 0.75) < 0.08
 
 
+def test_bare_and_blanked_faces_in_a_mix():
+    """`none` leaves the face as it is and says so, `inpaint` blanks what the mask would cover; neither has straps."""
+    faces_ = np.random.default_rng(0).integers(0, 256, (120, 112, 112, 3), np.uint8)
+    points = np.tile((mask_shapes.HEAD[:, :2] * 35 + [56, 52]).astype(np.float32), (120, 1, 1))
+    result = masks.mask_faces(faces_, points, style={"none": 1, "inpaint": 1, "surgical": 2})
+    assert result.ok.all() and set(result.kinds) == {"none", "inpaint", "surgical"}
+    bare, blank = result.kinds == "none", result.kinds == "inpaint"
+    assert abs(bare.mean() - 0.25) < 0.12
+    np.testing.assert_array_equal(result.images[bare], faces_[bare])
+    assert not result.coverage[bare].any() and not result.alpha[bare].any()
+    assert (result.images[blank][result.alpha[blank] == 255] == 128).all()
+    assert (result.alpha[blank] == 255).mean() > 0.15
+    assert not masks.mask_faces(faces_[:1], points[:1] * 0, style="none").ok[0]  # no face, no claim about it
+
+
+def test_worn_high_reaches_the_eyes_and_leaves_them_free(faces):
+    kinds = masks.Style("surgical"), masks.Style("surgical", wears={"high": 1})
+    normal, high = (masks.mask_faces(faces.images, faces.landmarks, style=kind) for kind in kinds)
+    column = faces.landmarks[:, 29, 0].round().astype(int)
+    top = [(r.alpha[np.arange(len(column)), :, column] > 127).argmax(1) for r in (normal, high)]  # on the nose
+    assert (top[1] <= top[0]).all() and np.median(top[0] - top[1]) >= 3
+    for points, coverage in zip(faces.landmarks, high.coverage, strict=True):
+        assert not coverage[near_eyes(points)].any()
+
+
 def test_user_style_file(faces, tmp_path):
     texture = np.zeros((40, 60, 3), np.uint8)
     texture[:, :, 1] = 200
@@ -424,6 +449,37 @@ def test_faces_cut_by_the_border_and_overlapping(photo):
     assert alone.coverage[eyes].mean() > 0.5 and not both.coverage[eyes].any()
     x, y = near[27].round().astype(int)  # between its eyes
     assert alone.coverage[y, x] and not both.coverage[y, x]
+
+
+@pytest.mark.parametrize("width", [64, 1500])
+def test_photo_of_small_and_large_faces(photo, width):
+    """From 64 pixels of face up; the largest, 4,000, takes a second and a gigabyte and is left to the notebook."""
+    image, points = photo[0][:260, 90:350], photo[1] - [90, 0]
+    zoom = width / np.ptp(points[:, 0])
+    image = cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_CUBIC)
+    points = (points + 0.5) * zoom - 0.5
+    result = masks.mask_photo(image, style="surgical", landmarks=points[None])
+    assert result.ok.all()
+    np.testing.assert_array_equal(result.image[~result.coverage], image[~result.coverage])
+    for x, y in points[[30, 51, 57, 62]].round().astype(int):
+        assert result.alpha[y, x] > 250
+    assert not result.coverage[near_eyes(points, image.shape[:2])].any()
+    share = (result.alpha > 127).sum() / width**2
+    assert 0.25 < share < 0.6  # as much of the face as at any size
+
+
+def test_faces_side_by_side_keep_their_own_masks(photo):
+    """Two faces that touch: each gets a mask on its own mouth, and none of it hides the other's eyes."""
+    image, points = photo
+    face, width = image[:240, 120:330], 210
+    pair = np.concatenate([face, face[:, ::-1][:, 60:]], 1)  # the second one cut where it begins
+    mirrored = (points - [120, 0])[mask_shapes.MIRROR] * [-1, 1] + [width - 1 - 60 + width, 0]
+    both = np.stack([points - [120, 0], mirrored]).astype(np.float32)
+    result = masks.mask_photo(np.ascontiguousarray(pair), style="cloth", landmarks=both)
+    assert result.ok.all()
+    for face_points in both:
+        x, y = face_points[62].round().astype(int)
+        assert result.alpha[y, x] > 200 and not result.coverage[near_eyes(face_points, pair.shape[:2])].any()
 
 
 def test_photo_without_a_face_and_wrong_photos():

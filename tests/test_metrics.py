@@ -1,8 +1,16 @@
+import itertools
+from math import comb
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import stats
 from torchmetrics.classification import MulticlassAccuracy, MulticlassStatScores
 
+from maskfr_utils import metrics
 from maskfr_utils.metrics import accuracy, cluster_bootstrap
 
 
@@ -57,3 +65,116 @@ def test_bootstrap_over_identities_is_wider_when_photos_of_a_person_are_alike():
     low_mixed, high_mixed = cluster_bootstrap(mixed, identities)
     assert high - low > 2 * (high_mixed - low_mixed)
     assert cluster_bootstrap(alike, identities) == (low, high)
+
+
+@given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_is_scipys_and_takes_means_over_runs(counts):
+    hits, n = counts
+    ours, theirs = metrics.wilson(hits, n), stats.binomtest(hits, n).proportion_ci(0.95, method="wilson")
+    assert ours == pytest.approx(tuple(theirs), abs=1e-12)
+    assert 0 <= ours[0] <= hits / n <= ours[1] <= 1
+    if hits < n:
+        assert ours[0] <= metrics.wilson(hits + 0.5, n)[0] <= metrics.wilson(hits + 1, n)[0]
+
+
+@pytest.mark.parametrize("k", [1, 2, 5, 7])
+def test_rank_curve_is_torchmetrics_top_k(k):
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(300, 7)), rng.integers(7, size=300)
+    ranks = 1 + (logits > np.take_along_axis(logits, labels[:, None], 1)).sum(1)
+    theirs = MulticlassAccuracy(7, average="micro", top_k=k)(torch.from_numpy(logits), torch.from_numpy(labels)).item()
+    assert metrics.rank_curve(ranks, 7)[k - 1] == pytest.approx(theirs)
+
+
+def test_bootstrap_agrees_with_scipys():
+    """Equal clusters: drawing people is drawing their means, which scipy can do."""
+    rng = np.random.default_rng(1)
+    share = rng.random(60)
+    correct = rng.random((60, 12)) < share[:, None]
+    low, high = cluster_bootstrap(correct.ravel(), np.repeat(np.arange(60), 12))
+    theirs = stats.bootstrap((correct.mean(1),), np.mean, method="percentile", n_resamples=5000, rng=2)
+    assert (low, high) == pytest.approx(tuple(theirs.confidence_interval), abs=0.01)
+
+
+def test_t_interval_is_scipys_and_two_values_have_none():
+    values = [0.61, 0.64, 0.6]
+    assert metrics.t_interval(values) == pytest.approx(tuple(stats.ttest_1samp(values, 0).confidence_interval(0.95)))
+    assert np.isnan(metrics.t_interval(values[:2])).all()
+
+
+@given(hnp.arrays(bool, 30), hnp.arrays(bool, 30))
+def test_mcnemar_is_the_toss_of_a_coin(a, b):
+    b_only, a_only = int((b & ~a).sum()), int((a & ~b).sum())
+    n = a_only + b_only
+    by_hand = min(1.0, 2 * sum(comb(n, k) for k in range(min(a_only, b_only) + 1)) / 2**n)
+    assert metrics.mcnemar(a, b) == pytest.approx(by_hand)
+    assert metrics.mcnemar(b, a) == metrics.mcnemar(a, b)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
+def test_holm_is_bonferroni_in_every_set_of_tests(p):
+    """Holm's method is the closed test: a claim holds if Bonferroni rejects each set of claims that it is in."""
+    subsets = [s for k in range(1, len(p) + 1) for s in itertools.combinations(range(len(p)), k)]
+    closed = [max(min(1.0, len(s) * min(p[j] for j in s)) for s in subsets if i in s) for i in range(len(p))]
+    assert metrics.holm(np.array(p)) == pytest.approx(closed)
+
+
+def test_holm_of_nothing():
+    assert metrics.holm(np.array([])).shape == (0,)
+
+
+def test_compare_finds_a_true_difference_and_no_other():
+    rng = np.random.default_rng(0)
+    identities = np.repeat(np.arange(50), 20)
+    hard = rng.random(1000)
+    weak, strong = (np.stack([0.9 * hard + 0.1 * rng.random(1000) < q for _ in range(2)]) for q in (0.6, 0.7))
+    found = metrics.compare(strong, weak, identities)
+    assert found.difference == pytest.approx(strong.mean() - weak.mean())
+    assert found.by_seed == pytest.approx((strong.mean(1) - weak.mean(1)).tolist())
+    assert found.low < found.difference < found.high and found.low > 0
+    assert found.p == max(metrics.mcnemar(strong[0], weak[0]), metrics.mcnemar(strong[1], weak[1]))
+    assert found.verdict() == "better" and metrics.compare(weak, strong, identities).verdict() == "worse"
+    assert found.verdict(p=0.06) == "within noise"
+    assert metrics.compare(strong[:1], weak[:1], identities).verdict() == "one seed only"
+    assert metrics.compare(strong, strong[::-1], identities).verdict() == "within noise"
+
+
+def test_compare_is_no_verdict_where_seeds_disagree():
+    found = metrics.Comparison(difference=0.02, low=0.01, high=0.03, by_seed=(0.05, -0.01), p=0.001)
+    assert found.verdict() == "within noise"
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "n"), [((2, 5), (1, 5), 5), ((5,), (5,), 5), ((2, 5), (2, 5), 4), ((0, 5), (0, 5), 5)]
+)
+def test_compare_refuses(a, b, n):
+    with pytest.raises(ValueError, match="same runs and photos"):
+        metrics.compare(np.zeros(a, bool), np.zeros(b, bool), np.zeros(n, int))
+
+
+def test_false_alarms_are_rarer_than_five_in_a_hundred():
+    """Two recognisers that are as good, with people of whom some are easy: they are hardly ever called different."""
+    rng, identities, alarms = np.random.default_rng(0), np.repeat(np.arange(30), 10), 0
+    for _ in range(200):
+        easy = np.repeat(0.3 + 0.6 * rng.random(30), 10)
+        a, b = rng.random((2, 1, 300)) < easy
+        alarms += metrics.compare(a, b, identities).verdict() != "within noise"
+    assert alarms <= 16  # of 200 with a chance of 5 % each, more would come up once in fifty
+
+
+def test_disagreement_of_independent_and_of_like_errors():
+    rng = np.random.default_rng(0)
+    a, b = rng.random((2, 200_000)) < np.array([[0.9], [0.8]])
+    assert metrics.disagreement(a, b) == pytest.approx(1, abs=0.02)
+    assert metrics.disagreement(a, a) == 0
+    assert np.isnan(metrics.disagreement(a | True, a | True))
+
+
+def test_half_width_is_the_spread_of_a_paired_difference():
+    rng, n = np.random.default_rng(0), 2000
+    hard = rng.random((4000, n // 10))  # photos a tenth as many, for speed: the width goes with the root
+    a, b = hard < 0.9, (0.5 * hard + 0.5 * rng.random(hard.shape)) < 0.85
+    spread = (a.mean(1) - b.mean(1)).std()
+    shared = metrics.disagreement(a.ravel(), b.ravel())
+    assert metrics.half_width(a.mean(), b.mean(), n // 10, shared) == pytest.approx(1.96 * spread, rel=0.05)
+    assert metrics.half_width(0.9, 0.9, 10_000) == pytest.approx(1.96 * np.sqrt(2 * 0.9 * 0.1 / 10_000), rel=1e-3)

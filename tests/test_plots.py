@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
@@ -30,3 +31,32 @@ def test_confusion_rows_are_shares():
     figure = plots.confusion(np.array([0, 0, 1]), np.array([0, 1, 1]), 3)
     values = np.asarray(figure.axes[0].collections[0].get_array()).reshape(3, 3)
     assert np.allclose(values, [[0.5, 0.5, 0], [0, 1, 0], [0, 0, 0]])
+
+
+def test_rank_curves_in_percent():
+    (ax,) = plots.rank_curves({"a": np.array([0.5, 0.75, 1.0])}).axes
+    assert ax.lines[0].get_xydata().tolist() == [[1, 50], [2, 75], [3, 100]]
+
+
+def test_estimates_put_each_line_where_its_name_is():
+    table = pd.DataFrame({"accuracy": [0.5, 0.7], "low": [0.4, 0.65], "high": [0.55, 0.8]}, index=["x", "y"])
+    (ax,) = plots.estimates({"a": table, "b": table.loc[["y"]]}, "%").axes
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["x", "y"]
+    assert [text.get_text() for text in ax.get_legend().texts] == ["a", "b"]
+    a, b = ax.containers
+    assert list(a.lines[0].get_xdata()) == [50, 70] and [round(y) for y in a.lines[0].get_ydata()] == [0, 1]
+    assert [round(y) for y in b.lines[0].get_ydata()] == [1]
+    ends = np.array([segment[:, 0] for segment in a.lines[2][0].get_segments()])
+    assert np.allclose(ends, [[40, 55], [65, 80]])
+
+
+def test_batch_sizes_at_their_place():
+    table = pd.DataFrame({"accuracy": [0.5, 0.7], "low": [0.4, 0.6], "high": [0.6, 0.8]}, index=[64, 128])
+    (ax,) = plots.batch_sizes({"same epochs": table, "same steps": table.iloc[:0]}).axes
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["64", "128"]
+    assert np.allclose(ax.containers[0].lines[0].get_ydata(), [50, 70])
+
+
+@pytest.mark.parametrize("draw", [plots.rank_curves, plots.batch_sizes, lambda tables: plots.estimates(tables, "%")])
+def test_without_runs_a_figure_says_so(draw):
+    assert [text.get_text() for text in draw({}).axes[0].texts] == ["not run yet"]

@@ -10,7 +10,7 @@ def record(accuracy=0.9):
     scores = {"accuracy": accuracy, "accuracy_low": accuracy - 0.1, "accuracy_high": accuracy + 0.05, "photos": 40}
     return {
         "metrics": {"masked": scores, "unmasked": scores},
-        "params": {"condition": "both", "width": 1.0, "epochs": 2},
+        "params": {"model": "iresnet50", "condition": "both", "width": 1.0, "epochs": 2},
         "throughput": {"train_images_per_second": 12.34},
         "provenance": {"data": "abc", "seconds": 61},
     }

@@ -1,0 +1,223 @@
+"""How many faces get a mask, and how fast: measured into records, and the table against MaskTheFace made from them.
+
+    python -m maskfr_utils.mask_bench success    # on real faces, below MASKFR_DATA
+    python -m maskfr_utils.mask_bench speed      # on rendered faces, on an idle machine
+
+The peer is MaskTheFace (Anwar and Raychowdhury 2020); `PEER` holds what was measured with it, as it is, its detector upsampled
+once, on crops of the same sets; what it can do is read from its code (github.com/aqeelanwar/MaskTheFace, November 2020).
+"""
+
+import argparse
+import csv
+import os
+import platform
+import tarfile
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from maskfr_utils import align, masks, pictures, rendered, report
+from maskfr_utils.mask_folder import mask_folder
+from maskfr_utils.paths import find_data, results_dir
+from maskfr_utils.sources import open_source
+
+RECORDS = results_dir() / "masks"
+PEER = {"pins": (7831, 8400), "glint24": (278, 313), "pictures_per_second": 58}  # masked, of so many crops
+
+
+# ---- success ------------------------------------------------------------------------------------------------------
+
+
+def aligned_success(tar: Path, *, seed: int = 0) -> dict[str, int]:
+    """Masks every aligned face of a set, its landmarks predicted on the crop as if nothing were known of it.
+
+    Args:
+        tar: of `<identity>/<picture>`, with `landmarks68.npz` beside it: landmarks taken from the whole photo, to check.
+
+    Returns:
+        Counts: `faces`, `masked`; of the masked, how many have reference landmarks (`checked`), and of these how
+        many have `nose` tip and `mouth` under the mask, and a pupil under it (`eyes`).
+    """
+    counts, batch = Counter(), []
+
+    def count(faces: list) -> None:
+        done = masks.mask_faces(np.array([f.image for f in faces]), seed=seed)
+        counts.update(faces=len(faces), masked=int(done.ok.sum()))
+        for i in np.flatnonzero(done.ok):
+            points = faces[i].landmarks
+            if points is None:
+                continue
+            places = np.array([points[30], points[[62, 66]].mean(0), points[36:42].mean(0), points[42:48].mean(0)])
+            x, y = places.round().astype(int).clip(0, align.FACE_SIZE - 1).T
+            nose, mouth, *eyes = (done.alpha[i, y, x] > 127).tolist()
+            counts.update(checked=1, nose=int(nose), mouth=int(mouth), eyes=int(any(eyes)))
+
+    for face in open_source(tar):
+        batch.append(face)
+        if len(batch) == 512:
+            count(batch)
+            batch = []
+    if batch:
+        count(batch)
+    return {name: counts[name] for name in ("faces", "masked", "checked", "nose", "mouth", "eyes")}
+
+
+def photo_success(folder: Path) -> dict[str, dict[str, int]]:
+    """What detection finds in whole photos, by what is in them (`category` of `index.csv`).
+
+    Returns:
+        category -> counts: `photos`, `broken`, `with_face` (at least one found), `turned` (found only in the
+        photo turned by quarters), `boxes`, `masks`. Where a photo shows one person, boxes beyond the first are
+        `further`: a face in the background, or no face.
+    """
+    with (folder / "index.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    table = {}
+    with tarfile.open(folder / "raw_photos.tar") as archive:
+        for row in rows:
+            masked = row["real_mask"] in ("mostly_yes", "see mfr2/index.csv")
+            counts = table.setdefault(row["category"] + (", real masks" if masked else ""), Counter())
+            counts["photos"] += 1
+            try:
+                photo = pictures.read_picture(archive.extractfile(row["file"]).read())
+            except pictures.PictureError:
+                counts["broken"] += 1
+                continue
+            upright, done = align.detect(photo), masks.mask_photo(photo)
+            counts.update(
+                with_face=int(len(done.ok) > 0), turned=int(len(done.ok) > 0 and not upright), boxes=len(done.ok),
+                masks=int(done.ok.sum()), further=max(0, len(done.ok) - 1),
+            )  # fmt: skip
+    names = ("photos", "broken", "with_face", "turned", "boxes", "masks", "further")
+    return {category: {name: counts[name] for name in names} for category, counts in table.items()}
+
+
+# ---- speed --------------------------------------------------------------------------------------------------------
+
+
+def one_core(*, faces: int = 256, repeats: int = 5, seed: int = 0) -> dict[str, float]:
+    """Aligned faces a second of one core, best of `repeats`; processor time, so a busy machine matters less."""
+    people = rendered.render_faces(faces // 8, 8, seed=seed)
+    cv2.setNumThreads(1)
+    out = {}
+    for name, points in (("landmarks_given", people.landmarks), ("landmarks_predicted", None)):
+        masks.mask_faces(people.images, points, seed=seed)  # tables and predictor are made once
+        times = []
+        for _ in range(repeats):
+            start = time.process_time()
+            masks.mask_faces(people.images, points, seed=seed)
+            times.append(time.process_time() - start)
+        out[name] = round(len(people.images) / min(times), 1)
+    return out
+
+
+def over_cores(*, faces: int = 4000, seed: int = 0) -> dict[str, float]:
+    """Pictures a second of `mask_folder` by number of processes: PNG files in and out, wall-clock, starting included."""
+    people = rendered.render_faces(100, 4, seed=seed)
+    out = {}
+    with tempfile.TemporaryDirectory() as folder:
+        photos = Path(folder, "photos")
+        photos.mkdir()
+        for i in range(faces):
+            cv2.imwrite(str(photos / f"{i}.png"), people.images[i % len(people.images)])
+        cores, workers = len(os.sched_getaffinity(0)), 1
+        while workers <= cores:
+            start = time.perf_counter()
+            counts = mask_folder(photos, Path(folder, f"masked{workers}"), seed=seed, workers=workers, progress=False)
+            assert counts["pictures"] == faces
+            out[str(workers)] = round(faces / (time.perf_counter() - start), 1)
+            workers = workers * 2 if workers * 2 <= cores or workers == cores else cores
+    return out
+
+
+# ---- the table ----------------------------------------------------------------------------------------------------
+
+
+def against_the_peer(success: dict, speed: dict, realism: dict):
+    """Feature by feature: MaskTheFace and this package, a pandas DataFrame of text.
+
+    Args:
+        success, speed, realism: the three records.
+    """
+    import pandas as pd
+
+    def share(masked: int, faces: int) -> str:
+        return f"{masked / faces:.1%} of {faces:,}"
+
+    sets, photos = success["aligned"], success["photos"]
+    auc = realism["auc"]["masks"]
+    clear = [c for name, c in photos.items() if name in ("full_photo", "portrait_250", "loose_face_crop", "rgba_png")]
+    cores = {int(workers): rate for workers, rate in speed["folder"].items()}
+    most = max(cores)
+    unknown = "not measured"
+    rows = [
+        ("aligned crops masked, pins", share(*PEER["pins"]), share(sets["pins"]["masked"], sets["pins"]["faces"])),
+        ("aligned crops masked, glint24", share(*PEER["glint24"]), share(sets["glint24"]["masked"], sets["glint24"]["faces"])),
+        ("nose tip under the mask, pins", unknown, share(sets["pins"]["nose"], sets["pins"]["checked"])),
+        ("a pupil under the mask, pins", unknown, share(sets["pins"]["eyes"], sets["pins"]["checked"])),
+        ("unmasked photos with a face found", unknown,
+         share(sum(c["with_face"] for c in clear), sum(c["photos"] for c in clear))),
+        ("missed faces", "not listed", "turned by quarters, upsampled, bordered; then listed in the manifest"),
+        ("kinds", "surgical, N95, KN95, cloth, gas, inpaint", ", ".join((*masks.KINDS, "none"))),
+        ("colours", "hex, one weight", "named or hex, each with a weight"),
+        ("textures", "24 pictures", "6 drawn patterns in any colours, and any picture of yours"),
+        ("intensity", "of colour and texture", "of mask and of pattern"),
+        ("mixes", "a code string", "a mapping of kinds, styles and files to shares"),
+        ("pose", "three templates, by yaw", "continuous to the profile; the far side is hidden"),
+        ("ways to wear", "one", ", ".join(w.replace("_", " ") for w in masks.mask_shapes.WEARS)),
+        ("edges", "jagged", "anti-aliased, as sharp as the photo"),
+        ("light", "mean brightness", "direction, exposure, colour cast, contact shadow, grain, JPEG traces"),
+        ("told from real masks (AUC)", f"{auc['MaskTheFace']['auc']:.2f}",
+         f"{auc['same kinds and colours']['auc']:.2f}; worn high {auc['worn high']['auc']:.2f}"),
+        ("several faces in a photo", "yes", "yes; a nearer face stays in front"),
+        ("outside the masks", "compressed anew as JPEG", "not a bit changes"),
+        ("EXIF and colour profile", "lost", "kept"),
+        ("stopped in between", "begins anew", "goes on where it was"),
+        ("aligned faces a second, one core", f"{PEER['pictures_per_second']}, all included",
+         f"{speed['one_core']['landmarks_predicted']:,.0f}; with landmarks {speed['one_core']['landmarks_given']:,.0f}"),
+        ("files a second, PNG to PNG", "one process",
+         f"{cores[1]:,.0f} in one process" + (f", {cores[most]:,.0f} in {most}" if most > 1 else "")),
+        ("installation", "Python 3.6, dlib 19.19 compiled, a download", "pip; Python 3.11-3.13, no compiler"),
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["", "MaskTheFace", "here"]).set_index("")
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m maskfr_utils.mask_bench", description=__doc__.split("\n")[0])
+    parser.add_argument("what", choices=("success", "speed"))
+    parser.add_argument("--out", type=Path, default=RECORDS, help="folder of the records")
+    args = parser.parse_args(argv)
+    start = time.perf_counter()
+    if args.what == "success":
+        tars = {name: find_data(f"{name}/{name}_112.tar") for name in ("pins", "glint24")}
+        found = {
+            "aligned": {name: aligned_success(tar) for name, tar in tars.items()},
+            "photos": photo_success(find_data("raw_photos")),
+        }
+        data = "+".join(open_source(tar).fingerprint for tar in tars.values())
+    else:
+        found, data = {"one_core": one_core(), "folder": over_cores(), "processor": _processor()}, "rendered"
+    made = report.provenance(
+        device="cpu", data=data, seconds=time.perf_counter() - start, code_revision=report.code_revision()
+    )
+    report.write_json(args.out / f"{args.what}.json", found | {"provenance": made})
+    print(found)
+
+
+def _processor() -> str:
+    """The processor's name and the number of cores that may be used."""
+    info = Path("/proc/cpuinfo")
+    names = (
+        [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        if info.exists()
+        else []
+    )
+    return f"{names[0] if names else platform.processor()}, {len(os.sched_getaffinity(0))} cores"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,424 @@
+"""The study's results as tables and sentences, all made from records; runs that are not there yet are shown as such."""
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from . import metrics, report, study
+from .config import MODELS
+from .study import SCALES, Run
+
+NOT_RUN = "not run yet"
+FACES = {"pocket": "real photos", "demo": "rendered faces"}
+YAWS = {"under 10°": (0, 10), "10 to 20°": (10, 20), "20 to 30°": (20, 30), "30° and more": (30, 91)}
+# The report's orderings: claim, the better, the worse; each a run's network and training condition, tested on the same.
+CLAIMS = (
+    ("Unmasked faces are easier than masked ones (IResNet-50)", ("iresnet50", "unmasked"), ("iresnet50", "masked")),
+    ("IResNet-50 beats ResNet-50", ("iresnet50", "masked"), ("resnet50", "masked")),
+    ("IResNet-50 beats IResNet-100", ("iresnet50", "masked"), ("iresnet100", "masked")),
+    ("ResSaNet-50 beats IResNet-50", ("ressanet50", "masked"), ("iresnet50", "masked")),
+    ("ResSaNet-100 beats ResSaNet-50", ("ressanet100", "masked"), ("ressanet50", "masked")),
+    ("ResSaNet-100 beats IResNet-50", ("ressanet100", "masked"), ("iresnet50", "masked")),
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What runs that differ in their seed only did with the same test photos.
+
+    Attributes:
+        records: seed -> record.
+        tested: which twin of each photo is looked at, `masked` or `unmasked`.
+    """
+
+    records: Mapping[int, dict]
+    tested: str
+
+    @property
+    def one(self) -> dict:
+        """One of the records, for what they share."""
+        return next(iter(self.records.values()))
+
+    def photos(self, name: str) -> np.ndarray:
+        """(N,) `label`, `mask` or `yaw` of each photo."""
+        return np.array(self.one["photos"][name])
+
+    @cached_property
+    def ranks(self) -> np.ndarray:
+        """(seeds, N) place of the right identity among all, 1 where the run names the photo rightly."""
+        return np.array([record["photos"][f"{self.tested}_rank"] for record in self.records.values()])
+
+    @property
+    def hits(self) -> np.ndarray:
+        """(seeds, N) bool, whether a run names a photo rightly."""
+        return self.ranks == 1
+
+    @property
+    def by_seed(self) -> np.ndarray:
+        """(seeds,) accuracy of each run."""
+        return self.hits.mean(1)
+
+    @property
+    def mean(self) -> float:
+        """Accuracy, mean over seeds."""
+        return float(self.hits.mean())
+
+    @cached_property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of the mean over seeds, when the people are drawn anew."""
+        return metrics.cluster_bootstrap(self.hits.mean(0), self.photos("label"))
+
+    def metric(self, name: str) -> float:
+        """Mean over seeds of a value in the records' metrics."""
+        return float(np.mean([record["metrics"][self.tested][name] for record in self.records.values()]))
+
+    def seeds(self, seeds: set[int]) -> "Result":
+        """The same of these seeds only."""
+        return replace(self, records={seed: self.records[seed] for seed in sorted(seeds)})
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return f"{100 * self.mean:.1f} % ({100 * low:.1f}–{100 * high:.1f})"
+
+    def each(self) -> str:
+        """The accuracy of each seed in percent."""
+        return ", ".join(f"{100 * accuracy:.1f}" for accuracy in self.by_seed)
+
+
+def results(
+    group: str | None, scale: str, folder: str | Path | None = None, tested: str = "masked"
+) -> dict[Run, Result]:
+    """A group's results by what was run: the runs with seed 0 stand for all their seeds. What has no record is not in it.
+
+    Args:
+        group: name of a group of `study`, or None for all runs.
+        scale: `demo` or `pocket`.
+        folder: of the records; default: the book's.
+        tested: which twin of each test photo.
+    """
+    found = defaultdict(dict)
+    for run, record in study.load(group, scale, folder).items():
+        found[replace(run, seed=0)][run.seed] = record
+    return {run: Result(records, tested) for run, records in found.items()}
+
+
+def specialists(scale: str, folder: str | Path | None = None) -> dict[tuple[str, str], Result]:
+    """(network, condition) -> its result where it is tested on what it was trained on, at the recipe's batch and epochs."""
+    found = {}
+    for condition in ("masked", "unmasked"):
+        for run, result in results(None, scale, folder, tested=condition).items():
+            if run.condition == condition and not run.batch_size and not run.max_steps:
+                found[run.model, condition] = result
+    return found
+
+
+def _beside(column: dict[str, str], by_scale: dict[str, dict[str, Result]]) -> pd.DataFrame:
+    """The report's values beside ours of each scale, a line each."""
+    table = pd.DataFrame({"the report": column})
+    for scale, ours in by_scale.items():
+        table[FACES[scale]] = [str(ours[line]) if line in ours else NOT_RUN for line in column]
+        table[f"{FACES[scale]}, by seed"] = [ours[line].each() if line in ours else "" for line in column]
+    return table
+
+
+def table_1(folder: str | Path | None = None) -> pd.DataFrame:
+    """The report's Table 1 beside ours: IResNet-50 trained on one kind of faces and tested on both."""
+    lines = {
+        f"trained on {trained}, tested on {tested}": (trained, tested)
+        for trained in ("unmasked", "masked")
+        for tested in ("unmasked", "masked")
+    }
+    published = {
+        line: f"{100 * report.PUBLISHED_TABLE_1[tested]:.2f} %" if trained == tested else ""
+        for line, (trained, tested) in lines.items()
+    }
+    ours = {}
+    for scale in reversed(SCALES):
+        by_twin = {tested: results("table_1", scale, folder, tested) for tested in ("unmasked", "masked")}
+        ours[scale] = {
+            line: by_twin[tested][run]
+            for line, (trained, tested) in lines.items()
+            if (run := Run(scale=scale, condition=trained)) in by_twin[tested]
+        }
+    return _beside(published, ours)
+
+
+def table_2(folder: str | Path | None = None) -> pd.DataFrame:
+    """The report's Table 2 beside ours: the networks trained and tested on masked faces."""
+    published = {
+        report.NAMES[model]: f"{100 * value:.2f} % (batch {batch})"
+        for model, (value, batch) in report.PUBLISHED_TABLE_2.items()
+    }
+    return _beside(published, {scale: networks(scale, folder) for scale in reversed(SCALES)})
+
+
+def networks(scale: str, folder: str | Path | None = None) -> dict[str, Result]:
+    """Name of the network -> its result on masked faces (Table 2), in the report's order."""
+    found = results("table_2", scale, folder)
+    return {report.NAMES[m]: found[run] for m in MODELS if (run := Run(scale=scale, model=m)) in found}
+
+
+def figure_9_runs(scale: str) -> dict[str, list[Run]]:
+    """Line of Figure 9 -> its runs by batch size; one of them takes as many steps either way and belongs to both."""
+    runs = sorted(study.figure_9(scale), key=lambda run: run.batch)
+    steps = next(run.max_steps for run in runs if run.max_steps)
+    return {
+        "same epochs": [run for run in runs if not run.max_steps],
+        "same number of steps": [run for run in runs if run.steps() == steps],
+    }
+
+
+def figure_9(scale: str, folder: str | Path | None = None) -> dict[str, pd.DataFrame]:
+    """Accuracy by batch size for the same epochs and for the same number of steps.
+
+    Returns:
+        Line of the figure -> a table indexed by batch size with `accuracy`, `low`, `high`, `steps`, `epochs`.
+    """
+    found, tables = results("figure_9", scale, folder), {}
+    for name, runs in figure_9_runs(scale).items():
+        rows = {
+            run.batch: {
+                "accuracy": found[run].mean,
+                "low": found[run].interval[0],
+                "high": found[run].interval[1],
+                "steps": found[run].one["throughput"]["steps"],
+                "epochs": round(run.passes() / found[run].one["provenance"]["train_photos"], 1),
+            }
+            for run in runs
+            if run in found
+        }
+        columns = ["accuracy", "low", "high", "steps", "epochs"]
+        tables[name] = pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("batch size")
+    return tables
+
+
+def figure_9_table(scale: str, folder: str | Path | None = None) -> pd.DataFrame:
+    """The numbers of `figure_9`: accuracy with its interval, and the steps or epochs that its line leaves to vary."""
+    columns = {}
+    for (name, table), varying in zip(figure_9(scale, folder).items(), ("steps", "epochs"), strict=True):
+        rows = table.reindex(study.BATCHES[scale])
+        columns[name] = [
+            NOT_RUN if np.isnan(a) else f"{100 * a:.1f} % ({100 * low:.1f}–{100 * high:.1f})"
+            for a, low, high in rows[["accuracy", "low", "high"]].to_numpy(float)
+        ]
+        columns[varying] = rows[varying].map(lambda n: "" if np.isnan(n) else f"{n:g}").to_list()
+    return pd.DataFrame(columns, index=pd.Index(study.BATCHES[scale], name="batch size"))
+
+
+def by_group(result: Result, groups: np.ndarray, names: list[str]) -> pd.DataFrame:
+    """Accuracy in each group of the test photos, mean over seeds, with Wilson's 95 % interval over its photos.
+
+    Args:
+        result: of some runs.
+        groups: (N,) the group of each photo.
+        names: the groups to show, in order; those without a photo are left out.
+    """
+    correct, rows = result.hits.mean(0), {}
+    for name in names:
+        if n := int((groups == name).sum()):
+            hits = correct[groups == name].sum()
+            low, high = metrics.wilson(hits, n)
+            rows[name] = {"accuracy": hits / n, "low": low, "high": high, "photos": n}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["accuracy", "low", "high", "photos"])
+
+
+def yaw_groups(yaw: np.ndarray) -> np.ndarray:
+    """(N,) names of `YAWS` for (N,) degrees to either side."""
+    turned = np.abs(yaw)
+    inside = [(low <= turned) & (turned < high) for low, high in YAWS.values()]
+    return np.select(inside, list(YAWS), default="unknown")
+
+
+def comparisons(pairs: Mapping[str, tuple[Result, Result]]) -> pd.DataFrame:
+    """Each pair compared on the same photos and over the seeds that both have; p corrected for the number of pairs.
+
+    Args:
+        pairs: a name -> the two results; those without a common seed are left out.
+
+    Returns:
+        A line a pair: `difference`, `low`, `high` (fractions; interval over people), `seeds` (the difference of each),
+        `p` (exact McNemar, the largest over seeds), `p, Holm`, and the `verdict`.
+    """
+    compared = {}
+    for name, (a, b) in pairs.items():
+        if common := a.records.keys() & b.records.keys():
+            a, b = a.seeds(common), b.seeds(common)
+            compared[name] = metrics.compare(a.hits, b.hits, a.photos("label"))
+    corrected = metrics.holm(np.array([c.p for c in compared.values()]))
+    rows = {
+        name: {
+            "difference": c.difference,
+            "low": c.low,
+            "high": c.high,
+            "seeds": c.by_seed,
+            "p": c.p,
+            "p, Holm": p,
+            "verdict": c.verdict(p),
+        }
+        for (name, c), p in zip(compared.items(), corrected, strict=True)
+    }
+    columns = ["difference", "low", "high", "seeds", "p", "p, Holm", "verdict"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+
+
+def in_points(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of `comparisons` for the eye: differences in percentage points, p to two digits."""
+    return pd.DataFrame(
+        {
+            "difference, points": [_points(d, low, high) for d, low, high in table.iloc[:, :3].to_numpy(float)],
+            "by seed": [", ".join(_signed(d) for d in seeds) for seeds in table["seeds"]],
+            "p": table["p"].map(_p),
+            "p, Holm": table["p, Holm"].map(_p),
+            "verdict": table["verdict"],
+        },
+        index=table.index,
+    )
+
+
+def _points(difference: float, low: float, high: float) -> str:
+    return f"{_signed(difference)} ({_signed(low)} to {_signed(high)})"
+
+
+def _signed(difference: float) -> str:
+    return f"{100 * difference:+.1f}".replace("-", "−")
+
+
+def _p(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
+
+
+def pairs_of_networks(scale: str, folder: str | Path | None = None) -> pd.DataFrame:
+    """All pairs of networks on masked faces, see `comparisons`; each pair in the report's order, its better one first."""
+    ours = networks(scale, folder)
+    published = {report.NAMES[m]: value for m, (value, _) in report.PUBLISHED_TABLE_2.items()}
+    order = sorted(ours, key=lambda name: -published[name])
+    return comparisons({f"{a} − {b}": (ours[a], ours[b]) for a, b in itertools.combinations(order, 2)})
+
+
+def disagreement(scale: str, folder: str | Path | None = None) -> float:
+    """How often two of our networks disagree, as a multiple of chance: median over pairs and seeds; 1 where none has run."""
+    values = [
+        metrics.disagreement(a.hits[i], b.hits[i])
+        for a, b in itertools.combinations(networks(scale, folder).values(), 2)
+        for i in range(min(len(a.hits), len(b.hits)))
+    ]
+    return float(np.nanmedian(values)) if values else 1.0
+
+
+def published_differences(
+    pairs: Mapping[str, tuple[float, float]], disagreement: float = 1.0, photos: int = report.PUBLISHED_TEST_PHOTOS
+) -> pd.DataFrame:
+    """Differences of the report's accuracies, each with the interval that its test set allows.
+
+    Args:
+        pairs: a name -> two of its accuracies, fractions.
+        disagreement: of two networks, see `metrics.disagreement`: the report does not tell it.
+        photos: different photos in its test set.
+    """
+    rows = {}
+    for name, (a, b) in pairs.items():
+        half = metrics.half_width(a, b, photos, disagreement)
+        verdict = "within noise" if abs(a - b) <= half else "better" if a > b else "worse"
+        rows[name] = {"difference": a - b, "low": a - b - half, "high": a - b + half, "verdict": verdict}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def published_pairs(disagreement: float = 1.0, photos: int = report.PUBLISHED_TEST_PHOTOS) -> pd.DataFrame:
+    """All pairs of networks in the report's Table 2, see `published_differences`; the better one first."""
+    order = sorted(report.PUBLISHED_TABLE_2.items(), key=lambda item: -item[1][0])
+    pairs = {
+        f"{report.NAMES[a]} − {report.NAMES[b]}": (x, y)
+        for (a, (x, _)), (b, (y, _)) in itertools.combinations(order, 2)
+    }
+    return published_differences(pairs, disagreement, photos)
+
+
+def claim_tables(folder: str | Path | None = None) -> dict[str, pd.DataFrame]:
+    """The report's orderings as differences, by its own numbers and by ours at each scale; p corrected for their number."""
+    values = {(model, "masked"): value for model, (value, _) in report.PUBLISHED_TABLE_2.items()}
+    values["iresnet50", "unmasked"] = report.PUBLISHED_TABLE_1["unmasked"]
+    pairs = {claim: (values[a], values[b]) for claim, a, b in CLAIMS}
+    found = {"the report": published_differences(pairs, disagreement("pocket", folder))}
+    for scale in reversed(SCALES):
+        ours = specialists(scale, folder)
+        found[FACES[scale]] = comparisons({c: (ours[a], ours[b]) for c, a, b in CLAIMS if a in ours and b in ours})
+    return found
+
+
+def claims(folder: str | Path | None = None) -> pd.DataFrame:
+    """The table of `claim_tables` in words: `holds` and `the opposite` are said only of what is beyond noise."""
+    columns = {}
+    for name, table in claim_tables(folder).items():
+        said = {"better": "beyond noise" if name == "the report" else "holds", "worse": "the opposite"}
+        columns[name] = {
+            claim: f"{said.get(row['verdict'], row['verdict'])}: {_points(row['difference'], row['low'], row['high'])}"
+            for claim, row in table.iterrows()
+        }
+    return pd.DataFrame(columns, index=[claim for claim, _, _ in CLAIMS]).fillna(NOT_RUN)
+
+
+def made_with(group: str | None, scale: str, folder: str | Path | None = None) -> str:
+    """What stands beside a table or figure, as Markdown: data, scale, epochs, seeds, device, what is missing, the command."""
+    wanted, records = study.runs([group] if group else (), [scale]), study.load(group, scale, folder)
+    missing = [run.name for run in wanted if run not in records]
+    text = f"*{FACES[scale].capitalize()}* (scale `{scale}`): "
+    if records:
+        one, all_records = next(iter(records.values())), list(records.values())
+        made, minutes = one["provenance"], [round(r["provenance"]["seconds"] / 60) for r in all_records]
+        epochs = [record["params"]["epochs"] for run, record in records.items() if not run.max_steps]
+        facts = [
+            f"{made['identities']} people of `{Path(one['params']['dataset']).stem}`",
+            f"{made['train_photos']:,} photos to train and {len(one['photos']['label']):,} to test",
+            f"width {_all(r['params']['width'] for r in all_records)}",
+            f"epochs {_all(epochs)}",
+            f"batch size {_all(r['params']['batch_size'] for r in all_records)}",
+            f"seed {_all(run.seed for run in records)}",
+            _all(r["provenance"]["device"] for r in all_records),
+            f"{_all({min(minutes), max(minutes)}, ' to ')} minutes a run",
+        ]
+        text += "; ".join(facts) + ". "
+    text += (
+        f"{len(wanted) - len(missing)} of {len(wanted)} runs are done (records {study.digest(group, folder)}); "
+        f"`{study.command(group, scale)}` makes them."
+    )
+    return text + (f" Not run yet: {', '.join(missing)}." if missing else "")
+
+
+def _all(values: Iterable, joint: str = ", ") -> str:
+    """The different values, in order."""
+    return joint.join(str(v) for v in sorted(set(values)))
+
+
+def headline(folder: str | Path | None = None) -> str:
+    """The table of the book's first page, as Markdown."""
+    lines = {"IResNet-50, without masks": ("iresnet50", "unmasked", report.PUBLISHED_TABLE_1["unmasked"])}
+    lines |= {
+        f"{report.NAMES[model]}, with masks": (model, "masked", value)
+        for model, (value, _) in report.PUBLISHED_TABLE_2.items()
+    }
+    scales = list(reversed(SCALES))
+    ours = {scale: specialists(scale, folder) for scale in scales}
+    text = [
+        f"| top-1 accuracy | the report | {' | '.join(FACES[scale] for scale in scales)} |",
+        f"| --- | --- |{' --- |' * len(scales)}",
+    ]
+    for name, (model, condition, value) in lines.items():
+        cells = [str(ours[scale].get((model, condition), NOT_RUN)) for scale in scales]
+        text.append(f"| {name} | {100 * value:.2f} % | {' | '.join(cells)} |")
+    text += ["", "In brackets, 95 % intervals over people, of the mean over seeds."]
+    for scale in scales:
+        if ours[scale]:
+            one = next(iter(ours[scale].values())).one
+            seeds = _all((len(result.records) for result in ours[scale].values()), " or ")
+            text.append(
+                f"{FACES[scale].capitalize()}: {one['provenance']['identities']} people, "
+                f"{len(one['photos']['label']):,} test photos, width {one['params']['width']:g}, "
+                f"{one['params']['epochs']} epochs, seeds a network: {seeds}; {one['provenance']['device']}."
+            )
+    return "\n".join(text) + "\n"

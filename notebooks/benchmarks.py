@@ -1,0 +1,219 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+
+# %% [markdown]
+# # Benchmarks
+#
+# **Question.** How much of this machine do the networks use, and what does each of our choices bring?
+#
+# Milliseconds belong to one machine on one day. So everything here is a ratio of times that took turns in one process,
+# the median of several rounds; and the yardstick is the machine's own matrix rate. A network of $M$ multiply-adds that
+# embeds $n$ faces a second uses
+#
+# $$\text{share} = \frac{M\,n}{\text{multiply-adds a second of a product of two 2048×2048 matrices}}$$
+#
+# of it. A training step counts three times: forward, and backward once for the activations and once for the weights.
+
+# %% tags=["parameters"]
+record = None  # a record of `python -m maskfr_utils.speed`; default: the book's
+measure = "smoke"  # what to measure now: "smoke" (a minute or less), "full" (ten minutes; the machine must be idle)
+peer = None  # a Python file with `iresnet50()`: another's network, timed beside ours; at "full"
+
+# %%
+import json
+import statistics
+from pathlib import Path
+
+import pandas as pd
+
+from maskfr_utils import diagrams, paths, speed
+from maskfr_utils.report import NAMES
+from maskfr_utils.speed import ratio
+from maskfr_utils.totals import PUBLISHED
+
+# %config InlineBackend.figure_formats = ["svg"]
+now = speed.measure(speed.PLANS[measure], peer)
+source = Path(record) if record else paths.results_dir() / "speed" / "cpu.json"
+r = now if measure == "full" and "training" in now else json.loads(source.read_text(encoding="utf-8"))
+made, half = r["provenance"], r["half"]
+pd.Series(
+    {
+        "device": made["device"],
+        "threads": made["threads"],
+        "date": made["date"],
+        "torch": made["versions"]["torch"],
+        "load before the start": made["load_before"],
+        "minutes": round(made["seconds"] / 60, 1),
+        "half precision": half,
+    }
+).to_frame("the machine")
+
+# %% [markdown]
+# ## The yardstick
+
+# %%
+rate = {name: statistics.median(values) for name, values in r["rates"].items()}
+limit = ratio(r["rates"][half], r["rates"]["fp32"])
+print("multiply-adds a second: " + ", ".join(f"{value / 1e9:.0f} G in {name}" for name, value in rate.items()))
+print(f"{half} is {limit[0]:.2f} times as fast as fp32 ({limit[1]:.2f} to {limit[2]:.2f})")
+
+# %% [markdown]
+# That ratio is the most that half precision can bring to a network made of matrix products alone.
+#
+# ## A training step
+#
+# IResNet-50 at full width, 16 faces. The *plain fp32 loop* is what the field's code amounts to: single precision,
+# contiguous tensors, torch's own PReLU, no compiling; it gets its faces ready made. *Our loop* is `loop.Trainer` with all
+# that it does in a run: reading, mirroring, counting hits, logging. A *bare step* is our network and arithmetic on ready
+# tensors.
+
+# %%
+seconds, plan = r["training"]["seconds"], r["plan"]
+work = 3 * r["macs"]["iresnet50"] * plan["batch"]
+rows = {}
+for name, values in seconds.items():
+    times, low, high = ratio(seconds["plain fp32 loop"], values)
+    kind = "fp32" if "fp32" in name else half
+    rows[name] = {
+        "images/s": f"{plan['batch'] / statistics.median(values):.1f}",
+        "times the plain loop": f"{times:.2f} ({low:.2f} to {high:.2f})",
+        "share of the matrix rate": f"{work / statistics.median(values) / rate[kind]:.0%} of {kind}",
+    }
+pd.DataFrame.from_dict(rows, orient="index")
+
+# %%
+gains = {name: [a / b for a, b in zip(seconds["plain fp32 loop"], s, strict=True)] for name, s in seconds.items()}
+diagrams.spread_bars(gains, "speed, times the plain fp32 loop", {f"{half} / fp32 matrix rate": limit[0]})
+
+# %% [markdown]
+# What the loop costs beside the bare step, and what part of the possible gain it reaches:
+
+# %%
+kind = "compiled" if "our loop, compiled" in seconds else "eager"
+cost, low, high = ratio(seconds[f"our loop, {kind}"], seconds[f"bare step, {kind}"])
+gain = ratio(seconds["plain fp32 loop"], seconds[f"our loop, {kind}"])[0]
+print(f"our loop takes {cost:.3f} of a bare step's time ({low:.3f} to {high:.3f})")
+print(
+    f"it is {gain:.2f} times as fast as the plain loop: {gain / limit[0]:.0%} of the {limit[0]:.2f} that {half} could bring"
+)
+
+# %% [markdown]
+# ## A quarter of the channels
+#
+# The study on real photos runs at width 0.25. Its convolutions cost a sixteenth, its element-wise operations a quarter:
+# what was small beside the products is now half of the step.
+
+# %%
+diagrams.stacked_bars(
+    {NAMES[name]: {kind: 100 * share for kind, share in shares.items()} for name, shares in r["shares"].items()},
+    "share of a training step's time, %",
+)
+
+# %% [markdown]
+# What helps then is not arithmetic alone. PyTorch's PReLU is slow on a CPU in half precision and in the layout that
+# convolutions want; `blocks.PReLU` computes the same function from operations that are not. And a step frees and asks for
+# the same gigabytes every time: glibc gives them back to the kernel, and each page that comes again is filled with zeros
+# first. `loop.keep_memory` switches that off.
+
+# %%
+batch = plan["narrow_batch"]
+rows = {name: [batch / s for s in values] for name, values in r["variants"]["steps"].items()}
+memory = r["variants"]["freed memory"]
+gain, low, high = ratio(memory["given back"], memory["kept"])
+print(f"freed memory kept: steps {gain:.2f} times as fast as with memory given back ({low:.2f} to {high:.2f})")
+diagrams.spread_bars(rows, f"IResNet-50 at width {speed.SMALL:g}, batch {batch}: training images/s")
+
+# %% [markdown]
+# Compiling fuses the element-wise operations. It costs a minute or two, and does not always win: some of PyTorch's own
+# kernels are faster than what the compiler writes. So `compile: auto` tries it on long runs only, times a few steps both
+# ways, and goes on with the faster.
+
+# %%
+rows = {}
+for width, narrow in r["narrow"].items():
+    for name in plan["networks"]:
+        eager, compiled = narrow[f"{name}, eager"], narrow.get(f"{name}, compiled")
+        rows[NAMES[name], width] = {
+            "eager, images/s": f"{batch / statistics.median(eager):.0f}",
+            "compiled, images/s": f"{batch / statistics.median(compiled):.0f}" if compiled else "",
+            "compiled / eager": f"{ratio(eager, compiled)[0]:.2f}" if compiled else "",
+        }
+pd.DataFrame.from_dict(rows, orient="index").rename_axis(["network", "width"])
+
+# %% [markdown]
+# ## Answers
+#
+# One face, and 64 at once. onnxruntime computes in fp32 here, and each share is one of the rate of its own arithmetic.
+
+# %%
+rows = {}
+for size, ways in r["inference"].items():
+    for name, values in ways.items():
+        network, way = name.split(", ")
+        each = int(size) / statistics.median(values)
+        share = r["macs"][network] * each / rate[way.split()[-1]]
+        rows.setdefault((NAMES[network], way), {})[f"batch {size}"] = f"{each:.1f}/s, {share:.0%}"
+pd.DataFrame.from_dict(rows, orient="index").fillna("").rename_axis(["network", "way"])
+
+# %% [markdown]
+# The paper of ResSaNet {cite}`chang2021` gives a time for one face, on a machine that it does not share with us. As ratios
+# to IResNet-50:
+
+# %%
+one = r["inference"]["1"]
+rows = {}
+for name in plan["networks"]:
+    rows[NAMES[name]] = {"published": PUBLISHED[name][2] / PUBLISHED["iresnet50"][2]} if name in PUBLISHED else {}
+    for way in ("eager fp32", f"eager {half}", "onnxruntime fp32"):
+        if f"{name}, {way}" in one:
+            rows[NAMES[name]][way] = ratio(one[f"{name}, {way}"], one[f"iresnet50, {way}"])[0]
+pd.DataFrame.from_dict(rows, orient="index").style.format("{:.2f}", na_rep="")
+
+# %% [markdown]
+# ## On a GPU
+
+# %%
+gpu = now if "cuda" in now else None
+file = paths.results_dir() / "speed" / "cuda.json"
+if gpu is None and file.exists():
+    gpu = json.loads(file.read_text(encoding="utf-8"))
+rows = {}
+for size, runs in gpu["cuda"].items() if gpu else ():
+    for name, values in runs.items():
+        each = int(size) / statistics.median(values)
+        share = 3 * gpu["macs"][name.split(",")[0]] * each / statistics.median(gpu["rates"][gpu["half"]])
+        rows[f"{name}, batch {size}"] = {"images/s": round(each), "share of the matrix rate": f"{share:.0%}"}
+print(gpu["provenance"]["device"] if gpu else "no GPU here, and no record of one")
+pd.DataFrame.from_dict(rows, orient="index") if rows else None
+
+# %% [markdown]
+# ## Here and now
+#
+# The numbers above are read from a record. Below, a much smaller measurement was made while this page was: the same code
+# on a narrow network. On a busy machine its ratios wander.
+
+# %%
+seconds = now["training"]["seconds"] if "training" in now else {}
+rows = {}
+for name, values in seconds.items():
+    times, low, high = ratio(seconds["plain fp32 loop"], values)
+    rows[name] = {"times the plain loop": f"{times:.2f} ({low:.2f} to {high:.2f})"}
+here = now["provenance"]
+print(f"{here['device']}, {here['threads']} threads, load {here['load_before']:g}; width {now['plan']['width']:g}")
+pd.DataFrame.from_dict(rows, orient="index")
+
+# %% [markdown]
+# **What we learn.** Half precision sets how fast a wide network can get, and the loop around it costs next to nothing. A
+# narrow network is another matter: there, layout, the activation's kernel and the allocator decide. The record is made
+# again by `python -m maskfr_utils.speed --out book/results/speed/cpu.json`, in about ten minutes on an idle machine.

@@ -1,0 +1,110 @@
+"""Realism: the outline estimate against masks whose place is known, statistics against drawn shapes, the classifier."""
+
+import json
+
+import numpy as np
+import pytest
+
+from maskfr_utils import align, masks, paths, realism
+from maskfr_utils.rendered import render_faces
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    faces = render_faces(12, 1, seed=6)
+    return faces, masks.mask_faces(faces.images, faces.landmarks, style={"surgical": 1, "cloth": 1})
+
+
+def test_segmentation_finds_drawn_masks(drawn):
+    _, result = drawn
+    aligned, alpha = realism.prepared(result.images, result.alpha)
+    found, known = np.array([realism.segment(face) for face in aligned]), alpha > 127
+    overlap = (found & known).sum((1, 2)) / (found | known).sum((1, 2))
+    assert np.median(overlap) > 0.85
+    rows = [
+        (realism.outline_statistics(f)["share"], realism.outline_statistics(k)["share"])
+        for f, k in zip(found, known, strict=True)
+    ]
+    assert np.abs(np.diff(rows)).mean() < 0.03
+    assert not realism.segment(np.full((112, 112, 3), 127, np.uint8))[:56].any()  # never above the eyes
+
+
+def test_statistics_of_a_rectangle():
+    region = np.zeros((112, 112), bool)
+    region[62:105, 30:81] = True
+    found = realism.outline_statistics(region)
+    assert set(found) == set(realism.STATISTICS)
+    assert found["share"] == pytest.approx(43 * 51 / 112**2)
+    assert found["top_nose"] == found["top_cheek"] == pytest.approx((62 - 51.6) / 35.2)
+    assert found["width"] == found["width_nose"] == pytest.approx(51 / 35.2)
+    none = realism.outline_statistics(np.zeros((112, 112), bool))
+    assert none["share"] == 0 and all(np.isnan(v) for k, v in none.items() if k != "share")
+
+
+def test_aligned_by_the_eyes_alone(drawn):
+    """The exact eyes of rendered faces come to lie where they belong, though a mask hides the rest."""
+    faces, result = drawn
+    eyes = align.five_points(faces.landmarks)[:, :2]
+    matrices = np.array([realism.by_eyes(face) for face in result.images])
+    moved = eyes @ matrices[:, :, :2].transpose(0, 2, 1) + matrices[:, None, :, 2]
+    assert np.median(np.linalg.norm(moved - realism._EYES, axis=2)) < 2
+
+
+def test_gradients_of_stripes():
+    x, y = np.meshgrid(np.arange(112), np.arange(112))
+    for wave, orientation in ((x, 0), (y, 4)):  # nine bins of 20 degrees; the gradient of rows points down, 90 degrees
+        grey = (127 + 100 * np.sin(wave / 3)).astype(np.float32)
+        found = realism.gradients(grey, 16)
+        assert found.shape == (7, 7, 9)
+        assert (found[1:-1, 1:-1].argmax(-1) == orientation).all()
+    assert realism.gradients(np.full((112, 112), 9.0), 8).max() == 0
+
+
+def test_features_are_finite_and_see_colour_texture_and_gradients(drawn):
+    faces, result = drawn
+    x = realism.features(result.images)
+    assert x.shape == (12, 7, 7, 25) and np.isfinite(x).all()
+    darker = realism.features(faces.images // 2)
+    plain = realism.features(faces.images)
+    assert (darker[..., 19] < plain[..., 19]).all()  # lightness
+    np.testing.assert_allclose((x[..., 9:19] ** 2).sum(-1), 1, atol=1e-4)  # shares of ten patterns
+
+
+def test_classifier_tells_what_differs_and_not_what_does_not():
+    rng = np.random.default_rng(0)
+    people = np.repeat(np.arange(30), 3)
+    offset = rng.normal(size=(30, 8))[people]  # each person looks another way
+    real, alike = (offset + 0.3 * rng.normal(size=(90, 8)) for _ in range(2))
+    same = realism.separation(real, alike, people, people)
+    other = realism.separation(real, alike + 3 * (np.arange(8) == 2), people, people)
+    assert same["low"] < 0.5 < same["high"] and 0.3 < same["auc"] < 0.65
+    assert other["auc"] > 0.85 and other["low"] <= other["auc"] <= other["high"]
+
+
+def test_a_person_is_never_on_both_sides():
+    """Features that name the person, and a label that depends on the person: nothing to learn for new people."""
+    people = np.arange(40)
+    code = np.random.default_rng(1).normal(size=(40, 20))
+    found = realism.separation(code, code, people, people)
+    assert 0.3 < found["auc"] < 0.7
+
+
+def test_record_of_real_masks():
+    """The committed record holds what the chapter shows, and says that flat polygons are told better than our masks."""
+    record = json.loads(realism.RECORD.read_text())
+    auc = record["auc"]["masks"]
+    assert auc["flat polygons"]["auc"] > auc["same kinds and colours"]["auc"] > auc["worn high"]["auc"] > 0.5
+    assert set(record["outline"]) == {"real", "drawn", "drawn_known", "high", "high_known"}
+    assert record["segmentation"]["overlap"][1] > 0.85
+    for name, columns in record["outline"].items():
+        assert set(columns) == set(realism.STATISTICS), name
+
+
+def test_reads_mfr2():
+    try:
+        folder = paths.find_data("mfr2")
+    except FileNotFoundError:
+        pytest.skip("real masks are not here: set MASKFR_DATA to the folder that holds mfr2")
+    data = realism.read_mfr2(folder)
+    assert len(data.real) == len(data.bare) == len(data.labels) == len(data.landmarks) > 100
+    assert set(data.labels) <= set(realism._LIKE)

@@ -1,0 +1,93 @@
+"""What the measurements measure; how fast this machine is, is not tested."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from maskfr_utils import speed
+from maskfr_utils.models import create_model
+from maskfr_utils.speed import Plan
+
+TINY = Plan(
+    rounds=2,
+    width=0.1,
+    batch=8,
+    compile=False,
+    networks=("iresnet50",),
+    exported=(),
+    answers=(1, 2),
+    narrow=(),
+    narrow_batch=2,
+    cuda_batches=(2,),
+)
+
+
+@pytest.fixture(scope="module")
+def record():
+    return speed.measure(TINY)
+
+
+def test_record_holds_a_value_a_round(record):
+    assert json.loads(json.dumps(record)) is not None
+    assert {len(values) for values in record["training"]["seconds"].values()} == {2}
+    assert record["training"]["seconds"].keys() == {"plain fp32 loop", "bare step, eager", "our loop, eager"}
+    assert all(value > 0 for values in record["training"]["seconds"].values() for value in values)
+    assert record["inference"].keys() == {"1", "2"}
+    assert {"device", "date", "threads", "versions", "load_before"} <= record["provenance"].keys()
+
+
+def test_multiply_adds_are_those_of_the_measured_width(record):
+    assert record["macs"]["iresnet50"] < 6.309e9 / 20
+    assert round(speed.macs("iresnet50", 1.0) / 1e9, 3) == 6.309
+
+
+def test_shares_make_a_whole(record):
+    shares = record["shares"]["iresnet50"]
+    assert shares.keys() == speed.KINDS.keys() and sum(shares.values()) == pytest.approx(1)
+    assert min(shares["convolutions"], shares["batch norm"], shares["element by element"]) > 0
+
+
+def test_a_matrix_product_counts_as_one():
+    a = torch.randn(600, 600)
+    assert speed.where_time_goes(lambda: a @ a)["linear, attention"] > 0.8
+
+
+def test_rates_are_multiply_adds_a_second(monkeypatch):
+    monkeypatch.setattr(speed, "timings", lambda runs, repeats: {name: [0.5] * repeats for name in runs})
+    assert speed.matrix_rates("bf16", 1, size=10) == {"fp32": [2000.0] * 3, "bf16": [2000.0] * 3}
+
+
+def test_plain_network_is_the_same_function_with_torchs_prelu():
+    torch.manual_seed(0)
+    plain = speed.plain_network("iresnet50", width=0.1)
+    kinds = {type(module) for module in plain.modules() if isinstance(module, nn.PReLU)}
+    assert kinds == {nn.PReLU}
+    ours = create_model("iresnet50", width=0.1)
+    ours.load_state_dict(plain.state_dict())
+    images = torch.randn(4, 3, 112, 112)
+    torch.testing.assert_close(ours(images), plain(images), rtol=1e-4, atol=1e-4)
+
+
+def test_a_bare_step_trains():
+    network = create_model("iresnet50", width=0.1)
+    before = network.conv1.weight.clone()
+    speed.training_step(network, *speed.pictures(2))()
+    assert not torch.equal(before, network.conv1.weight)
+
+
+def test_ratio_is_taken_round_by_round():
+    assert speed.ratio([2.0, 30.0, 6.0], [1.0, 10.0, 1.5]) == (3.0, 2.0, 4.0)
+
+
+def test_gpu_part_in_small():
+    seconds = speed.cuda(TINY, "bf16", device="cpu")
+    assert seconds["2"].keys() == {"iresnet50, plain loop with AMP", "iresnet50, ours"}
+
+
+def test_peer_is_a_file_with_a_function(tmp_path, capsys):
+    (tmp_path / "net.py").write_text("from torch import nn\ndef iresnet50():\n    return nn.Identity()\n")
+    assert isinstance(speed.load_peer(tmp_path / "net.py"), nn.Identity)
+    assert speed.main(["--out", str(tmp_path / "x.json"), "--plan", "smoke", "--peer", str(tmp_path / "no.py")]) == 1
+    assert "no.py" in capsys.readouterr().err and not (tmp_path / "x.json").exists()

@@ -1,0 +1,231 @@
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import records
+
+from maskfr_utils import paths, report, study, tables
+from maskfr_utils.config import TrainConfig
+from maskfr_utils.study import Run
+
+
+@pytest.fixture
+def book(tmp_path):
+    """A book whose records, headline and chapters are all of the study as it stands."""
+    for run in study.runs(["table_1", "figure_9"], ["demo"]):
+        report.write_json(run.record_path(tmp_path), records.record(run))
+    refresh(tmp_path)
+    return tmp_path
+
+
+def refresh(folder):
+    """Makes headline and chapters anew, as `make chapters` does."""
+    (folder / study.HEADLINE).write_text(tables.headline(folder))
+    for chapter, group in study.CHAPTERS.items():
+        (folder / f"{chapter}.ipynb").write_text(f"(records {study.digest(group, folder)})")
+
+
+def change(folder, run, **sections):
+    """Alters the record of `run`: each section is updated with what is given."""
+    path = run.record_path(folder)
+    record = json.loads(path.read_text())
+    for name, values in sections.items():
+        record[name] |= values
+    report.write_json(path, record)
+
+
+def test_groups_are_what_the_report_compares():
+    for scale in study.SCALES:
+        one, two = study.table_1(scale), study.table_2(scale)
+        assert len(one) == 6 and {run.condition for run in one} == {"masked", "unmasked"}
+        assert len(two) == 10 and len({run.model for run in two}) == 5
+        assert len(set(one) & set(two)) == 2  # IResNet-50 on masked faces, the seeds that both have
+        names = [run.name for run in study.runs(scales=[scale])]
+        assert len(names) == len(set(names)) == 20
+    assert Run(scale="pocket").name == "pocket-iresnet50-masked-s0"
+    assert Run(scale="demo", batch_size=16, max_steps=68, seed=2).name == "demo-iresnet50-masked-b16-n68-s2"
+
+
+@pytest.mark.parametrize("scale", study.SCALES)
+def test_same_steps_are_the_same_steps_of_the_same_schedule(scale):
+    runs = [run for run in study.figure_9(scale) if run.max_steps]
+    third = next(run for run in study.figure_9(scale) if run.batch == study.BATCHES[scale][2])
+    assert third.max_steps is None and {run.max_steps for run in runs} == {third.steps()}
+    assert sorted(run.batch for run in (*runs, third)) == sorted(study.BATCHES[scale])
+
+    def growing(run, name):  # steps of a warm-up, as the loop counts them
+        return run.params()[name] * (study.TRAIN_PHOTOS[scale] // run.batch)
+
+    for run in runs:
+        epochs = run.params()["epochs"]
+        assert epochs * (study.TRAIN_PHOTOS[scale] // run.batch) >= run.max_steps
+        for name in ("warmup_epochs", "margin_warmup_epochs"):
+            assert growing(run, name) == pytest.approx(growing(third, name), abs=0.05)
+
+
+def test_a_runs_command_is_its_configuration():
+    run = next(run for run in study.figure_9("demo") if run.max_steps)
+    config = TrainConfig.from_argv(run.command)
+    assert config == run.config()
+    assert config.science() == run.params()
+    assert config.folder.name.startswith(run.name)
+
+
+def test_a_run_that_stopped_is_not_gone_on_with_by_other_code_or_parameters(monkeypatch):
+    run = Run(scale="demo")
+    before = run.folder
+    assert before == run.folder and before != replace(run, seed=1).folder
+    monkeypatch.setattr(study, "code", lambda: "other")
+    assert run.folder != before
+
+
+def test_state_of_a_run(tmp_path):
+    run = Run(scale="demo")
+    assert study.state(run, tmp_path) == "missing"
+    report.write_json(run.record_path(tmp_path), records.record(run))
+    assert study.state(run, tmp_path) == "done"
+    change(tmp_path, run, params={"lr": 0.5})
+    assert study.state(run, tmp_path) == f"stale: lr was 0.5, is {run.params()['lr']!r}"
+    change(tmp_path, run, params={"lr": run.params()["lr"]}, provenance={"code": "old"})
+    assert study.state(run, tmp_path) == "stale: the code that decides it has changed"
+    run.record_path(tmp_path).write_text("{")
+    assert "is no record of a run" in study.state(run, tmp_path)
+
+
+def test_a_parameter_that_came_later_with_its_default_is_no_difference():
+    run = Run(scale="demo")
+    record = records.record(run)
+    del record["params"]["dropout"]
+    assert study.stale(run, record) == ""
+    record["params"]["colour"] = 1
+    assert study.stale(run, record) == "colour is no parameter any more"
+    del record["params"]["width"], record["params"]["colour"]
+    assert study.stale(run, record) == "width was 1.0, is 0.25"
+
+
+def test_a_book_of_these_records_has_no_problems(book):
+    assert study.problems(book, book) == []
+
+
+def test_a_stale_record_is_a_problem_with_its_command(book):
+    change(book, Run(scale="demo", seed=1), provenance={"code": "old"})
+    (problem,) = study.problems(book, book)
+    assert "demo-iresnet50-masked-s1.json is stale" in problem
+    assert "`python -m maskfr_utils.study table_1 --scale demo`" in problem
+
+
+@pytest.mark.parametrize(
+    ("sections", "what"),
+    [
+        ({"provenance": {"faces": [100.0, 120.0, 81.5]}}, "the faces"),
+        ({"provenance": {"faces": [100.0]}}, "the faces"),
+        ({"photos": {"yaw": [0]}}, "the test photos"),
+        ({"provenance": {"train_photos": 7}}, "the number of training photos"),
+    ],
+)
+def test_records_of_a_scale_must_share_their_faces(book, sections, what):
+    change(book, Run(scale="demo", seed=1), **sections)
+    assert any(f"demo-iresnet50-masked-s1: {what} differ" in problem for problem in study.problems(book, book))
+
+
+def test_the_last_bit_of_a_face_is_no_difference(book):
+    change(book, Run(scale="demo", seed=1), provenance={"faces": [100.1, 119.9, 80.5]})
+    refresh(book)
+    assert study.problems(book, book) == []
+
+
+def test_unknown_records_of_a_scale_are_problems_and_others_are_not(book):
+    (book / "audit.json").write_text("{}")
+    assert study.problems(book, book) == []
+    (book / "demo-vgg16.json").write_text("{}")
+    assert "demo-vgg16.json is of no run of the study" in study.problems(book, book)[0]
+
+
+def test_other_records_make_headline_and_chapters_stale(book):
+    run = Run(scale="demo", condition="unmasked")  # of table 1 only
+    report.write_json(run.record_path(book), records.record(run, unmasked=0.5))
+    found = [problem.split()[0] for problem in study.problems(book, book)]
+    assert found == [study.HEADLINE, "masked_vs_unmasked.ipynb", "results.ipynb"]
+
+
+def test_a_missing_chapter_is_a_problem(book):
+    (book / "batch_size.ipynb").unlink()
+    assert study.problems(book, book) == [
+        "batch_size.ipynb was not executed from these records: `make chapters` does it"
+    ]
+
+
+def test_checking_takes_no_torch():
+    """The book checks its records at each build."""
+    code = "import sys; from maskfr_utils import study; study.problems(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.fixture
+def empty(tmp_path, monkeypatch):
+    """A study of three short runs with nothing done, in a folder of its own."""
+    monkeypatch.setattr(paths, "results_dir", lambda: tmp_path / "results")
+    monkeypatch.setattr(paths, "runs_dir", lambda: tmp_path / "runs")
+    tiny = {"dataset": "demo", "identities": 3, "per_identity": 8, "width": 0.25, "embedding_dim": 16, "epochs": 1}
+    tiny |= {"batch_size": 8, "warmup_epochs": 0.0, "margin_warmup_epochs": 0.0, "compile": False}
+    monkeypatch.setattr(study, "recipe", lambda scale: tiny if scale == "demo" else tiny | {"dataset": "nowhere.tar"})
+    (tmp_path / "params" / "demo").mkdir(parents=True)
+    (tmp_path / "params" / "demo" / "study.yaml").write_text(json.dumps(tiny))
+    monkeypatch.setattr(study, "PARAMS", tmp_path / "params")
+    monkeypatch.setattr(
+        study, "GROUPS", {"table_1": lambda scale: [Run(scale=scale, condition=c) for c in ("masked", "unmasked")]}
+    )
+    return tmp_path
+
+
+def test_the_command_runs_what_is_missing_once(empty, capfd):
+    run, other = study.runs(scales=["demo"])
+    report.write_json(other.record_path(), records.record(other))
+    assert study.main(["--scale", "demo"]) == 0
+    assert "1 runs, about" in capfd.readouterr().out
+    assert study.state(run) == "done"
+    assert report.read_record(run.record_path())["params"] == run.params()
+    stamp = run.record_path().stat().st_mtime_ns
+    assert study.main(["--scale", "demo"]) == 0
+    assert "nothing to run" in capfd.readouterr().out
+    assert run.record_path().stat().st_mtime_ns == stamp
+    run.record_path().unlink()  # a run whose record was lost is not trained again, but copied
+    assert study.make(run)
+    assert "epoch" not in capfd.readouterr().err
+
+
+def test_a_run_that_fails_does_not_stop_the_next(empty, monkeypatch, capfd):
+    monkeypatch.setattr(study, "cost", lambda waiting: dict.fromkeys(waiting, 1.0))
+    made = []
+    monkeypatch.setattr(study, "make", lambda run: made.append(run.name) or run.condition == "unmasked")
+    assert study.main(["table_1", "--scale", "demo"]) == 1
+    assert made == ["demo-iresnet50-masked-s0", "demo-iresnet50-unmasked-s0"]
+    assert "failed: demo-iresnet50-masked-s0" in capfd.readouterr().err
+
+
+def test_without_real_faces_their_scale_is_left_out(empty, monkeypatch, capsys):
+    monkeypatch.setenv("MASKFR_DATA", str(empty / "no-such-folder"))
+    assert study.main(["--scale", "pocket"]) == 0
+    out = capsys.readouterr().out
+    assert "pocket is left out" in out and "MASKFR_DATA" in out
+
+
+def test_list_and_wrong_names(empty, capsys):
+    assert study.main(["--list", "--scale", "demo"]) == 0
+    assert capsys.readouterr().out.split() == [
+        "demo-iresnet50-masked-s0",
+        "missing",
+        "demo-iresnet50-unmasked-s0",
+        "missing",
+    ]
+    with pytest.raises(SystemExit, match="2"):
+        study.main(["table_3"])
+    assert "table_1" in capsys.readouterr().err
+
+
+def test_check_is_the_state_of_the_book(book, monkeypatch, capsys):
+    monkeypatch.setattr(study, "problems", lambda: ["x is stale"])
+    assert study.main(["--check"]) == 1
+    assert capsys.readouterr().out == "x is stale\n"

@@ -1,0 +1,163 @@
+import numpy as np
+import pytest
+import records
+
+from maskfr_utils import metrics, report, study, tables
+from maskfr_utils.study import Run
+
+SHARES = {"resnet50": 0.5, "iresnet50": 0.6, "iresnet100": 0.6, "ressanet50": 0.62, "ressanet100": 0.8}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """All runs of the demo scale; none of pocket's."""
+    folder = tmp_path_factory.mktemp("results")
+    for run in study.runs(scales=["demo"]):
+        share = SHARES[run.model] - 0.1 * (run.condition == "unmasked")
+        report.write_json(run.record_path(folder), records.record(run, masked=share, unmasked=share + 0.2))
+    return folder
+
+
+def test_results_are_means_over_seeds(folder):
+    found = tables.results("table_1", "demo", folder, tested="unmasked")
+    assert set(found) == {Run(scale="demo"), Run(scale="demo", condition="unmasked")}
+    result = found[Run(scale="demo")]
+    by_hand = [
+        report.read_record(Run(scale="demo", seed=s).record_path(folder))["metrics"]["unmasked"]["accuracy"]
+        for s in range(3)
+    ]
+    assert result.by_seed == pytest.approx(by_hand)
+    assert result.mean == pytest.approx(np.mean(by_hand)) == pytest.approx(result.metric("accuracy"))
+    assert result.each() == ", ".join(f"{100 * accuracy:.1f}" for accuracy in by_hand)
+    low, high = result.interval
+    assert (low, high) == metrics.cluster_bootstrap(result.hits.mean(0), result.photos("label"))
+    assert str(result) == f"{100 * result.mean:.1f} % ({100 * low:.1f}–{100 * high:.1f})"
+    assert result.seeds({2}).by_seed == pytest.approx(by_hand[2:])
+
+
+def test_table_1_stands_beside_the_report_and_says_what_is_missing(folder):
+    table = tables.table_1(folder)
+    line = "trained on unmasked, tested on masked"
+    ours = tables.results("table_1", "demo", folder, "masked")[Run(scale="demo", condition="unmasked")]
+    assert table.loc[line, "rendered faces"] == str(ours)
+    assert table["the report"].tolist() == ["94.94 %", "", "", "89.89 %"]
+    assert set(table["real photos"]) == {tables.NOT_RUN}
+
+
+def test_table_2_holds_the_seeds_that_all_networks_have(folder):
+    ours = tables.networks("demo", folder)
+    assert list(ours) == list(report.NAMES.values())
+    assert {tuple(result.records) for result in ours.values()} == {(0, 1)}
+    table = tables.table_2(folder)
+    assert table.loc["ResSaNet-100", "the report"] == "92.08 % (batch 256)"
+    assert table.loc["ResSaNet-100", "rendered faces"] == str(ours["ResSaNet-100"])
+
+
+def test_figure_9_has_one_run_in_both_lines(folder):
+    epochs, steps = tables.figure_9("demo", folder).values()
+    assert list(epochs.index) == list(steps.index) == list(study.BATCHES["demo"])
+    third = study.BATCHES["demo"][2]
+    assert epochs.loc[third].equals(steps.loc[third])
+    assert steps["steps"].nunique() == 1 and epochs["steps"].is_monotonic_decreasing
+    shown = tables.figure_9_table("demo", folder)
+    assert shown.loc[third, "same epochs"] == shown.loc[third, "same number of steps"]
+    assert shown["steps"].astype(float).tolist() == epochs["steps"].tolist()
+    assert (tables.figure_9_table("pocket", folder)[["same epochs", "same number of steps"]] == tables.NOT_RUN).all(
+        axis=None
+    )
+    assert (epochs["epochs"] <= study.recipe("demo")["epochs"]).all()
+
+
+def test_groups_of_photos(folder):
+    result = tables.results("table_1", "demo", folder)[Run(scale="demo")]
+    table = tables.by_group(result, result.photos("mask"), ["n95", "cloth", "none such"])
+    assert list(table.index) == ["n95", "cloth"]
+    which = result.photos("mask") == "cloth"
+    assert table.loc["cloth", "accuracy"] == pytest.approx(result.hits[:, which].mean())
+    assert table.loc["cloth", "photos"] == which.sum()
+    assert table.loc["cloth", "low"] < table.loc["cloth", "accuracy"] < table.loc["cloth", "high"]
+
+
+def test_yaw_goes_by_its_size_and_every_angle_has_a_group():
+    assert tables.yaw_groups(np.array([-9, 10, -20, 29, 30])).tolist() == [
+        "under 10°", "10 to 20°", "20 to 30°", "20 to 30°", "30° and more",
+    ]  # fmt: skip
+    assert "unknown" not in tables.yaw_groups(np.arange(-90, 91))
+
+
+def test_comparisons_take_common_seeds_and_leave_out_pairs_without(folder):
+    one, two = tables.results("table_1", "demo", folder), tables.results("table_2", "demo", folder)
+    three_seeds, best = one[Run(scale="demo")], two[Run(scale="demo", model="ressanet100")]
+    table = tables.comparisons({"a": (best, three_seeds), "none": (best.seeds({0}), three_seeds.seeds({1}))})
+    assert list(table.index) == ["a"] and len(table.loc["a", "seeds"]) == 2
+    assert table.loc["a", "verdict"] == "better" and table.loc["a", "p, Holm"] == table.loc["a", "p"]
+    assert tables.in_points(table).loc["a", "p"] == "< 0.001"
+
+
+def test_pairs_are_all_pairs_in_the_reports_order(folder):
+    ours, published = tables.pairs_of_networks("demo", folder), tables.published_pairs()
+    assert list(ours.index) == list(published.index) and len(ours) == 10
+    assert (published["difference"] > 0).all()
+    assert ours.loc["ResSaNet-100 − ResNet-50", "verdict"] == "better"
+    assert (ours["p, Holm"] >= ours["p"]).all()
+
+
+def test_the_reports_small_differences_are_within_its_noise():
+    """By any reading of its test set: 0.3 points are less than 10,000 photos can tell."""
+    for shared in (0.5, 1.0):
+        verdicts = tables.published_pairs(shared)["verdict"]
+        assert verdicts["IResNet-50 − ResNet-50"] == verdicts["ResSaNet-50 − IResNet-50"] == "within noise"
+        assert verdicts["ResSaNet-100 − IResNet-50"] == "better"
+    assert (tables.published_pairs(photos=10)["verdict"] == "within noise").all()
+
+
+def test_claims_say_what_holds_what_does_not_and_what_is_missing(folder):
+    table = tables.claims(folder)
+    assert list(table.index) == [claim for claim, _, _ in tables.CLAIMS]
+    assert set(table["real photos"]) == {tables.NOT_RUN}
+    verdict = table["rendered faces"].str.split(":").str[0]
+    assert verdict["ResSaNet-100 beats IResNet-50"] == "holds"
+    assert verdict["IResNet-50 beats IResNet-100"] == "within noise"
+    assert table.loc["IResNet-50 beats ResNet-50", "the report"].startswith("within noise: +0.3 (−0.")
+
+
+def test_an_ordering_that_is_reversed_is_the_opposite(tmp_path):
+    for seed in range(2):
+        for model, share in (("resnet50", 0.8), ("iresnet50", 0.5)):
+            run = Run(scale="demo", model=model, seed=seed)
+            report.write_json(run.record_path(tmp_path), records.record(run, masked=share))
+    assert tables.claims(tmp_path).loc["IResNet-50 beats ResNet-50", "rendered faces"].startswith("the opposite: −")
+
+
+def test_what_a_table_was_made_with(folder):
+    text = tables.made_with("table_2", "demo", folder)
+    facts = [
+        f"{records.PEOPLE} people",
+        "width 0.25",
+        "seed 0, 1",
+        "a CPU",
+        "10 of 10",
+        study.digest("table_2", folder),
+    ]
+    assert all(fact in text for fact in [*facts, "`python -m maskfr_utils.study table_2 --scale demo`"])
+    missing = tables.made_with("table_2", "pocket", folder)
+    assert "0 of 10" in missing and "Not run yet: pocket-resnet50-masked-s0" in missing
+
+
+def test_headline_is_a_table_of_the_reports_results(folder):
+    lines = tables.headline(folder).splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
+    assert len(rows) == 2 + 6 and {len(row) for row in rows} == {4}
+    ours = tables.specialists("demo", folder)
+    assert rows[2] == ["IResNet-50, without masks", "94.94 %", tables.NOT_RUN, str(ours["iresnet50", "unmasked"])]
+    assert "seeds a network: 2 or 3" in lines[-1]
+
+
+def test_without_any_record_every_table_is_still_one(tmp_path):
+    for table in (tables.table_1(tmp_path), tables.table_2(tmp_path)):
+        assert set(table["real photos"]) == {tables.NOT_RUN}
+    assert tables.in_points(tables.pairs_of_networks("demo", tmp_path)).empty
+    assert all(table.empty for table in tables.figure_9("demo", tmp_path).values())
+    assert tables.disagreement("demo", tmp_path) == 1.0
+    assert (tables.claims(tmp_path)[["real photos", "rendered faces"]] == tables.NOT_RUN).all(axis=None)
+    assert tables.headline(tmp_path).count(tables.NOT_RUN) == 12
