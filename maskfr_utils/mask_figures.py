@@ -214,14 +214,15 @@ def distinct_people(record: dict) -> Figure:
         left.stairs(counts / counts.sum(), edges, color=colour, fill=True, alpha=0.25)
         left.stairs(counts / counts.sum(), edges, color=colour, label=label)
     left.set(xlabel="cosine distance", ylabel="share", xlim=(0, 1.4))
+    left.set_ylim(0, 1.45 * left.get_ylim()[1])  # room for the legend
     left.legend(fontsize=8, loc="upper left", frameon=False)
     difficulty = record["difficulty"]
     for (name, scores), colour in zip(difficulty["accuracy"].items(), ("C2", "C1", "C0"), strict=True):
         right.plot(difficulty["values"], scores["unmasked"], "o-", color=colour, label=name)
         right.plot(difficulty["values"], scores["masked"], "o:", color=colour)
     right.plot([], [], "k:", label="tested on masked faces")
-    right.set(xlabel="difficulty", ylabel="accuracy", xlim=(-0.75, 1.03), ylim=(0, 1.02), xticks=difficulty["values"])
-    right.legend(fontsize=7, loc="lower left", frameon=False)
+    right.set(xlabel="difficulty", ylabel="accuracy", ylim=(0, 1.02), xticks=difficulty["values"])
+    right.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     for ax in (left, right):
         ax.spines[["top", "right"]].set_visible(False)
     return _done(fig)

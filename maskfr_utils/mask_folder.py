@@ -204,7 +204,7 @@ def _metadata(data: bytes) -> dict:
 
 def _write(path: Path, image: Image.Image, **options: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")  # what a killed process left is written over when its picture is done again
+    part = path.with_name(f".{path.name}.part")  # left by a killed process, it is written over
     try:
         image.save(part, "PNG", compress_level=3, **options)
         os.replace(part, path)

@@ -168,7 +168,7 @@ pd.DataFrame(record["success"]["aligned"]).T.assign(masked_share=lambda t: t["ma
 
 # %% [markdown]
 # In whole photos a face has to be found first. The detector knows frontal faces. It finds the one face of nearly every photo
-# of a bare face, and draws nothing on photos without one; of people who wear a real mask already it finds less than half.
+# of a bare face, and draws nothing on photos without one; of people who wear a real mask already it finds about half.
 # `further` are boxes beyond the first: the two in `portrait_250` are faces in the background.
 
 # %%
@@ -192,7 +192,8 @@ mask_figures.outlines(realism)
 # %% [markdown]
 # Points are medians, bars the middle half of the photos. Real masks are worn higher than ours: their upper edge lies
 # nearer to the eyes, by more than a tenth of the eye distance, and they cover more of the picture. The networks of this
-# study are trained on the normal ones. `wears: {high: 1}` in a style moves the edge to where people wear it.
+# study are trained on the normal ones. `wears: {high: 1}` in a style moves the edge up. How far was read from these
+# very photos, so that it fits them is no test; the height on other people's photos has not been measured.
 #
 # Would a network take them for real? A support vector machine is told to separate real masks from drawn ones, by what 16-pixel cells of
 # the lower face show: orientations of the gradient, local binary patterns, colour. It is tested on people it has not
@@ -202,8 +203,9 @@ mask_figures.outlines(realism)
 mask_figures.giveaways(realism)
 
 # %% [markdown]
-# Our masks give themselves away less than those of MaskTheFace, run as it is on the same faces with a mix like
-# MFR2's, and a flat polygon is never missed. They still do give themselves away. The photos themselves differ, too: forehead and eyes alone,
+# Our masks give themselves away less than those of MaskTheFace (its code unchanged, on today's numpy and dlib, on the same faces; a mix with
+# about MFR2's shares, not mask by mask, so `style random` is the fairer line to hold beside it), and a flat polygon is never missed.
+# `worn high` profits from having been set on these photos. They still do give themselves away. The photos themselves differ, too: forehead and eyes alone,
 # where nothing is drawn, are told apart better than by chance. What gives most away is the cloth: real masks crease from the nose to the
 # corners and shine, ours fall in even pleats; and the upper edge, whose height explains a part of it.
 #
