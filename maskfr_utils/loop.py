@@ -316,7 +316,9 @@ class Trainer:
         trial = self.config.compile == "auto" and self.compiled is None
         self.fabric.print("compiling the network: this takes a minute or two, and is repaid over the run")
         faces, labels = TwinDataset(self.store, self.config)[self.batches.indices[: self.batches.batch_size].tolist()]
-        images, labels = to_input(self.fabric.to_device(faces)), self.fabric.to_device(labels)
+        # As Fabric hands them over: of another type they would have to be compiled for once more.
+        images = self.fabric._precision.convert_input(to_input(self.fabric.to_device(faces)))
+        labels = self.fabric.to_device(labels)
         before = {name: value.clone() for name, value in self.recogniser.named_buffers()}
         backbone = self.recogniser.backbone
         backbone.compile()
@@ -434,11 +436,11 @@ def keep_memory() -> None:
     A training step frees and asks for the same gigabytes each time. Given back, every page comes anew from the kernel,
     which fills it with zeros first: up to a fifth of the time of a narrow network's step on a CPU.
     """
-    no_mapped_blocks, never_trim = (-4, 0), (-1, -1)  # M_MMAP_MAX, M_TRIM_THRESHOLD of malloc.h
+    M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h; blocks above 32 MiB, the most it takes, are left out
     with contextlib.suppress(OSError, AttributeError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(*no_mapped_blocks)
-        mallopt(*never_trim)
+        mallopt(M_MMAP_THRESHOLD, 32 << 20)
+        mallopt(M_TRIM_THRESHOLD, -1)
 
 
 def check_finite(loss: float, step: int, rate: float) -> None:

@@ -6,6 +6,7 @@ process, and is judged by ratios: an absolute time belongs to one machine on one
 """
 
 import argparse
+import contextlib
 import importlib.util
 import io
 import multiprocessing
@@ -201,12 +202,14 @@ def training(plan: Plan, half: str, peer: nn.Module | None = None) -> dict:
         model="iresnet50", width=plan.width, batch_size=plan.batch, compile=plan.compile, epochs=10_000, resume=False,
         identities=4, per_identity=16, min_masked=2,
     )  # fmt: skip
-    store = FaceStore(prepare.prepare(**config.data(), progress=False))
+    with contextlib.redirect_stdout(io.StringIO()):
+        store = FaceStore(prepare.prepare(**config.data(), progress=False))
     trainer = loop.Trainer(config, store, loop.make_fabric(config))
     backbone, steps = trainer.recogniser.backbone, len(trainer.batches)
     bar = tqdm(total=trainer.total_steps, file=io.StringIO())
     faces, labels = loop.TwinDataset(store, config)[trainer.batches.indices[: plan.batch].tolist()]
     images = to_input(faces)
+    ready = images.to(DTYPES[half])  # as Fabric hands them to the network
 
     def turn(step: Callable[[], object], compiled: Callable | None = None, times: int = 1) -> Callable[[], None]:
         def run() -> None:
@@ -225,7 +228,7 @@ def training(plan: Plan, half: str, peer: nn.Module | None = None) -> dict:
         trainer.compile()
         if backbone._compiled_call_impl:
             kinds["compiled"] = backbone._compiled_call_impl
-    bare = training_step(backbone, images, labels, half)
+    bare = training_step(backbone, ready, labels, half)
     for kind, compiled in kinds.items():
         runs[f"bare step, {kind}"] = turn(bare, compiled, steps)
         runs[f"our loop, {kind}"] = turn(lambda: trainer.train_epoch(bar), compiled)
@@ -255,7 +258,7 @@ def variants(plan: Plan, half: str) -> dict[str, Seconds]:
         "and our PReLU": step(ours(), False, "fp32"),
         f"and {half}": step(ours(), False, half),
         "and channels last": step(ours(), True, half),
-        f"{half}, channels last, torch's PReLU": step(plain(), True, half),
+        "the same with torch's PReLU": step(plain(), True, half),
     }
     seconds = timings(runs, plan.rounds)
     with Elsewhere(plan, half, keep=False) as usual, Elsewhere(plan, half, keep=True) as kept:
@@ -354,6 +357,8 @@ def inference(plan: Plan, half: str) -> dict[str, dict[str, Seconds]]:
                 if batch == 1 or not name.endswith("eager fp32")
             }
             with torch.inference_mode():
+                for run in (run for name, run in ready.items() if "compiled" in name):
+                    run()  # compiles
                 result[str(batch)] = timings(ready, **few)
     return result
 

@@ -84,7 +84,7 @@ class Result:
 
     def __str__(self) -> str:
         low, high = self.interval
-        return f"{100 * self.mean:.1f} % ({100 * low:.1f}–{100 * high:.1f})"
+        return f"{100 * self.mean:.1f}\N{NO-BREAK SPACE}% ({100 * low:.1f}–{100 * high:.1f})"
 
     def each(self) -> str:
         """The accuracy of each seed in percent."""
@@ -204,7 +204,7 @@ def figure_9_table(scale: str, folder: str | Path | None = None) -> pd.DataFrame
     for (name, table), varying in zip(figure_9(scale, folder).items(), ("steps", "epochs"), strict=True):
         rows = table.reindex(study.BATCHES[scale])
         columns[name] = [
-            NOT_RUN if np.isnan(a) else f"{100 * a:.1f} % ({100 * low:.1f}–{100 * high:.1f})"
+            NOT_RUN if np.isnan(a) else f"{100 * a:.1f}\N{NO-BREAK SPACE}% ({100 * low:.1f}–{100 * high:.1f})"
             for a, low, high in rows[["accuracy", "low", "high"]].to_numpy(float)
         ]
         columns[varying] = rows[varying].map(lambda n: "" if np.isnan(n) else f"{n:g}").to_list()
@@ -410,7 +410,7 @@ def headline(folder: str | Path | None = None) -> str:
     ]
     for name, (model, condition, value) in lines.items():
         cells = [str(ours[scale].get((model, condition), NOT_RUN)) for scale in scales]
-        text.append(f"| {name} | {100 * value:.2f} % | {' | '.join(cells)} |")
+        text.append(f"| {name} | {100 * value:.2f}\N{NO-BREAK SPACE}% | {' | '.join(cells)} |")
     text += ["", "In brackets, 95 % intervals over people, of the mean over seeds."]
     for scale in scales:
         if ours[scale]:

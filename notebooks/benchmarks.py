@@ -43,7 +43,7 @@ from maskfr_utils.speed import ratio
 from maskfr_utils.totals import PUBLISHED
 
 # %config InlineBackend.figure_formats = ["svg"]
-now = speed.measure(speed.PLANS[measure], peer)
+now = speed.measure(speed.PLANS[measure], peer if measure == "full" else None)
 source = Path(record) if record else paths.results_dir() / "speed" / "cpu.json"
 r = now if measure == "full" and "training" in now else json.loads(source.read_text(encoding="utf-8"))
 made, half = r["provenance"], r["half"]

@@ -44,6 +44,7 @@ def test_drawing_leaves_a_block_in_its_mode():
 AXES = {
     "by_depth": lambda: diagrams.by_depth({"net": ([1.0, 2.0], [0.1, 0.2])}),
     "stacked_bars": lambda: diagrams.stacked_bars({"net": {"a": 1.0, "b": 2.0}}, "millions"),
+    "spread_bars": lambda: diagrams.spread_bars({"one": [1.0, 2.0], "two": [3.0]}, "images/s", {"limit": 4.0}),
     "fits": lambda: diagrams.fits({"one": (1.0, 2.0)}, (1.01, 2.01), ("x, M", "y, M")),
     "target_logits": lambda: diagrams.target_logits({"arcface": ArcFace(2, 2).with_margin}),
     "decision_boundaries": lambda: diagrams.decision_boundaries({"cosface": CosFace(2, 2)}),

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
 from skimage.data import astronaut
 
 from maskfr_utils import align, mask_cloth, mask_shapes, masks
@@ -490,3 +491,23 @@ def test_photo_without_a_face_and_wrong_photos():
     for wrong in (np.zeros((5, 5), np.uint8), np.zeros((5, 5, 3)), np.zeros((0, 5, 3), np.uint8)):
         with pytest.raises(ValueError, match="photo"):
             masks.mask_photo(wrong)
+
+
+@given(
+    st.floats(-70, 70),
+    st.floats(-25, 25),
+    st.floats(-30, 30),
+    st.floats(0.1, 50),
+    st.tuples(st.floats(-99, 99), st.floats(-99, 99)),
+)
+def test_yaw_is_that_of_a_turned_head_whatever_its_pitch_roll_size_and_place(yaw, pitch, roll, size, place):
+    turn = Rotation.from_euler("ZXY", [roll, pitch, yaw], degrees=True)  # intrinsic: roll last
+    seen = turn.apply(mask_shapes.HEAD)[:, :2] * size + place
+    assert mask_shapes.head_yaw(seen[None])[0] == pytest.approx(yaw, abs=0.1)
+
+
+def test_yaw_of_the_mirror_image_is_the_opposite():
+    landmarks = render_faces(4, 3, seed=2).landmarks
+    mirrored = (landmarks * [-1, 1] + [111, 0])[:, mask_shapes.MIRROR]
+    np.testing.assert_allclose(mask_shapes.head_yaw(mirrored), -mask_shapes.head_yaw(landmarks), atol=0.05)
+    assert np.abs(mask_shapes.head_yaw(landmarks)).max() > 5

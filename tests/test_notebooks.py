@@ -33,8 +33,8 @@ def test_runs(path, tmp_path, monkeypatch):
         parameters["out_dir"] = str(tmp_path / "run")
     papermill.execute_notebook(path, tmp_path / "out.ipynb", parameters, progress_bar=False)
     done = nbformat.read(tmp_path / "out.ipynb", as_version=4)
-    pictures = [o for c in done.cells for o in c.get("outputs", []) if "image/png" in o.get("data", {})]
-    assert pictures
+    shown = {kind for c in done.cells for o in c.get("outputs", []) for kind in o.get("data", {})}
+    assert shown & {"image/png", "image/svg+xml"}
     if path.stem == "train":
         assert (tmp_path / "run" / "record.json").exists()
 

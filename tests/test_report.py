@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 
 from maskfr_utils import report
@@ -61,3 +62,27 @@ def test_committed_records_are_records():
             s = scores[condition]
             assert 0 <= s["accuracy_low"] <= s["accuracy"] <= s["accuracy_high"] <= 1
             assert s["accuracy"] == pytest.approx(s["tp"] / s["photos"])
+
+
+def test_code_fingerprint_is_of_what_the_code_does(tmp_path, monkeypatch):
+    (tmp_path / "report.py").touch()
+    monkeypatch.setattr(report, "__file__", str(tmp_path / "report.py"))
+    monkeypatch.setattr(report, "CODE", ("blocks", "loop.Trainer.step"))
+
+    def fingerprint(body, method, other="1"):
+        (tmp_path / "blocks.py").write_text(body)
+        (tmp_path / "loop.py").write_text(f"class Trainer:\n    def step(self):\n        {method}\n\nx = {other}\n")
+        return report.code_fingerprint()
+
+    first = fingerprint('"""Doc."""\nx = "# no comment"  # one\n', "return 1")
+    assert (
+        fingerprint('"""Other\n\nwords."""\n\n# more\nx  =  "# no comment"\n', '"""Why."""\n        return 1', "2")
+        == first
+    )
+    assert fingerprint('x = "# another text"\n', "return 1") != first
+    assert fingerprint('x = "# no comment"\n', "return 2") != first
+
+
+def test_face_sample_tells_twins_apart():
+    black, grey = np.zeros((2, 112, 112, 3), np.uint8), np.full((2, 112, 112, 3), 9, np.uint8)
+    assert report.face_sample(grey, black) == [9, 9, 0, 0]
