@@ -17,7 +17,7 @@
 #
 # **Question.** What do the networks of this study do inside a block, and can a signal pass through fifty of them?
 #
-# A residual block computes $y = x + f(x)$: whatever $f$ does to a signal or its gradient, the $x$ beside it passes
+# A residual block {cite}`he2016` computes $y = x + f(x)$: whatever $f$ does to a signal or its gradient, the $x$ beside it passes
 # untouched. The networks differ in $f$ alone. Each diagram below is drawn from the module that runs: its code is traced,
 # a picture is sent through it, and the shape at each step (channels × height × width) is what came out.
 
@@ -43,40 +43,40 @@ from maskfr_utils.rendered import render_faces
 #
 # $$f(x) = \mathrm{BN}(W_2 * \mathrm{PReLU}(\mathrm{BN}(W_1 * \mathrm{BN}(x))))$$
 #
-# Two things set it apart from the ResNet of 2015. A BatchNorm comes first, so that the branch sees a normalised input
+# Two things set it apart from the first ResNet {cite}`duta2021,han2017`. A BatchNorm comes first, so that the branch sees a normalised input
 # however large $x$ has grown; and nothing follows the sum, so that the path from the stem to the embedding is linear.
 # The first block of a stage halves the map and doubles the channels; the shortcut then needs a projection. The report
 # speaks of a bottleneck from 1×1 to 3×3 here: there is none, both convolutions are 3×3.
 
-# %%
+# %% mystnb={"image": {"alt": "Block diagram of IBasic with the shape after each step: BN, conv, BN, PReLU, conv, BN, plus a projected shortcut"}}
 torch.manual_seed(0)
 diagrams.block_diagram(blocks.IBasic(64, 128, stride=2), (1, 64, 56, 56), "IBasic, first block of stage 2")
 
 # %% [markdown]
 # ## SE-IBasic_F, stages 2 and 3 of ResSaNet (Figure 5)
 #
-# It differs in two places. Squeeze and excitation asks how strong each channel is on the whole, and turns channels up or
+# It differs in two places. Squeeze and excitation {cite}`hu2018` asks how strong each channel is on the whole, and turns channels up or
 # down by a gate $g = \sigma(W_b\,\mathrm{ReLU}(W_a \bar{x}))$, $\bar x$ being the mean over positions.
 
-# %%
+# %% mystnb={"image": {"alt": "Block diagram of SE-IBasic_F: as IBasic, with FReLU in place of PReLU and SE before the sum"}}
 diagrams.block_diagram(blocks.SEIBasicF(64, 128, stride=2), (1, 64, 56, 56), "SE-IBasic_F, first block of stage 2")
 
-# %%
+# %% mystnb={"image": {"alt": "Block diagram of squeeze and excitation: mean of positions, 1x1 convolution, ReLU, 1x1 convolution, sigmoid, times the input"}}
 diagrams.block_diagram(blocks.SE(128), (1, 128, 28, 28), "SE")
 
 # %% [markdown]
-# FReLU, the *funnel*, replaces the threshold 0 of ReLU by one that looks at the neighbours:
+# FReLU, the *funnel* {cite}`ma2020`, replaces the threshold 0 of ReLU by one that looks at the neighbours:
 # $\mathrm{FReLU}(x) = \max(x, \mathrm{BN}(D * x))$ with a depthwise 3×3 convolution $D$. It costs nine multiply-adds an
 # element, where the convolution beside it costs hundreds.
 
-# %%
+# %% mystnb={"image": {"alt": "Block diagram of FReLU: the larger of the input and its depthwise 3x3 convolution with BN"}}
 diagrams.block_diagram(blocks.FReLU(128), (1, 128, 28, 28), "FReLU")
 
 # %% [markdown]
 # What that means for a picture: below, a face passes ReLU and a funnel whose $D$ is a blur. ReLU cuts each pixel by
 # itself; the funnel fills what is darker than its surroundings, and keeps what is brighter.
 
-# %%
+# %% mystnb={"image": {"alt": "Four rendered faces: as they are, after ReLU, which loses what is dark, and after FReLU with a blur, which keeps it"}}
 faces = to_input(torch.from_numpy(render_faces(4, 1, seed=3).images))
 funnel = blocks.FReLU(3).eval()
 with torch.no_grad():
@@ -91,16 +91,16 @@ plots.face_grid(
 #
 # A 3×3 convolution knows the next pixel. On a masked face what tells two people apart may lie far apart: an eye, and the
 # outline of the head. The *improved bottleneck transformer* lets each of the 7×7 positions look at all the others. IBSA is
-# an IBasic whose second convolution is multi-head self-attention; in each of four heads,
+# an IBasic whose second convolution is multi-head self-attention {cite}`srinivas2021`; in each of four heads,
 #
 # $$\mathrm{MHSA}(x) = \mathrm{softmax}\!\left(\frac{q k^\top + q r^\top}{\sqrt d}\right) v, \qquad
 # r_{ij} = R^h_i + R^w_j,$$
 #
 # with queries, keys and values $q, k, v$ from 1×1 convolutions, and $R^h$, $R^w$ learned for each row and column: without
-# them attention would not know where anything is. An MBConv follows, which widens the channels, filters each one by
+# them attention would not know where anything is. An MBConv {cite}`sandler2018` follows, which widens the channels, filters each one by
 # itself, and narrows them again.
 
-# %%
+# %% mystnb={"image": {"alt": "Block diagram of IBT: an IBasic block with multi-head self-attention in place of its second convolution, then an MBConv, each with a shortcut"}}
 diagrams.block_diagram(
     blocks.IBT(256, 512, size=7, stride=2), (1, 256, 14, 14), "IBT = IBSA, then MBConv: first of stage 4"
 )
@@ -113,7 +113,7 @@ diagrams.block_diagram(
 # the next one normalises it again. Below: the strength of each block's output, and of the gradient that reaches its first
 # BatchNorm, in untrained networks of 24 and 49 blocks.
 
-# %%
+# %% mystnb={"image": {"alt": "Two line plots over the block's number for four networks: the strength of the output, and of the gradient; neither vanishes nor explodes"}}
 torch.manual_seed(0)
 images = torch.randn(batch_size, 3, image_size, image_size)
 names = ("iresnet50", "iresnet100", "ressanet50", "ressanet100")

@@ -74,7 +74,7 @@ store = FaceStore(path)
 # The counterpart of the report's Figure 8: a few people, and below each photo its twin. Twins differ in the mask alone,
 # so accuracies on masked and unmasked faces can be compared photo by photo.
 
-# %%
+# %% mystnb={"image": {"alt": "Grid of rendered people's pictures, each row of bare faces above a row of the same pictures with masks"}}
 rows = {}
 for label, name in enumerate(store.identities[:4]):
     pictures = np.flatnonzero((store.labels == label) & (store.split != LEFT_OUT))[:10]
@@ -93,7 +93,7 @@ plots.face_grid(rows)
 # (with the whole picture as the thumbnail, and 0.95, it would be 61 %), and it found some 220 more that had been
 # overlooked. The same photo in disguise:
 
-# %%
+# %% mystnb={"image": {"alt": "One rendered photo mirrored, darker, tinted, coarse and cropped, each with its correlation to the first, and another photo with a low one"}}
 kept = np.flatnonzero(store.split != LEFT_OUT)
 photo, another = store.batch(kept[:2])[0]
 disguises = {
@@ -117,7 +117,7 @@ fig.tight_layout()
 # Of each group of copies the first by name stays. A picture that occurs under two names is left out under both: nobody
 # knows whose it is. Here are some of the copies that were found, each below what it repeats:
 
-# %%
+# %% mystnb={"image": {"alt": "Two rows of rendered faces: pictures that were kept, and below each the copy that was left out"}}
 copies = np.flatnonzero(store.duplicate_of >= 0)[:10]
 pairs = {"kept": store.batch(store.duplicate_of[copies])[0], "left out": store.batch(copies)[0]}
 plots.face_grid(pairs) if len(copies) else "none in this set"
@@ -128,7 +128,7 @@ plots.face_grid(pairs) if len(copies) else "none in this set"
 # The report keeps identities with more than 80 masked pictures, which left about 1,000 people. Where should the line
 # be? Each point tells how many people, and how many pictures, remain if at least so many pictures are asked for.
 
-# %%
+# %% mystnb={"image": {"alt": "Step plot of the shares of identities and of pictures that remain, falling with the number of pictures asked for"}}
 people = pd.Series([name.split("/")[0] for name in store.sources])
 clean = store.masked_ok & (store.duplicate_of < 0)
 counts = people[clean].value_counts()
@@ -162,7 +162,7 @@ pd.DataFrame(
 # Does anything leak? The most similar training photo of the same person, for every test photo: all must lie below the
 # line.
 
-# %%
+# %% mystnb={"image": {"alt": "Histogram of each test photo's likeness to the nearest training photo; all lie left of the line for copies"}}
 nearest = []
 for label in range(len(store.identities)):
     test, train = (np.flatnonzero((store.labels == label) & (store.split == side)) for side in (TEST, TRAIN))

@@ -56,7 +56,7 @@ from maskfr_utils.rendered import render_faces
 # Figure 1 of the report, on rendered faces. The draw of each mask depends on the seed and the picture's bytes alone: the
 # same photo gets the same mask in any batch, order or process.
 
-# %%
+# %% mystnb={"image": {"alt": "Sheet of forty rendered faces with masks of many kinds, colours and patterns"}}
 people = render_faces(faces // 2, 2, seed=seed)
 masked = masks.mask_faces(people.images, people.landmarks, style=style, seed=seed)
 mask_figures.sheet(masked.images[:40])
@@ -76,7 +76,7 @@ mask_figures.sheet(masked.images[:40])
 # 5. **Blend.** The mask is blurred as the photo is blurred, gets the photo's grain, an anti-aliased edge and a soft
 #    shadow on the skin. Eyes stay free; no pixel outside the coverage changes by a bit.
 
-# %%
+# %% mystnb={"image": {"alt": "One turned face six times: landmarks and axes, the mask's net on the head, what the camera sees of it, its light, the finished mask, its coverage"}}
 turned = int(np.argmax(np.abs(people.landmarks[:, 30, 0] - people.landmarks[:, [0, 16], 0].mean(1))))
 mask_figures.geometry(people.images[turned], people.landmarks[turned], seed=seed)
 
@@ -87,11 +87,11 @@ mask_figures.geometry(people.images[turned], people.landmarks[turned], seed=seed
 # extends them without code, and `style={"surgical": 0.5, "mine.yaml": 0.5}` mixes. `texture: logo.png` lays a picture over
 # the cloth; colours are CSS names or `#rrggbb`.
 
-# %%
+# %% mystnb={"image": {"alt": "One face with each kind of mask in its colours, a row a kind: surgical, N95, KN95, cloth, bandana, respirator, inpaint"}}
 frontal = int(np.argmin(np.abs(people.landmarks[:, 30, 0] - people.landmarks[:, [0, 16], 0].mean(1))))
 mask_figures.kinds_by_colour(people.images[frontal], people.landmarks[frontal])
 
-# %%
+# %% mystnb={"image": {"alt": "One face with seven patterns of cloth, and with six ways to wear a mask"}}
 mask_figures.patterns_and_wears(people.images[frontal], people.landmarks[frontal])
 
 # %% [markdown]
@@ -101,7 +101,7 @@ mask_figures.patterns_and_wears(people.images[frontal], people.landmarks[frontal
 # that was a JPEG file shows at which quality it was saved: the coefficients of its 8 x 8 blocks are multiples of a step. The
 # mask is rounded to the same steps, and not a bit changes beside it.
 
-# %%
+# %% mystnb={"image": {"alt": "The astronaut's portrait with a mask in hard cases: few pixels, many pixels, lit from the side, dark, grey, blurred, head down, cut off"}}
 photo = np.ascontiguousarray(astronaut()[:240, 100:340])
 points = align.landmarks68(photo, align.detect(photo)[0])
 grey = np.repeat(photo.mean(2, keepdims=True).astype(np.uint8), 3, 2)
@@ -155,7 +155,7 @@ for how, given in {"landmarks given": people.landmarks, "landmarks predicted": N
     )
 pd.DataFrame(rows).set_index("")
 
-# %%
+# %% mystnb={"image": {"alt": "Map of how often each pixel is under a mask, and box plots of the covered share for each kind of mask"}}
 mask_figures.coverage(masked)
 
 # %% [markdown]
@@ -182,7 +182,7 @@ pd.DataFrame(record["success"]["photos"]).T
 # *under the mask*. Where the mask is, GrabCut says: the mouth belongs to it, everything above the eyes does not, colours
 # decide the rest. On drawn masks, whose place is known, we see how good that is:
 
-# %%
+# %% mystnb={"image": {"alt": "Four plots of where real and drawn masks lie: share covered, upper edge at nose and cheeks, width; medians and middle halves; real masks are worn higher"}}
 # %config InlineBackend.figure_formats = ["svg"]
 realism = record["realism"]
 print("overlap of estimate and truth (quartiles):", realism["segmentation"]["overlap"])
@@ -199,7 +199,7 @@ mask_figures.outlines(realism)
 # the lower face show: orientations of the gradient, local binary patterns, colour. It is tested on people it has not
 # seen. An AUC of 0.5 means that it cannot tell.
 
-# %%
+# %% mystnb={"image": {"alt": "How well a classifier tells real masks from drawn ones (AUC with interval), by masks, by region of the face and by feature"}}
 mask_figures.giveaways(realism)
 
 # %% [markdown]
@@ -234,7 +234,7 @@ record["rendered"]["accepted"]
 # recognisers, trained on a few bare faces of 60 people, name them. `difficulty` spreads that widely, so that models can
 # be told apart.
 
-# %%
+# %% mystnb={"image": {"alt": "Left, histograms of the distance between pictures of the same rendered person and of others; right, recognition accuracy falling with difficulty"}}
 print({k: record["rendered"]["distances"][k] for k in ("identities", "per_identity", "median", "recognised")})
 mask_figures.distinct_people(record["rendered"])
 

@@ -15,7 +15,7 @@
 # %% [markdown]
 # # Models
 #
-# **Question.** Is this ResSaNet the one of the paper?
+# **Question.** Is this ResSaNet the one of the paper {cite}`chang2021`?
 #
 # The paper prints, for each network, its parameters, its multiply-adds and its time for one face, but no code. Totals are
 # a fingerprint: whoever builds the same network gets the same numbers. This chapter counts ours, tries every choice that
@@ -110,7 +110,7 @@ table.style.format(precision=3, na_rep="")
 # Where the parameters lie: the embedding layer alone holds 12.8 million, and an IBT block about as many as the IBasic that
 # it replaces.
 
-# %%
+# %% mystnb={"image": {"alt": "Bars of the five networks' parameters by part: stem, four stages, embedding; stage 3 grows most with depth"}}
 parts = {"stem": ("conv1", "bn1", "prelu"), "stage 1": ("layer1",), "stage 2": ("layer2",), "stage 3": ("layer3",)}
 parts |= {"stage 4": ("layer4",), "embedding": ("bn2", "fc", "features")}
 
@@ -182,7 +182,7 @@ pd.DataFrame({c: {"values that fit": ", ".join(map(str, sorted(allowed[c].unique
 # depthwise convolution of MBConv with its BatchNorm, 11,264 numbers in each IBT block.
 
 
-# %%
+# %% mystnb={"image": {"alt": "Scatter plot of ResSaNet-100's over ResSaNet-50's parameters for six ways to count; only the count without position terms and depthwise convolutions hits the published point"}}
 def pair(missed, **choices):
     sums = [total(name, Choices(**choices)) for name in ("ressanet50", "ressanet100")]
     return tuple((sum(s.parameters.values()) - sum(s.parameters[part] for part in missed)) / 1e6 for s in sums)

@@ -35,6 +35,7 @@ def test_names_are_those_of_the_modules():
         ({"seed": -1}, "out of range"),
         ({"warmup_epochs": 9.0, "epochs": 3}, "less than epochs"),
         ({"style": "surgcal"}, "did you mean surgical"),
+        ({"loss": "sphereface"}, "try 1.35"),
     ],
 )
 def test_refuses_with_the_way_out(values, said):
