@@ -188,7 +188,8 @@ class Comparison:
     def verdict(self, p: float | None = None) -> str:
         """`better` or `worse` where the interval, every seed and p all say so; else `within noise`.
 
-        What only one seed says is `one seed only`: it holds for these two runs, not for what they are runs of.
+        With a single seed it is `better in one seed` or `worse in one seed`: that holds for these two runs, not for what
+        they are runs of.
 
         Args:
             p: this comparison's p after correction for how many are made; default: as it is.
@@ -196,9 +197,8 @@ class Comparison:
         same_sign = len(set(np.sign(self.by_seed))) == 1 and self.low * self.high > 0
         if not same_sign or (self.p if p is None else p) >= 0.05:
             return "within noise"
-        if len(self.by_seed) == 1:
-            return "one seed only"
-        return "better" if self.difference > 0 else "worse"
+        said = "better" if self.difference > 0 else "worse"
+        return said if len(self.by_seed) > 1 else f"{said} in one seed"
 
 
 def compare(a: np.ndarray, b: np.ndarray, identities: np.ndarray) -> Comparison:

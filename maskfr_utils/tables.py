@@ -355,9 +355,10 @@ def claims(folder: str | Path | None = None) -> pd.DataFrame:
     """The table of `claim_tables` in words: `holds` and `the opposite` are said only of what is beyond noise."""
     columns = {}
     for name, table in claim_tables(folder).items():
-        said = {"better": "beyond noise" if name == "the report" else "holds", "worse": "the opposite"}
+        good = "beyond noise" if name == "the report" else "holds"
         columns[name] = {
-            claim: f"{said.get(row['verdict'], row['verdict'])}: {_points(row['difference'], row['low'], row['high'])}"
+            claim: row["verdict"].replace("better", good).replace("worse", "the opposite")
+            + f": {_points(row['difference'], row['low'], row['high'])}"
             for claim, row in table.iterrows()
         }
     return pd.DataFrame(columns, index=[claim for claim, _, _ in CLAIMS]).fillna(NOT_RUN)

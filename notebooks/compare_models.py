@@ -190,7 +190,8 @@ here = {
     "better": "hold here",
     "worse": "are the other way round here",
     "within noise": "are within noise here",
-    "one seed only": "rest on one seed here",
+    "better in one seed": "hold here in the one seed that was run",
+    "worse in one seed": "are the other way round here in the one seed that was run",
 }
 for verdict, words in here.items():
     names = list(compared.index[compared["verdict"] == verdict])

@@ -135,7 +135,7 @@ def test_compare_finds_a_true_difference_and_no_other():
     assert found.p == max(metrics.mcnemar(strong[0], weak[0]), metrics.mcnemar(strong[1], weak[1]))
     assert found.verdict() == "better" and metrics.compare(weak, strong, identities).verdict() == "worse"
     assert found.verdict(p=0.06) == "within noise"
-    assert metrics.compare(strong[:1], weak[:1], identities).verdict() == "one seed only"
+    assert metrics.compare(strong[:1], weak[:1], identities).verdict() == "better in one seed"
     assert metrics.compare(strong, strong[::-1], identities).verdict() == "within noise"
 
 

@@ -31,7 +31,7 @@ def test_results_are_means_over_seeds(folder):
     assert result.each() == ", ".join(f"{100 * accuracy:.1f}" for accuracy in by_hand)
     low, high = result.interval
     assert (low, high) == metrics.cluster_bootstrap(result.hits.mean(0), result.photos("label"))
-    assert str(result) == f"{100 * result.mean:.1f} % ({100 * low:.1f}–{100 * high:.1f})"
+    assert str(result) == f"{100 * result.mean:.1f}\N{NO-BREAK SPACE}% ({100 * low:.1f}–{100 * high:.1f})"
     assert result.seeds({2}).by_seed == pytest.approx(by_hand[2:])
 
 
@@ -149,7 +149,7 @@ def test_headline_is_a_table_of_the_reports_results(folder):
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
     assert len(rows) == 2 + 6 and {len(row) for row in rows} == {4}
     ours = tables.specialists("demo", folder)
-    assert rows[2] == ["IResNet-50, without masks", "94.94 %", tables.NOT_RUN, str(ours["iresnet50", "unmasked"])]
+    assert rows[2] == ["IResNet-50, without masks", "94.94\N{NO-BREAK SPACE}%", tables.NOT_RUN, str(ours["iresnet50", "unmasked"])]
     assert "seeds a network: 2 or 3" in lines[-1]
 
 
