@@ -149,7 +149,12 @@ def test_headline_is_a_table_of_the_reports_results(folder):
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
     assert len(rows) == 2 + 6 and {len(row) for row in rows} == {4}
     ours = tables.specialists("demo", folder)
-    assert rows[2] == ["IResNet-50, without masks", "94.94\N{NO-BREAK SPACE}%", tables.NOT_RUN, str(ours["iresnet50", "unmasked"])]
+    assert rows[2] == [
+        "IResNet-50, without masks",
+        "94.94\N{NO-BREAK SPACE}%",
+        tables.NOT_RUN,
+        str(ours["iresnet50", "unmasked"]),
+    ]
     assert "seeds a network: 2 or 3" in lines[-1]
 
 
