@@ -10,7 +10,6 @@ once, on crops of the same sets; what it can do is read from its code (github.co
 import argparse
 import csv
 import os
-import platform
 import tarfile
 import tempfile
 import time
@@ -200,23 +199,17 @@ def main(argv: list[str] | None = None) -> None:
         }
         data = "+".join(open_source(tar).fingerprint for tar in tars.values())
     else:
-        found, data = {"one_core": one_core(), "folder": over_cores(), "processor": _processor()}, "rendered"
+        import torch
+
+        from maskfr_utils.loop import device_name
+
+        processor = device_name(torch.device("cpu"))
+        found, data = {"one_core": one_core(), "folder": over_cores(), "processor": processor}, "rendered"
     made = report.provenance(
         device="cpu", data=data, seconds=time.perf_counter() - start, code_revision=report.code_revision()
     )
     report.write_json(args.out / f"{args.what}.json", found | {"provenance": made})
     print(found)
-
-
-def _processor() -> str:
-    """The processor's name and the number of cores that may be used."""
-    info = Path("/proc/cpuinfo")
-    names = (
-        [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-        if info.exists()
-        else []
-    )
-    return f"{names[0] if names else platform.processor()}, {len(os.sched_getaffinity(0))} cores"
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ shares surgical_blue 5, surgical 2, surgical_green 1, N95 1, KN95 1, cloth 1, cl
 import argparse
 import csv
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -185,15 +186,18 @@ def separation(real: np.ndarray, drawn: np.ndarray, people: np.ndarray, drawn_pe
     y, groups = np.repeat([1, 0], [len(real), len(drawn)]), np.concatenate([people, drawn_people])
     model = make_pipeline(StandardScaler(), SVC(class_weight="balanced"))
     scores = cross_val_predict(model, x, y, groups=groups, cv=GroupKFold(5), method="decision_function")
-    names, person = np.unique(groups, return_inverse=True)
-    of_person = [np.flatnonzero(person == i) for i in range(len(names))]
-    rng, aucs = np.random.default_rng(0), []
-    for _ in range(500):
-        some = np.concatenate([of_person[i] for i in rng.integers(len(names), size=len(names))])
-        if 0 < y[some].mean() < 1:
-            aucs.append(roc_auc_score(y[some], scores[some]))
+    aucs = [roc_auc_score(y[some], scores[some]) for some in _drawn_anew(groups) if 0 < y[some].mean() < 1]
     low, high = np.percentile(aucs, (2.5, 97.5))
     return {"auc": float(roc_auc_score(y, scores)), "low": float(low), "high": float(high)}
+
+
+def _drawn_anew(people: np.ndarray, resamples: int = 500) -> Iterator[np.ndarray]:
+    """Bootstrap over people: indices of the photos of as many people as there are, drawn with replacement."""
+    names, person = np.unique(people, return_inverse=True)
+    of_person = [np.flatnonzero(person == i) for i in range(len(names))]
+    rng = np.random.default_rng(0)
+    for _ in range(resamples):
+        yield np.concatenate([of_person[i] for i in rng.integers(len(names), size=len(names))])
 
 
 # ---- the pictures -------------------------------------------------------------------------------------------------
@@ -360,12 +364,7 @@ def _quartiles(values: np.ndarray) -> list[float]:
 
 def _difference(real: np.ndarray, drawn: np.ndarray, people: np.ndarray) -> dict[str, float]:
     """Difference of the medians, real less drawn, with its 95 % interval over people drawn anew."""
-    names, person = np.unique(people, return_inverse=True)
-    of_person = [np.flatnonzero(person == i) for i in range(len(names))]
-    rng, found = np.random.default_rng(0), []
-    for _ in range(500):
-        some = np.concatenate([of_person[i] for i in rng.integers(len(names), size=len(names))])
-        found.append(np.nanmedian(real[some]) - np.nanmedian(drawn[some]))
+    found = [np.nanmedian(real[some]) - np.nanmedian(drawn[some]) for some in _drawn_anew(people)]
     low, high = np.percentile(found, (2.5, 97.5))
     middle = np.nanmedian(real) - np.nanmedian(drawn)
     return {"difference": round(float(middle), 4), "low": round(float(low), 4), "high": round(float(high), 4)}
