@@ -334,19 +334,27 @@ def where_time_goes(step: Callable[[], None]) -> dict[str, float]:
     return {kind: time_of[kind] / time_of.total() for kind in KINDS}
 
 
-def inference(plan: Plan, half: str) -> dict[str, dict[str, Seconds]]:
-    """Seconds of a batch, by batch size, and by network and way: eager, compiled (IResNet-50 alone), onnxruntime."""
+def inference(plan: Plan, half: str) -> dict[str, dict]:
+    """Seconds of a batch, by batch size, and by network and way: eager, compiled, onnxruntime.
+
+    Under `onnx difference` stands, by network, the largest difference between the embeddings of the exported network and
+    torch's, as a share of their largest value.
+    """
     runs: dict[str, Callable[[Tensor], object]] = {}
+    result: dict[str, dict] = {"onnx difference": {}}
     with tempfile.TemporaryDirectory() as folder:
         for name in plan.networks:
             network = create_model(name, width=plan.width).eval()
             if name in plan.exported:
-                runs[f"{name}, onnxruntime fp32"] = onnx_session(network, Path(folder) / f"{name}.onnx")
+                answer = runs[f"{name}, onnxruntime fp32"] = onnx_session(network, Path(folder) / f"{name}.onnx")
+                with torch.inference_mode():
+                    images = pictures(2)[0]
+                    difference = (torch.from_numpy(answer(images)) - (truth := network(images))).abs().max()
+                result["onnx difference"][name] = (difference / truth.abs().max()).item()
             runs[f"{name}, eager fp32"] = network.to(memory_format=torch.channels_last)
             runs[f"{name}, eager {half}"] = in_half(network, half)
-            if plan.compile and name == "iresnet50":
+            if plan.compile:
                 runs[f"{name}, compiled {half}"] = in_half(torch.compile(network, dynamic=False), half)
-        result = {}
         for batch in plan.answers:
             images = pictures(batch)[0]
             # Of a large batch each round takes a minute: it is not run once more to warm up, the median drops the first.
@@ -381,7 +389,7 @@ def onnx_session(network: nn.Module, path: Path) -> Callable[[Tensor], object]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda images: session.run(None, {"images": images.contiguous().numpy()})
+    return lambda images: session.run(None, {"images": images.contiguous().numpy()})[0]
 
 
 def cuda(plan: Plan, half: str, device: str = "cuda") -> dict[str, Seconds]:
@@ -410,7 +418,7 @@ def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit status."""
     parser = argparse.ArgumentParser(prog="python -m maskfr_utils.speed", description=measure.__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="the record to write, JSON")
-    parser.add_argument("--plan", choices=PLANS, default="full", help="full: ten minutes on two cores; smoke: seconds")
+    parser.add_argument("--plan", choices=PLANS, default="full", help="full: twenty minutes on two cores; smoke: seconds")
     parser.add_argument("--peer", help="a Python file with `iresnet50()`, another's network to compare with; it is run")
     args = parser.parse_args(argv)
     if os.getloadavg()[0] > 0.3:
