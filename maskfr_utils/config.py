@@ -22,6 +22,7 @@ from .paths import find_data, runs_dir
 MODELS = ("resnet50", "iresnet50", "iresnet100", "ressanet50", "ressanet100")
 LOSSES = (
     "arcface",
+    "arcface_straight_through",
     "softmax",
     "cosface",
     "sphereface",
@@ -69,9 +70,13 @@ class TrainConfig:
     max_steps: int | None = _param(None, "end training after so many steps (default: at the last epoch)", 1)
     batch_size: int = _param(16, "photos a step, over all devices", 2)
     loss: str = _param("arcface", "training loss", choices=LOSSES)
-    scale: float = _param(16.0, "s of the loss; more identities want more: 32 for a hundred, 64 for thousands", 1e-3)
-    margin: float = _param(0.3, "m of the loss, radians", 0.0, math.pi / 2)
-    margin_warmup_epochs: float = _param(3.0, "epochs over which the margin grows from 0 to m", 0.0)
+    scale: float | None = _param(
+        16.0,
+        "s of the loss; more identities want more: 32 for a hundred, 64 for thousands; null: as in its paper",
+        1e-3,
+    )
+    margin: float | None = _param(0.3, "m of the loss, radians; null: as in its paper", 0.0, 4.0)
+    margin_warmup_epochs: float = _param(3.0, "epochs over which the margin grows from none to the whole", 0.0)
     lr: float = _param(0.05, "peak learning rate of SGD", 1e-12)
     momentum: float = _param(0.9, "momentum of SGD", 0.0, 0.9999)
     weight_decay: float = _param(5e-4, "weight decay of SGD", 0.0)
@@ -115,8 +120,10 @@ class TrainConfig:
                 resolve(self.style)
             except (ValueError, OSError) as error:
                 raise ConfigError(str(error)) from None
-        if self.loss == "sphereface" and self.margin <= 1:
+        if self.loss == "sphereface" and self.margin is not None and self.margin <= 1:
             raise ConfigError(f"margin={self.margin:g} is none for sphereface, which multiplies the angle: try 1.35")
+        if self.loss != "sphereface" and self.margin is not None and self.margin > math.pi / 2:
+            raise ConfigError(f"margin={self.margin:g} is in radians: at most {math.pi / 2:.4g}, a right angle")
         if self.warmup_epochs >= self.epochs and self.warmup_epochs > 1:
             raise ConfigError(f"warmup_epochs={self.warmup_epochs:g} must be less than epochs={self.epochs}")
 

@@ -29,7 +29,7 @@ from .metrics import Accuracy, accuracy
 from .models import create_model
 from .paths import replacing
 from .profile import latency
-from .store import FaceStore
+from .store import TEST, TRAIN, FaceStore
 
 # Training pictures x width: fewer do not repay the minute or two that compiling costs.
 COMPILE_FROM = {"cpu": 50_000, "cuda": 1_000_000}
@@ -49,9 +49,8 @@ class Recogniser(nn.Module):
         self.backbone = create_model(
             config.model, width=config.width, embedding_dim=config.embedding_dim, dropout=config.dropout
         )
-        self.head = create_loss(
-            config.loss, config.embedding_dim, num_classes, scale=config.scale, margin=config.margin
-        )
+        given = {name: value for name in ("scale", "margin") if (value := getattr(config, name)) is not None}
+        self.head = create_loss(config.loss, config.embedding_dim, num_classes, **given)
 
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Loss, and the number of pictures that are named rightly."""
@@ -174,8 +173,9 @@ class Trainer:
         self.config, self.store, self.fabric = config, store, fabric
         torch.manual_seed(config.seed)
         self.recogniser = Recogniser(config, len(store.identities)).to(memory_format=torch.channels_last)
-        train = np.flatnonzero(store.split == 0)
-        self.batches = EpochBatches(train, config.batch_size, config.seed, fabric.global_rank, fabric.world_size)
+        self.batches = EpochBatches(
+            store.indices(TRAIN), config.batch_size, config.seed, fabric.global_rank, fabric.world_size
+        )
         if self.batches.batch_size < 2 * fabric.world_size:
             raise TrainingError(f"batch_size={self.batches.batch_size} is too small for {fabric.world_size} processes")
         self.total_steps = min(config.epochs * len(self.batches), config.max_steps or sys.maxsize)
@@ -254,8 +254,9 @@ class Trainer:
         )
         self.model.train()
         loss_sum, hits, seen = torch.zeros((), device=fabric.device), torch.zeros((), device=fabric.device), 0
+        unchecked: dict[int, tuple[Tensor, float]] = {}  # step -> loss, learning rate
         for faces, labels in loader:
-            rate, self.recogniser.head.margin = self.rate_and_margin()
+            rate, self.recogniser.head.margin_share = self.rate_and_margin_share()
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             images = augment(to_input(fabric.to_device(faces)), generator, config.augment)
@@ -266,11 +267,13 @@ class Trainer:
             self.step += 1
             seen += len(faces)
             loss_sum += loss.detach() * len(faces)
+            unchecked[self.step] = loss.detach(), rate
             hits += hit
             self.speed.tick(len(faces) * fabric.world_size)
             done = self.step == self.total_steps
             if done or self.step % LOG_EVERY == 0:
-                check_finite(loss_sum.item(), self.step, rate)
+                check_finite(unchecked)
+                unchecked.clear()
                 bar.set_postfix(
                     epoch=self.epoch + 1,
                     loss=f"{loss_sum.item() / seen:.2f}",
@@ -281,7 +284,7 @@ class Trainer:
             bar.update()
             if done:
                 break
-        check_finite(loss_sum.item(), self.step, rate)
+        check_finite(unchecked)
         self.epoch += 1
         return {
             "epoch": self.epoch,
@@ -290,22 +293,22 @@ class Trainer:
             "learning_rate": rate,
         }
 
-    def rate_and_margin(self) -> tuple[float, float]:
-        """Learning rate and margin of the step to come.
+    def rate_and_margin_share(self) -> tuple[float, float]:
+        """Learning rate, and share of the margin, of the step to come.
 
         The rate grows linearly over the warm-up, then follows half a cosine down to the last step, or stays. The
-        margin grows linearly from 0: few identities get stuck where it is whole from the start.
+        margin grows linearly from none: few identities get stuck where it is whole from the start.
         """
         config, per_epoch = self.config, len(self.batches)
         growing = config.margin_warmup_epochs * per_epoch
-        margin = config.margin * (min(1.0, self.step / growing) if growing else 1.0)
+        share = min(1.0, self.step / growing) if growing else 1.0
         warmup = min(round(config.warmup_epochs * per_epoch), self.total_steps - 1)
         if self.step < warmup:
-            return config.lr * (self.step + 1) / warmup, margin
+            return config.lr * (self.step + 1) / warmup, share
         if config.schedule == "constant":
-            return config.lr, margin
+            return config.lr, share
         done = (self.step - warmup) / (self.total_steps - warmup)
-        return config.lr * 0.5 * (1 + math.cos(math.pi * done)), margin
+        return config.lr * 0.5 * (1 + math.cos(math.pi * done)), share
 
     def compile(self) -> None:
         """Compiles the network for training, and with `compile: auto` drops that again where it makes steps no faster.
@@ -362,7 +365,7 @@ class Trainer:
             Scores by condition; and by condition the predicted identities (n,), with `_rank` after its name the place
             (n,) of the right identity among all, 1 where the prediction is right.
         """
-        test = np.flatnonzero(self.store.split == 1)
+        test = self.store.indices(TEST)
         labels, photos, scores = self.store.labels[test], {}, {}
         for name, masked in (("masked", True), ("unmasked", False)):
             parts = np.array_split(test, math.ceil(len(test) / 128))
@@ -443,14 +446,23 @@ def keep_memory() -> None:
         mallopt(M_TRIM_THRESHOLD, -1)
 
 
-def check_finite(loss: float, step: int, rate: float) -> None:
-    """Stops a run that has left the numbers."""
-    if not math.isfinite(loss):
-        raise TrainingError(
-            f"the loss is {loss} at step {step}, learning rate {rate:.3g}. Likely causes: a learning rate too high "
-            "(lower lr, or raise warmup_epochs), a scale or margin too large for so few steps (raise "
-            "margin_warmup_epochs), or half precision (set precision to 32-true)"
-        )
+def check_finite(losses: dict[int, tuple[Tensor, float]]) -> None:
+    """Stops a run that has left the numbers.
+
+    Args:
+        losses: of each step since the last look, the loss, a scalar, and the learning rate.
+
+    Raises:
+        TrainingError: a loss is not finite; it names the first such step.
+    """
+    if not losses or torch.stack([loss for loss, _ in losses.values()]).isfinite().all():  # waits for the device once
+        return
+    step = next(step for step, (loss, _) in losses.items() if not loss.isfinite())
+    raise TrainingError(
+        f"the loss is {losses[step][0].item()} at step {step}, learning rate {losses[step][1]:.3g}. Likely causes: a "
+        "learning rate too high (lower lr, or raise warmup_epochs), a scale or margin too large for so few steps "
+        "(raise margin_warmup_epochs), or half precision (set precision to 32-true)"
+    )
 
 
 def device_name(device: torch.device) -> str:

@@ -1,8 +1,9 @@
 """Classification losses for embeddings, behind one interface.
 
 `loss(embeddings, labels)` is the mean loss, a scalar; `loss.logits(embeddings)` scores every identity without a margin,
-for prediction. Embeddings are (N, embedding_dim) in any floating dtype, labels (N,) int64. `scale` and `margin` are
-plain attributes that may be changed between steps: a margin that grows from 0 helps where identities are few.
+for prediction. Embeddings are (N, embedding_dim) in any floating dtype, labels (N,) int64. `margin_share` is a plain
+attribute that may be changed between steps: the part of the margin in force, from 0 (none) to 1 (the whole). A margin
+that grows from none helps where identities are few.
 
 Everything is computed in float32 at least, also under autocast: a cosine near 1 has no digits to spare. t_j is the angle
 between an embedding x and the weight w_j of identity j, y the true identity, and every loss is the cross entropy
@@ -10,6 +11,8 @@ between an embedding x and the weight w_j of identity j, y the true identity, an
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -31,18 +34,20 @@ class CosineLoss(nn.Module):
         ValueError: a number of identities, a scale or a margin out of range.
     """
 
-    LARGEST_MARGIN = math.pi
+    MARGINS = (0.0, math.pi)  # least and most
 
-    def __init__(self, embedding_dim: int, num_classes: int, scale: float, margin: float):
+    def __init__(self, embedding_dim: int, num_classes: int, scale: float | None, margin: float):
         super().__init__()
         if num_classes < 1 or embedding_dim < 1:
             raise ValueError(f"{num_classes} classes of {embedding_dim} dimensions: at least 1 of each")
         if scale is not None and not 0 < scale < math.inf:
             raise ValueError(f"scale {scale}: a finite factor above 0, such as 64")
-        if not 0 <= margin <= self.LARGEST_MARGIN or margin == math.inf:
-            raise ValueError(f"margin {margin}: from 0 to {self.LARGEST_MARGIN:.6g} for {type(self).__name__}")
+        low, high = self.MARGINS
+        if not low <= margin <= high or margin == math.inf:
+            raise ValueError(f"margin {margin}: from {low:g} to {high:.6g} for {type(self).__name__}")
         self.scale = scale
         self.margin = margin
+        self.margin_share = 1.0
         self.weight = nn.Parameter(torch.empty(num_classes, embedding_dim))
         nn.init.normal_(self.weight, std=0.01)
 
@@ -80,8 +85,8 @@ class ArcFace(CosineLoss):
     """Additive angular margin: z_y = s cos(t_y + m), z_j = s cos t_j.
 
     cos(t + m) would rise again where t > pi - m; from there on cos t - m sin m takes over, which lies lower by cos m +
-    m sin m - 1 and falls as far as pi. The gradient is that of this function. The field's most used implementation takes the margin out of the gradient,
-    d z_y / d cos t_y = s: `straight_through=True` does so.
+    m sin m - 1 and falls as far as pi. The gradient is that of this function. The field's most used implementation
+    takes the margin out of the gradient, d z_y / d cos t_y = s: `straight_through=True` does so.
 
     Source: Deng et al., "ArcFace: additive angular margin loss for deep face recognition", CVPR 2019, eq. 3.
 
@@ -105,7 +110,7 @@ class ArcFace(CosineLoss):
         self.straight_through = straight_through
 
     def with_margin(self, cosine: Tensor) -> Tensor:
-        target = turn(cosine, self.margin)
+        target = turn(cosine, self.margin_share * self.margin)
         return cosine + (target - cosine).detach() if self.straight_through else target
 
 
@@ -119,7 +124,7 @@ class CosFace(CosineLoss):
         super().__init__(embedding_dim, num_classes, scale, margin)
 
     def with_margin(self, cosine: Tensor) -> Tensor:
-        return cosine - self.margin
+        return cosine - self.margin_share * self.margin
 
 
 class SphereFace(CosineLoss):
@@ -132,10 +137,10 @@ class SphereFace(CosineLoss):
         embedding_dim: length of an embedding.
         num_classes: number of identities.
         scale: s; None takes the length of each embedding, as the paper does.
-        margin: m, any factor from 1; a smaller one acts as 1, which is no margin.
+        margin: m, any factor from 1, which is no margin.
     """
 
-    LARGEST_MARGIN = math.inf
+    MARGINS = (1.0, math.inf)
 
     def __init__(self, embedding_dim: int, num_classes: int, scale: float | None = None, margin: float = 4.0):
         super().__init__(embedding_dim, num_classes, scale, margin)
@@ -145,7 +150,7 @@ class SphereFace(CosineLoss):
         return embeddings.norm(dim=1, keepdim=True) if self.scale is None else self.scale
 
     def with_margin(self, cosine: Tensor) -> Tensor:
-        return falling_cosine(max(1.0, self.margin) * angle(cosine))
+        return falling_cosine((1 + self.margin_share * (self.margin - 1)) * angle(cosine))
 
 
 class CombinedMargin(CosineLoss):
@@ -176,7 +181,9 @@ class CombinedMargin(CosineLoss):
         self.drop = drop
 
     def with_margin(self, cosine: Tensor) -> Tensor:
-        return falling_cosine(self.multiplier * angle(cosine) + self.margin) - self.drop
+        share = self.margin_share
+        turned = (1 + share * (self.multiplier - 1)) * angle(cosine) + share * self.margin
+        return falling_cosine(turned) - share * self.drop
 
 
 class SubCenterArcFace(ArcFace):
@@ -226,7 +233,7 @@ class CurricularFace(CosineLoss):
     def compute(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         cosines = self.cosines(embeddings)
         true = cosines.gather(1, labels[:, None])
-        target = turn(true, self.margin)
+        target = turn(true, self.margin_share * self.margin)
         if self.training:
             with torch.no_grad():
                 self.t.lerp_(true.mean().to(self.t.dtype), 0.01)
@@ -271,7 +278,7 @@ class MagFace(CosineLoss):
         cosines = self.cosines(embeddings)
         length = embeddings.norm(dim=1, keepdim=True).clamp(self.SHORTEST, self.LONGEST)
         share = self.low + (1 - self.low) * (length - self.SHORTEST) / (self.LONGEST - self.SHORTEST)
-        target = turn(cosines.gather(1, labels[:, None]), self.margin * share)
+        target = turn(cosines.gather(1, labels[:, None]), self.margin_share * self.margin * share)
         penalty = (length / self.LONGEST**2 + 1 / length).mean()
         classification = F.cross_entropy(self.scale * cosines.scatter(1, labels[:, None], target), labels)
         return classification + self.regularisation * penalty
@@ -279,6 +286,8 @@ class MagFace(CosineLoss):
 
 class Softmax(nn.Module):
     """Plain softmax: z_j = w_j x + b_j. `scale` and `margin` are taken, so that every loss is made alike, and unused."""
+
+    margin_share = 1.0
 
     def __init__(self, embedding_dim: int, num_classes: int, scale: float | None = None, margin: float | None = None):
         super().__init__()
@@ -315,7 +324,7 @@ class LegacyArcFace(Softmax):
         """Mean loss, a scalar in float32 at least."""
         with torch.autocast(embeddings.device.type, enabled=False):
             scores = F.normalize(self.logits(embeddings))
-            target = turn(scores.gather(1, labels[:, None]), self.margin)
+            target = turn(scores.gather(1, labels[:, None]), self.margin_share * self.margin)
             return F.cross_entropy(self.scale * scores.scatter(1, labels[:, None], target), labels)
 
 
@@ -350,8 +359,9 @@ def falling_cosine(u: Tensor) -> Tensor:
     return (1 - 2 * (k % 2)) * u.cos() - 2 * k
 
 
-LOSSES = {
+LOSSES: dict[str, Callable[..., nn.Module]] = {
     "arcface": ArcFace,
+    "arcface_straight_through": partial(ArcFace, straight_through=True),
     "softmax": Softmax,
     "cosface": CosFace,
     "sphereface": SphereFace,
@@ -370,7 +380,7 @@ def create_loss(name: str, embedding_dim: int, num_classes: int, **arguments: fl
         name: one of `LOSSES`.
         embedding_dim: length of an embedding.
         num_classes: number of identities.
-        arguments: the loss's own, such as `scale` and `margin`.
+        arguments: the loss's own, such as `scale` and `margin`; what is left out has the value that its paper gives.
 
     Raises:
         ValueError: an unknown name, or a value out of range.

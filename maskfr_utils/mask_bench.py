@@ -171,7 +171,7 @@ def against_the_peer(success: dict, speed: dict, realism: dict):
         ("edges", "jagged", "anti-aliased, as sharp as the photo"),
         ("light", "mean brightness", "direction, exposure, colour cast, contact shadow, grain, JPEG traces"),
         ("told from real masks (AUC)", f"{auc['MaskTheFace']['auc']:.2f}",
-         f"{auc['same kinds and colours']['auc']:.2f}; worn high {auc['worn high']['auc']:.2f}"),
+         f"{auc['same kinds and colours']['auc']:.2f}"),
         ("several faces in a photo", "yes", "yes; a nearer face stays in front"),
         ("outside the masks", "compressed anew as JPEG", "not a bit changes"),
         ("EXIF and colour profile", "lost", "kept"),

@@ -16,8 +16,9 @@ from scipy.ndimage import gaussian_filter
 from maskfr_utils import mask_shapes
 
 PATTERNS = ("plain", "check", "stripe", "dots", "floral", "noise", "gradient")
-VARIANTS = 6  # different wrinkles of each kind
-SMALL = 96  # texture side for aligned faces; these are kept in memory
+VARIANTS = 6  # of each pattern
+FOLDS = 12  # different pleats and creases of each kind
+SMALL = 80  # texture side for aligned faces; these are kept in memory
 
 
 @dataclass(frozen=True)
@@ -45,51 +46,82 @@ def _step(x: np.ndarray, at: float | np.ndarray, width: float) -> np.ndarray:
     return 1 / (1 + np.exp(np.clip(-(x - at) / width, -40, 40)))
 
 
-def _wrinkles(u: np.ndarray, v: np.ndarray, size: int, variant: int, stretch: float = 3.0) -> np.ndarray:
+def _wrinkles(u: np.ndarray, v: np.ndarray, folds: int) -> np.ndarray:
     """Smooth random folds of about unit height, longer across than down; the same at every size."""
-    noise = np.random.default_rng([variant, 7]).standard_normal((24, 24))
-    smooth = gaussian_filter(noise, (1.0, stretch), mode="reflect")
+    noise = np.random.default_rng([folds, 7]).standard_normal((24, 24))
+    smooth = gaussian_filter(noise, (1.0, 3.0), mode="reflect")
     smooth /= smooth.std()
     spline = RectBivariateSpline(np.linspace(0, 1, 24), np.linspace(-1, 1, 24), smooth, kx=3, ky=3)
     return spline(v[:, 0], u[0])
 
 
-def _relief(kind: str, wear: str, size: int, variant: int, valve: bool) -> tuple[np.ndarray, np.ndarray]:
+def _creases(size: int, folds: int) -> np.ndarray:
+    """Sharp random folds of about unit height: from the corners, where the straps pull, from the nose, and anywhere."""
+    rng, grid = np.random.default_rng([folds, 13]), min(size, 256)  # none is so fine that it needs more
+    u, y = np.meshgrid(np.linspace(-1, 1, grid), np.linspace(0, 1.6, grid))  # about as long across as down
+    out = np.zeros((grid, grid))
+    for i in range(18):
+        side = rng.choice((-1, 1))
+        (x0, y0), (x1, y1) = (
+            ((0.98 * side, rng.choice((0.05, 1.55))), rng.normal((0, 0.8), 0.35)),
+            (rng.uniform((0.03, 0), (0.3, 0.2)) * (side, 1), rng.uniform((0.3, 0.3), (0.8, 1.0)) * (side, 1)),
+            (rng.uniform((-0.8, 0.1), (0.8, 1.5)), rng.uniform((-0.8, 0.1), (0.8, 1.5))),
+        )[i % 3]
+        length = max(np.hypot(x1 - x0, y1 - y0), 0.05)
+        along = ((u - x0) * (x1 - x0) + (y - y0) * (y1 - y0)) / length**2
+        bow = np.clip(4 * along * (1 - along), 0, 1)
+        across = ((y - y0) * (x1 - x0) - (u - x0) * (y1 - y0)) / length - rng.normal(0, 0.05) * bow
+        out += rng.normal() * bow * np.exp(-np.hypot(across, 0.01) / max(rng.uniform(0.02, 0.06), 2.5 / grid))
+    return cv2.resize(out, (size, size), interpolation=cv2.INTER_CUBIC)
+
+
+def _wave(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A smooth random function of about unit height."""
+    return sum(rng.normal(0, 0.8) * np.sin(k * x + rng.uniform(0, 6.3)) for k in (2, 4, 7))
+
+
+def _seam(across: np.ndarray, at: float, along: np.ndarray, size: int, fine: float) -> np.ndarray:
+    """A row of stitches or welds, which only a large mask shows one by one."""
+    return _line(across, at, fine) * (0.6 + 0.4 * np.cos(along * 130) if size >= 256 else 0.6)
+
+
+# How much each kind creases, and how much it shines.
+_CREASED = {"surgical": 0.018, "cloth": 0.030, "bandana": 0.012, "kn95": 0.006, "n95": 0.003}
+_GLOSS = {"surgical": 1.0, "n95": 0.9, "kn95": 0.9, "respirator": 1.2, "cloth": 1.0, "bandana": 0.7}
+
+
+def _relief(kind: str, wear: str, size: int, folds: int, valve: bool) -> tuple[np.ndarray, np.ndarray]:
     """Height (in eye distances) and light that reaches the place (1 all) over the mask, (size, size) each."""
     u, v = np.meshgrid(np.linspace(-1, 1, size), np.linspace(0, 1, size))
     fine = max(0.010, 1.7 / size)  # no line thinner than the grid can carry
     edge = np.minimum.reduce([1 - np.abs(u), 2 * v, 2 * (1 - v)])  # 0 at the rim
-    light = 1 - 0.22 * np.exp(-edge / 0.035)
-    folds = _wrinkles(u, v, size, variant)
-    height = {"loose": 0.030, "tight": 0.010}.get(wear, 0.018) * folds
-    if kind in ("surgical", "bandana", "cloth", "inpaint"):
-        # Taut cloth folds along lines from the corners, where the straps pull, to the nose and the chin.
-        for corner in (0.02, 0.98):
-            angle = np.arctan2(v - corner, 1.02 - np.abs(u))
-            pull = np.exp(-((1 - np.abs(u)) / 0.45)) * (1 - np.exp(-((1 - np.abs(u)) / 0.04)))
-            height += 0.012 * pull * np.sin(angle * 9 + variant + np.sign(u) * 0.7)
+    light = 1 - 0.16 * np.exp(-edge / 0.030)
+    wrinkles = _wrinkles(u, v, folds)
+    light += 0.012 * wrinkles[::-1, ::-1]  # thinner and thicker places
+    height = {"loose": 0.030, "tight": 0.010}.get(wear, 0.018) * wrinkles
+    height += _CREASED.get(kind, 0) * {"loose": 1.3, "tight": 0.7}.get(wear, 1.0) * _creases(size, folds)
     if kind == "surgical":
-        height += 0.008 * folds
-        jitter = np.random.default_rng([variant, 11]).uniform(-1, 1, (3, 3))
-        sag = 0.03 * np.cos(np.pi * u / 2)
-        for at, (up, tilt, deep) in zip((0.27, 0.47, 0.67), jitter, strict=True):
-            line = at + 0.025 * up + sag + 0.02 * tilt * u
-            depth = (0.65 + 0.35 * deep) * (0.55 + 0.45 * np.abs(u - 0.25 * tilt) ** 1.5)  # pleats open in the middle
+        height += 0.014 * wrinkles
+        rng = np.random.default_rng([folds, 11])
+        for at in np.array([0.26, 0.47, 0.68]) + rng.uniform(-0.05, 0.05, 3):
+            tilt, deep, reach = rng.uniform((-1, 0.4, 0.08), (1, 1.2, 0.18))
+            # Pinched together at the sides, pleats open in the middle, some quite.
+            line = 0.5 + (at - 0.5) * (1.12 - 0.4 * u**2) + 0.03 * (1 - u**2) + 0.02 * tilt * u + 0.008 * _wave(u, rng)
+            depth = deep * (0.35 + 0.65 * np.abs(u - 0.3 * tilt) ** 1.3) * np.clip(1 + 0.35 * _wave(u, rng), 0.1, 1.6)
             # Each pleat bulges above its lip and throws a thin shadow on the one below.
-            height += 0.026 * depth * np.clip((v - line) / 0.15 + 1, 0, 1) * _step(line, v, fine)
-            light -= 0.24 * depth * _line(v, line + 1.3 * fine, fine * 1.4)
+            height += 0.044 * depth * np.clip((v - line) / reach + 1, 0, 1) * _step(line, v, fine)
+            light -= 0.34 * depth * _line(v, line + 1.3 * fine, fine * 1.4)
             light += 0.05 * depth * _line(v, line - 1.8 * fine, fine * 1.5)
-        wire = _line(v, 0.055, 0.018) * _step(0.5 - np.abs(u), 0, 0.03)
-        height += 0.012 * wire
-        light -= 0.10 * _line(v, 0.105, fine) + 0.08 * _line(v, 0.95, fine)
-        light -= 0.14 * _line(np.abs(u), 0.945, fine * 1.2)
+        height += 0.012 * _line(v, 0.055, 0.018) * _step(0.5 - np.abs(u), 0, 0.03)  # the wire
+        height += 0.005 * np.sin(45 * u + 4 * _wave(u, rng)) * np.exp(-((v / 0.12) ** 2))  # the hem puckers
+        light -= 0.16 * _seam(v, 0.105, u, size, fine) + 0.13 * _seam(v, 0.95, u, size, fine)
+        light -= 0.22 * _seam(np.abs(u), 0.945, v, size, fine * 1.2)
     elif kind == "kn95":
         height += 0.010 * _line(v, 0.055, 0.018) * _step(0.42 - np.abs(u), 0, 0.02)
         light -= 0.14 * _line(u, 0, fine) - 0.10 * _line(np.abs(u), 2.5 * fine, 1.5 * fine)
         for at in (0.93, 0.965):
-            dots = 0.5 + 0.5 * np.cos(v * np.pi * 60) if size >= 256 else 1.0
-            light -= 0.10 * _line(np.abs(u), at, fine) * dots
-        light -= 0.09 * (_line(v, 0.11, fine) + _line(v, 0.94, fine))
+            light -= 0.16 * _seam(np.abs(u), at, v, size, fine)
+        light -= 0.14 * (_seam(v, 0.11, u, size, fine) + _seam(v, 0.94, u, size, fine))
         fold = 0.16 + 0.24 * np.abs(u)  # the panel folds that make the beak
         light -= 0.10 * _line(v, fold, 1.4 * fine) * _step(np.abs(u), 0.1, 0.05)
         light -= 0.10 * _line(v, 1 - fold * 0.9, 1.4 * fine) * _step(np.abs(u), 0.1, 0.05)
@@ -107,12 +139,12 @@ def _relief(kind: str, wear: str, size: int, variant: int, valve: bool) -> tuple
     elif kind == "cloth":
         light -= 0.12 * _line(u, 0, fine * 1.2) - 0.06 * _line(np.abs(u), 2.4 * fine, fine * 1.4)
         for at in (0.035, 0.965):
-            light -= 0.10 * _line(v, at, fine)
-        light -= 0.10 * _line(np.abs(u), 0.955, fine)
-        height += 0.010 * folds * np.exp(-((u / 0.75) ** 2))
+            light -= 0.16 * _seam(v, at, u, size, fine)
+        light -= 0.16 * _seam(np.abs(u), 0.955, v, size, fine)
+        height += 0.035 * wrinkles * np.exp(-((u / 0.75) ** 2))
     elif kind == "bandana":
         for i, at in enumerate((0.25, 0.45, 0.68, 0.9)):
-            fold = at + 0.10 * (1 - np.abs(u)) ** 1.5 - 0.05 * ((variant + i) % 3)
+            fold = at + 0.10 * (1 - np.abs(u)) ** 1.5 - 0.05 * ((folds + i) % 3)
             height += 0.035 * _line(v, fold, 0.045) * (0.4 + 0.6 * np.abs(u))
             light -= 0.22 * _line(v, fold + 0.05, 0.03) * (0.4 + 0.6 * np.abs(u))
     if valve:
@@ -122,24 +154,27 @@ def _relief(kind: str, wear: str, size: int, variant: int, valve: bool) -> tuple
     return height, light
 
 
-def normals(kind: str, wear: str, size: int, variant: int, valve: bool) -> np.ndarray:
-    """Normals in head coordinates and a 1, times the light that reaches each place: (size * size, 4) float32.
+def normals(kind: str, wear: str, size: int, folds: int, valve: bool) -> np.ndarray:
+    """Normals in head coordinates, a 1 and the sheen of light from the left and from the right, times the light that
+    reaches each place: (size * size, 6) float32.
 
-    Its product with (light direction, ambient light) is the shading of the mask. Kept in memory: do not write to it.
+    Its product with `mask_light.Light.shading` is the shading of the mask. Kept in memory: do not write to it.
     """
-    return (_kept_normals if size <= SMALL else _large_normals)(kind, wear, size, variant, valve)
+    return (_kept_normals if size <= SMALL else _large_normals)(kind, wear, size, folds, valve)
 
 
-def _normals(kind: str, wear: str, size: int, variant: int, valve: bool) -> np.ndarray:
+def _normals(kind: str, wear: str, size: int, folds: int, valve: bool) -> np.ndarray:
     points = mask_shapes.surface(kind, wear, size, size)
-    height, light = _relief(kind, wear, size, variant, valve)
+    height, light = _relief(kind, wear, size, folds, valve)
 
     def of(p: np.ndarray) -> np.ndarray:
         n = np.cross(np.gradient(p, axis=1), np.gradient(p, axis=0))
         return n / np.maximum(np.linalg.norm(n, axis=2, keepdims=True), 1e-9)
 
     bumpy = of(points + gaussian_filter(height, 0.9)[..., None] * of(points))
-    return (np.dstack([bumpy, np.ones((size, size))]) * light[..., None]).reshape(-1, 4).astype(np.float32)
+    lobes = [np.exp(-((bumpy[..., 0] - x) ** 2 + (bumpy[..., 1] + 0.25) ** 2) / 0.15) for x in (-0.4, 0.4)]
+    sheen = _GLOSS.get(kind, 0) * np.stack(lobes, -1)
+    return (np.dstack([bumpy, np.ones((size, size)), sheen]) * light[..., None]).reshape(-1, 6).astype(np.float32)
 
 
 _kept_normals, _large_normals = lru_cache(maxsize=512)(_normals), lru_cache(maxsize=4)(_normals)
@@ -227,9 +262,9 @@ def _weave(cloth: Cloth, size: int) -> np.ndarray:
         base += amount * (np.array(cloth.second, float) - base)
     soft = 3 / size
     grey = np.array([176, 178, 180.0])
-    if cloth.kind == "surgical":  # bound edges are paler
+    if cloth.kind == "surgical":  # where its hem is welded it is thin and paler
         rim = np.maximum.reduce([_soft(np.abs(u) - 0.945, soft), _soft(0.035 - v, soft), _soft(v - 0.965, soft)])
-        base += 0.35 * rim[..., None] * (np.array([240, 243, 245.0]) - base)
+        base *= 1 + 0.12 * rim[..., None]
     if cloth.kind == "n95":
         clip = (_soft(0.025 - np.abs(v - 0.13), soft) * _soft(0.55 - np.abs(u), soft))[..., None]
         base += 0.8 * clip * (grey - base)
@@ -247,8 +282,12 @@ def _weave(cloth: Cloth, size: int) -> np.ndarray:
     if cloth.valve:
         base += _disc(u, v, 0, 0.60, 0.23, 0.19, 4 * soft) * (0.5 * (grey + base.mean((0, 1))) - base)
     if size >= 256 and cloth.kind not in ("respirator", "inpaint"):  # threads, where they can be seen
-        threads = np.sin(u * size * 0.7) * np.sin(v * size * 0.9)
-        base *= 1 + (0.10 if cloth.kind in ("cloth", "bandana") else 0.04) * threads[..., None]
+        if cloth.kind in ("cloth", "bandana"):
+            threads = 0.10 * np.sin(u * size * 0.7) * np.sin(v * size * 0.9)
+        else:  # fibres laid at random
+            fibres = np.random.default_rng(size).standard_normal((size, size), np.float32)
+            threads = 0.08 * gaussian_filter(fibres, (0.7, 2.0))
+        base *= 1 + threads[..., None]
     return np.clip(base, 0, 255).astype(np.uint8)
 
 

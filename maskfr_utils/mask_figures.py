@@ -161,8 +161,7 @@ def outlines(record: dict) -> Figure:
     """Where real and drawn masks lie: median and middle half of each statistic, from the record of `realism`."""
     names = {
         "real": "real masks",
-        "high": "drawn, worn high",
-        "drawn": "drawn, normal",
+        "drawn": "drawn",
         "drawn_known": "the same, known exactly",
     }
     titles = {
@@ -173,7 +172,7 @@ def outlines(record: dict) -> Figure:
     }
     fig, axes = plt.subplots(1, len(titles), figsize=(9, 2.1), sharey=True)
     for ax, (key, title) in zip(axes, titles.items(), strict=True):
-        for place, (name, colour) in enumerate(zip(names, ("k", "C0", "C1", "0.6"), strict=True)):
+        for place, (name, colour) in enumerate(zip(names, ("k", "C0", "0.6"), strict=True)):
             low, middle, high = record["outline"][name][key]
             ax.plot([low, high], [-place] * 2, color=colour, linewidth=4, alpha=0.4, solid_capstyle="butt")
             ax.plot(middle, -place, "o", color=colour)

@@ -22,7 +22,8 @@ class Light:
     """The light of n faces.
 
     Attributes:
-        shading: (n, 4) brightness (about 1) is its product with (normal in head coordinates, 1).
+        shading: (n, 6) brightness (about 1) is its product with (normal in head coordinates, 1, sheen of light from the left
+            and from the right).
         gain: (n, 3) exposure and colour cast: what RGB is multiplied by.
         chroma: (n,) 0 a grey picture, 1 a coloured one.
         skin: (n, 3) RGB, 0..255.
@@ -66,7 +67,8 @@ def estimate(faces: np.ndarray, points: np.ndarray) -> Light:
     cast = (np.sqrt(ratio / np.array([1.33, 1.0, 0.80])).clip(0.82, 1.22) - 1) * chroma[:, None] + 1
     cast /= (cast @ GREY)[:, None]
     ambient = 1 - np.matmul(direction, _MEAN_NORMAL.astype(np.float32))
-    shading = np.concatenate([direction, ambient[:, None]], 1)
+    sheen = 0.10 + 0.5 * np.maximum(direction[:, :1] * np.array([-1, 1], np.float32), 0)
+    shading = np.concatenate([direction, ambient[:, None], sheen], 1)
     return Light(shading, level[:, None] * cast, chroma, skin, small)
 
 

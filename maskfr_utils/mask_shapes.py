@@ -102,7 +102,7 @@ _NETS[NO_MASK] = _NETS["cloth"]
 _CREASED = ("kn95", "cloth")  # folded in the middle
 
 # Straps, right half: (v where it leaves the side edge, a point on the way, its end).
-_EAR_TOP, _EAR_BOTTOM = (1.16, 0.16, -0.95), (1.14, 0.56, -0.92)
+_EAR_TOP, _EAR_BOTTOM = (1.21, 0.00, -1.04), (1.18, 0.50, -1.02)  # behind the ear
 _HEAD_STRAPS = [(0.30, (1.00, 0.36, -0.35), (1.18, -0.02, -0.95)), (0.70, (0.98, 1.12, -0.45), (1.10, 0.80, -0.95))]
 _STRAPS = {
     "surgical": [(0.03, (1.06, 0.38, -0.62), _EAR_TOP), (0.97, (1.06, 0.98, -0.68), _EAR_BOTTOM)],
@@ -114,7 +114,10 @@ _STRAPS = {
     "inpaint": [],
     NO_MASK: [],
 }
-WEARS = ("normal", "high", "below_nose", "tight", "loose")
+WEARS = ("normal", "below_nose", "tight", "loose")
+# How much higher than usual the upper edge may lie, eye distances. What is usual, and how far masks spread about it, comes
+# from quartiles of the real masks of MFR2, and was found to fit every other person of it (sorted names: the first, third).
+HEIGHTS = (-0.14, -0.10, -0.06, -0.02, 0.02, 0.06, 0.10, 0.14)
 
 # Skin whose brightness tells the light: cheeks, chin, nose, forehead; not eyes, nostrils, lips.
 _SKIN = np.array(
@@ -155,7 +158,7 @@ def follow(points: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Shape:
-    """One kind worn one way: `net` (rows * columns, 68) and `straps` (left and right, upper and lower,
+    """One kind worn one way at one height: `net` (rows * columns, 68) and `straps` (left and right, upper and lower,
     STRAP_POINTS, 68) times landmarks are pixels.
 
     `rigid` (rows * columns, 3) is the net on the mean head.
@@ -173,18 +176,18 @@ STRAP_POINTS = 12
 MAX_ERROR = 0.3  # of the camera, eye distances; real faces stay below
 
 
-def surface(kind: str, wear: str, rows: int, columns: int) -> np.ndarray:
-    """The mask as (rows, columns, 3) points of the mean head."""
+def surface(kind: str, wear: str, rows: int, columns: int, height: float = 0.0) -> np.ndarray:
+    """The mask as (rows, columns, 3) points of the mean head, its upper edge `height` above the usual."""
     half = np.array(_NETS[kind], float)
     if wear == "below_nose":  # the upper half slides down until the nose is free
         shift = np.array([0.50, 0.36, 0.18, 0.06, 0.0])[:, None]
         half[..., 1] += shift
         half[..., 2] -= np.array([0.20, 0.22, 0.05, 0, 0])[:, None] * np.array([1, 0.7, 0.2, 0])
-    elif wear == "high":  # up to the eyes, as most real masks are worn
+    else:
         upper = np.array([1.0, 0.4, 0.0, 0.0, 0.0])[:, None]
-        half[..., 1] -= upper * np.array([0.11, 0.14, 0.16, 0.13])
-        half[..., 2] -= upper * np.array([0.07, 0.05, 0.03, 0.0])
-    elif wear == "tight":
+        half[..., 1] -= upper * (np.array([0.11, 0.14, 0.16, 0.13]) + height)
+        half[..., 2] -= upper * (np.array([0.07, 0.05, 0.03, 0.0]) + height * np.array([0.6, 0.4, 0.2, 0.0]))
+    if wear == "tight":
         half[..., 2] = half[..., 2] - 0.25 * np.maximum(half[..., 2] - 0.5, 0)
         half[..., 0] *= 0.97
         half[..., 1] = 1.0 + (half[..., 1] - 1.0) * 0.96
@@ -208,12 +211,12 @@ def surface(kind: str, wear: str, rows: int, columns: int) -> np.ndarray:
 
 
 @cache
-def shape(kind: str, wear: str = "normal", grid: tuple[int, int, int] = COARSE) -> Shape:
-    """The matrices that place a mask on a `grid` (COARSE or FINE); made once for each kind and way to wear it."""
-    net = surface(kind, wear, *grid[:2])
+def shape(kind: str, wear: str = "normal", grid: tuple[int, int, int] = COARSE, height: float = 0.0) -> Shape:
+    """The matrices that place a mask on a `grid` (COARSE or FINE); made once for each kind, way to wear it and height."""
+    net = surface(kind, wear, *grid[:2], height)
     straps = np.zeros((2, 2, STRAP_POINTS, 68), np.float32)
     t = np.linspace(0, 1, STRAP_POINTS)[:, None]
-    edge = surface(kind, wear, 101, 17)[:, -1]
+    edge = surface(kind, wear, 101, 17, height)[:, -1]
     for j, (v, way, end) in enumerate(_STRAPS[kind]):
         start = edge[round(v * 100)] * [0.98, 1, 1]  # sewn on a little inside the edge
         curve = (1 - t) ** 2 * start + 2 * t * (1 - t) * np.array(way) + t**2 * np.array(end)

@@ -11,8 +11,8 @@ import numpy as np
 import yaml
 from matplotlib.colors import to_rgb
 
-from maskfr_utils.mask_cloth import PATTERNS, VARIANTS, Cloth
-from maskfr_utils.mask_shapes import KINDS, NO_MASK, WEARS
+from maskfr_utils.mask_cloth import FOLDS, PATTERNS, VARIANTS, Cloth
+from maskfr_utils.mask_shapes import HEIGHTS, KINDS, NO_MASK, WEARS
 
 STYLE_FILE = Path(__file__).with_name("mask_styles.yaml")
 _CHOICES = ("colours", "second_colours", "patterns", "wears", "straps")
@@ -56,7 +56,9 @@ class Look:
     """What the draw of a mask came to."""
 
     cloth: Cloth
+    folds: int  # which pleats and creases, below FOLDS
     wear: str
+    height: float  # one of HEIGHTS
     strap: tuple[int, int, int]
     intensity: float
 
@@ -162,7 +164,7 @@ def parse(text: str) -> str | dict[str, float]:
 
 
 def choose(chosen: list[Style], shares: list[float], draws: list[float]) -> Look:
-    """The look that eight numbers in [0, 1) pick; `chosen` and `shares` as `resolve` gives them."""
+    """The look that ten numbers in [0, 1) pick; `chosen` and `shares` as `resolve` gives them."""
     style = chosen[min(bisect(shares, draws[0]), len(chosen) - 1)]
     tables = style._tables
 
@@ -183,4 +185,5 @@ def choose(chosen: list[Style], shares: list[float], draws: list[float]) -> Look
         style.texture,
         style.pattern_weight,
     )
-    return Look(cloth, pick("wears", draws[6]), rgb(pick("straps", draws[7])), style.intensity)
+    folds, height = int(draws[8] * FOLDS), HEIGHTS[int(draws[9] * len(HEIGHTS))]
+    return Look(cloth, folds, pick("wears", draws[6]), height, rgb(pick("straps", draws[7])), style.intensity)

@@ -177,10 +177,10 @@ def _find(photo: np.ndarray) -> np.ndarray:
 
 
 def _draws(seed: int, pictures: list[int]) -> np.ndarray:
-    """(n, 16) numbers in [0, 1) from the seed and the pictures' checksums."""
+    """(n, 32) numbers in [0, 1) from the seed and the pictures' checksums."""
     key = str(int(seed)).encode()
     digests = b"".join(hashlib.blake2b(key + b"/%d" % picture).digest() for picture in pictures)
-    return np.frombuffer(digests, "<u4").reshape(-1, 16) / 2.0**32
+    return np.frombuffer(digests, "<u2").reshape(-1, 32) / 2.0**16
 
 
 @dataclass(frozen=True)
@@ -189,6 +189,8 @@ class _Plan:
     place: mask_shapes.Placement
     outline: np.ndarray  # (n, points, 2) int, sixteenths of a pixel, as OpenCV draws
     ribbons: np.ndarray  # (n, 4, points, 2) int, sixteenths
+    middles: np.ndarray  # (n, 4, STRAP_POINTS, 2) int, their middle lines
+    colours: np.ndarray  # (n, 4, 3) what they look like, RGB
     seen: np.ndarray  # (n, 4) bool, which straps are drawn
     corners: np.ndarray  # (n, 2, 2) pixels: upper left and lower right of all that is drawn
     eyes: np.ndarray  # (n, 2, 6, 2) int, sixteenths
@@ -209,13 +211,15 @@ def _plan(
     grid: tuple[int, int, int],
 ) -> _Plan:
     looks = [mask_styles.choose(*styles, d) for d in draws.tolist()]
-    shapes = [mask_shapes.shape(look.cloth.kind, look.wear, grid) for look in looks]
+    shapes = [mask_shapes.shape(look.cloth.kind, look.wear, grid, look.height) for look in looks]
     # How it was put on: more or less centred, high, straight and unfolded.
-    shift = ((draws[:, 7:11] + draws[:, 11:15] - 1) * (0.05, 0.07, 0.06, 0.07)).astype(np.float32)
+    shift = ((draws[:, 16:20] + draws[:, 20:24] - 1) * (0.05, 0.07, 0.06, 0.07)).astype(np.float32)
     place = mask_shapes.place(shapes, points, shift, grid)
     n = len(points)
     points, thumb_points = (np.where(place.ok[:, None, None], p, 0) for p in (points, thumb_points))
     light = mask_light.estimate(thumbs, thumb_points)
+    # No two masks of a colour are quite alike.
+    light.gain[:] *= (1.04 + 0.3 * (draws[:, 10:11] - 0.5)) * (1 + 0.05 * (draws[:, 11:14] - 0.5))
     matrices = np.stack([s.straps for s in shapes])
     curves = np.matmul(matrices, points[:, None, None]).reshape(n, -1, 2)  # sides, upper and lower, STRAP_POINTS
     upright = np.matmul(curves - place.origin[:, None], place.upright.transpose(0, 2, 1))
@@ -233,6 +237,9 @@ def _plan(
     ribbons = _ribbons(curves.reshape(n, 4, -1, 2), last, width[:, None, None, None])
     outline = _sixteenths(place.outline)
     ribbons = np.where(seen[..., None, None], _sixteenths(ribbons), outline[:, None, :1])
+    middles = _sixteenths(curves.reshape(n, 4, -1, 2))
+    colours = light.gain * np.array([look.strap for look in looks]).reshape(n, 3)
+    colours = (light.shading @ _STRAP_NORMALS).clip(0.3, 1.2)[..., None] * (0.94 * colours)[:, None]
     boxes = np.concatenate([_boxes(outline)[:, None], _boxes(ribbons)], 1)  # (n, 5, 2, 2)
     corners = np.stack([boxes[..., 0, :].min(1), boxes[..., 1, :].max(1)], 1) / 16
     eyes = _sixteenths(np.stack([points[:, eye] for eye in _EYES], 1))
@@ -241,7 +248,8 @@ def _plan(
     eye_boxes, boxes = _boxes(eyes)[:, None], boxes[:, :, None]
     apart = (boxes[..., 0, :] > eye_boxes[..., 1, :] + room) | (boxes[..., 1, :] < eye_boxes[..., 0, :] - room)
     near_eyes = ~apart.any(-1).all((1, 2))
-    return _Plan(looks, place, outline, ribbons, seen, corners, eyes, near_eyes, light, blur, grain, draws)
+    straps = ribbons, middles, colours.clip(0, 250), seen
+    return _Plan(looks, place, outline, *straps, corners, eyes, near_eyes, light, blur, grain, draws)
 
 
 def _boxes(curves: np.ndarray) -> np.ndarray:
@@ -278,6 +286,7 @@ def _last_on_skin(curves: np.ndarray, light: mask_light.Light) -> np.ndarray:
 # ---- paint --------------------------------------------------------------------------------------------------------
 
 _STRAP_WIDTH = {"n95": 0.06, "respirator": 0.06}  # eye distances; ear loops are thinner
+_STRAP_NORMALS = np.array([(x, 0, 0.66, 1, 0, 0) for x in (-0.75, -0.75, 0.75, 0.75)], np.float32).T
 _NOISE = cv2.GaussianBlur(np.random.default_rng(5).normal(0, 1, (256, 256, 3)).astype(np.float32), (3, 3), 0.45)
 _NOISE = 0.55 * _NOISE + 0.45 * _NOISE.mean(2, keepdims=True) * 3**0.5
 _NOISE = np.clip(128 + 32 * _NOISE / _NOISE.std(), 0, 255).astype(np.uint8)
@@ -306,18 +315,22 @@ def _paint(
     corner, size = np.array([x0, y0], np.int32), (x1 - x0, y1 - y0)
     region = (slice(y0, y1), slice(x0, x1))
 
-    outline, ribbons = plan.outline[k] - 16 * corner, list(plan.ribbons[k, plan.seen[k]] - 16 * corner)
-    alpha = _fill([outline, *ribbons], size, scale)
+    outline, ribbons = plan.outline[k] - 16 * corner, plan.ribbons[k, plan.seen[k]] - 16 * corner
+    alpha = _fill(outline, ribbons, size, scale)
     if cv2.countNonZero(alpha) < _MIN_AREA * scale**2:
         return False
     drawn = _lit_weave(look, plan, k, corner, size)
-    if ribbons:
+    if len(ribbons):
         body = cv2.fillPoly(np.zeros_like(alpha), [outline], 255, cv2.LINE_8, 4)
+        cv2.polylines(body, [outline], True, 255, 1, cv2.LINE_8, 4)
         strapped = drawn.copy()
-        strap = np.minimum(0.94 * plan.light.gain[k] * look.strap, 250).tolist()
-        for ribbon in ribbons:
-            cv2.fillPoly(strapped, [ribbon], strap, cv2.LINE_8, 4)
-            cv2.polylines(strapped, [ribbon], True, strap, 1, cv2.LINE_8, 4)
+        colours, middles = plan.colours[k, plan.seen[k]], plan.middles[k, plan.seen[k]] - 16 * corner
+        thick = round(_STRAP_WIDTH.get(look.cloth.kind, 0.036) * scale)
+        if thick > 2:  # round: darker at both sides
+            for middle, colour in zip(middles, 0.7 * colours, strict=True):
+                cv2.polylines(strapped, [middle], False, colour.tolist(), thick + 3, cv2.LINE_8, 4)
+        for middle, colour in zip(middles, colours, strict=True):
+            cv2.polylines(strapped, [middle], False, colour.tolist(), max(3, thick // 2), cv2.LINE_8, 4)
         drawn = cv2.copyTo(drawn, body, strapped)
 
     # Sharpness and grain of the picture.
@@ -344,13 +357,27 @@ def _paint(
     return True
 
 
-def _fill(polygons: list[np.ndarray], size: tuple[int, int], scale: float) -> np.ndarray:
+# A strap that runs to the ear fades there, where ear or hair hides it: how many points of it, and how opaque.
+_FADE = [(np.r_[:points, -points:0], opacity) for points, opacity in ((12, 70), (11, 140), (10, 210), (9, 255))]
+
+
+def _fill(outline: np.ndarray, ribbons: np.ndarray, size: tuple[int, int], scale: float) -> np.ndarray:
     """Coverage 0..255 of polygons (sixteenths of a pixel): drawn on a finer grid, then the mean (OpenCV's own is coarse)."""
     times = 4 if scale < 100 else 2 if scale < 500 else 1
     canvas = np.zeros((size[1] * times, size[0] * times), np.uint8)
-    for polygon in polygons:  # one by one: where two overlap, OpenCV would leave a hole
-        cv2.fillPoly(canvas, [polygon * times + 8 * (times - 1)], 255, cv2.LINE_8 if times > 1 else cv2.LINE_AA, 4)
+    offset, line = 8 * (times - 1), cv2.LINE_8 if times > 1 else cv2.LINE_AA
+    fade = _FADE if scale >= 100 else _FADE[::3]
+    # One by one: where two overlap, OpenCV would leave a hole.
+    for ribbon in ribbons * times + offset:
+        for part, opacity in fade:
+            cv2.fillPoly(canvas, [ribbon[part]], opacity, line, 4)
+    cv2.fillPoly(canvas, [outline * times + offset], 255, line, 4)
     return cv2.resize(canvas, size, interpolation=cv2.INTER_AREA) if times > 1 else canvas
+
+
+# Three quarters of the light -> what a camera makes of the whole: too bright cloth bends its curve.
+_SHOULDER = np.arange(256) / 0.75
+_SHOULDER = np.where(_SHOULDER < 190, _SHOULDER, 255 - 65 * np.exp((190 - _SHOULDER) / 65)).round().astype(np.uint8)
 
 
 def _lit_weave(look: Look, plan: _Plan, k: int, corner: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -361,10 +388,10 @@ def _lit_weave(look: Look, plan: _Plan, k: int, corner: np.ndarray, size: tuple[
     scale = float(place.scale[k])
     # The texture is a bit finer than the pixels; aligned faces share one size, so that it can be kept.
     detail = mask_cloth.SMALL if scale < 50 else min(1024, 1 << int(np.ceil(np.log2(2.4 * scale))))
-    normals = mask_cloth.normals(cloth.kind, look.wear, detail, cloth.variant, cloth.valve)
-    lit = normals @ np.outer(light.shading[k], 160 * light.gain[k]).astype(np.float32)
-    lit = cv2.convertScaleAbs(cv2.max(lit, 20.0)).reshape(detail, detail, 3)
-    texture = cv2.multiply(mask_cloth.weave(cloth, detail), lit, scale=1 / 160)
+    normals = mask_cloth.normals(cloth.kind, look.wear, detail, look.folds, cloth.valve)
+    lit = normals @ np.outer(light.shading[k], 120 * light.gain[k]).astype(np.float32)
+    lit = cv2.convertScaleAbs(cv2.max(lit, 15.0)).reshape(detail, detail, 3)
+    texture = cv2.LUT(cv2.multiply(mask_cloth.weave(cloth, detail), lit, scale=1 / 160), _SHOULDER)
     chroma = float(light.chroma[k])
     if chroma < 1:  # a grey picture stays grey
         texture = cv2.transform(texture, chroma * np.eye(3) + (1 - chroma) * np.tile(mask_light.GREY, (3, 1)))

@@ -5,7 +5,6 @@ Each maps aligned faces (N, 3, 112, 112), RGB in [-1, 1], to embeddings (N, 512)
 
 import copy
 import json
-import os
 import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from torchvision.models.resnet import Bottleneck
 from .blocks import IBT, IBasic, PReLU, SEIBasicF, conv1x1, conv3x3
 from .config import unknown
 from .legacy import LegacyNet
+from .paths import replacing
 
 DEPTHS = {
     "resnet50": (3, 4, 6, 3),
@@ -287,15 +287,14 @@ def save_model(path: str | Path, model: nn.Module, **header: object) -> None:
         model: a network made by `create_model`.
         header: more entries for the JSON header, such as `classes` (the identities' names); values that JSON can hold.
     """
-    path = Path(path)
-    header = {**model.config, "preprocessing": PREPROCESSING, **header}
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    save_tensors(path, model, {**model.config, "preprocessing": PREPROCESSING, **header})
+
+
+def save_tensors(path: str | Path, module: nn.Module, header: dict[str, object]) -> None:
+    """Write the tensors of any module as safetensors, whole or not at all, with `header` as JSON (`maskfr`)."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    with replacing(Path(path)) as temporary:
         save_file(tensors, temporary, metadata={"maskfr": json.dumps(header)})
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load_model(path: str | Path) -> tuple[nn.Module, dict]:
@@ -336,7 +335,6 @@ def export_onnx(path: str | Path, model: nn.Module) -> None:
 
     Needs the packages `onnx` and `onnxscript`.
     """
-    path = Path(path)
     size = model.config["image_size"]
     images = torch.zeros(2, 3, size, size)
     program = torch.onnx.export(
@@ -348,9 +346,5 @@ def export_onnx(path: str | Path, model: nn.Module) -> None:
         dynamo=True,
         verbose=False,
     )
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with replacing(Path(path)) as temporary:
         program.save(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -46,7 +46,7 @@ CODE = (
     "loop.TwinDataset",
     "loop.EpochBatches",
     "loop.Trainer.train_epoch",
-    "loop.Trainer.rate_and_margin",
+    "loop.Trainer.rate_and_margin_share",
     "loop.Trainer.evaluate",
     "loop.Trainer.predict",
 )

@@ -418,7 +418,9 @@ def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit status."""
     parser = argparse.ArgumentParser(prog="python -m maskfr_utils.speed", description=measure.__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="the record to write, JSON")
-    parser.add_argument("--plan", choices=PLANS, default="full", help="full: twenty minutes on two cores; smoke: seconds")
+    parser.add_argument(
+        "--plan", choices=PLANS, default="full", help="full: twenty minutes on two cores; smoke: seconds"
+    )
     parser.add_argument("--peer", help="a Python file with `iresnet50()`, another's network to compare with; it is run")
     args = parser.parse_args(argv)
     if os.getloadavg()[0] > 0.3:

@@ -257,6 +257,10 @@ class FaceStore:
             if len(offsets) and (offsets.min() < 0 or offsets.max() + FACE_BYTES > size):
                 raise ValueError(f"{self.path} is damaged: pictures lie beyond its end; make it anew")
 
+    def indices(self, split: int) -> np.ndarray:
+        """The places (n,) int64 of the pictures of one side of the split: `TRAIN`, `TEST` or `LEFT_OUT`."""
+        return np.flatnonzero(self.split == split)
+
     def _check(self, file: h5py.File) -> None:
         count = len(file["labels"])
         if 2 * count * FACE_BYTES > self.path.stat().st_size:

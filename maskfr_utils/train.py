@@ -33,7 +33,7 @@ def run(config: TrainConfig) -> dict:
 
     from . import loop, prepare, report
     from .mask_shapes import head_yaw
-    from .store import FaceStore
+    from .store import TEST, TRAIN, FaceStore
 
     code = {"code_revision": report.code_revision(), "code": report.code_fingerprint()}  # as it is now, not in an hour
     fabric = loop.make_fabric(config)
@@ -47,7 +47,7 @@ def run(config: TrainConfig) -> dict:
         fabric.barrier()
         return {}
     scores, photos = trainer.evaluate()
-    test = np.flatnonzero(store.split == 1)
+    test = store.indices(TEST)
     photos = {
         "label": store.labels[test],
         "mask": np.array(store.mask_kinds)[test],
@@ -72,7 +72,7 @@ def run(config: TrainConfig) -> dict:
             processes=fabric.world_size,
             compiled=trainer.recogniser.backbone._compiled_call_impl is not None,
             identities=len(store.identities),
-            train_photos=int((store.split == 0).sum()),
+            train_photos=len(store.indices(TRAIN)),
             faces=report.face_sample(store.batch(some, masked=True)[0], store.batch(some)[0]),
         ),
     }
@@ -83,21 +83,19 @@ def run(config: TrainConfig) -> dict:
 
 def write(config: TrainConfig, record: dict, trainer) -> None:
     """Leaves the results of a run in its folder; the checkpoint goes last, since it marks a run as unfinished."""
-    import numpy as np
     import pandas as pd
-    from safetensors.torch import save_file
 
     from . import models, report
+    from .store import TEST
 
     folder, store = config.folder, trainer.store
-    test = np.flatnonzero(store.split == 1)
-    table = pd.DataFrame({"source": [store.sources[i] for i in test], **record["photos"]})
+    table = pd.DataFrame({"source": [store.sources[i] for i in store.indices(TEST)], **record["photos"]})
     with replacing(folder / "predictions.csv") as temporary:
         table.to_csv(temporary, index=False)
-    models.save_model(folder / "model.safetensors", trainer.recogniser.backbone, classes=list(store.identities))
-    head = {name: value.detach().cpu().contiguous() for name, value in trainer.recogniser.head.state_dict().items()}
-    with replacing(folder / "head.safetensors") as temporary:
-        save_file(head, temporary)
+    backbone, head, classes = trainer.recogniser.backbone, trainer.recogniser.head, list(store.identities)
+    models.save_model(folder / "model.safetensors", backbone, classes=classes)
+    loss = {"loss": config.loss, "embedding_dim": config.embedding_dim, "scale": config.scale, "margin": config.margin}
+    models.save_tensors(folder / "head.safetensors", head, loss | {"classes": classes})
     report.write_json(folder / "record.json", record)
     trainer.checkpoint.unlink(missing_ok=True)
 

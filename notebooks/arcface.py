@@ -181,7 +181,7 @@ diagrams.curves(
 
 # %% [markdown]
 # For both, the margin also keeps that error alive until $\theta_y + m$, not $\theta_y$, is small enough. Ours is the true
-# gradient; `straight_through=True` gives the other.
+# gradient; `straight_through=True` gives the other, and `-p loss arcface_straight_through` trains a run with it.
 #
 # ## In the plane
 #
@@ -200,10 +200,8 @@ def train_in_the_plane(name, **arguments):
     net = torch.nn.Sequential(torch.nn.Linear(16, 32), torch.nn.PReLU(), torch.nn.Linear(32, 2))
     loss = create_loss(name, 2, 5, **arguments)
     optimizer = torch.optim.Adam([*net.parameters(), *loss.parameters()], lr=0.02)
-    goal = arguments.get("margin")
     for step in range(steps):
-        if goal:  # eased in over the first half: with few identities a full margin from the start gets stuck
-            loss.margin = goal * min(1.0, 2 * step / steps)
+        loss.margin_share = min(1.0, 2 * step / steps)  # with few identities a full margin from the start gets stuck
         optimizer.zero_grad()
         loss(net(points), labels).backward()
         optimizer.step()

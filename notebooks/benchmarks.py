@@ -27,7 +27,7 @@
 
 # %% tags=["parameters"]
 record = None  # a record of `python -m maskfr_utils.speed`; default: the book's
-measure = "smoke"  # what to measure now: "smoke" (a minute or less), "full" (ten minutes; the machine must be idle)
+measure = "smoke"  # what to measure now: "smoke" (a minute or less), "full" (twenty minutes; the machine must be idle)
 peer = None  # a Python file with `iresnet50()`: another's network, timed beside ours; at "full"
 
 # %%
@@ -76,18 +76,20 @@ print(f"{half} is {limit[0]:.2f} times as fast as fp32 ({limit[1]:.2f} to {limit
 # IResNet-50 at full width, 16 faces. The *plain fp32 loop* is what the field's code amounts to: single precision,
 # contiguous tensors, torch's own PReLU, no compiling; it gets its faces ready made. *Our loop* is `loop.Trainer` with all
 # that it does in a run: reading, mirroring, counting hits, logging. A *bare step* is our network and arithmetic on ready
-# tensors.
+# tensors. *Peer's network* is a step of the plain loop with the network file that the field uses most, arcface_torch's
+# `iresnet.py`, where the record was made with it (`--peer iresnet.py`).
 
 # %%
 seconds, plan = r["training"]["seconds"], r["plan"]
 work = 3 * r["macs"]["iresnet50"] * plan["batch"]
-rows = {}
+peers, rows = next((name for name in seconds if name.startswith("peer")), None), {}
 for name, values in seconds.items():
     times, low, high = ratio(seconds["plain fp32 loop"], values)
     kind = "fp32" if "fp32" in name else half
     rows[name] = {
         "images/s": f"{plan['batch'] / statistics.median(values):.1f}",
         "times the plain loop": f"{times:.2f} ({low:.2f} to {high:.2f})",
+        "times the peer's": f"{ratio(seconds[peers], values)[0]:.2f}" if peers else "",
         "share of the matrix rate": f"{work / statistics.median(values) / rate[kind]:.0%} of {kind}",
     }
 pd.DataFrame.from_dict(rows, orient="index")
@@ -158,12 +160,14 @@ pd.DataFrame.from_dict(rows, orient="index").rename_axis(["network", "width"])
 
 # %%
 rows = {}
-for size, ways in r["inference"].items():
-    for name, values in ways.items():
+for size in plan["answers"]:
+    for name, values in r["inference"][str(size)].items():
         network, way = name.split(", ")
-        each = int(size) / statistics.median(values)
+        each = size / statistics.median(values)
         share = r["macs"][network] * each / rate[way.split()[-1]]
         rows.setdefault((NAMES[network], way), {})[f"batch {size}"] = f"{each:.1f}/s, {share:.0%}"
+worst = max(r["inference"]["onnx difference"].values())
+print(f"embeddings in onnxruntime differ from torch's by {worst:.0e} of the largest value at most")
 pd.DataFrame.from_dict(rows, orient="index").fillna("").rename_axis(["network", "way"])
 
 # %% [markdown]

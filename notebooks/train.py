@@ -81,14 +81,13 @@ config = TrainConfig.from_notebook(globals())
 # near-duplicate of it.
 
 # %% mystnb={"image": {"alt": "Two rows of rendered faces: test photos, and below each its masked twin"}}
-import numpy as np
-
 from maskfr_utils import plots, prepare, train
-from maskfr_utils.store import FaceStore
+from maskfr_utils.store import TEST, FaceStore
 
 path = prepare.prepare(**config.data(), progress=False)
 store = FaceStore(path)
-some = np.flatnonzero(store.split == 1)[:: max(1, (store.split == 1).sum() // 10)][:10]
+test = store.indices(TEST)
+some = test[:: max(1, len(test) // 10)][:10]
 plots.face_grid({"test photos": store.batch(some)[0], "their masked twins": store.batch(some, masked=True)[0]})
 # %% [markdown]
 # ## The run

@@ -1,3 +1,5 @@
+import json
+import math
 import os
 import platform
 import re
@@ -14,8 +16,9 @@ from safetensors.torch import load_file
 
 from maskfr_utils import loop, prepare, train
 from maskfr_utils.config import LOSSES, TrainConfig
+from maskfr_utils.models import read_metadata
 from maskfr_utils.report import read_record
-from maskfr_utils.store import FaceStore
+from maskfr_utils.store import TEST, TRAIN, FaceStore
 
 SMALL = {
     "model": "iresnet50",
@@ -124,7 +127,7 @@ def test_another_seed_gives_another_network(tmp_path, store):
 
 
 def test_a_few_photos_can_be_learnt(tmp_path):
-    config = small(tmp_path, model="ressanet50", epochs=8, warmup_epochs=0, lr=0.02, margin=0.1, eval_every=0)
+    config = small(tmp_path, model="ressanet50", epochs=8, warmup_epochs=0, lr=0.02, margin=0.0, eval_every=0)
     history = train.run(config)["history"]
     assert history[-1]["loss"] < 0.7 * history[0]["loss"]
     assert np.mean([h["train_accuracy"] for h in history[-3:]]) > 0.55  # chance is 0.33
@@ -139,6 +142,39 @@ def test_non_finite_loss_stops_with_step_rate_and_causes(tmp_path, store):
         loop.TrainingError, match=r"loss is (nan|inf) at step \d+, learning rate \d.*e\+1.*warmup_epochs"
     ):
         trainer.fit()
+
+
+def test_non_finite_loss_is_reported_at_its_own_step(tmp_path, store, monkeypatch):
+    """The loss is looked at every tenth step, and the step that is named is the first bad one all the same."""
+    config = small(tmp_path, epochs=9, eval_every=0, schedule="constant", warmup_epochs=0)
+    trainer = loop.Trainer(config, store, Fabric(accelerator="cpu"))
+    forward = trainer.recogniser.head.forward
+    steps = iter(range(1, 100))
+    monkeypatch.setattr(
+        trainer.recogniser.head, "forward", lambda *x: forward(*x) * (1 if next(steps) < 4 else math.nan)
+    )
+    with pytest.raises(loop.TrainingError, match=r"loss is nan at step 4, learning rate 0\.05"):
+        trainer.fit()
+
+
+@pytest.mark.parametrize(
+    ("loss", "scale", "margin"), [("arcface", 64, 0.5), ("cosface", 64, 0.35), ("sphereface", None, 4)]
+)
+def test_null_takes_scale_and_margin_of_the_losses_paper(tmp_path, store, loss, scale, margin):
+    trainer = loop.Trainer(small(tmp_path, loss=loss, scale=None, margin=None), store, Fabric(accelerator="cpu"))
+    assert (trainer.recogniser.head.scale, trainer.recogniser.head.margin) == (scale, margin)
+
+
+def test_straight_through_can_be_chosen(tmp_path, store):
+    trainer = loop.Trainer(small(tmp_path, loss="arcface_straight_through"), store, Fabric(accelerator="cpu"))
+    assert trainer.recogniser.head.straight_through
+
+
+def test_head_tells_what_it_is(finished):
+    record, folder = finished
+    header = json.loads(read_metadata((folder / "head.safetensors").read_bytes())["maskfr"])
+    assert header["loss"] == "arcface" and header["scale"] == record["params"]["scale"]
+    assert len(header["classes"]) == record["provenance"]["identities"]
 
 
 def test_checkpoint_of_another_run_is_refused(tmp_path, store):
@@ -295,23 +331,23 @@ def test_auto_compiles_long_runs_only(tmp_path, store):
     assert loop.Trainer(small(tmp_path, compile="auto", epochs=100_000), store, Fabric(accelerator="cpu")).compiles
 
 
-def test_rate_and_margin(tmp_path, store):
+def test_rate_and_margin_share(tmp_path, store):
     trainer = loop.Trainer(
         small(tmp_path, epochs=10, warmup_epochs=2, margin_warmup_epochs=4), store, Fabric(accelerator="cpu")
     )
-    per_epoch, rates, margins = len(trainer.batches), [], []
+    per_epoch, rates, shares = len(trainer.batches), [], []
     for step in range(trainer.total_steps):
         trainer.step = step
-        rate, margin = trainer.rate_and_margin()
+        rate, share = trainer.rate_and_margin_share()
         rates.append(rate)
-        margins.append(margin)
+        shares.append(share)
     assert max(rates) == pytest.approx(0.05) and np.argmax(rates) in (2 * per_epoch - 1, 2 * per_epoch)
     assert rates[-1] < 0.01 * 0.05
-    assert margins[0] == 0 and margins[4 * per_epoch] == pytest.approx(0.3) and max(margins) == pytest.approx(0.3)
+    assert shares[0] == 0 and shares[2 * per_epoch] == 0.5 and shares[4 * per_epoch] == max(shares) == 1
     constant = loop.Trainer(
         small(tmp_path, schedule="constant", warmup_epochs=0, margin_warmup_epochs=0), store, Fabric(accelerator="cpu")
     )
-    assert constant.rate_and_margin() == (0.05, 0.3)
+    assert constant.rate_and_margin_share() == (0.05, 1)
 
 
 def test_epoch_is_shared_out_whole_and_in_a_new_order():
@@ -326,7 +362,7 @@ def test_epoch_is_shared_out_whole_and_in_a_new_order():
 
 
 def test_condition_picks_the_twin(store):
-    picked = np.flatnonzero(store.split == 0)[:16]
+    picked = store.indices(TRAIN)[:16]
     originals, twins = store.batch(picked)[0], store.batch(picked, masked=True)[0]
 
     def images(**more):
@@ -360,7 +396,7 @@ def test_evaluation_is_in_eval_mode_and_leaves_the_network_alone(tmp_path, store
     faces = store.batch(np.arange(4))[0]
     labels = store.labels[store.split == 1]
     assert np.array_equal(one["masked_rank"] == 1, one["masked"] == labels)
-    logits = trainer.predict(store.batch(np.flatnonzero(store.split == 1), masked=True)[0])
+    logits = trainer.predict(store.batch(store.indices(TEST), masked=True)[0])
     by_sorting = 1 + (np.argsort(-logits, axis=1) == labels[:, None]).argmax(1)
     assert np.array_equal(one["masked_rank"], by_sorting)
     alone = np.concatenate([trainer.predict(faces[i : i + 1]) for i in range(4)])
@@ -369,7 +405,7 @@ def test_evaluation_is_in_eval_mode_and_leaves_the_network_alone(tmp_path, store
 
 def test_flip_test_does_not_tell_a_face_from_its_mirror(tmp_path, store):
     trainer = loop.Trainer(small(tmp_path, flip_test=True), store, Fabric(accelerator="cpu"))
-    faces = store.batch(np.flatnonzero(store.split == 1))[0]
+    faces = store.batch(store.indices(TEST))[0]
     np.testing.assert_allclose(
         trainer.predict(faces), trainer.predict(np.ascontiguousarray(faces[:, :, ::-1])), atol=1e-3
     )

@@ -113,6 +113,7 @@ def hand_legacy_arcface(x, y, loss, s=45, m=0.1):
     return [s * (arc(v / length, m) if j == y else v / length) for j, v in enumerate(z)]
 
 
+hand_arcface_straight_through = hand_arcface
 HAND = {name: globals()[f"hand_{name}"] for name in LOSSES}
 
 
@@ -294,15 +295,17 @@ def test_autocast_changes_nothing(name):
     assert logits.shape == (N, CLASSES) and logits.dtype == torch.float32
 
 
-@pytest.mark.parametrize("name", ["arcface", "cosface", "sphereface", "subcenter_arcface"])
-def test_margin_may_change_between_steps(name):
-    loss = make(name, scale=16.0)
+@pytest.mark.parametrize("name", ["arcface", "cosface", "sphereface", "combined_margin", "subcenter_arcface"])
+def test_share_of_the_margin_goes_from_none_to_the_whole(name):
+    more = {"multiplier": 1.2} if name == "combined_margin" else {}
+    loss = make(name, scale=16.0, **more)
     embeddings, labels = batch()
-    hard = loss(embeddings, labels)
-    loss.margin = 0.0
-    plain = loss(embeddings, labels)
-    assert plain.item() == pytest.approx(F.cross_entropy(loss.logits(embeddings), labels).item())
-    assert hard > plain
+    whole = loss(embeddings, labels)
+    values = []
+    for loss.margin_share in (0.0, 0.5, 1.0):
+        values.append(loss(embeddings, labels))
+    assert values[0].item() == pytest.approx(F.cross_entropy(loss.logits(embeddings), labels).item())
+    assert values[0] < values[1] < values[2] and values[2] == whole
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -388,6 +391,7 @@ def test_names_are_the_configurations():
         (lambda: ArcFace(DIM, CLASSES, margin=-0.1), "margin -0.1"),
         (lambda: ArcFace(DIM, CLASSES, margin=28.6), "margin 28.6: from 0 to 3.14159 for ArcFace"),
         (lambda: CosFace(DIM, CLASSES, margin=math.nan), "margin nan"),
+        (lambda: SphereFace(DIM, CLASSES, margin=0.5), "margin 0.5: from 1"),
         (lambda: SubCenterArcFace(DIM, CLASSES, centers=0), "centers 0"),
     ],
 )

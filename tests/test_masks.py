@@ -330,14 +330,30 @@ def test_bare_and_blanked_faces_in_a_mix():
     assert not masks.mask_faces(faces_[:1], points[:1] * 0, style="none").ok[0]  # no face, no claim about it
 
 
-def test_worn_high_reaches_the_eyes_and_leaves_them_free(faces):
-    kinds = masks.Style("surgical"), masks.Style("surgical", wears={"high": 1})
-    normal, high = (masks.mask_faces(faces.images, faces.landmarks, style=kind) for kind in kinds)
-    column = faces.landmarks[:, 29, 0].round().astype(int)
-    top = [(r.alpha[np.arange(len(column)), :, column] > 127).argmax(1) for r in (normal, high)]  # on the nose
-    assert (top[1] <= top[0]).all() and np.median(top[0] - top[1]) >= 3
-    for points, coverage in zip(faces.landmarks, high.coverage, strict=True):
-        assert not coverage[near_eyes(points)].any()
+def test_masks_are_worn_at_many_heights_and_leave_the_eyes_free(faces):
+    """The upper edge at the nose spreads over faces and seeds as it does among real masks, about a quarter below the eyes."""
+    below = []
+    rows, column = np.arange(len(faces.images)), faces.landmarks[:, 28, 0].round().astype(int)
+    eyes = faces.landmarks[:, 36:48].reshape(-1, 2, 6, 2).mean(2)
+    for seed in range(6):
+        drawn = masks.mask_faces(faces.images, faces.landmarks, style=masks.Style("surgical"), seed=seed)
+        top = (drawn.alpha[rows, :, column] > 127).argmax(1)
+        below.append((top - eyes[..., 1].mean(1)) / np.linalg.norm(eyes[:, 1] - eyes[:, 0], axis=1))
+        for points, coverage in zip(faces.landmarks, drawn.coverage, strict=True):
+            assert not coverage[near_eyes(points)].any()
+    low, middle, high = np.percentile(below, (25, 50, 75))
+    assert 0.18 < middle < 0.35 and 0.10 < high - low < 0.25
+
+
+def test_straps_fade_behind_the_ear():
+    points = (mask_shapes.HEAD[:, :2] * 140 + [224, 208]).astype(np.float32)
+    noise = np.random.default_rng(0).integers(-20, 21, (448, 448, 3))  # a sharp picture
+    skin = (np.array([190, 150, 125]) + noise).astype(np.uint8)  # neither hair nor background cuts them off
+    alpha = masks.mask_photo(skin, style=masks.Style("surgical", wears={"tight": 1}), landmarks=points[None]).alpha
+    for side in (alpha, alpha[:, ::-1]):
+        opacity = side.max(0).astype(int)  # by column, from the outside in
+        first = int((opacity > 20).argmax())
+        assert opacity[first + 2] < 128 and opacity[first + 30] == 255
 
 
 def test_user_style_file(faces, tmp_path):
@@ -427,12 +443,12 @@ def test_photo_masks_scale_with_the_face(photo):
     """The same face at three times the size has the same mask."""
     image, points = photo
     large = cv2.resize(image, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC)
-    style = masks.Style("surgical")
+    style = masks.Style("surgical", wears={"below_nose": 1})  # other ways to wear it vary in height
     seeds = [masks.mask_photo(p, style=style, landmarks=q[None]) for p, q in ((image, points), (large, points * 3 + 1))]
     small = cv2.resize(seeds[1].alpha, image.shape[1::-1], interpolation=cv2.INTER_AREA)
     both = (small > 127) & (seeds[0].alpha > 127)
     either = (small > 127) | (seeds[0].alpha > 127)
-    assert both.sum() / either.sum() > 0.9  # each is put on a little differently
+    assert both.sum() / either.sum() > 0.8  # each is put on a little differently
 
 
 def test_faces_cut_by_the_border_and_overlapping(photo):
@@ -466,7 +482,7 @@ def test_photo_of_small_and_large_faces(photo, width):
         assert result.alpha[y, x] > 250
     assert not result.coverage[near_eyes(points, image.shape[:2])].any()
     share = (result.alpha > 127).sum() / width**2
-    assert 0.25 < share < 0.6  # as much of the face as at any size
+    assert 0.25 < share < 0.7  # as much of the face as at any size
 
 
 def test_faces_side_by_side_keep_their_own_masks(photo):

