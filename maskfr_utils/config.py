@@ -72,7 +72,7 @@ class TrainConfig:
     loss: str = _param("arcface", "training loss", choices=LOSSES)
     scale: float | None = _param(
         16.0,
-        "s of the loss; more identities want more: 32 for a hundred, 64 for thousands; null: as in its paper",
+        "s of the loss; more identities want more: 64 for thousands; null: as in its paper",
         1e-3,
     )
     margin: float | None = _param(0.3, "m of the loss, radians; null: as in its paper", 0.0, 4.0)

@@ -297,7 +297,7 @@ class Trainer:
         """Learning rate, and share of the margin, of the step to come.
 
         The rate grows linearly over the warm-up, then follows half a cosine down to the last step, or stays. The
-        margin grows linearly from none: few identities get stuck where it is whole from the start.
+        margin grows linearly from none: a network that starts slowly learns less where it is whole from the start.
         """
         config, per_epoch = self.config, len(self.batches)
         growing = config.margin_warmup_epochs * per_epoch

@@ -3,7 +3,7 @@
 `loss(embeddings, labels)` is the mean loss, a scalar; `loss.logits(embeddings)` scores every identity without a margin,
 for prediction. Embeddings are (N, embedding_dim) in any floating dtype, labels (N,) int64. `margin_share` is a plain
 attribute that may be changed between steps: the part of the margin in force, from 0 (none) to 1 (the whole). A margin
-that grows from none helps where identities are few.
+that grows from none helps networks that start slowly.
 
 Everything is computed in float32 at least, also under autocast: a cosine near 1 has no digits to spare. t_j is the angle
 between an embedding x and the weight w_j of identity j, y the true identity, and every loss is the cross entropy

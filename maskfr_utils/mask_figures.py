@@ -1,5 +1,6 @@
 """Figures about the masks, and the widget to design one; figures are returned as matplotlib Figures."""
 
+import zlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -42,16 +43,18 @@ def geometry(face: np.ndarray, landmarks: np.ndarray, *, kind: str = "surgical",
     """
     image = cv2.resize(face, None, fx=_ZOOM, fy=_ZOOM, interpolation=cv2.INTER_CUBIC)
     points = ((landmarks + 0.5) * _ZOOM - 0.5).astype(np.float32)
-    fine = mask_shapes.FINE
-    placed = mask_shapes.place([mask_shapes.shape(kind, grid=fine)], points[None], np.zeros((1, 4), np.float32), fine)
-    net = (mask_shapes.shape(kind).net @ points).reshape(*mask_shapes.COARSE[:2], 2)
-    u, v = _mask_coordinates(placed, image.shape[:2])
-    thumb, thumb_points = mask_light.thumbnail(image, points)
-    light = mask_light.estimate(thumb[None], thumb_points[None].astype(np.float32))
-    side = 256
-    shading = (mask_cloth.normals(kind, "normal", side, 0, False) @ light.shading[0]).reshape(side, side)
     style = replace(mask_styles.styles()[kind], patterns={"plain": 1}, wears={"normal": 1})
     done = masks.mask_photo(image, style=style, seed=seed, landmarks=points[None])
+    thumb, thumb_points = mask_light.thumbnail(image, points)
+    draws = masks._draws(seed, [zlib.crc32(points.tobytes(), zlib.crc32(image))])
+    thumbs = thumb[None], thumb_points[None].astype(np.float32)
+    plan = masks._plan([image], points[None], *thumbs, draws, mask_styles.resolve(style), mask_shapes.FINE)
+    placed, look = plan.place, plan.looks[0]  # of the mask as it is drawn
+    net = (mask_shapes.shape(kind, look.wear, height=look.height).net @ points).reshape(*mask_shapes.COARSE[:2], 2)
+    u, v = _mask_coordinates(placed, image.shape[:2])
+    side = 256
+    normals = mask_cloth.normals(kind, look.wear, side, look.folds, look.cloth.valve)
+    shading = (normals @ plan.light.shading[0]).reshape(side, side)
 
     fig, axes = plt.subplots(2, 3, figsize=(9, 6.4))
     titles = (
@@ -94,7 +97,7 @@ def _mask_coordinates(placed: mask_shapes.Placement, size: tuple[int, int]) -> t
 
 
 def kinds_by_colour(face: np.ndarray, landmarks: np.ndarray, *, columns: int = 6) -> Figure:
-    """One face (112, 112, 3) in every kind of mask (rows) and its commonest colours."""
+    """One face (height, width, 3) in every kind of mask (rows) and its commonest colours."""
     styles = mask_styles.styles()
     fig, axes = plt.subplots(len(styles), columns, figsize=(1.15 * columns, 1.2 * len(styles)))
     for line, (name, style) in zip(axes, styles.items(), strict=True):
@@ -109,7 +112,7 @@ def kinds_by_colour(face: np.ndarray, landmarks: np.ndarray, *, columns: int = 6
 
 
 def patterns_and_wears(face: np.ndarray, landmarks: np.ndarray) -> Figure:
-    """One face (112, 112, 3) in every pattern of cloth, and in surgical masks worn in every way."""
+    """One face (height, width, 3) in every pattern of cloth, and in surgical masks worn in every way."""
     cloth, surgical = mask_styles.styles()["cloth"], replace(mask_styles.styles()["surgical"], colours={"#a8cfe9": 1})
     patterned = {p: replace(cloth, patterns={p: 1}, wears={"normal": 1}) for p in mask_cloth.PATTERNS}
     worn = {w.replace("_", " "): replace(surgical, wears={w: 1}) for w in mask_shapes.WEARS}
@@ -185,8 +188,12 @@ def outlines(record: dict) -> Figure:
 
 
 def giveaways(record: dict) -> Figure:
-    """How well a classifier tells real masks from drawn ones, by masks, region and features; from the record."""
+    """How well a classifier tells real masks from drawn ones, by masks, region and features; from the record.
+
+    The dashed line is what it finds where nothing is drawn.
+    """
     titles = {"masks": "which masks", "regions": "where it looks", "features": "what it sees"}
+    undrawn = record["auc"]["regions"]["forehead and eyes"]["auc"]
     fig, axes = plt.subplots(1, 3, figsize=(9.5, 2.3), sharex=True)
     for ax, (key, title) in zip(axes, titles.items(), strict=True):
         scores = record["auc"][key]
@@ -195,9 +202,10 @@ def giveaways(record: dict) -> Figure:
             ax.plot(auc["auc"], -place, "o", color="C0")
         ax.set_yticks(-np.arange(len(scores)), scores, fontsize=8)
         ax.axvline(0.5, color="k", linewidth=0.8, linestyle=":")
+        ax.axvline(undrawn, color="0.4", linewidth=0.8, linestyle="--")
         ax.set_xlim(0.45, 1.02)
         ax.set_title(title, fontsize=9)
-        ax.set_xlabel("AUC (0.5: chance)", fontsize=8)
+        ax.set_xlabel("AUC (dashed: nothing drawn)", fontsize=8)
         ax.spines[["top", "right"]].set_visible(False)
     return _done(fig)
 
@@ -228,7 +236,7 @@ def distinct_people(record: dict) -> Figure:
 
 
 def _show(ax: plt.Axes, face: np.ndarray, landmarks: np.ndarray, style: masks.Style) -> None:
-    ax.imshow(masks.mask_faces(face[None], landmarks[None], style=style).images[0])
+    ax.imshow(masks.mask_photo(face, style=style, landmarks=landmarks[None]).image)
 
 
 def _closed(fig: Figure) -> Figure:

@@ -271,8 +271,8 @@ def in_points(table: pd.DataFrame) -> pd.DataFrame:
     """A table of `comparisons` for the eye: differences in percentage points, p to two digits."""
     return pd.DataFrame(
         {
-            "difference, points": [_points(d, low, high) for d, low, high in table.iloc[:, :3].to_numpy(float)],
-            "by seed": [", ".join(_signed(d) for d in seeds) for seeds in table["seeds"]],
+            "difference, points": [points(d, low, high) for d, low, high in table.iloc[:, :3].to_numpy(float)],
+            "by seed": [", ".join(signed(d) for d in seeds) for seeds in table["seeds"]],
             "p": table["p"].map(_p),
             "p, Holm": table["p, Holm"].map(_p),
             "verdict": table["verdict"],
@@ -281,11 +281,13 @@ def in_points(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _points(difference: float, low: float, high: float) -> str:
-    return f"{_signed(difference)} ({_signed(low)} to {_signed(high)})"
+def points(difference: float, low: float, high: float) -> str:
+    """A difference of shares and its interval, in percentage points."""
+    return f"{signed(difference)} ({signed(low)} to {signed(high)})"
 
 
-def _signed(difference: float) -> str:
+def signed(difference: float) -> str:
+    """A difference of shares in percentage points, with its sign."""
     return f"{100 * difference:+.1f}".replace("-", "−")
 
 
@@ -358,7 +360,7 @@ def claims(folder: str | Path | None = None) -> pd.DataFrame:
         good = "beyond noise" if name == "the report" else "holds"
         columns[name] = {
             claim: row["verdict"].replace("better", good).replace("worse", "the opposite")
-            + f": {_points(row['difference'], row['low'], row['high'])}"
+            + f": {points(row['difference'], row['low'], row['high'])}"
             for claim, row in table.iterrows()
         }
     return pd.DataFrame(columns, index=[claim for claim, _, _ in CLAIMS]).fillna(NOT_RUN)

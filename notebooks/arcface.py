@@ -201,7 +201,7 @@ def train_in_the_plane(name, **arguments):
     loss = create_loss(name, 2, 5, **arguments)
     optimizer = torch.optim.Adam([*net.parameters(), *loss.parameters()], lr=0.02)
     for step in range(steps):
-        loss.margin_share = min(1.0, 2 * step / steps)  # with few identities a full margin from the start gets stuck
+        loss.margin_share = min(1.0, 2 * step / steps)  # eased in over the first half, as in a run
         optimizer.zero_grad()
         loss(net(points), labels).backward()
         optimizer.step()

@@ -21,8 +21,9 @@
 # $$\text{steps} = E \left\lfloor n / B \right\rfloor$$
 #
 # steps: at the same epochs, a batch twice as large takes half the steps, each with less noise in its gradient. At the same
-# number of steps it sees twice the photos. These are two experiments, and here are both. The learning rate stays the same,
-# as in the report. In the second experiment the warm-ups of rate and margin last the same number of steps, too.
+# number of steps it sees twice the photos. These are two experiments, and here are both; the second takes the steps that
+# the largest batch takes in the first. The learning rate stays the same, as in the report. In the second experiment the
+# warm-ups of rate and margin last the same number of steps, too.
 
 # %% tags=["parameters"]
 results = None  # folder of records; default: the book's

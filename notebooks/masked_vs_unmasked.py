@@ -154,10 +154,9 @@ display(Markdown(tables.made_with("table_1", scale, results)))
 #
 # $$s_{ij} = \frac{x_i^\top x_j}{\lVert x_i \rVert \, \lVert x_j \rVert}.$$
 #
-# *Verification* asks whether two photos show one person. Its AUC is the probability that a pair of one person scores above a
-# pair of two; its accuracy counts both kinds of pairs alike, at a threshold chosen on other people; TAR is the share of pairs
-# of one person that are accepted where 1 % of the others are. *Identification* takes a photo as probe and looks for the one
-# most like it among all photos without a mask: rank 1 is the share of probes for which that is the same person.
+# *Identification* takes a photo as probe and looks for the one most like it among all photos without a mask: rank 1 is the
+# share of probes for which that is the same person. *Verification* asks whether two photos show one person: its AUC is the
+# probability that a pair of one person scores above a pair of two.
 #
 # As a yardstick, the photos without masks are tried once more with our masks drawn on them. If drawn masks stand in for real
 # ones, training on them must gain about as much with real masks as with drawn ones.
@@ -173,7 +172,7 @@ if real:
 # face is aligned, while ours were drawn after that. So compare the gains, not the heights.
 
 # %% mystnb={"image": {"alt": "The gain of masked training with real and with drawn masks, dots with error bars beside a line at zero"}}
-gains = transfer.gains(real) if real else {}
+gains = {"": transfer.results(real, "gain")} if real else {}
 plots.estimates(gains, "gain of masked training, percentage points", value="value", zero=True)
 
 # %%
