@@ -56,7 +56,7 @@ def geometry(face: np.ndarray, landmarks: np.ndarray, *, kind: str = "surgical",
     normals = mask_cloth.normals(kind, look.wear, side, look.folds, look.cloth.valve)
     shading = (normals @ plan.light.shading[0]).reshape(side, side)
 
-    fig, axes = plt.subplots(2, 3, figsize=(9, 6.4))
+    fig, axes = plt.subplots(2, 3, figsize=(9, 6.6))
     titles = (
         "68 landmarks, head axes",
         "net on the head",
@@ -96,7 +96,7 @@ def _mask_coordinates(placed: mask_shapes.Placement, size: tuple[int, int]) -> t
     return tuple(np.where(inside > 0, maps[..., i], np.nan) for i in (0, 1))
 
 
-def kinds_by_colour(face: np.ndarray, landmarks: np.ndarray, *, columns: int = 6) -> Figure:
+def kinds_by_colour(face: np.ndarray, landmarks: np.ndarray, *, columns: int = 5) -> Figure:
     """One face (height, width, 3) in every kind of mask (rows) and its commonest colours."""
     styles = mask_styles.styles()
     fig, axes = plt.subplots(len(styles), columns, figsize=(1.15 * columns, 1.2 * len(styles)))
@@ -132,17 +132,20 @@ def patterns_and_wears(face: np.ndarray, landmarks: np.ndarray) -> Figure:
 
 
 def cases(pictures: dict[str, tuple[np.ndarray, np.ndarray]], *, style: masks.StyleLike = "random") -> Figure:
-    """Pictures of any size, masked, each with its title; one row.
+    """Pictures of any size, masked, each with its title; five a row.
 
     Args:
         pictures: title -> (picture (height, width, 3) uint8, landmarks (faces, 68, 2)).
         style: of the masks.
     """
-    fig, axes = plt.subplots(1, len(pictures), figsize=(1.45 * len(pictures), 1.75), squeeze=False)
-    for ax, (title, (image, points)) in zip(axes[0], pictures.items(), strict=True):
+    columns = min(5, len(pictures))
+    rows = -(-len(pictures) // columns)
+    fig, axes = plt.subplots(rows, columns, figsize=(1.5 * columns, 1.75 * rows), squeeze=False)
+    for ax in axes.flat:
+        ax.axis("off")
+    for ax, (title, (image, points)) in zip(axes.flat, pictures.items(), strict=False):
         ax.imshow(masks.mask_photo(image, style=style, landmarks=points).image)
         ax.set_title(title, fontsize=8)
-        ax.axis("off")
     return _done(fig, pad=0.2)
 
 
