@@ -171,7 +171,10 @@ def _normals(kind: str, wear: str, size: int, folds: int, valve: bool) -> np.nda
         n = np.cross(np.gradient(p, axis=1), np.gradient(p, axis=0))
         return n / np.maximum(np.linalg.norm(n, axis=2, keepdims=True), 1e-9)
 
-    bumpy = of(points + gaussian_filter(height, 0.9)[..., None] * of(points))
+    smooth = of(points)
+    bumpy = of(points + gaussian_filter(height, 0.9)[..., None] * smooth)
+    if size >= 512:  # on so fine a grid folds turn a sharp seam inside out, which shows as a slit
+        bumpy *= np.where((bumpy * smooth).sum(-1) < 0, -1, 1)[..., None]
     lobes = [np.exp(-((bumpy[..., 0] - x) ** 2 + (bumpy[..., 1] + 0.25) ** 2) / 0.15) for x in (-0.4, 0.4)]
     sheen = _GLOSS.get(kind, 0) * np.stack(lobes, -1)
     return (np.dstack([bumpy, np.ones((size, size)), sheen]) * light[..., None]).reshape(-1, 6).astype(np.float32)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from scipy.interpolate import CubicSpline
 
 from maskfr_utils import align, mask_cloth, mask_jpeg, mask_light, mask_shapes, mask_styles
 from maskfr_utils.mask_shapes import KINDS, NO_MASK
@@ -190,6 +191,7 @@ class _Plan:
     outline: np.ndarray  # (n, points, 2) int, sixteenths of a pixel, as OpenCV draws
     ribbons: np.ndarray  # (n, 4, points, 2) int, sixteenths
     middles: np.ndarray  # (n, 4, STRAP_POINTS, 2) int, their middle lines
+    last: np.ndarray  # (n, 4) int, where they end
     colours: np.ndarray  # (n, 4, 3) what they look like, RGB
     seen: np.ndarray  # (n, 4) bool, which straps are drawn
     corners: np.ndarray  # (n, 2, 2) pixels: upper left and lower right of all that is drawn
@@ -233,6 +235,8 @@ def _plan(
     last = _last_on_skin(np.matmul(matrices, thumb_points[:, None, None]).reshape(n, 4, -1, 2), light)
     seen = (outward * np.array([[-1], [1]]) > 0.08).reshape(n, 4)
     seen &= (last >= 4) & np.array([s.has_straps for s in shapes])[:, None]
+    # Large enough to show it, a strap ends within the hair, not before it.
+    last = np.minimum(last + 2 * (place.scale >= _LARGE)[:, None], mask_shapes.STRAP_POINTS - 1)
     width = np.array([_STRAP_WIDTH.get(look.cloth.kind, 0.036) for look in looks]) * np.maximum(place.scale, 20)
     ribbons = _ribbons(curves.reshape(n, 4, -1, 2), last, width[:, None, None, None])
     outline = _sixteenths(place.outline)
@@ -248,7 +252,7 @@ def _plan(
     eye_boxes, boxes = _boxes(eyes)[:, None], boxes[:, :, None]
     apart = (boxes[..., 0, :] > eye_boxes[..., 1, :] + room) | (boxes[..., 1, :] < eye_boxes[..., 0, :] - room)
     near_eyes = ~apart.any(-1).all((1, 2))
-    straps = ribbons, middles, colours.clip(0, 250), seen
+    straps = ribbons, middles, last, colours.clip(0, 250), seen
     return _Plan(looks, place, outline, *straps, corners, eyes, near_eyes, light, blur, grain, draws)
 
 
@@ -285,6 +289,7 @@ def _last_on_skin(curves: np.ndarray, light: mask_light.Light) -> np.ndarray:
 
 # ---- paint --------------------------------------------------------------------------------------------------------
 
+_LARGE = 100  # eye distance from which a strap is drawn smooth and with a tip, pixels
 _STRAP_WIDTH = {"n95": 0.06, "respirator": 0.06}  # eye distances; ear loops are thinner
 _STRAP_NORMALS = np.array([(x, 0, 0.66, 1, 0, 0) for x in (-0.75, -0.75, 0.75, 0.75)], np.float32).T
 _NOISE = cv2.GaussianBlur(np.random.default_rng(5).normal(0, 1, (256, 256, 3)).astype(np.float32), (3, 3), 0.45)
@@ -315,7 +320,14 @@ def _paint(
     corner, size = np.array([x0, y0], np.int32), (x1 - x0, y1 - y0)
     region = (slice(y0, y1), slice(x0, x1))
 
-    outline, ribbons = plan.outline[k] - 16 * corner, plan.ribbons[k, plan.seen[k]] - 16 * corner
+    seen = plan.seen[k]
+    outline, ribbons, middles = (
+        p - 16 * corner for p in (plan.outline[k], plan.ribbons[k, seen], plan.middles[k, seen])
+    )
+    strap = _STRAP_WIDTH.get(look.cloth.kind, 0.036) * scale
+    if scale >= _LARGE and len(ribbons):
+        fine = [_fine_strap(*each, 16 * strap) for each in zip(middles, plan.last[k, seen], strict=True)]
+        ribbons, middles = (np.round(curves).astype(np.int32) for curves in zip(*fine, strict=True))
     alpha = _fill(outline, ribbons, size, scale)
     if cv2.countNonZero(alpha) < _MIN_AREA * scale**2:
         return False
@@ -324,13 +336,12 @@ def _paint(
         body = cv2.fillPoly(np.zeros_like(alpha), [outline], 255, cv2.LINE_8, 4)
         cv2.polylines(body, [outline], True, 255, 1, cv2.LINE_8, 4)
         strapped = drawn.copy()
-        colours, middles = plan.colours[k, plan.seen[k]], plan.middles[k, plan.seen[k]] - 16 * corner
-        thick = round(_STRAP_WIDTH.get(look.cloth.kind, 0.036) * scale)
-        if thick > 2:  # round: darker at both sides
-            for middle, colour in zip(middles, 0.7 * colours, strict=True):
-                cv2.polylines(strapped, [middle], False, colour.tolist(), thick + 3, cv2.LINE_8, 4)
-        for middle, colour in zip(middles, colours, strict=True):
-            cv2.polylines(strapped, [middle], False, colour.tolist(), max(3, thick // 2), cv2.LINE_8, 4)
+        thick = round(strap)
+        # Round: darker at both sides.
+        for inward in np.linspace(0, 1, max(2, thick // 3)) if thick > 2 else (1,):
+            line = max(3, round(thick + 3 - inward * (thick + 3 - thick // 2)))
+            for middle, colour in zip(middles, (0.7 + 0.3 * inward) * plan.colours[k, seen], strict=True):
+                cv2.polylines(strapped, [middle], False, colour.tolist(), line, cv2.LINE_8, 4)
         drawn = cv2.copyTo(drawn, body, strapped)
 
     # Sharpness and grain of the picture.
@@ -357,22 +368,30 @@ def _paint(
     return True
 
 
-# A strap that runs to the ear fades there, where ear or hair hides it: how many points of it, and how opaque.
-_FADE = [(np.r_[:points, -points:0], opacity) for points, opacity in ((12, 70), (11, 140), (10, 210), (9, 255))]
+# A strap fades at its end, where ear or hair hides it: how many points of it, and how opaque.
+_FADE = ((mask_shapes.STRAP_POINTS, 70), (mask_shapes.STRAP_POINTS - 3, 255))
+_FINE_POINTS = 128
+_FINE_FADE = [(_FINE_POINTS - k, 5 * k) for k in range(1, 52)]  # up to 255
+
+
+def _fine_strap(middle: np.ndarray, last: int, width: float) -> tuple[np.ndarray, np.ndarray]:
+    """A smooth band (2 * _FINE_POINTS, 2) that ends in a tip at point `last` of its middle line, and that line refined."""
+    t = np.linspace(0, 1, _FINE_POINTS)
+    curve = CubicSpline(np.arange(len(middle)), middle)(last * t)
+    return _ribbons(curve, np.array(_FINE_POINTS), width * np.minimum(1, 3 * (1 - t))[:, None] ** 0.5), curve
 
 
 def _fill(outline: np.ndarray, ribbons: np.ndarray, size: tuple[int, int], scale: float) -> np.ndarray:
     """Coverage 0..255 of polygons (sixteenths of a pixel): drawn on a finer grid, then the mean (OpenCV's own is coarse)."""
-    times = 4 if scale < 100 else 2 if scale < 500 else 1
+    times, fade = (4, _FADE) if scale < _LARGE else (2, _FINE_FADE)
     canvas = np.zeros((size[1] * times, size[0] * times), np.uint8)
-    offset, line = 8 * (times - 1), cv2.LINE_8 if times > 1 else cv2.LINE_AA
-    fade = _FADE if scale >= 100 else _FADE[::3]
+    offset = 8 * (times - 1)
     # One by one: where two overlap, OpenCV would leave a hole.
     for ribbon in ribbons * times + offset:
-        for part, opacity in fade:
-            cv2.fillPoly(canvas, [ribbon[part]], opacity, line, 4)
-    cv2.fillPoly(canvas, [outline * times + offset], 255, line, 4)
-    return cv2.resize(canvas, size, interpolation=cv2.INTER_AREA) if times > 1 else canvas
+        for points, opacity in fade:
+            cv2.fillPoly(canvas, [np.r_[ribbon[:points], ribbon[-points:]]], opacity, cv2.LINE_8, 4)
+    cv2.fillPoly(canvas, [outline * times + offset], 255, cv2.LINE_8, 4)
+    return cv2.resize(canvas, size, interpolation=cv2.INTER_AREA)
 
 
 # Three quarters of the light -> what a camera makes of the whole: too bright cloth bends its curve.

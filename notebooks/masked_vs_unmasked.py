@@ -21,8 +21,9 @@
 # the two networks is tested on both twins of every test photo. A photo is then its own control, and the cost of a mask
 # is a difference on the same $N$ photos of the same people:
 #
-# $$\text{cost} = \frac1N \sum_{i=1}^{N}
-# \big( [\text{right on the unmasked twin}_i] - [\text{right on the masked twin}_i] \big)$$
+# $$\text{cost} = \frac1N \sum_{i=1}^{N} (u_i - m_i)$$
+#
+# where $u_i$ is 1 if the network names photo $i$ rightly without the mask, else 0, and $m_i$ the same with it.
 #
 # Photos of one person succeed and fail together. So the 95 % intervals below come from drawing *people* anew, with all
 # their photos, 2,000 times.
@@ -69,7 +70,9 @@ rows = {
 seeds = sorted({seed for result in found.values() for seed in result.records})
 columns = [*(f"seed {seed}" for seed in seeds), "mean", "low (t)", "high (t)"]
 if len({len(row) for row in rows.values()}) == 1:
-    display((100 * pd.DataFrame.from_dict(rows, orient="index", columns=columns)).map("{:.1f}".format))
+    display(
+        (100 * pd.DataFrame.from_dict(rows, orient="index", columns=columns)).map("{:.1f}".format).replace("nan", "")
+    )
 
 # %% [markdown]
 # ## The cost of a mask, and of the wrong training

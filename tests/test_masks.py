@@ -356,6 +356,21 @@ def test_straps_fade_behind_the_ear():
         assert opacity[first + 2] < 128 and opacity[first + 30] == 255
 
 
+@pytest.mark.parametrize("kind", ["surgical", "n95"])
+def test_straps_of_a_large_face_end_in_a_tip_without_steps(kind):
+    size = 440.0  # eye distance
+    points = (mask_shapes.HEAD[:, :2] * size + [1.6 * size, 1.1 * size]).astype(np.float32)
+    noise = np.random.default_rng(0).integers(-20, 21, (1500, 1408, 3))
+    skin = (np.array([190, 150, 125]) + noise).astype(np.uint8)
+    alpha = masks.mask_photo(skin, style=masks.Style(kind, wears={"tight": 1}), landmarks=points[None]).alpha
+    for side in (alpha, alpha[:, ::-1]):
+        opacity = side.max(0).astype(int)  # by column, from the outside in
+        first = int((opacity > 0).argmax())
+        assert np.abs(np.diff(opacity[first : first + 40])).max() < 30  # one step of four would be 70
+        wide = (side > 0).sum(0)[first : first + 40]
+        assert wide[:3].max() < 0.5 * wide[-1]
+
+
 def test_user_style_file(faces, tmp_path):
     texture = np.zeros((40, 60, 3), np.uint8)
     texture[:, :, 1] = 200
@@ -409,6 +424,13 @@ def test_patterns_look_the_same_at_any_size(pattern):
     assert np.abs(small.astype(int) - shrunk).mean() < 14
     if pattern != "plain":
         assert small.std((0, 1)).max() > 12
+
+
+def test_a_large_cloth_mask_has_no_slit_along_its_seam():
+    """All of it faces the camera or the sides, whatever the folds."""
+    for folds in range(3):
+        normals = mask_cloth.normals("cloth", "normal", 512, folds, False).reshape(512, 512, 6)
+        assert (normals[100:400, 240:272, 2] > 0).all()
 
 
 # ---- photos -------------------------------------------------------------------------------------------------------
