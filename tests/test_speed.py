@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from maskfr_utils import speed
-from maskfr_utils.models import create_model
+from maskfr_utils import paths, speed
+from maskfr_utils.models import MODELS, create_model
 from maskfr_utils.speed import Plan
 
 TINY = Plan(
@@ -34,8 +34,15 @@ def test_record_holds_a_value_a_round(record):
     assert {len(values) for values in record["training"]["seconds"].values()} == {2}
     assert record["training"]["seconds"].keys() == {"plain fp32 loop", "bare step, eager", "our loop, eager"}
     assert all(value > 0 for values in record["training"]["seconds"].values() for value in values)
-    assert record["inference"].keys() == {"1", "2"}
+    assert record["inference"].keys() == {"1", "2", "onnx difference"}
     assert {"device", "date", "threads", "versions", "load_before"} <= record["provenance"].keys()
+
+
+def test_exported_networks_at_full_size_agree_with_torch():
+    """The committed record's comparison; `test_onnx` makes it anew on shallow networks."""
+    made = json.loads((paths.results_dir() / "speed" / "cpu.json").read_text(encoding="utf-8"))
+    assert made["plan"]["width"] == 1 and made["inference"]["onnx difference"].keys() == set(MODELS)
+    assert max(made["inference"]["onnx difference"].values()) < 1e-4
 
 
 def test_multiply_adds_are_those_of_the_measured_width(record):
