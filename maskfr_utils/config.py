@@ -120,9 +120,12 @@ class TrainConfig:
                 resolve(self.style)
             except (ValueError, OSError) as error:
                 raise ConfigError(str(error)) from None
-        if self.loss == "sphereface" and self.margin is not None and self.margin <= 1:
-            raise ConfigError(f"margin={self.margin:g} is none for sphereface, which multiplies the angle: try 1.35")
-        if self.loss != "sphereface" and self.margin is not None and self.margin > math.pi / 2:
+        if self.loss == "sphereface":
+            if self.margin is not None and self.margin <= 1:
+                raise ConfigError(
+                    f"margin={self.margin:g} is none for sphereface, which multiplies the angle: try 1.35"
+                )
+        elif self.margin is not None and self.margin > math.pi / 2:
             raise ConfigError(f"margin={self.margin:g} is in radians: at most {math.pi / 2:.4g}, a right angle")
         if self.warmup_epochs >= self.epochs and self.warmup_epochs > 1:
             raise ConfigError(f"warmup_epochs={self.warmup_epochs:g} must be less than epochs={self.epochs}")

@@ -13,7 +13,6 @@ shares surgical_blue 5, surgical 2, surgical_green 1, N95 1, KN95 1, cloth 1, cl
 """
 
 import argparse
-import csv
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
@@ -31,7 +31,7 @@ from maskfr_utils import align, masks, report
 from maskfr_utils.align import FACE_SIZE as SIZE
 from maskfr_utils.mask_styles import Style, styles
 from maskfr_utils.paths import find_data, results_dir
-from maskfr_utils.sources import open_source
+from maskfr_utils.sources import Face, open_source
 
 RECORD = results_dir() / "masks" / "realism.json"
 _EYE_ROW, _EYE_DISTANCE = 51.6, 35.2  # of aligned faces, pixels
@@ -231,12 +231,23 @@ class RealMasks:
         return replace(self, **{name: getattr(self, name)[chosen] for name in columns})
 
 
-def read_mfr2(folder: Path) -> RealMasks:
-    """Reads MFR2 as aligned faces (`mfr2_112.tar`, `index.csv`, `landmarks68.npz`)."""
-    with (folder / "index.csv").open(encoding="utf-8") as file:
-        index = {row["file"]: row for row in csv.DictReader(file)}
+def mfr2_faces(folder: Path) -> tuple[list[Face], pd.DataFrame]:
+    """The aligned faces of MFR2 (`mfr2_112.tar`, `landmarks68.npz`), and of each its line of `index.csv`, by its name.
+
+    Raises:
+        ValueError: the index does not fit the photos.
+    """
     faces = list(open_source(folder / "mfr2_112.tar"))
-    bare = {}
+    try:
+        return faces, pd.read_csv(folder / "index.csv", index_col="file").loc[[face.name for face in faces]]
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"index.csv does not fit {folder / 'mfr2_112.tar'}: {error}") from None
+
+
+def read_mfr2(folder: Path) -> RealMasks:
+    """The real masks of MFR2, each with a bare face of the same person; errors are those of `mfr2_faces`."""
+    faces, lines = mfr2_faces(folder)
+    index, bare = lines.to_dict("index"), {}
     for face in faces:
         if index[face.name]["mask"] == "no-mask":
             bare.setdefault(face.identity, []).append(face)

@@ -83,8 +83,7 @@ class Result:
         return replace(self, records={seed: self.records[seed] for seed in sorted(seeds)})
 
     def __str__(self) -> str:
-        low, high = self.interval
-        return f"{100 * self.mean:.1f}\N{NO-BREAK SPACE}% ({100 * low:.1f}–{100 * high:.1f})"
+        return percent(self.mean, *self.interval)
 
     def each(self) -> str:
         """The accuracy of each seed in percent."""
@@ -204,7 +203,7 @@ def figure_9_table(scale: str, folder: str | Path | None = None) -> pd.DataFrame
     for (name, table), varying in zip(figure_9(scale, folder).items(), ("steps", "epochs"), strict=True):
         rows = table.reindex(study.BATCHES[scale])
         columns[name] = [
-            NOT_RUN if np.isnan(a) else f"{100 * a:.1f}\N{NO-BREAK SPACE}% ({100 * low:.1f}–{100 * high:.1f})"
+            NOT_RUN if np.isnan(a) else percent(a, low, high)
             for a, low, high in rows[["accuracy", "low", "high"]].to_numpy(float)
         ]
         columns[varying] = rows[varying].map(lambda n: "" if np.isnan(n) else f"{n:g}").to_list()
@@ -279,6 +278,11 @@ def in_points(table: pd.DataFrame) -> pd.DataFrame:
         },
         index=table.index,
     )
+
+
+def percent(share: float, low: float, high: float) -> str:
+    """A share and its interval, in percent."""
+    return f"{100 * share:.1f}\N{NO-BREAK SPACE}% ({100 * low:.1f}–{100 * high:.1f})"
 
 
 def points(difference: float, low: float, high: float) -> str:

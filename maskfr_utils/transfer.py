@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from . import augment, loop, masks, metrics, models, paths, report, study
+from . import augment, loop, masks, metrics, models, paths, realism, report, study
 from .sources import open_source
 from .tables import points, signed
 
@@ -83,13 +83,12 @@ def read_mfr2(folder: Path) -> Photos:
     Raises:
         ValueError: index or pairs do not fit the photos.
     """
-    faces = list(open_source(folder / "mfr2_112.tar"))
+    faces, index = realism.mfr2_faces(folder)
     place = {face.name: i for i, face in enumerate(faces)}
     try:
-        index = pd.read_csv(folder / "index.csv", index_col="file").loc[list(place)]
         pairs = pd.read_csv(folder / "pairs.csv")[["file1", "file2"]].map(place.__getitem__)
     except (KeyError, ValueError) as error:
-        raise ValueError(f"index.csv or pairs.csv does not fit {folder / 'mfr2_112.tar'}: {error}") from None
+        raise ValueError(f"pairs.csv does not fit {folder / 'mfr2_112.tar'}: {error}") from None
     return Photos(
         np.array([face.image for face in faces]),
         np.array([np.full((68, 2), np.nan) if f.landmarks is None else f.landmarks for f in faces], np.float32),

@@ -17,3 +17,14 @@ def _own_cache(tmp_path_factory):
     os.environ.pop("MASKFR_CACHE")
     if before is not None:
         os.environ["MASKFR_CACHE"] = before
+
+
+@pytest.fixture
+def real_mfr2():
+    """The folder of MFR2, photos of people with and without real masks."""
+    from maskfr_utils import paths
+
+    try:
+        return paths.find_data("mfr2")
+    except FileNotFoundError:
+        pytest.skip("real masks are not here: set MASKFR_DATA to the folder that holds mfr2")

@@ -127,7 +127,16 @@ def test_another_seed_gives_another_network(tmp_path, store):
 
 
 def test_a_few_photos_can_be_learnt(tmp_path):
-    config = small(tmp_path, model="ressanet50", epochs=8, warmup_epochs=0, lr=0.02, margin=0.0, eval_every=0)
+    config = small(
+        tmp_path,
+        model="ressanet50",
+        epochs=8,
+        warmup_epochs=0,
+        margin_warmup_epochs=0,
+        lr=0.02,
+        margin=0.1,
+        eval_every=0,
+    )
     history = train.run(config)["history"]
     assert history[-1]["loss"] < 0.7 * history[0]["loss"]
     assert np.mean([h["train_accuracy"] for h in history[-3:]]) > 0.55  # chance is 0.33
@@ -394,7 +403,7 @@ def test_evaluation_is_in_eval_mode_and_leaves_the_network_alone(tmp_path, store
     assert np.array_equal(one["masked"], two["masked"])
     assert same(before, trainer.recogniser.state_dict())
     faces = store.batch(np.arange(4))[0]
-    labels = store.labels[store.split == 1]
+    labels = store.labels[store.indices(TEST)]
     assert np.array_equal(one["masked_rank"] == 1, one["masked"] == labels)
     logits = trainer.predict(store.batch(store.indices(TEST), masked=True)[0])
     by_sorting = 1 + (np.argsort(-logits, axis=1) == labels[:, None]).argmax(1)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from maskfr_utils import align, masks, paths, realism
+from maskfr_utils import align, masks, realism
 from maskfr_utils.rendered import render_faces
 
 
@@ -107,12 +107,8 @@ def test_record_of_real_masks():
         assert set(columns) == set(realism.STATISTICS), name
 
 
-def test_reads_mfr2():
-    try:
-        folder = paths.find_data("mfr2")
-    except FileNotFoundError:
-        pytest.skip("real masks are not here: set MASKFR_DATA to the folder that holds mfr2")
-    data = realism.read_mfr2(folder)
+def test_reads_mfr2(real_mfr2):
+    data = realism.read_mfr2(real_mfr2)
     assert len(data.real) == len(data.bare) == len(data.labels) == len(data.landmarks) > 100
     assert set(data.labels) <= set(realism._LIKE)
     half = data.some(realism.held_out(data.people))

@@ -9,7 +9,7 @@ import pytest
 import records
 from sklearn.metrics import roc_auc_score
 
-from maskfr_utils import masks, metrics, models, paths, plots, report, study, transfer
+from maskfr_utils import masks, metrics, models, plots, report, study, transfer
 from maskfr_utils.rendered import render_faces
 from maskfr_utils.transfer import PROBES, Photos
 
@@ -281,12 +281,8 @@ def test_broken_mfr2(mfr2, tmp_path):
         transfer.read_mfr2(tmp_path)
 
 
-def test_reads_mfr2():
-    try:
-        folder = paths.find_data("mfr2")
-    except FileNotFoundError:
-        pytest.skip("real masks are not here: set MASKFR_DATA to the folder that holds mfr2")
-    photos = transfer.read_mfr2(folder)
+def test_reads_mfr2(real_mfr2):
+    photos = transfer.read_mfr2(real_mfr2)
     assert {"people": 53, "masked": 171, "bare": 98}.items() <= photos.counts().items()
     assert sum(photos.counts()["both masked"]) == 396 and sum(photos.counts()["one masked"]) == 383
     assert len(photos.pairs) == 848 and (~photos.detected).sum() == 45
