@@ -100,8 +100,8 @@ pd.DataFrame(
 # ## One family
 #
 # The margin losses differ in what they put in place of $\cos\theta_y$. Where $\theta + m$ passes 180°, its cosine would rise
-# again, and a face on the far side would be pushed farther; there ArcFace goes on with $\cos\theta - m \sin m$, a little
-# lower, which falls all the way.
+# again, and a face on the far side would be pushed farther; there our ArcFace, as common code does, goes on with
+# $\cos\theta - m \sin m$, a little lower, which falls all the way.
 
 # %% mystnb={"image": {"alt": "Line plot of the target's value over the angle to the own identity for softmax and five margin losses; all fall, the margin losses lie below"}}
 family = {
@@ -118,6 +118,9 @@ diagrams.target_logits({name: curve for name, curve in family.items() if name !=
 # With two identities, training is content above the line on which the target's value equals the other's cosine. ArcFace's
 # line runs parallel to the diagonal of no margin: the same gap in angle wherever a face lies. CosFace {cite}`wang2018` asks
 # for a wide gap where a face is near its identity and a narrow one where it is far, SphereFace {cite}`liu2017` the other way round.
+# The package has three more, each of which changes something else: Sub-center ArcFace gives an identity several directions
+# {cite}`deng2020`, CurricularFace lets hard wrong identities count for more as training goes on {cite}`huang2020`, MagFace
+# lets the margin grow with the embedding's length {cite}`meng2021`.
 
 # %% mystnb={"image": {"alt": "Plane of the angles to the own and to another identity with a boundary line for each loss; that of ArcFace runs parallel to the diagonal"}}
 diagrams.decision_boundaries(
@@ -222,4 +225,5 @@ diagrams.embeddings_on_a_circle({f"{name}:\n{own:.0f}° off on average": panel f
 # %% [markdown]
 # **What we learn.** ArcFace asks for an angle, the quantity that recognition compares later. The report's equation would
 # not train; its code trains something else, in which no angle occurs. Two implementations of the same formula may still
-# differ in their gradient, so we say which one we use, and the tests hold loss and gradients against an independent one.
+# differ in their gradient, so we say which one we use, and the tests hold loss and gradients against an
+# independent one {cite}`musgrave2020`.

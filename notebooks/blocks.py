@@ -43,8 +43,10 @@ from maskfr_utils.rendered import render_faces
 #
 # $$f(x) = \mathrm{BN}(W_2 * \mathrm{PReLU}(\mathrm{BN}(W_1 * \mathrm{BN}(x))))$$
 #
-# Two things set it apart from the first ResNet {cite}`duta2021,han2017`. A BatchNorm comes first, so that the branch sees a normalised input
-# however large $x$ has grown; and nothing follows the sum, so that the path from the stem to the embedding is linear.
+# Two things set it apart from the first ResNet, both from Han et al. {cite}`han2017`. A BatchNorm comes first, so that the
+# branch sees a normalised input however large $x$ has grown; and nothing follows the sum, so that the path from the stem
+# to the embedding is linear. With a PReLU inside, it became the usual block for faces {cite}`deng2019`. (Duta et al.
+# {cite}`duta2021`, whom the report names, set BatchNorm and ReLU otherwise.)
 # The first block of a stage halves the map and doubles the channels; the shortcut then needs a projection. The report
 # speaks of a bottleneck from 1×1 to 3×3 here: there is none, both convolutions are 3×3.
 
@@ -108,7 +110,7 @@ diagrams.block_diagram(
 # %% [markdown]
 # ## Does a signal survive?
 #
-# Every convolution starts from He's normal distribution, every BatchNorm from 1 and 0. So each branch adds a variance of
+# Every convolution starts from He's normal distribution {cite}`he2015`, every BatchNorm from 1 and 0. So each branch adds a variance of
 # about 1 to the trunk, and the deviation grows like $\sqrt{n}$ with the blocks of a stage; the projection at the start of
 # the next one normalises it again. Below: the strength of each block's output, and of the gradient that reaches its first
 # BatchNorm, in untrained networks of 24 and 49 blocks.
