@@ -136,8 +136,13 @@ def t_interval(values: np.ndarray) -> tuple[float, float]:
     values = np.asarray(values, float)
     if len(values) < 3:
         return float("nan"), float("nan")
-    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    half = t_half_width(values.std(ddof=1), len(values) - 1, len(values))
     return float(values.mean() - half), float(values.mean() + half)
+
+
+def t_half_width(deviation: float, freedom: int, values: int) -> float:
+    """Half the 95 % interval of the mean of some values by Student's t, of a standard deviation with its degrees of freedom."""
+    return float(stats.t.ppf(0.975, freedom) * deviation / np.sqrt(values))
 
 
 def mcnemar(a: np.ndarray, b: np.ndarray) -> float:
@@ -186,19 +191,21 @@ class Comparison:
     p: float
 
     def verdict(self, p: float | None = None) -> str:
-        """`better` or `worse` where the interval, every seed and p all say so; else `within noise`.
+        """`better` or `worse` where the interval, every seed and p all say so; `within noise` where the interval holds 0.
 
-        With a single seed it is `better in one seed` or `worse in one seed`: that holds for these two runs, not for what
-        they are runs of.
+        In between, `better on average`: other people would hardly turn it round, but not each pair of runs shows it beyond
+        chance. With a single seed it is `better in one seed`: that holds for these two runs, not for what they are runs of.
 
         Args:
             p: this comparison's p after correction for how many are made; default: as it is.
         """
-        same_sign = len(set(np.sign(self.by_seed))) == 1 and self.low * self.high > 0
-        if not same_sign or (self.p if p is None else p) >= 0.05:
+        one, sure = len(self.by_seed) == 1, (self.p if p is None else p) < 0.05
+        if self.low <= 0 <= self.high or (one and not sure):
             return "within noise"
         said = "better" if self.difference > 0 else "worse"
-        return said if len(self.by_seed) > 1 else f"{said} in one seed"
+        if one:
+            return f"{said} in one seed"
+        return said if sure and len(set(np.sign(self.by_seed))) == 1 else f"{said} on average"
 
 
 def compare(a: np.ndarray, b: np.ndarray, identities: np.ndarray) -> Comparison:

@@ -86,7 +86,7 @@ def rank_curves(curves: dict[str, np.ndarray]) -> Figure:
     Args:
         curves: label -> (upto,) shares for k = 1..upto.
     """
-    fig, ax = plt.subplots(figsize=(5.5, 3.4))
+    fig, ax = plt.subplots(figsize=(7.5, 3.4))
     for i, (label, shares) in enumerate(curves.items()):
         ax.plot(np.arange(1, len(shares) + 1), 100 * shares, color=COLOURS[i], marker=MARKERS[i], ms=4, label=label)
     ax.set(xlabel="k", ylabel="right identity among the k best, %", xscale="log")
@@ -94,7 +94,7 @@ def rank_curves(curves: dict[str, np.ndarray]) -> Figure:
     ax.set_xticks(ticks, ticks)
     ax.minorticks_off()
     if curves:
-        ax.legend(frameon=False)
+        ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     sns.despine(fig)
     return _done(fig)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from . import metrics, report, study
 from .config import MODELS
@@ -73,6 +74,11 @@ class Result:
     def interval(self) -> tuple[float, float]:
         """95 % interval of the mean over seeds, when the people are drawn anew."""
         return metrics.cluster_bootstrap(self.hits.mean(0), self.photos("label"))
+
+    @property
+    def learnt(self) -> float:
+        """Share of the training photos named rightly during the last epoch, mean over seeds: of the twin it trains on."""
+        return float(np.mean([record["history"][-1]["train_accuracy"] for record in self.records.values()]))
 
     def metric(self, name: str) -> float:
         """Mean over seeds of a value in the records' metrics."""
@@ -154,7 +160,12 @@ def table_2(folder: str | Path | None = None) -> pd.DataFrame:
         report.NAMES[model]: f"{100 * value:.2f} % (batch {batch})"
         for model, (value, batch) in report.PUBLISHED_TABLE_2.items()
     }
-    return _beside(published, {scale: networks(scale, folder) for scale in reversed(SCALES)})
+    ours = {scale: networks(scale, folder) for scale in reversed(SCALES)}
+    table = _beside(published, ours)
+    for scale, results in ours.items():
+        learnt = [f"{100 * results[name].learnt:.0f} %" if name in results else "" for name in table.index]
+        table[f"{FACES[scale]}, on training photos"] = learnt
+    return table
 
 
 def networks(scale: str, folder: str | Path | None = None) -> dict[str, Result]:
@@ -242,7 +253,7 @@ def comparisons(pairs: Mapping[str, tuple[Result, Result]]) -> pd.DataFrame:
 
     Returns:
         A line a pair: `difference`, `low`, `high` (fractions; interval over people), `seeds` (the difference of each),
-        `p` (exact McNemar, the largest over seeds), `p, Holm`, and the `verdict`.
+        `p` (exact McNemar, the largest over seeds), `p, Holm`, and the `verdict`, see `metrics.Comparison.verdict`.
     """
     compared = {}
     for name, (a, b) in pairs.items():
@@ -307,32 +318,44 @@ def pairs_of_networks(scale: str, folder: str | Path | None = None) -> pd.DataFr
     return comparisons({f"{a} − {b}": (ours[a], ours[b]) for a, b in itertools.combinations(order, 2)})
 
 
-def disagreement(scale: str, folder: str | Path | None = None) -> float:
-    """How often two of our networks disagree, as a multiple of chance: median over pairs and seeds; 1 where none has run."""
+def pooled_over_seeds(results: Iterable[Result]) -> tuple[float, int]:
+    """Standard deviation of an accuracy over seeds, pooled over several results, and its degrees of freedom.
+
+    It takes the seed to matter as much to each: then two seeds of each of five networks tell what two of one cannot.
+    """
+    deviations = [result.by_seed - result.mean for result in results]
+    freedom = sum(len(d) - 1 for d in deviations)
+    return (float(np.sqrt(sum((d**2).sum() for d in deviations) / freedom)) if freedom else float("nan")), freedom
+
+
+def disagreements(scale: str, folder: str | Path | None = None) -> np.ndarray:
+    """How often two of our networks disagree, as a multiple of chance, of each pair and seed; 1 where none has run."""
     values = [
         metrics.disagreement(a.hits[i], b.hits[i])
         for a, b in itertools.combinations(networks(scale, folder).values(), 2)
         for i in range(min(len(a.hits), len(b.hits)))
     ]
-    return float(np.nanmedian(values)) if values else 1.0
+    return np.array(values or [1.0])
 
 
 def published_differences(
     pairs: Mapping[str, tuple[float, float]], disagreement: float = 1.0, photos: int = report.PUBLISHED_TEST_PHOTOS
 ) -> pd.DataFrame:
-    """Differences of the report's accuracies, each with the interval that its test set allows.
+    """Differences of the report's accuracies, each with the interval that its test set allows, and p of all after Holm.
 
     Args:
         pairs: a name -> two of its accuracies, fractions.
         disagreement: of two networks, see `metrics.disagreement`: the report does not tell it.
         photos: different photos in its test set.
     """
-    rows = {}
-    for name, (a, b) in pairs.items():
-        half = metrics.half_width(a, b, photos, disagreement)
-        verdict = "within noise" if abs(a - b) <= half else "better" if a > b else "worse"
-        rows[name] = {"difference": a - b, "low": a - b - half, "high": a - b + half, "verdict": verdict}
-    return pd.DataFrame.from_dict(rows, orient="index")
+    table = pd.DataFrame.from_dict(pairs, orient="index", columns=["a", "b"])
+    half = np.array([metrics.half_width(a, b, photos, disagreement) for a, b in pairs.values()])
+    table["difference"] = table["a"] - table["b"]
+    table["low"], table["high"] = table["difference"] - half, table["difference"] + half
+    table["p, Holm"] = metrics.holm(2 * stats.norm.sf(metrics.Z * table["difference"].abs() / np.maximum(half, 1e-9)))
+    said = np.where(table["difference"] > 0, "better", "worse")
+    table["verdict"] = np.where(table["p, Holm"] < 0.05, said, "within noise")
+    return table.drop(columns=["a", "b"])
 
 
 def published_pairs(disagreement: float = 1.0, photos: int = report.PUBLISHED_TEST_PHOTOS) -> pd.DataFrame:
@@ -350,7 +373,7 @@ def claim_tables(folder: str | Path | None = None) -> dict[str, pd.DataFrame]:
     values = {(model, "masked"): value for model, (value, _) in report.PUBLISHED_TABLE_2.items()}
     values["iresnet50", "unmasked"] = report.PUBLISHED_TABLE_1["unmasked"]
     pairs = {claim: (values[a], values[b]) for claim, a, b in CLAIMS}
-    found = {"the report": published_differences(pairs, disagreement("pocket", folder))}
+    found = {"the report": published_differences(pairs, np.nanmedian(disagreements("pocket", folder)))}
     for scale in reversed(SCALES):
         ours = specialists(scale, folder)
         found[FACES[scale]] = comparisons({c: (ours[a], ours[b]) for c, a, b in CLAIMS if a in ours and b in ours})
@@ -368,64 +391,3 @@ def claims(folder: str | Path | None = None) -> pd.DataFrame:
             for claim, row in table.iterrows()
         }
     return pd.DataFrame(columns, index=[claim for claim, _, _ in CLAIMS]).fillna(NOT_RUN)
-
-
-def made_with(group: str | None, scale: str, folder: str | Path | None = None) -> str:
-    """What stands beside a table or figure, as Markdown: data, scale, epochs, seeds, device, what is missing, the command."""
-    wanted, records = study.runs([group] if group else (), [scale]), study.load(group, scale, folder)
-    missing = [run.name for run in wanted if run not in records]
-    text = f"*{FACES[scale].capitalize()}* (scale `{scale}`): "
-    if records:
-        one, all_records = next(iter(records.values())), list(records.values())
-        made, minutes = one["provenance"], [round(r["provenance"]["seconds"] / 60) for r in all_records]
-        epochs = [record["params"]["epochs"] for run, record in records.items() if not run.max_steps]
-        facts = [
-            f"{made['identities']} people of `{Path(one['params']['dataset']).stem}`",
-            f"{made['train_photos']:,} photos to train and {len(one['photos']['label']):,} to test",
-            f"width {_all(r['params']['width'] for r in all_records)}",
-            f"epochs {_all(epochs)}",
-            f"batch size {_all(r['params']['batch_size'] for r in all_records)}",
-            f"seed {_all(run.seed for run in records)}",
-            _all(r["provenance"]["device"] for r in all_records),
-            f"{_all({min(minutes), max(minutes)}, ' to ')} minutes a run",
-        ]
-        text += "; ".join(facts) + ". "
-    text += (
-        f"{len(wanted) - len(missing)} of {len(wanted)} runs are done (records {study.digest(group, folder)}); "
-        f"`{study.command(group, scale)}` makes them."
-    )
-    return text + (f" Not run yet: {', '.join(missing)}." if missing else "")
-
-
-def _all(values: Iterable, joint: str = ", ") -> str:
-    """The different values, in order."""
-    return joint.join(str(v) for v in sorted(set(values)))
-
-
-def headline(folder: str | Path | None = None) -> str:
-    """The table of the book's first page, as Markdown."""
-    lines = {"IResNet-50, without masks": ("iresnet50", "unmasked", report.PUBLISHED_TABLE_1["unmasked"])}
-    lines |= {
-        f"{report.NAMES[model]}, with masks": (model, "masked", value)
-        for model, (value, _) in report.PUBLISHED_TABLE_2.items()
-    }
-    scales = list(reversed(SCALES))
-    ours = {scale: specialists(scale, folder) for scale in scales}
-    text = [
-        f"| top-1 accuracy | the report | {' | '.join(FACES[scale] for scale in scales)} |",
-        f"| --- | --- |{' --- |' * len(scales)}",
-    ]
-    for name, (model, condition, value) in lines.items():
-        cells = [str(ours[scale].get((model, condition), NOT_RUN)) for scale in scales]
-        text.append(f"| {name} | {100 * value:.2f}\N{NO-BREAK SPACE}% | {' | '.join(cells)} |")
-    text += ["", "In brackets, 95 % intervals over people, of the mean over seeds."]
-    for scale in scales:
-        if ours[scale]:
-            one = next(iter(ours[scale].values())).one
-            seeds = _all((len(result.records) for result in ours[scale].values()), " or ")
-            text.append(
-                f"{FACES[scale].capitalize()}: {one['provenance']['identities']} people, "
-                f"{len(one['photos']['label']):,} test photos, width {one['params']['width']:g}, "
-                f"{one['params']['epochs']} epochs, seeds a network: {seeds}; {one['provenance']['device']}."
-            )
-    return "\n".join(text) + "\n"

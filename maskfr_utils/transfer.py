@@ -255,12 +255,17 @@ def table(record: dict) -> pd.DataFrame:
 def in_words(record: dict) -> str:
     """What masked training gains with real masks and with drawn ones, as Markdown."""
     found, detected, text = results(record, "gain"), results(record, "gain", "detected faces"), []
-    for name in ("rank 1, real mask", "rank 1, drawn mask", "AUC, both masked", "AUC, both drawn"):
-        value, low, high, seeds = found.loc[name]
+    for measure, real, drawn in (
+        ("rank 1", "rank 1, real mask", "rank 1, drawn mask"),
+        ("AUC", "AUC, both masked", "AUC, both drawn"),
+    ):
+        value, low, high, seeds = found.loc[real]
         verdict = metrics.Comparison(value, low, high, tuple(seeds), p=0.0).verdict()  # by interval and seeds alone
-        text.append(f"- Gain of masked training on new people, {name}: {points(value, low, high)} points, {verdict}.")
-        if "drawn" not in name:
-            text[-1] += f" Without the photos whose face was guessed: {points(*detected.loc[name][:3])}."
+        text.append(
+            f"- On new people, training on drawn masks gains {points(value, low, high)} points of {measure} with real masks"
+            f" ({verdict}), and {points(*found.loc[drawn][:3])} with drawn ones. Without the photos whose face was guessed:"
+            f" {points(*detected.loc[real][:3])}."
+        )
     return "\n".join(text)
 
 

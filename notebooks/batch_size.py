@@ -22,7 +22,7 @@
 #
 # steps: at the same epochs, a batch twice as large takes half the steps, each with less noise in its gradient. At the same
 # number of steps it sees twice the photos. These are two experiments, and here are both; the second takes the steps that
-# the largest batch takes in the first. The learning rate stays the same, as in the report. In the second experiment the
+# the largest batch takes in the first. The learning rate stays the same for all sizes. In the second experiment the
 # warm-ups of rate and margin last the same number of steps, too.
 
 # %% tags=["parameters"]
@@ -34,24 +34,24 @@ scale = "demo"  # of the figures: pocket (real photos) or demo (rendered faces)
 import numpy as np
 from IPython.display import Markdown, display
 
-from maskfr_utils import plots, report, tables
+from maskfr_utils import captions, plots, report, tables
 
 lines = tables.figure_9(scale, results)
 plots.batch_sizes(lines)
 
 # %% [markdown]
-# Bars are 95 % intervals over people. The numbers, for both scales:
+# Bars are 95 % intervals over people, of one seed. The numbers, for both scales:
 
 # %%
 for each in ("pocket", "demo"):
-    display(Markdown(tables.made_with("figure_9", each, results)), tables.figure_9_table(each, results))
+    display(Markdown(captions.made_with("figure_9", each, results)), tables.figure_9_table(each, results))
 
 # %% [markdown]
 # ## Is it more than noise?
 #
-# Each batch size against the smallest, on the same photos; corrected after Holm for the number of lines. A point is one seed.
-# What is beyond the noise of the photos may still be the seed's doing, and is not called better or worse; the runs of
-# Table 1 show, at one batch size, how much the seed alone changes.
+# Each batch size against the smallest, on the same photos; corrected after Holm for the number of lines. A point is one seed:
+# what is beyond the noise of the photos may still be the seed's doing. How much the seed alone changes, [](compare_models)
+# shows at one batch size.
 
 # %%
 pairs = {}
@@ -60,7 +60,7 @@ for name, runs in tables.figure_9_runs(scale).items():
     first, *rest = [run for run in runs if run in found] or [None]
     pairs |= {f"{name}: {run.batch} − {first.batch}": (found[run], found[first]) for run in rest}
 compared = tables.comparisons(pairs)
-tables.in_points(compared)
+display(tables.in_points(compared), Markdown(captions.VERDICTS), Markdown(captions.rerun("figure_9", scale, results)))
 
 # %% [markdown]
 # ## What we learn

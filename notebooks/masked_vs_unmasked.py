@@ -25,8 +25,18 @@
 #
 # where $u_i$ is 1 if the network names photo $i$ rightly without the mask, else 0, and $m_i$ the same with it.
 #
-# Photos of one person succeed and fail together. So the 95 % intervals below come from drawing *people* anew, with all
-# their photos, 2,000 times.
+# Photos of one person succeed and fail together. So the 95 % intervals below are a bootstrap {cite}`efron1979` over
+# *people*: as many people as there are, drawn from them with replacement, each with all their photos, 2,000 times; the
+# interval holds 95 % of the 2,000 results.
+#
+# Two networks that are tested on the same photos can be told apart better than their intervals suggest, for only those
+# photos count that one names rightly and the other does not. With $b$ photos won by the first and $c$ by the second,
+# McNemar's exact test {cite}`mcnemar1947` asks how likely so uneven a split is if each were won by the toss of a coin:
+#
+# $$p = \min\Big(1,\; 2 \sum_{k=0}^{\min(b, c)} \binom{b + c}{k} 2^{-(b + c)}\Big)$$
+#
+# Who makes many comparisons finds something by luck. Holm's correction {cite}`holm1979` multiplies the smallest $p$ by the
+# number of comparisons, the next by one less, and so on.
 
 # %% tags=["parameters"]
 results = None  # folder of records; default: the book's
@@ -37,7 +47,7 @@ scale = "pocket"  # of the figures: pocket (real photos) or demo (rendered faces
 import pandas as pd
 from IPython.display import Markdown, display
 
-from maskfr_utils import metrics, plots, tables, transfer
+from maskfr_utils import captions, metrics, plots, study, tables, transfer
 
 tables.table_1(results)
 
@@ -47,7 +57,7 @@ tables.table_1(results)
 
 # %%
 for each in ("pocket", "demo"):
-    display(Markdown(tables.made_with("table_1", each, results)))
+    display(Markdown(captions.made_with("table_1", each, results)))
 
 # %% [markdown]
 # ## How much the seed decides
@@ -70,16 +80,15 @@ rows = {
 seeds = sorted({seed for result in found.values() for seed in result.records})
 columns = [*(f"seed {seed}" for seed in seeds), "mean", "low (t)", "high (t)"]
 if len({len(row) for row in rows.values()}) == 1:
-    display(
-        (100 * pd.DataFrame.from_dict(rows, orient="index", columns=columns)).map("{:.1f}".format).replace("nan", "")
-    )
+    table = 100 * pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+    display(table.map("{:.1f}".format).replace("nan", ""))
+display(Markdown(captions.rerun("table_1", scale, results)))
 
 # %% [markdown]
 # ## The cost of a mask, and of the wrong training
 #
-# Each line is a difference on the same photos, of the same seeds; $p$ is McNemar's, exact, the largest over the seeds,
-# and corrected after Holm for the number of lines. Better or worse is said only where the interval, every seed and the
-# corrected $p$ agree.
+# Each line is a difference on the same photos, of the same seeds; $p$ is McNemar's, the largest over the seeds, and
+# corrected for the number of lines.
 
 # %%
 lines = {
@@ -90,20 +99,20 @@ lines = {
     "Gain of masked training, on unmasked faces": (("masked", "unmasked"), ("unmasked", "unmasked")),
 }
 compared = tables.comparisons({k: (found[a], found[b]) for k, (a, b) in lines.items() if a in found and b in found})
-tables.in_points(compared)
+display(tables.in_points(compared), Markdown(captions.VERDICTS))
 
 # %% mystnb={"image": {"alt": "A dot with an error bar for each difference of the table above, beside a line at zero"}}
 plots.estimates({"": compared}, "difference in top-1 accuracy, percentage points", value="difference", zero=True)
 
 # %%
-display(Markdown(tables.made_with("table_1", scale, results)))
+display(Markdown(captions.rerun("table_1", scale, results)))
 
 # %% [markdown]
 # ## Which masks, which poses
 #
 # Accuracy on the masked twins by the kind of mask. The kinds were drawn by chance, and in unequal numbers; the unmasked
 # twins of the same photos, on the network trained for them, show how much of a difference is the photos' own. The
-# intervals here are Wilson's, over photos.
+# intervals here are Wilson's {cite}`wilson1927`, over photos.
 
 # %% mystnb={"image": {"alt": "For each kind of mask, three dots with error bars: masked twins by both networks, unmasked twins by one"}}
 shown = {
@@ -131,7 +140,7 @@ photos = {f"by {k}": table["photos"] for k, t in (("mask", by_mask), ("yaw", by_
 display(
     Markdown("Photos " + "; ".join(f"{k}: " + ", ".join(f"{n} {g}" for g, n in s.items()) for k, s in photos.items()))
 )
-display(Markdown(tables.made_with("table_1", scale, results)))
+display(Markdown(captions.rerun("table_1", scale, results)))
 
 # %% [markdown]
 # ## Second guesses
@@ -147,7 +156,7 @@ curves = {
 plots.rank_curves(curves)
 
 # %%
-display(Markdown(tables.made_with("table_1", scale, results)))
+display(Markdown(captions.rerun("table_1", scale, results)))
 
 # %% [markdown]
 # ## On real masks
@@ -180,15 +189,18 @@ plots.estimates(gains, "gain of masked training, percentage points", value="valu
 
 # %%
 display(Markdown(transfer.made_with(real)))
+print(study.made_from("masked_vs_unmasked"))
 
 # %% [markdown]
 # ## What we learn
 
 # %%
-points = tables.in_points(compared)["difference, points"]
+text = [f"- {words}" for words in captions.found(scale, results)[:1]]
+points = tables.in_points(compared)
+chosen = points.filter(regex="own kind|on unmasked faces", axis=0)
+text += [f"- {name}: {row['difference, points']} points, {row['verdict']}." for name, row in chosen.iterrows()]
 published = tables.claim_tables(results)["the report"].iloc[0]
-text = [f"- In the report the gap between the two kinds is {100 * published['difference']:.2f} points."]
-text += [f"- {name}: {points[name]} points, {row['verdict']}." for name, row in compared.iterrows()]
+text.append(f"- In the report, each on its own kind, the gap is {100 * published['difference']:.2f} points.")
 for name, curve in curves.items():
     text.append(f"- {name.capitalize()}: right at once {curve[0]:.1%}, among the five best {curve[4]:.1%}.")
 text += [transfer.in_words(real)] if real else []

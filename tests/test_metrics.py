@@ -134,14 +134,34 @@ def test_compare_finds_a_true_difference_and_no_other():
     assert found.low < found.difference < found.high and found.low > 0
     assert found.p == max(metrics.mcnemar(strong[0], weak[0]), metrics.mcnemar(strong[1], weak[1]))
     assert found.verdict() == "better" and metrics.compare(weak, strong, identities).verdict() == "worse"
-    assert found.verdict(p=0.06) == "within noise"
+    assert found.verdict(p=0.06) == "better on average"
     assert metrics.compare(strong[:1], weak[:1], identities).verdict() == "better in one seed"
     assert metrics.compare(strong, strong[::-1], identities).verdict() == "within noise"
 
 
-def test_compare_is_no_verdict_where_seeds_disagree():
-    found = metrics.Comparison(difference=0.02, low=0.01, high=0.03, by_seed=(0.05, -0.01), p=0.001)
-    assert found.verdict() == "within noise"
+@pytest.mark.parametrize(
+    ("low", "by_seed", "p", "verdict"),
+    [
+        (0.01, (0.05, 0.01), 0.001, "better"),
+        (0.01, (0.05, -0.01), 0.001, "better on average"),
+        (0.01, (0.03, 0.01), 0.2, "better on average"),
+        (-0.01, (0.05, 0.01), 0.001, "within noise"),
+        (0.01, (0.02,), 0.001, "better in one seed"),
+        (0.01, (0.02,), 0.2, "within noise"),
+    ],
+)
+def test_a_verdict_says_as_much_as_interval_seeds_and_p_allow(low, by_seed, p, verdict):
+    found = metrics.Comparison(difference=0.02, low=low, high=0.03, by_seed=by_seed, p=p)
+    assert found.verdict() == verdict
+    mirrored = metrics.Comparison(-0.02, -0.03, -low, tuple(-d for d in by_seed), p)
+    assert mirrored.verdict() == verdict.replace("better", "worse")
+
+
+def test_t_half_width_agrees_with_the_interval_of_few_values():
+    values = np.array([0.7, 0.72, 0.77])
+    low, high = metrics.t_interval(values)
+    assert metrics.t_half_width(values.std(ddof=1), 2, 3) == pytest.approx((high - low) / 2)
+    assert metrics.t_half_width(1.0, 10**9, 4) == pytest.approx(metrics.Z / 2, rel=1e-6)
 
 
 @pytest.mark.parametrize(
