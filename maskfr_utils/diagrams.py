@@ -32,6 +32,12 @@ def _done(fig: Figure) -> Figure:
     return fig
 
 
+def _legend(ax: plt.Axes, columns: int = 0) -> None:
+    """Names the lines beside the axes, or above them in so many columns, in letters as large as the axes' own."""
+    loc, anchor = ("lower center", (0.5, 1)) if columns else ("center left", (1, 0.5))
+    ax.legend(ncol=columns or 1, fontsize=9, loc=loc, bbox_to_anchor=anchor, frameon=False)
+
+
 class _Tracer(fx.Tracer):
     """Follows a block down to torch's own modules and to those that have a diagram of their own."""
 
@@ -167,7 +173,8 @@ def by_depth(series: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> F
     axes[1].yaxis.set_major_locator(ticks.LogLocator(subs=(1, 2, 5)))
     axes[1].yaxis.set_major_formatter("{x:g}")
     axes[1].yaxis.set_minor_formatter(ticks.NullFormatter())
-    axes[1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    lines, names = axes[0].get_legend_handles_labels()
+    fig.legend(lines, names, ncol=len(names), fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 0.97), frameon=False)
     sns.despine(fig)
     return _done(fig)
 
@@ -188,7 +195,7 @@ def stacked_bars(parts: Mapping[str, Mapping[str, float]], xlabel: str) -> Figur
         left += values
     ax.invert_yaxis()
     ax.set(xlabel=xlabel)
-    ax.legend(ncol=len(names), fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False)
+    _legend(ax, columns=3)
     sns.despine(fig)
     return _done(fig)
 
@@ -208,7 +215,7 @@ def spread_bars(rows: Mapping[str, Sequence[float]], xlabel: str, marks: Mapping
     for i, (name, value) in enumerate((marks or {}).items()):
         ax.axvline(value, color=PALETTE[i + 1], ls=("--", ":")[i % 2], label=name)
     if marks:
-        ax.legend(fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False, ncol=len(marks))
+        _legend(ax, columns=len(marks))
     ax.invert_yaxis()
     ax.set(xlabel=xlabel)
     sns.despine(fig)
@@ -223,12 +230,12 @@ def fits(params: Mapping[str, tuple[float, float]], target: tuple[float, float],
         target: the published totals, given to two decimals.
         names: what the two totals are, with their unit.
     """
-    fig, ax = plt.subplots(figsize=(6, 3.4))
+    fig, ax = plt.subplots(figsize=(6.6, 3.4))
     ax.add_patch(plt.Rectangle((target[0] - 0.005, target[1] - 0.005), 0.01, 0.01, color="0.85", label="published"))
     for i, (name, (x, y)) in enumerate(params.items()):
         ax.plot(x, y, "os^Dv<>Pp*"[i % 10], color=PALETTE[i % 10], label=name)
     ax.set(xlabel=names[0], ylabel=names[1])
-    ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    _legend(ax)
     sns.despine(fig)
     return _done(fig)
 
@@ -251,7 +258,7 @@ def target_logits(curves: Mapping[str, Callable[[Tensor], Tensor]]) -> Figure:
                 ls=("-", "--", "-.", ":")[i % 4],
             )
     ax.set(xlabel="angle to the own identity, degrees", ylabel="target logit / s", xticks=range(0, 181, 30))
-    ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    _legend(ax)
     sns.despine(fig)
     return _done(fig)
 
@@ -278,7 +285,7 @@ def decision_boundaries(losses: Mapping[str, CosineLoss]) -> Figure:
         )
         ax.plot([], [], color=PALETTE[i], ls=("-", "--", "-.", ":")[i % 4], label=name)
     ax.set(xlabel="angle to the own identity, degrees", ylabel="angle to the other, degrees", aspect="equal")
-    ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    _legend(ax)
     sns.despine(fig)
     return _done(fig)
 
@@ -295,7 +302,7 @@ def curves(series: Mapping[str, tuple[np.ndarray, np.ndarray]], xlabel: str, yla
     for i, (name, (x, y)) in enumerate(series.items()):
         ax.plot(x, y, label=name, color=PALETTE[i % 10], ls=("-", "--", "-.", ":")[i % 4])
     ax.set(xlabel=xlabel, ylabel=ylabel)
-    ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    _legend(ax)
     sns.despine(fig)
     return _done(fig)
 

@@ -171,22 +171,22 @@ def outlines(record: dict) -> Figure:
         "drawn_known": "the same, known exactly",
     }
     titles = {
-        "share": "share of the\npicture covered",
-        "top_nose": "upper edge at the nose,\nbelow the eyes",
-        "top_cheek": "upper edge at the cheeks,\nbelow the eyes",
+        "share": "share of the picture covered",
+        "top_nose": "upper edge at the nose",
+        "top_cheek": "upper edge at the cheeks",
         "width": "width at the mouth",
     }
-    fig, axes = plt.subplots(1, len(titles), figsize=(9, 2.1), sharey=True)
-    for ax, (key, title) in zip(axes, titles.items(), strict=True):
+    fig, axes = plt.subplots(2, 2, figsize=(7.2, 3.8), sharey=True)
+    for ax, (key, title) in zip(axes.flat, titles.items(), strict=True):
         for place, (name, colour) in enumerate(zip(names, ("k", "C0", "0.6"), strict=True)):
             low, middle, high = record["outline"][name][key]
             ax.plot([low, high], [-place] * 2, color=colour, linewidth=4, alpha=0.4, solid_capstyle="butt")
             ax.plot(middle, -place, "o", color=colour)
-        ax.set_title(title, fontsize=9)
-        ax.set_xlabel("" if key == "share" else "eye distances", fontsize=8)
+        ax.set_title(title, fontsize=10)
+        ax.set_xlabel("" if key == "share" else f"eye distances{' below the eyes' if 'top' in key else ''}")
         ax.spines[["top", "right"]].set_visible(False)
-    axes[0].set_yticks(-np.arange(len(names)), names.values())
-    axes[0].set_ylim(-len(names) + 0.5, 0.5)
+    axes[0, 0].set_yticks(-np.arange(len(names)), names.values())
+    axes[0, 0].set_ylim(-len(names) + 0.5, 0.5)
     return _done(fig)
 
 
@@ -197,43 +197,45 @@ def giveaways(record: dict) -> Figure:
     """
     titles = {"masks": "which masks", "regions": "where it looks", "features": "what it sees"}
     undrawn = record["auc"]["regions"]["forehead and eyes"]["auc"]
-    fig, axes = plt.subplots(1, 3, figsize=(9.5, 2.3), sharex=True)
+    sizes = [len(record["auc"][key]) for key in titles]
+    fig, axes = plt.subplots(len(titles), 1, figsize=(7.2, 5.4), sharex=True, height_ratios=sizes)
     for ax, (key, title) in zip(axes, titles.items(), strict=True):
         scores = record["auc"][key]
         for place, auc in enumerate(scores.values()):
             ax.plot([auc["low"], auc["high"]], [-place] * 2, color="C0", linewidth=2)
             ax.plot(auc["auc"], -place, "o", color="C0")
-        ax.set_yticks(-np.arange(len(scores)), scores, fontsize=8)
+        ax.set_yticks(-np.arange(len(scores)), scores)
+        ax.set_ylim(0.5 - len(scores), 0.5)
         ax.axvline(0.5, color="k", linewidth=0.8, linestyle=":")
         ax.axvline(undrawn, color="0.4", linewidth=0.8, linestyle="--")
         ax.set_xlim(0.45, 1.02)
-        ax.set_title(title, fontsize=9)
-        ax.set_xlabel("AUC (dashed: nothing drawn)", fontsize=8)
+        ax.set_title(title, fontsize=10, loc="left")
         ax.spines[["top", "right"]].set_visible(False)
+    axes[-1].set_xlabel("AUC (dashed: where nothing is drawn; dotted: no difference)")
     return _done(fig)
 
 
 def distinct_people(record: dict) -> Figure:
     """Distances within and between rendered people, and accuracy by difficulty; from the record of `identities`."""
-    fig, (left, right) = plt.subplots(1, 2, figsize=(9, 2.8))
+    fig, (top, bottom) = plt.subplots(2, 1, figsize=(7.2, 5.6))
     found = record["distances"]
     edges = np.array(found["bins"])
     names = {"within": "same person", "nearest": "nearest other person", "between": "any other person"}
     for (name, label), colour in zip(names.items(), ("C0", "C1", "0.5"), strict=True):
         counts = np.array(found["counts"][name])
-        left.stairs(counts / counts.sum(), edges, color=colour, fill=True, alpha=0.25)
-        left.stairs(counts / counts.sum(), edges, color=colour, label=label)
-    left.set(xlabel="cosine distance", ylabel="share", xlim=(0, 1.4))
-    left.set_ylim(0, 1.45 * left.get_ylim()[1])  # room for the legend
-    left.legend(fontsize=8, loc="upper left", frameon=False)
+        top.stairs(counts / counts.sum(), edges, color=colour, fill=True, alpha=0.25)
+        top.stairs(counts / counts.sum(), edges, color=colour, label=label)
+    top.set(xlabel="cosine distance", ylabel="share", xlim=(0, 1.4))
+    top.set_ylim(0, 1.45 * top.get_ylim()[1])  # room for the legend
+    top.legend(loc="upper left", frameon=False)
     difficulty = record["difficulty"]
     for (name, scores), colour in zip(difficulty["accuracy"].items(), ("C2", "C1", "C0"), strict=True):
-        right.plot(difficulty["values"], scores["unmasked"], "o-", color=colour, label=name)
-        right.plot(difficulty["values"], scores["masked"], "o:", color=colour)
-    right.plot([], [], "k:", label="tested on masked faces")
-    right.set(xlabel="difficulty", ylabel="accuracy", ylim=(0, 1.02), xticks=difficulty["values"])
-    right.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
-    for ax in (left, right):
+        bottom.plot(difficulty["values"], scores["unmasked"], "o-", color=colour, label=name)
+        bottom.plot(difficulty["values"], scores["masked"], "o:", color=colour)
+    bottom.plot([], [], "k:", label="tested on masked faces")
+    bottom.set(xlabel="difficulty", ylabel="accuracy", ylim=(0, 1.02), xticks=difficulty["values"])
+    bottom.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
+    for ax in (top, bottom):
         ax.spines[["top", "right"]].set_visible(False)
     return _done(fig)
 

@@ -6,7 +6,7 @@ Needs the real masks of MFR2 (Anwar and Raychowdhury 2020) below MASKFR_DATA. Fo
 the same kind and colour is drawn on a photo of the same person without one. Both are treated alike: saved as JPEG,
 landmarks predicted anew on what is to be seen, aligned by the eyes alone (nose and mouth are a guess under a mask).
 How high drawn masks sit was set by quartiles over all of MFR2 and checked on every other person; the record is about the
-others, whose numbers were looked at, too, while the cloth was improved. So they are no untouched test.
+others, who were seen while the masks were made, too. So they are no untouched test.
 Numbers go into it, no pictures. `--bare faces/` writes the photos without masks for another program to mask, and
 `--peer faces_masked/` measures what it made of them. For the committed record MaskTheFace drew them, by its code string, in the
 shares surgical_blue 5, surgical 2, surgical_green 1, N95 1, KN95 1, cloth 1, cloth-#25262b 3, cloth in checks 3, in flowers 3.

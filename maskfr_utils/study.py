@@ -128,8 +128,8 @@ def table_1(scale: str) -> list[Run]:
 
 
 def table_2(scale: str) -> list[Run]:
-    """The five networks trained on masked faces, two seeds."""
-    return [Run(scale=scale, model=m, seed=s) for s in range(2) for m in MODELS]
+    """The five networks trained on masked faces, two seeds; of IResNet-50 the three that Table 1 has anyway."""
+    return [Run(scale=scale, model=m, seed=s) for s in range(3) for m in MODELS if s < 2 or m == "iresnet50"]
 
 
 def figure_9(scale: str) -> list[Run]:
@@ -142,6 +142,13 @@ def figure_9(scale: str) -> list[Run]:
 
 GROUPS = {"table_1": table_1, "table_2": table_2, "figure_9": figure_9}
 CHAPTERS = {"masked_vs_unmasked": "table_1", "compare_models": "table_2", "batch_size": "figure_9", "results": None}
+SHOWN = {  # chapter -> the records beside the study's that it shows, below the results; those that exist count
+    "data": ("sources/pins.json",),
+    "masking": tuple(f"masks/{name}.json" for name in ("success", "speed", "realism", "peer", "rendered")),
+    "models": ("speed/cpu.json",),
+    "masked_vs_unmasked": ("masks/transfer.json",),
+    "benchmarks": ("speed/cpu.json", "speed/cuda.json"),
+}
 
 
 def runs(groups: Iterable[str] = (), scales: Iterable[str] = SCALES) -> list[Run]:
@@ -195,6 +202,14 @@ def digest(group: str | None, folder: str | Path | None = None) -> str:
     return content.hexdigest()[:8]
 
 
+def made_from(chapter: str, folder: str | Path | None = None) -> str:
+    """The line by which a chapter shows which records of `SHOWN` it was made from: their names and a hash of them."""
+    folder = Path(folder or paths.results_dir())
+    found = [name for name in SHOWN[chapter] if (folder / name).exists()]
+    content = hashlib.sha256(b"".join(name.encode() + (folder / name).read_bytes() for name in found))
+    return f"made from {', '.join(found) or 'no record'} ({content.hexdigest()[:8]})"
+
+
 def inconsistencies(records: dict[str, dict]) -> list[str]:
     """How the records of one scale differ in what they must share: faces, test photos, number of training photos.
 
@@ -221,7 +236,7 @@ def problems(folder: Path | None = None, book: Path | None = None) -> list[str]:
         folder: of the records; default: the book's.
         book: folder of the chapters; default: the book.
     """
-    from . import tables
+    from . import captions
 
     folder, book, found = folder or paths.results_dir(), book or paths.ROOT / "book", []
     known = {run.name for run in runs()}
@@ -243,12 +258,16 @@ def problems(folder: Path | None = None, book: Path | None = None) -> list[str]:
     if found:
         return found
     headline = folder / HEADLINE
-    if not headline.exists() or headline.read_text(encoding="utf-8") != tables.headline(folder):
+    if not headline.exists() or headline.read_text(encoding="utf-8") != captions.headline(folder):
         found.append(f"{headline.name} is not of these records: `python -m maskfr_utils.study --headline` writes it")
     for chapter, group in CHAPTERS.items():
         path = book / f"{chapter}.ipynb"
         if not path.exists() or f"records {digest(group, folder)}" not in path.read_text(encoding="utf-8"):
             found.append(f"{path.name} was not executed from these records: `make chapters` does it")
+    for chapter in SHOWN:
+        path, line = book / f"{chapter}.ipynb", made_from(chapter, folder)
+        if not path.exists() or line not in path.read_text(encoding="utf-8"):
+            found.append(f"{path.name} is not {line}: `make chapters NOTEBOOKS={chapter}` makes it so")
     return found
 
 
@@ -335,10 +354,10 @@ def main(argv: list[str] | None = None) -> int:
         print(*found, sep="\n") if found else print("every record is what the study would make now")
         return bool(found)
     if args.headline:
-        from . import tables
+        from . import captions
 
         with paths.replacing(paths.results_dir() / HEADLINE) as temporary:
-            temporary.write_text(tables.headline(), encoding="utf-8")
+            temporary.write_text(captions.headline(), encoding="utf-8")
         return 0
     chosen = runs(args.groups, [args.scale] if args.scale else SCALES)
     states = {run: state(run) for run in chosen}

@@ -5,6 +5,7 @@ are quick enough to try thousands of choices against the published totals.
 """
 
 from collections import Counter
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
 from .models import DEPTHS
@@ -19,6 +20,24 @@ PUBLISHED = {  # Chang, Tsai and Lo (2021): parameters in millions, multiply-add
     "ressanet100": (66.35, 12.11, 9.69),
 }
 POSITIONS = ("axes", "relative", "table", "none")
+SHRINKS = ("convolution", "attention", "end")
+# Operations an element by THOP of autumn 2021 (github.com/Lyken17/pytorch-OpCounter): a softmax over n numbers takes n
+# exponentials, n - 1 sums and n quotients, about 3 an element; the products of attention are no module and not seen.
+COUNTER = {"product": 1, "depthwise": 1, "bias": 1, "norm": 2, "prelu": 1, "pool": 1, "softmax": 3}
+WORDS = {  # what the fields of `Choices` ask, and the counter's
+    "expansion": "expansion k of MBConv",
+    "reduction": "reduction r of SE",
+    "se_bias": "biases in SE",
+    "se_from_input": "SE in MBConv narrows the block's channels",
+    "frelu_bias": "biases in FReLU",
+    "attention_bias": "biases in attention",
+    "attention_projection": "projection behind attention",
+    "positions": "position terms",
+    "shrink": "the map is halved at",
+    "full_shortcut": "the shortcut is projected first, then halved",
+    "middle_norm": "BatchNorm before the activation",
+    "missed": "missed by the counter",
+}
 
 
 @dataclass(frozen=True)
@@ -61,6 +80,14 @@ class Sum:
         self.parameters: Counter[str] = Counter()
         self.operations: Counter[str] = Counter()
 
+    def millions(self, missed: Container[str] = ()) -> float:
+        """Parameters in millions, without the parts that a counter missed."""
+        return sum(n for part, n in self.parameters.items() if part not in missed) / 1e6
+
+    def billions(self, counter: Mapping[str, int] = COUNTER) -> float:
+        """Operations in billions, as a counter takes them: kind -> operations an element."""
+        return sum(times * self.operations[kind] for kind, times in counter.items()) / 1e9
+
     def add(self, other: "Sum", times: int = 1) -> None:
         """Count another sum, several times."""
         for mine, theirs in ((self.parameters, other.parameters), (self.operations, other.operations)):
@@ -71,7 +98,7 @@ class Sum:
         """A convolution whose output has `size` x `size` positions."""
         weights = inputs // groups * outputs * kernel**2
         self.parameters[part] += weights + bias * outputs
-        self.operations["product"] += weights * size**2
+        self.operations["depthwise" if part == "depthwise" else "product"] += weights * size**2
         self.operations["bias"] += bias * outputs * size**2
 
     def norm(self, channels: int, size: int, part: str = "other"):
@@ -81,7 +108,7 @@ class Sum:
 
     def prelu(self, channels: int, size: int):
         """A PReLU with a slope for each channel."""
-        self.parameters["other"] += channels
+        self.parameters["prelu"] += channels
         self.operations["prelu"] += channels * size**2
 
     def se(self, channels: int, hidden: int, size: int, bias: bool):
@@ -89,6 +116,30 @@ class Sum:
         self.parameters["other"] += 2 * channels * hidden + bias * (channels + hidden)
         self.operations["product"] += 2 * channels * hidden
         self.operations["pool"] += channels * (size**2 + 1)
+
+
+def printed(network: Sum, name: str, missed: Container[str] = (), counter: Mapping[str, int] = COUNTER):
+    """Whether a network's sum, so counted, is the published one to its two decimals: in parameters, and in operations.
+
+    Args:
+        network: the sum.
+        name: of the network in `PUBLISHED`.
+        missed: parts whose parameters the counter missed.
+        counter: kind of operation -> operations an element.
+
+    Returns:
+        Two bools.
+    """
+    millions, billions, _ = PUBLISHED[name]
+    return round(network.millions(missed), 2) == millions, round(network.billions(counter), 2) == billions
+
+
+def in_words(found: Iterable[tuple[Choices, tuple[str, ...]]]) -> dict[str, str]:
+    """What each choice may be, and what a counter may have missed, among those found: question -> answers."""
+    rows = [{**vars(choices), "missed": " and ".join(missed) or "nothing"} for choices, missed in found]
+    words = {"True": "yes", "False": "no"}
+    answers = {field: sorted({str(row[field]) for row in rows}) for field in WORDS}
+    return {WORDS[field]: ", ".join(words.get(a, a) for a in values) for field, values in answers.items()}
 
 
 def total(name: str, choices: Choices = Choices()) -> Sum:
@@ -99,9 +150,10 @@ def total(name: str, choices: Choices = Choices()) -> Sum:
         choices: what its builder decided.
 
     Returns:
-        Parameters in the parts "positions", "depthwise" (of MBConv, with its BatchNorm) and "other"; operations of the
-        kinds "product" (multiply-adds of convolutions and linear layers), "attention" (of q k^T and the weighted sum),
-        "position" (of q r^T), "softmax", "norm", "prelu", "pool" and "bias" (elements).
+        Parameters in the parts "positions", "depthwise" (of MBConv, with its BatchNorm), "prelu" and "other"; operations
+        of the kinds "product" (multiply-adds of convolutions and linear layers), "depthwise" (those of MBConv's),
+        "attention" (of q k^T and the weighted sum), "position" (of q r^T), "softmax", "norm", "prelu", "pool" and "bias"
+        (elements).
     """
     result = Sum()
     result.conv(3, 64, 3, 112)

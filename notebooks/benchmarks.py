@@ -17,9 +17,11 @@
 #
 # **Question.** How much of this machine do the networks use, and what does each of our choices bring?
 #
-# Milliseconds belong to one machine on one day. So everything here is a ratio of times that took turns in one process,
-# the median of several rounds; and the yardstick is the machine's own matrix rate. A network of $M$ multiply-adds that
-# embeds $n$ faces a second uses
+# Milliseconds belong to one machine on one day. So what counts here are ratios of times that took turns in one process,
+# each the median of several rounds, with the smallest and the largest; images a second stand beside them for a feeling. The
+# yardstick is the machine's own matrix rate, in single precision (fp32) and in bf16: 16 bits with the range of fp32 and 8
+# bits of precision, on which networks are trained at mixed precision. A network of $M$ multiply-adds that embeds $n$ faces a
+# second uses
 #
 # $$\text{share} = \frac{M\,n}{\text{multiply-adds a second of a product of two 2048×2048 matrices}}$$
 #
@@ -27,7 +29,7 @@
 
 # %% tags=["parameters"]
 record = None  # a record of `python -m maskfr_utils.speed`; default: the book's
-measure = "smoke"  # what to measure now: "smoke" (a minute or less), "full" (twenty minutes; the machine must be idle)
+measure = "smoke"  # what to measure now: "smoke" (a minute), "full" (a quarter of an hour or more)
 peer = None  # a Python file with `iresnet50()`: another's network, timed beside ours; at "full"
 
 # %%
@@ -36,8 +38,9 @@ import statistics
 from pathlib import Path
 
 import pandas as pd
+from IPython.display import Markdown
 
-from maskfr_utils import diagrams, paths, speed
+from maskfr_utils import diagrams, paths, speed, study
 from maskfr_utils.report import NAMES
 from maskfr_utils.speed import ratio
 from maskfr_utils.totals import PUBLISHED
@@ -45,19 +48,16 @@ from maskfr_utils.totals import PUBLISHED
 # %config InlineBackend.figure_formats = ["svg"]
 now = speed.measure(speed.PLANS[measure], peer if measure == "full" else None)
 source = Path(record) if record else paths.results_dir() / "speed" / "cpu.json"
-r = now if measure == "full" and "training" in now else json.loads(source.read_text(encoding="utf-8"))
+recorded = json.loads(source.read_text(encoding="utf-8"))
+r = now if measure == "full" and "training" in now else recorded
 made, half = r["provenance"], r["half"]
-pd.Series(
-    {
-        "device": made["device"],
-        "threads": made["threads"],
-        "date": made["date"],
-        "torch": made["versions"]["torch"],
-        "load before the start": made["load_before"],
-        "minutes": round(made["seconds"] / 60, 1),
-        "half precision": half,
-    }
-).to_frame("the machine")
+command = "python -m maskfr_utils.speed --out book/results/speed/cpu.json --peer iresnet.py"
+Markdown(
+    f"All but the last section is read from a record: {made['device']}, {made['threads']} threads, "
+    f"PyTorch {made['versions']['torch']}, {made['date']}, {made['seconds'] / 60:.0f} minutes; "
+    f"load before the start {made['load_before']:g} (that of an idle machine is 0). "
+    f"`{command}` makes it again ({study.made_from('benchmarks')})."
+)
 
 # %% [markdown]
 # ## The yardstick
@@ -65,7 +65,8 @@ pd.Series(
 # %%
 rate = {name: statistics.median(values) for name, values in r["rates"].items()}
 limit = ratio(r["rates"][half], r["rates"]["fp32"])
-print("multiply-adds a second: " + ", ".join(f"{value / 1e9:.0f} G in {name}" for name, value in rate.items()))
+each = ", ".join(f"{value / 1e9:.0f} G in {name}" for name, value in rate.items())
+print(f"multiply-adds a second: {each}")
 print(f"{half} is {limit[0]:.2f} times as fast as fp32 ({limit[1]:.2f} to {limit[2]:.2f})")
 
 # %% [markdown]
@@ -95,20 +96,21 @@ for name, values in seconds.items():
 pd.DataFrame.from_dict(rows, orient="index")
 
 # %% mystnb={"image": {"alt": "Bars of the training speed of each choice as a multiple of the plain fp32 loop, with their spread"}}
-gains = {name: [a / b for a, b in zip(seconds["plain fp32 loop"], s, strict=True)] for name, s in seconds.items()}
-diagrams.spread_bars(gains, "speed, times the plain fp32 loop", {f"{half} / fp32 matrix rate": limit[0]})
+plain = seconds["plain fp32 loop"]
+gains = {name: [a / b for a, b in zip(plain, s, strict=True)] for name, s in seconds.items()}
+mark = {f"{half} / fp32 matrix rate": limit[0]}
+diagrams.spread_bars(gains, "speed, times the plain fp32 loop", mark)
 
 # %% [markdown]
-# What the loop costs beside the bare step, and what part of the possible gain it reaches:
+# What the loop costs beside the bare step, and its gain beside the one that products alone could have:
 
 # %%
 kind = "compiled" if "our loop, compiled" in seconds else "eager"
 cost, low, high = ratio(seconds[f"our loop, {kind}"], seconds[f"bare step, {kind}"])
-gain = ratio(seconds["plain fp32 loop"], seconds[f"our loop, {kind}"])[0]
+gain = ratio(seconds["plain fp32 loop"], seconds[f"our loop, {kind}"])
 print(f"our loop takes {cost:.3f} of a bare step's time ({low:.3f} to {high:.3f})")
-print(
-    f"it is {gain:.2f} times as fast as the plain loop: {gain / limit[0]:.0%} of the {limit[0]:.2f} that {half} could bring"
-)
+print(f"it is {gain[0]:.2f} times as fast as the plain loop ({gain[1]:.2f} to {gain[2]:.2f})")
+print(f"{half} products could bring {limit[0]:.2f} ({limit[1]:.2f} to {limit[2]:.2f})")
 
 # %% [markdown]
 # ## A quarter of the channels
@@ -117,10 +119,8 @@ print(
 # what was small beside the products now counts.
 
 # %% mystnb={"image": {"alt": "Stacked bars for each network: the shares of a training step's time that each kind of operation takes"}}
-diagrams.stacked_bars(
-    {NAMES[name]: {kind: 100 * share for kind, share in shares.items()} for name, shares in r["shares"].items()},
-    "share of a training step's time, %",
-)
+percent = 100 * pd.DataFrame(r["shares"]).rename(columns=NAMES)
+diagrams.stacked_bars(percent.to_dict(), "share of a training step's time, %")
 
 # %% [markdown]
 # What helps then is not arithmetic alone. PyTorch's PReLU is slow on a CPU in half precision and in the layout that
@@ -133,7 +133,7 @@ batch = plan["narrow_batch"]
 rows = {name: [batch / s for s in values] for name, values in r["variants"]["steps"].items()}
 memory = r["variants"]["freed memory"]
 gain, low, high = ratio(memory["given back"], memory["kept"])
-print(f"freed memory kept: steps {gain:.2f} times as fast as with memory given back ({low:.2f} to {high:.2f})")
+print(f"freed memory kept: steps {gain:.2f} times as fast as given back ({low:.2f} to {high:.2f})")
 diagrams.spread_bars(rows, f"IResNet-50 at width {speed.SMALL:g}, batch {batch}: training images/s")
 
 # %% [markdown]
@@ -219,5 +219,4 @@ pd.DataFrame.from_dict(rows, orient="index")
 
 # %% [markdown]
 # **What we learn.** Half precision sets how fast a wide network can get, and the loop around it costs next to nothing. A
-# narrow network is another matter: there, layout, the activation's kernel and the allocator decide. The record is made
-# again by `python -m maskfr_utils.speed --out book/results/speed/cpu.json`, in about ten minutes on an idle machine.
+# narrow network is another matter: there, layout, the activation's kernel and the allocator decide.

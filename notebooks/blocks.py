@@ -17,9 +17,10 @@
 #
 # **Question.** What do the networks of this study do inside a block, and can a signal pass through fifty of them?
 #
-# A residual block {cite}`he2016` computes $y = x + f(x)$: whatever $f$ does to a signal or its gradient, the $x$ beside it passes
-# untouched. The networks differ in $f$ alone. Each diagram below is drawn from the module that runs: its code is traced,
-# a picture is sent through it, and the shape at each step (channels × height × width) is what came out.
+# A residual block {cite}`he2016` computes $y = x + f(x)$: whatever $f$ does to a signal or its gradient, the $x$ beside
+# it passes untouched. IResNet and ResSaNet differ in $f$ alone; ResNet-50 also puts a ReLU behind the sum. Each diagram
+# below is drawn from the module that runs: its code is traced, a picture is sent through it, and the shape at each step
+# (channels × height × width) is what came out.
 
 # %% tags=["parameters"]
 width = 0.125  # of the networks whose signals are measured
@@ -35,6 +36,7 @@ from maskfr_utils.augment import to_input
 from maskfr_utils.models import create_model
 from maskfr_utils.profile import count_parameters, signal_by_depth
 from maskfr_utils.rendered import render_faces
+from maskfr_utils.report import NAMES
 
 # %config InlineBackend.figure_formats = ["svg"]
 
@@ -83,10 +85,9 @@ faces = to_input(torch.from_numpy(render_faces(4, 1, seed=3).images))
 funnel = blocks.FReLU(3).eval()
 with torch.no_grad():
     funnel.conv.weight.fill_(1 / 9)
-    activated = {"input": faces, "ReLU": faces.relu(), "FReLU with a blur": funnel(funnel(funnel(faces)))}
-plots.face_grid(
-    {name: ((x + 1) * 127.5).clamp(0, 255).byte().permute(0, 2, 3, 1).numpy() for name, x in activated.items()}
-)
+    activated = {"input": faces, "ReLU": faces.relu(), "FReLU with a blur": funnel(faces)}
+pictures = {name: ((x + 1) * 127.5).clamp(0, 255).byte() for name, x in activated.items()}
+plots.face_grid({name: x.permute(0, 2, 3, 1).numpy() for name, x in pictures.items()})
 
 # %% [markdown]
 # ## IBT, stage 4 of ResSaNet (Figure 6)
@@ -110,16 +111,17 @@ diagrams.block_diagram(
 # %% [markdown]
 # ## Does a signal survive?
 #
-# Every convolution starts from He's normal distribution {cite}`he2015`, every BatchNorm from 1 and 0. So each branch adds a variance of
-# about 1 to the trunk, and the deviation grows like $\sqrt{n}$ with the blocks of a stage; the projection at the start of
-# the next one normalises it again. Below: the strength of each block's output, and of the gradient that reaches its first
-# BatchNorm, in untrained networks of 24 and 49 blocks.
+# Every convolution starts from He's normal distribution {cite}`he2015`, every BatchNorm from 1 and 0. So each branch
+# adds a variance of about 1 to the trunk (where SE closes it with a gate of about 1/2, a quarter of that), and the
+# deviation grows like $\sqrt{n}$ with the blocks of a stage; the projection at the start of the next one normalises it
+# again. Below: the strength of each block's output, and of the gradient that reaches its first BatchNorm, in untrained
+# networks of 24 and 49 blocks.
 
 # %% mystnb={"image": {"alt": "Two line plots over the block's number for four networks: the strength of the output, and of the gradient; neither vanishes nor explodes"}}
 torch.manual_seed(0)
 images = torch.randn(batch_size, 3, image_size, image_size)
 names = ("iresnet50", "iresnet100", "ressanet50", "ressanet100")
-models = {name: create_model(name, width=width, image_size=image_size) for name in names}
+models = {NAMES[n]: create_model(n, width=width, image_size=image_size) for n in names}
 signals = {name: signal_by_depth(model, images) for name, model in models.items()}
 diagrams.by_depth(signals)
 

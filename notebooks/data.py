@@ -37,6 +37,7 @@ identities = 24  # rendered people, and
 per_identity = 25  # pictures of each; only for "demo"
 
 # %%
+import json
 import time
 
 import h5py
@@ -44,8 +45,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from IPython.display import Markdown, display
 
-from maskfr_utils import plots, splits
+from maskfr_utils import paths, plots, splits, study
 from maskfr_utils.prepare import prepare
 from maskfr_utils.store import LEFT_OUT, TEST, TRAIN, FaceStore
 
@@ -53,7 +55,7 @@ from maskfr_utils.store import LEFT_OUT, TEST, TRAIN, FaceStore
 # ## From pictures to one file
 #
 # `prepare` does all of it once, and finds the file again the next time: every picture becomes an aligned face, every
-# face gets a masked **twin**, copies and small identities are left out, the rest is split. What cannot be used (broken
+# face gets its masked twin, copies and small identities are left out, the rest is split. What cannot be used (broken
 # files, photos without a face) is skipped and counted.
 
 # %%
@@ -89,9 +91,23 @@ plots.face_grid(rows)
 # $$r = \frac{\sum_i (a_i - \bar a)(b_i - \bar b)}{\lVert a - \bar a \rVert \, \lVert b - \bar b \rVert},$$
 #
 # is above 0.94, straight or mirrored. $r$ sees neither brightness nor contrast, and the thumbnail shows only the middle of
-# the face, since copies differ in their margins. On 17,511 web photos with 1,178 known copies this finds 98 % of them
-# (with the whole picture as the thumbnail, and 0.95, it would be 61 %), and it found some 220 more that had been
-# overlooked. The same photo in disguise:
+# the face, since copies differ in their margins. How well this works on real photos, those of `pins`
+# ([](data_card.md)), of which many copies are known:
+
+# %%
+pins = json.loads((paths.results_dir() / "sources" / "pins.json").read_text(encoding="utf-8"))
+cleaning = pins["cleaning"]
+middle, whole = cleaning["middle"], cleaning["whole"]
+known, clean = cleaning["known"], cleaning["pictures"]
+text = f"""Of {pins["aligned"]:,} detected faces {known:,} ({known / pins["aligned"]:.1%}) are known to repeat another. The middle
+of the face finds {middle["found"] / known:.0%} of them; the whole picture, above {whole["threshold"]}, {whole["found"] / known:.0%}.
+The middle also takes {middle["others"]} of the other {clean:,} ({middle["others"] / clean:.1%}) for copies: not known
+before, or different photos much alike. The study leaves them all out."""
+display(Markdown(text))
+print(study.made_from("data"), "by python -m maskfr_utils.copies")
+
+# %% [markdown]
+# The same rendered photo in disguise:
 
 # %% mystnb={"image": {"alt": "One rendered photo mirrored, darker, tinted, coarse and cropped, each with its correlation to the first, and another photo with a low one"}}
 kept = np.flatnonzero(store.split != LEFT_OUT)
@@ -126,20 +142,32 @@ plots.face_grid(pairs) if len(copies) else "none in this set"
 # ## The filter: identities with enough pictures
 #
 # The report keeps identities with more than 80 masked pictures, which left about 1,000 people. Where should the line
-# be? Each point tells how many people, and how many pictures, remain if at least so many pictures are asked for.
+# be? Each point tells how many people, and how many pictures, remain if at least so many pictures are asked for: of `pins`,
+# or of your own set.
 
 # %% mystnb={"image": {"alt": "Step plot of the shares of identities and of pictures that remain, falling with the number of pictures asked for"}}
 people = pd.Series([name.split("/")[0] for name in store.sources])
-clean = store.masked_ok & (store.duplicate_of < 0)
-counts = people[clean].value_counts()
+own = people[store.masked_ok & (store.duplicate_of < 0)].value_counts().to_numpy()
+counts, line = (np.array(cleaning["pictures_per_identity"]), 80) if dataset == "demo" else (own, min_masked)
 asked = np.arange(1, counts.max() + 1)
+identities_left = np.array([(counts >= least).mean() for least in asked])
+pictures_left = np.array([counts[counts >= least].sum() for least in asked]) / counts.sum()
 fig, ax = plt.subplots(figsize=(6, 2.8))
-ax.step(asked, [(counts >= least).mean() for least in asked], where="mid", label=f"identities (of {len(counts):,})")
-ax.step(asked, [counts[counts >= least].sum() / clean.sum() for least in asked], where="mid", label="pictures")
-ax.axvline(min_masked, color="k", lw=0.8, ls=":")
+ax.step(asked, identities_left, where="mid", label=f"identities (of {len(counts):,})")
+ax.step(asked, pictures_left, "--", where="mid", label=f"pictures (of {counts.sum():,})")
+ax.axvline(line, color="k", lw=0.8, ls=":")
 ax.set(xlabel="pictures asked for", ylabel="share that remains", ylim=(0, 1.05))
 ax.legend()
 sns.despine(fig)
+
+# %%
+higher = min(2 * line, counts.max())
+shares = [
+    f"{identities_left[n - 1]:.0%} of the people and {pictures_left[n - 1]:.0%} of the pictures" for n in (line, higher)
+]
+text = f"""A line at {line} keeps {shares[0]}, one at {higher} {shares[1]}. So the line should be as low as the test
+allows: of {line} photos, a fifth for testing is {max(1, line // 5)} a person."""
+display(Markdown(text))
 
 # %% [markdown]
 # ## The split
@@ -193,8 +221,8 @@ print(f"128 random faces, every other one masked: {(time.perf_counter() - start)
 # %% [markdown]
 # ## What we learn
 #
-# - A test is only as good as its split. Copies of photos are common on the web (6.7 % in one set of celebrities), and a
-#   random split trains on copies of test photos; the original study also mirrored each picture *before* it split.
-# - Thumbnails of the middle of the face find the copies, whatever was done to them, at the price of a few different photos
+# - A test is only as good as its split. Copies of photos are common on the web, and a random split trains on copies of test
+#   photos; the original study also mirrored each picture *before* it split.
+# - Thumbnails of the middle of the face find nearly all copies, whatever was done to them, at the price of a few different photos
 #   that are taken for one.
 # - Masked and unmasked sets are twins, picture by picture, so what differs between their accuracies is due to the mask.

@@ -36,16 +36,15 @@ faces = 80  # rendered faces to show and to measure
 
 # %%
 import json
-import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
-from IPython.display import display
+from IPython.display import Markdown, display
 from skimage.data import astronaut
 
-from maskfr_utils import align, mask_bench, mask_figures, masks
+from maskfr_utils import align, mask_bench, mask_figures, masks, realism, study
 from maskfr_utils.mask_folder import mask_folder
 from maskfr_utils.paths import results_dir
 from maskfr_utils.rendered import render_faces
@@ -64,8 +63,8 @@ mask_figures.sheet(masked.images[:30])
 # %% [markdown]
 # ## From landmarks to a mask
 #
-# 1. **Camera.** 68 landmarks $x_i$ of the photo and $X_i$ of a mean head give a weak-perspective camera,
-#    $x_i \approx A X_i + t$, by least squares. The jaw counts little: in a turned face its landmarks slide along the contour.
+# 1. **Camera.** 68 landmarks $x_i$ of the photo and $X_i$ of a mean head give a camera of weak perspective (all of the head
+#    is taken to be equally far away, so that near parts look no larger), $x_i \approx A X_i + t$, by least squares. The jaw counts little: in a turned face its landmarks slide along the contour.
 # 2. **Net.** A mask is a net of points $G$ on the mean head. What the camera does not explain, $x_i - A X_i - t$ (this jaw,
 #    this nose, this expression), is interpolated between the landmarks with a Gaussian kernel. Both steps are linear in the
 #    landmarks: the whole net is one constant matrix times the 68 points.
@@ -135,85 +134,104 @@ mask_figures.cases(
 # ## Success and speed
 #
 # A mask fails only where the landmarks are no face: the camera's error is large, the face mirrored, or hardly any of the mask
-# inside the picture. `ok` says so, and the picture is left as it was. Below: one core, rendered faces.
+# inside the picture. `ok` says so, and the picture is left as it was. On the rendered faces of this page:
 
 # %%
-rows = []
+nose, mouth = (people.landmarks[:, i].round().astype(int).clip(0, 111) for i in (30, 66))
+rows, each = {}, np.arange(len(people.images))
 for how, given in {"landmarks given": people.landmarks, "landmarks predicted": None}.items():
-    masks.mask_faces(people.images[:8], None if given is None else given[:8])  # tables and predictor are made once
-    start = time.process_time()
-    result = masks.mask_faces(people.images, given, style=style, seed=seed)
-    seconds = time.process_time() - start
-    nose, mouth = (people.landmarks[:, i].round().astype(int).clip(0, 111) for i in (30, 66))
-    rows.append(
-        {
-            "": how,
-            "faces": len(result.ok),
-            "masked": f"{result.ok.mean():.1%}",
-            "nose tip covered": f"{(result.alpha[np.arange(len(nose)), nose[:, 1], nose[:, 0]] > 127).mean():.1%}",
-            "mouth covered": f"{(result.alpha[np.arange(len(mouth)), mouth[:, 1], mouth[:, 0]] > 127).mean():.1%}",
-            "faces a second": round(len(result.ok) / seconds),
-        }
-    )
-pd.DataFrame(rows).set_index("")
+    done = masks.mask_faces(people.images, given, style=style, seed=seed)
+    rows[how] = {"faces": len(done.ok), "masked": done.ok.mean()}
+    for place, (x, y) in {"nose tip covered": nose.T, "mouth covered": mouth.T}.items():
+        rows[how][place] = (done.alpha[each, y, x] > 127).mean()
+pd.DataFrame.from_dict(rows, orient="index").style.format(
+    "{:.1%}", subset=["masked", "nose tip covered", "mouth covered"]
+)
 
 # %% mystnb={"image": {"alt": "Map of how often each pixel is under a mask, and box plots of the covered share for each kind of mask"}}
 mask_figures.coverage(masked)
 
 # %% [markdown]
-# On real photographs the record tells (`python -m maskfr_utils.mask_bench success`): landmarks are predicted on the aligned
-# crop alone, and checked against landmarks from the whole photo. `eyes` counts masks on a pupil: there the two disagree.
+# Real photographs: the landmarks are predicted on the aligned crop alone, and checked against landmarks from the whole photo,
+# where these are known. Masks on a pupil are those where the two disagree.
 
 # %%
 record = {p.stem: json.loads(p.read_text()) for p in sorted((results_dir() / "masks").glob("*.json"))}
-pd.DataFrame(record["success"]["aligned"]).T.assign(masked_share=lambda t: t["masked"] / t["faces"])
+aligned = pd.DataFrame(record["success"]["aligned"]).T
+table = aligned[["faces"]].assign(masked=aligned["masked"] / aligned["faces"])
+for column, name in {"nose": "nose tip covered", "mouth": "mouth covered", "eyes": "a pupil covered"}.items():
+    table[name] = aligned[column] / aligned["checked"]
+display(table.style.format("{:.1%}", subset=list(table)[1:]).format("{:,}", subset=["faces"]))
+speed = record["speed"]
+given, predicted = (1e3 / speed["one_core"][f"landmarks_{how}"] for how in ("given", "predicted"))
+text = f"A mask takes {given:.1f} ms where the landmarks are given, {predicted:.1f} ms where they are predicted, too"
+text += f" ({speed['processor']}, one of them). `python -m maskfr_utils.mask_bench success` measures the tables again, `speed`"
+display(Markdown(f"{text} the speed."))
+print(study.made_from("masking"))
 
 # %% [markdown]
 # In whole photos a face has to be found first. The detector knows frontal faces. It finds the one face of nearly every photo
-# of a bare face, and draws nothing on photos without one; of people who wear a real mask already it finds about half.
-# `further` are boxes beyond the first: the two in `portrait_250` are faces in the background.
+# of a bare face, and draws nothing on photos without one; of people who wear a real mask already it finds about half. More
+# faces than photos are people in a group or in the background.
 
 # %%
-pd.DataFrame(record["success"]["photos"]).T
+photos = pd.DataFrame(record["success"]["photos"]).T.rename(index=lambda name: name.replace("_", " "))
+names = {
+    "photos": "photos",
+    "broken": "unreadable",
+    "with_face": "a face found",
+    "turned": "only when turned",
+    "masks": "masks",
+}
+photos[list(names)].rename(columns=names)
 
 # %% [markdown]
 # ## Beside real masks
 #
 # MFR2 {cite}`anwar2020` has photos of the same people with a real mask and without. On each bare face a mask of the same kind and
 # colour is drawn as the real one. Both pictures are saved as JPEG and aligned anew by the eyes as they are predicted
-# *under the mask*. Where the mask is, GrabCut says: the mouth belongs to it, everything above the eyes does not, colours
-# decide the rest. On drawn masks, whose place is known, we see how good that is:
+# *under the mask*. In some photos no face was detected under the mask, and it was cropped where faces usually lie: these
+# faces are *guessed*, and left out here.
+#
+# Where the mask is, GrabCut {cite}`rother2004` says, which cuts a picture in two along its edges so that colours within each part
+# are alike, from a first sketch: the mouth belongs to the mask, everything above the eyes does not. On drawn masks, whose
+# place is known, we see how good that is:
 
 # %% mystnb={"image": {"alt": "Four plots of where real and drawn masks lie: share covered, upper edge at nose and cheeks, width; medians and middle halves; they nearly agree"}}
 # %config InlineBackend.figure_formats = ["svg"]
-realism = record["realism"]
-print("measured on", {k: realism["photos"][k] for k in ("real", "people")})
-print("overlap of estimate and truth (quartiles):", realism["segmentation"]["overlap"])
-print("median error:", {k: round(v, 3) for k, v in realism["segmentation"]["bias"].items()})
-mask_figures.outlines(realism)
+found = record["realism"]
+counts, segmentation = found["photos"], found["segmentation"]
+low, middle, high = segmentation["overlap"]
+text = f"{counts['real']} photos of {counts['people']} people; left out, of all: {counts['left_out']} photos with guessed faces."
+text += f" Estimate and truth of drawn masks share {middle:.0%} of what either covers (middle half {low:.0%} to {high:.0%})."
+display(Markdown(text))
+mask_figures.outlines(found)
 
 # %% [markdown]
 # Points are medians, bars the middle half of the photos. The medians' differences, real less drawn, with 95 % intervals over people:
 
 # %%
-pd.DataFrame(realism["outline_difference"]).T
+pd.DataFrame(found["outline_difference"]).T.rename(index=realism.STATISTICS).style.format("{:+.3f}")
 
 # %% [markdown]
 # Drawn masks sit about where real ones do. That is a fit, not a discovery. How high they are worn, and how much that
 # differs from one to the next, was set by quartiles over all of MFR2, and then checked on every other of its people (the
-# first, third, ... by name). What you see are the people between them. Nothing was fitted to them alone; but they
-# are part of those quartiles, and their numbers were looked at, too, while the cloth was improved. So this is not a
-# clean test: on other photos drawn masks may fit less well.
+# first, third, ... by name). What you see are the people between them. Nothing was fitted to them alone, but they are part of
+# those quartiles, and were seen while the masks were made. So this is no clean test: on other photos drawn masks
+# may fit less well.
 #
 # Would a network take them for real? A support vector machine is told to separate real masks from drawn ones, by what 16-pixel cells of
 # the lower face show: orientations of the gradient, local binary patterns, colour. It is tested on people it has not
-# seen. An AUC of 0.5 means that it cannot tell. Forehead and eyes, where nothing is drawn, are the control: the dashed line.
+# seen. Its AUC is the chance that of a real and a drawn mask, picked at random, it takes the right one for the real:
+# 0.5 means that it cannot tell, 1 that it always can. Forehead and eyes, where nothing is drawn, are the control: the dashed
+# line.
 
 # %% mystnb={"image": {"alt": "How well a classifier tells real masks from drawn ones (AUC with interval), by masks, by region of the face and by feature; a dashed line marks the region where nothing is drawn"}}
-more = realism["auc"]["all_photos"]
-print("same kinds and colours, drawn with five seeds:", [round(auc, 2) for auc in realism["auc"]["draws"]])
-print(f"on all {more['photos']} photos: {more['auc']:.2f} ({more['low']:.2f}-{more['high']:.2f})")
-mask_figures.giveaways(realism)
+more, draws = found["auc"]["all_photos"], found["auc"]["draws"]
+text = f"Masks of the same kinds and colours, drawn with {len(draws)} seeds: AUC {min(draws):.2f} to {max(draws):.2f}."
+text += f" On all {more['photos']} photos: {more['auc']:.2f} ({more['low']:.2f} to {more['high']:.2f})."
+display(Markdown(f"{text} `python -m maskfr_utils.realism` measures all of this section again."))
+mask_figures.giveaways(found)
 
 # %% [markdown]
 # Read it from the dashed line, not from 0.5. The control is told apart although nothing is drawn there: the photos with a real
@@ -231,13 +249,14 @@ mask_figures.giveaways(realism)
 #
 # ## Against MaskTheFace
 #
-# Point by point. Numbers of ours come from the records, those of MaskTheFace from running it as it is, detector upsampled
-# once; its features from its code and manual. The machine of our speeds:
+# Point by point. Numbers come from the records, those of MaskTheFace from running it unchanged on crops of the
+# same sets; its features from its code and manual.
 
 # %%
-print(record["speed"]["processor"], "-", record["speed"]["provenance"]["device"])
 with pd.option_context("display.max_colwidth", None):
-    display(mask_bench.against_the_peer(record["success"], record["speed"], realism))
+    display(mask_bench.against_the_peer(record["success"], speed, found, record["peer"]))
+text = f"Processors: theirs {record['peer']['processor']}, here {speed['processor']}."
+display(Markdown(f"{text} `python -m maskfr_utils.mask_bench peer` measures theirs again, where a copy of it is."))
 
 # %% [markdown]
 # ## The people on this page
@@ -246,16 +265,21 @@ with pd.option_context("display.max_colwidth", None):
 # photographs accepts them, and its landmarks lie near the exact ones:
 
 # %%
-record["rendered"]["accepted"]
+accepted = record["rendered"]["accepted"]
+text = f"Of {accepted['faces']} rendered faces it finds {accepted['detected']:.0%}; half of the landmarks (the jaw aside) lie within"
+display(Markdown(f"{text} {accepted['landmark_error']:.0%} of the distance between the eyes."))
 
 # %% [markdown]
-# Are they different people? Faces are described by gradients, in directions that separate *other* rendered people. Left:
-# distances between the means of two halves of a person's pictures, and between people, for 1,000 people. Right: how well simple
+# Are they different people? Faces are described by gradients, in directions that separate *other* rendered people. Above:
+# distances between the means of two halves of a person's pictures, and between people, for 1,000 people. Below: how well simple
 # recognisers, trained on a few bare faces of 60 people, name them. `difficulty` spreads that widely, so that models can
 # be told apart.
 
-# %% mystnb={"image": {"alt": "Left, histograms of the distance between pictures of the same rendered person and of others; right, recognition accuracy falling with difficulty"}}
-print({k: record["rendered"]["distances"][k] for k in ("identities", "per_identity", "median", "recognised")})
+# %% mystnb={"image": {"alt": "Above, histograms of the distance between pictures of the same rendered person and of others; below, recognition accuracy falling with difficulty"}}
+apart = record["rendered"]["distances"]
+text = f"With each person seen twice, as the mean of {apart['per_identity'] // 2} pictures,"
+text += f" {apart['recognised']:.0%} of {apart['identities']:,} people lie nearest to themselves."
+display(Markdown(f"{text} `python -m maskfr_utils.identities` measures rendered people again."))
 mask_figures.distinct_people(record["rendered"])
 
 # %% [markdown]
@@ -279,12 +303,12 @@ if source != "demo":
 # %% [markdown]
 # ## Design a mask
 #
-# The controls change the mask at once (in JupyterLab; a printed page shows the last state).
+# In JupyterLab controls appear below, and change the mask at once.
 
 # %%
 mask_figures.designer(photo, points)
 
 # %% [markdown]
-# **What we learn.** Detection is not needed to mask aligned faces, and a mask that follows pose and light costs about a
-# millisecond: masks can be drawn afresh at every visit of a photo in training. They sit where real ones sit, and pass for real more
-# often than the field's. The cloth still betrays them.
+# **What we learn.** Detection is not needed to mask aligned faces, and a mask that follows pose and light costs a
+# millisecond or two: masks can be drawn afresh at every visit of a photo in training. They sit where real ones sit, and pass for
+# real more often than MaskTheFace's. The cloth still betrays them.

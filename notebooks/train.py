@@ -17,8 +17,8 @@
 # **Question.** Can a network name people whose mouth and nose it cannot see?
 #
 # This notebook is the main job of the study: one network, one data set, one training run, tested on photos that it has
-# never seen, each once with a mask and once without. Run it as it is in a few minutes on rendered faces, or give it
-# your own:
+# never seen, each once with a mask and once without. As it is, it takes some ten minutes on two cores and renders its
+# faces; or give it your own:
 #
 # ```
 # papermill notebooks/train.ipynb out.ipynb -p model ressanet50
@@ -76,9 +76,9 @@ config = TrainConfig.from_notebook(globals())
 # %% [markdown]
 # ## The faces
 #
-# Every photo has a **twin**: the same photo with a virtual mask. Photos are split once, by identity, 90 % to train and
-# 10 % to test, and both twins go the same way: no test face is trained on, with or without its mask, and neither is a
-# near-duplicate of it.
+# Of each person's photos a tenth is for testing (in the study a fifth, of rendered people three tenths), and a photo and its
+# masked twin go the same way: no test face is trained on, with or without its mask, and neither is a near-duplicate of
+# it.
 
 # %% mystnb={"image": {"alt": "Two rows of rendered faces: test photos, and below each its masked twin"}}
 from maskfr_utils import plots, prepare, train
@@ -92,18 +92,18 @@ plots.face_grid({"test photos": store.batch(some)[0], "their masked twins": stor
 # %% [markdown]
 # ## The run
 #
-# The embedding $x$ of a face and a weight $W_j$ for each identity are both scaled to length 1, so that their product is
-# $\cos\theta_j$. ArcFace asks the angle to the true identity $y$ to be smaller than the others by a margin $m$:
+# The loss is ArcFace, with scale $s$ and margin $m$ ([](arcface) has the formula): each embedding is drawn to the direction
+# of its own person, closer by $m$ than to any other. The margin grows from 0 over the first epochs.
 #
-# $$L = -\frac1N \sum_i \log \frac{e^{s\cos(\theta_{y_i} + m)}}
-# {e^{s\cos(\theta_{y_i} + m)} + \sum_{j \ne y_i} e^{s\cos\theta_j}}$$
-#
-# The optimiser is the report's: SGD with momentum 0.9 and weight decay 5e-4. The rate warms up, then follows a cosine
-# down to zero; the margin grows from 0 over the first epochs.
+# The optimiser is the report's: SGD with learning rate 0.05, momentum 0.9 and weight decay 5e-4. So it is in the study's
+# `demo` runs; its `pocket` runs, which have few epochs, take twice that rate. The rate warms up, then follows a cosine down
+# to zero.
 
 # %% mystnb={"image": {"alt": "Two line plots over the epochs: training loss falls; accuracy on training photos and on masked and unmasked test photos rises"}}
 record = train.run(config)
-plots.training_curves(record["history"])
+*earlier, last = record["history"]
+last |= {twin: scores["accuracy"] for twin, scores in record["metrics"].items()}  # the result, told below
+plots.training_curves([*earlier, last])
 # %% [markdown]
 # ## The result
 #
@@ -123,19 +123,26 @@ import pandas as pd
 predictions = pd.read_csv(config.folder / "predictions.csv")
 plots.confusion(predictions["label"], predictions["masked"], len(store.identities), "test photos with masks")
 # %% [markdown]
-# And by kind of mask:
+# And by kind of mask, each with its interval, which is wide for so few photos:
 
 # %%
-(predictions["masked"] == predictions["label"]).groupby(predictions["mask"]).agg(["mean", "size"]).rename(
-    columns={"mean": "accuracy", "size": "photos"}
-)
+from maskfr_utils import metrics, tables
+
+by_kind = (predictions["masked"] == predictions["label"]).groupby(predictions["mask"]).agg(["sum", "size"])
+accuracy = {
+    kind: tables.percent(right / photos, *metrics.wilson(right, photos)) for kind, right, photos in by_kind.itertuples()
+}
+by_kind.rename(columns={"sum": "named rightly", "size": "photos"}).assign(accuracy=accuracy).rename_axis("kind of mask")
 
 # %% [markdown]
 # ## What we learn
 #
 # Eyes, brows, forehead and hair are enough to tell these people apart far above chance. What the record keeps is all
-# that is needed to doubt it: the parameters, the versions of the libraries, the code, the fingerprint of the data.
+# that is needed to doubt it: the parameters, the result for each photo, and what made it. `data`, `code` and `faces` (mean
+# grey values of some photos) are fingerprints, by which another run knows whether it is about the same.
 
 # %%
 print(config.folder / "record.json")
-record["provenance"]
+made = record["provenance"] | record["provenance"]["versions"] | {"faces": record["provenance"]["faces"][:3] + ["..."]}
+del made["versions"]
+pd.Series(made, name="this run").to_frame()

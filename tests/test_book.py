@@ -110,12 +110,16 @@ def test_the_data_card_says_what_its_record_says():
         int(n.replace(",", ""))
         for n in re.findall(r"\d[\d,]*", card[card.index("**`pins`.**") : card.index("**Masks**")])
     }
-    known = {
-        n for value in counts.values() for n in (value if isinstance(value, list) else [value]) if isinstance(n, int)
-    }
+    cleaning = counts["cleaning"]
+    each = cleaning["pictures_per_identity"]
+    known = {n for n in counts.values() if isinstance(n, int)}
+    known |= {cleaning["middle"]["others"], sum(each), min(each), max(each)}
     assert told - known == {112}  # the size of a face
     assert counts["aligned"] == counts["pictures"] - counts["byte_copies"] - counts["no_face_found"]
     assert counts["kept"] == counts["aligned"] - counts["near_duplicates_in_an_identity"] - counts["under_two_names"]
+    assert sum(each) == counts["kept"] - cleaning["middle"]["others"]
+    pocket = next(iter(study.load(None, "pocket").values()))
+    assert sum(each) == pocket["provenance"]["train_photos"] + len(pocket["photos"]["label"])
 
 
 def test_builds_without_warnings(tmp_path):

@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 import tarfile
 
 import cv2
@@ -56,23 +58,46 @@ def test_speed_is_measured():
     assert mask_bench.over_cores(faces=6)["1"] > 0
 
 
+def test_peer_is_counted_by_the_files_it_writes(tmp_path):
+    faces = render_faces(6, 1, seed=2)
+    write_tar(tmp_path / "set.tar", {f"p{i}/0.png": png(face) for i, face in enumerate(faces.images)})
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import pathlib, shutil, sys\n"
+        "given = pathlib.Path(sys.argv[1]); out = pathlib.Path(f'{given}_masked'); out.mkdir()\n"
+        "for kind in ('n95', 'cloth'): shutil.copy(given / '1.png', out / f'1_{kind}.png')\n"
+        "shutil.copy(given / '3.png', out / '3_cloth.png')\n"
+    )
+    command = f"{sys.executable} {program} {{}}"
+    found = mask_bench.peer({"all": tmp_path / "set.tar"}, command)["all"]
+    assert (found["faces"], found["masked"]) == (6, 2) and 0 < found["per_second"] < 6 / 0.001
+    assert mask_bench.peer({"few": tmp_path / "set.tar"}, command, faces=4)["few"]["faces"] == 4
+    with pytest.raises(subprocess.CalledProcessError):
+        mask_bench.peer({"all": tmp_path / "set.tar"}, f"{sys.executable} no_such_program.py {{}}")
+
+
 def test_table_against_the_peer():
-    records = {name: mask_bench.RECORDS / f"{name}.json" for name in ("success", "speed")}
-    success, speed, real = (json.loads(path.read_text()) for path in (*records.values(), realism.RECORD))
-    table = mask_bench.against_the_peer(success, speed, real)
+    names = ("success", "speed", "peer")
+    success, speed, peer = (json.loads((mask_bench.RECORDS / f"{name}.json").read_text()) for name in names)
+    real = json.loads(realism.RECORD.read_text())
+    table = mask_bench.against_the_peer(success, speed, real, peer)
     assert list(table.columns) == ["MaskTheFace", "here"] and table.index.is_unique
-    assert table.loc["aligned crops masked, pins", "MaskTheFace"] == "93.2% of 8,400"
-    pins = success["aligned"]["pins"]
-    assert (
-        table.loc["aligned crops masked, pins", "here"] == f"{pins['masked'] / pins['faces']:.1%} of {pins['faces']:,}"
-    )
-    success["aligned"]["pins"]["masked"] = 0
-    assert (
-        mask_bench.against_the_peer(success, speed, real).loc["aligned crops masked, pins", "here"].startswith("0.0%")
-    )
+    for column, record in (("MaskTheFace", peer), ("here", success)):
+        pins = record["aligned"]["pins"]
+        expected = f"{pins['masked'] / pins['faces']:.1%} of {pins['faces']:,}"
+        assert table.loc["aligned crops masked, pins", column] == expected
+    success["aligned"]["pins"]["masked"] = peer["aligned"]["pins"]["masked"] = 0
+    changed = mask_bench.against_the_peer(success, speed, real, peer).loc["aligned crops masked, pins"]
+    assert changed.str.startswith("0.0%").all()
     assert not table.map(lambda text: "nan" in text or not text).any(axis=None)
 
 
-@pytest.mark.parametrize("what", ["success", "speed"])
+def test_the_peer_needs_a_command(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        mask_bench.main(["peer"])
+    assert "--command" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("what", ["success", "speed", "peer"])
 def test_records_are_committed(what):
     assert "provenance" in json.loads((mask_bench.RECORDS / f"{what}.json").read_text())

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import records
 
-from maskfr_utils import paths, report, study, tables
+from maskfr_utils import captions, paths, report, study
 from maskfr_utils.config import TrainConfig
 from maskfr_utils.study import Run
 
@@ -16,15 +16,20 @@ def book(tmp_path):
     """A book whose records, headline and chapters are all of the study as it stands."""
     for run in study.runs(["table_1", "figure_9"], ["demo"]):
         report.write_json(run.record_path(tmp_path), records.record(run))
+    for name in {name for names in study.SHOWN.values() for name in names}:
+        report.write_json(tmp_path / name, {"name": name})
     refresh(tmp_path)
     return tmp_path
 
 
 def refresh(folder):
     """Makes headline and chapters anew, as `make chapters` does."""
-    (folder / study.HEADLINE).write_text(tables.headline(folder))
+    (folder / study.HEADLINE).write_text(captions.headline(folder))
     for chapter, group in study.CHAPTERS.items():
         (folder / f"{chapter}.ipynb").write_text(f"(records {study.digest(group, folder)})")
+    for chapter in study.SHOWN:
+        with (folder / f"{chapter}.ipynb").open("a") as file:
+            file.write(study.made_from(chapter, folder))
 
 
 def change(folder, run, **sections):
@@ -40,8 +45,8 @@ def test_groups_are_what_the_report_compares():
     for scale in study.SCALES:
         one, two = study.table_1(scale), study.table_2(scale)
         assert len(one) == 6 and {run.condition for run in one} == {"masked", "unmasked"}
-        assert len(two) == 10 and len({run.model for run in two}) == 5
-        assert len(set(one) & set(two)) == 2  # IResNet-50 on masked faces, the seeds that both have
+        assert len(two) == 11 and len({run.model for run in two}) == 5
+        assert len(set(one) & set(two)) == 3  # IResNet-50 on masked faces
         names = [run.name for run in study.runs(scales=[scale])]
         assert len(names) == len(set(names)) == {"demo": 20, "pocket": 22}[scale]
     assert Run(scale="pocket").name == "pocket-iresnet50-masked-s0"
@@ -155,6 +160,19 @@ def test_a_missing_chapter_is_a_problem(book):
     assert study.problems(book, book) == [
         "batch_size.ipynb was not executed from these records: `make chapters` does it"
     ]
+
+
+@pytest.mark.parametrize("name", sorted({name for names in study.SHOWN.values() for name in names}))
+def test_a_record_beside_the_studys_makes_the_chapters_stale_that_show_it(book, name):
+    readers = [f"{chapter}.ipynb" for chapter, names in study.SHOWN.items() if name in names]
+    report.write_json(book / name, {"name": "another"})
+    assert [problem.split()[0] for problem in study.problems(book, book)] == readers
+    (book / name).unlink()
+    found = study.problems(book, book)
+    assert [problem.split()[0] for problem in found] == readers
+    assert "make chapters NOTEBOOKS=" in found[0] and name not in found[0]
+    refresh(book)
+    assert study.problems(book, book) == []
 
 
 def test_checking_takes_no_torch():

@@ -1,12 +1,15 @@
 """The arithmetic against the networks that are really built, and against the published totals."""
 
+import itertools
+from dataclasses import fields
+
 import pytest
 import torch
 
 from maskfr_utils.blocks import IBSA, IBT, MHSA
 from maskfr_utils.models import create_model
 from maskfr_utils.profile import count_macs, count_parameters
-from maskfr_utils.totals import Choices, block, total
+from maskfr_utils.totals import COUNTER, WORDS, Choices, block, in_words, printed, total
 
 
 @pytest.mark.parametrize("name", ["iresnet50", "iresnet100", "ressanet50", "ressanet100"])
@@ -15,7 +18,7 @@ def test_default_choices_are_the_networks(name):
         model = create_model(name)
     result = total(name)
     assert sum(result.parameters.values()) == count_parameters(model)
-    assert result.operations["product"] + result.operations["attention"] == count_macs(model)
+    assert sum(result.operations[kind] for kind in ("product", "depthwise", "attention")) == count_macs(model)
 
 
 @pytest.mark.parametrize("name", ["iresnet50", "ressanet50"])
@@ -68,19 +71,40 @@ def test_attention_at_full_size_costs_more():
     assert products["end"] - products["attention"] == 3 * 512**2 * (14**2 - 7**2)
 
 
+def test_prelus_are_the_networks():
+    with torch.device("meta"):
+        model = create_model("iresnet100")
+    slopes = sum(m.weight.numel() for m in model.modules() if "PReLU" in type(m).__name__)
+    assert total("iresnet100").parameters["prelu"] == slopes
+
+
 def test_published_totals_single_out_one_counter():
-    """IResNet's four published totals, to the last digit, need a BatchNorm counted as two operations an element, and
-    two code bases."""
+    """IResNet's four published totals, to the last digit, need a BatchNorm counted as two operations an element, PReLU
+    counted, and two code bases."""
     fits = []
-    for norm in (0, 1, 2, 4):
-        for middle_50 in (True, False):
-            for middle_100 in (True, False):
-                sums = [
-                    total("iresnet50", Choices(middle_norm=middle_50)),
-                    total("iresnet100", Choices(middle_norm=middle_100)),
-                ]
-                numbers = [round(sum(s.parameters.values()) / 1e6, 2) for s in sums]
-                numbers += [round((s.operations["product"] + norm * s.operations["norm"]) / 1e9, 2) for s in sums]
-                if numbers == [43.57, 65.16, 6.31, 12.12]:
-                    fits.append((norm, middle_50, middle_100))
-    assert fits == [(2, False, True)]
+    for norm, known, *forms in itertools.product((0, 1, 2, 4), (0, 1), (True, False), (True, False)):
+        sums = [total(f"iresnet{d}", Choices(middle_norm=form)) for d, form in zip((50, 100), forms, strict=True)]
+        numbers = [round(s.millions(() if known else ("prelu",)), 2) for s in sums]
+        numbers += [round(s.billions(COUNTER | {"norm": norm, "prelu": known}), 2) for s in sums]
+        if numbers == [43.57, 65.16, 6.31, 12.12]:
+            fits.append((norm, known, *forms))
+    assert fits == [(2, 1, False, True)]
+
+
+def test_printed_rounds_as_the_paper():
+    network = total("ressanet100")
+    assert printed(network, "ressanet100", ("positions", "depthwise")) == (True, True)
+    assert printed(network, "ressanet100") == (False, True)
+    assert printed(network, "ressanet100", (), COUNTER | {"softmax": 0}) == (False, False)
+    assert printed(network, "ressanet50") == (False, False)
+
+
+def test_in_words_gathers_what_was_found():
+    found = [(Choices(expansion=1), ()), (Choices(positions="none", full_shortcut=False), ("positions", "depthwise"))]
+    words = in_words(found)
+    assert list(words) == list(WORDS.values())
+    assert words[WORDS["expansion"]] == "1, 2"  # no word, though 1 == True
+    assert words[WORDS["full_shortcut"]] == "no, yes"
+    assert words[WORDS["se_bias"]] == "no"
+    assert words[WORDS["missed"]] == "nothing, positions and depthwise"
+    assert set(WORDS) == {field.name for field in fields(Choices)} | {"missed"}
