@@ -419,7 +419,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m maskfr_utils.speed", description=measure.__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="the record to write, JSON")
     parser.add_argument(
-        "--plan", choices=PLANS, default="full", help="full: twenty minutes on two cores; smoke: seconds"
+        "--plan", choices=PLANS, default="full", help="full: a quarter of an hour on two cores; smoke: seconds"
     )
     parser.add_argument("--peer", help="a Python file with `iresnet50()`, another's network to compare with; it is run")
     args = parser.parse_args(argv)

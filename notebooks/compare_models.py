@@ -22,7 +22,7 @@
 
 # %% tags=["parameters"]
 results = None  # folder of records; default: the book's
-scale = "demo"  # of the figures: pocket (real photos) or demo (rendered faces)
+scale = "pocket"  # of the figures: pocket (real photos) or demo (rendered faces)
 
 # %%
 # %config InlineBackend.figure_formats = ["svg"]
