@@ -186,9 +186,9 @@ def load_runs(folders: Sequence[Path]) -> dict[tuple[str, int], dict]:
 
 
 def recipe(record: dict) -> dict[str, object]:
-    """What runs that are compared share: parameters, and fingerprints of prepared faces (`data`) and code."""
+    """What runs that are compared share beside their faces: parameters, and the fingerprint of the code."""
     params = {k: v for k, v in record["params"].items() if k not in ("condition", "seed")}
-    return params | {k: record["provenance"].get(k) for k in ("data", "code")}
+    return params | {"code": record["provenance"].get("code")}
 
 
 @torch.inference_mode()

@@ -154,7 +154,6 @@ def runs(tmp_path_factory):
     ("changes", "message"),
     [
         ({"provenance": {"code": "other"}}, "code differs"),
-        ({"provenance": {"data": "other"}}, "data differs"),
         ({"provenance": {"faces": [1.0, 2.0, 3.0]}}, "the faces differ"),
         ({"params": {"width": 0.5}}, "width differs"),
         ({"params": {"model": "resnet50"}}, "model differs"),
