@@ -8,8 +8,8 @@ from .study import SCALES, Run
 from .tables import FACES, NOT_RUN, Result
 
 VERDICTS = (
-    "*better*, *worse*: the interval over people, each seed and the corrected $p$ agree; *on average*: the interval does not"
-    " hold 0, but not each seed's $p$ is below 0.05; *in one seed*: only one was run; *within noise*: the rest."
+    "*better*, *worse*: the interval over people, each seed and the corrected *p* agree; *on average*: the interval does not"
+    " hold 0, but not each seed's *p* is below 0.05; *in one seed*: only one was run; *within noise*: the rest."
 )
 
 
@@ -29,7 +29,7 @@ def made_with(group: str | None, scale: str, folder: str | Path | None = None) -
             f"epochs {_all(epochs)}",
             f"batch size {_all(r['params']['batch_size'] for r in all_records)}",
             f"learning rate {_all(r['params']['lr'] for r in all_records)}",
-            f"$s$ = {one['params']['scale']:g}, $m$ = {one['params']['margin']:g}",
+            f"*s* = {one['params']['scale']:g}, *m* = {one['params']['margin']:g}",
             f"seed {_all(run.seed for run in records)}",
             f"{_all(r['provenance']['device'] for r in all_records)}, threads {_all(r['provenance']['threads'] for r in all_records)}",
             f"{_all({min(minutes), max(minutes)}, ' to ')} minutes a run",
@@ -122,7 +122,7 @@ def found(scale: str, folder: str | Path | None = None) -> list[str]:
             + "."
         )
     if learnt := [100 * result.learnt for result in ours.values()]:
-        so = "they were still learning, so this orders how fast they learn, not how good they get."
+        so = "those far below 100 % were still learning: the table orders how fast they learn, not how good they get."
         text.append(
             f"In the last epoch the networks named {min(learnt):.0f} to {max(learnt):.0f} % of their training photos rightly"
             + (f": {so}" if min(learnt) < 90 else ".")

@@ -307,7 +307,7 @@ def signed(difference: float) -> str:
 
 
 def _p(p: float) -> str:
-    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
+    return f"{p:.3f}" if p >= 0.001 else "<\N{NO-BREAK SPACE}0.001"
 
 
 def pairs_of_networks(scale: str, folder: str | Path | None = None) -> pd.DataFrame:

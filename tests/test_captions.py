@@ -19,7 +19,7 @@ def test_what_a_table_was_made_with(folder):
         "width 0.25",
         "seed 0, 1, 2",
         "learning rate 0.05",
-        "$s$ = 16, $m$ = 0.3",
+        "*s* = 16, *m* = 0.3",
         "threads 1",
         "a CPU",
         "11 of 11",
