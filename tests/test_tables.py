@@ -85,7 +85,7 @@ def test_comparisons_take_common_seeds_and_leave_out_pairs_without(folder):
     table = tables.comparisons({"a": (best, three_seeds), "none": (best.seeds({0}), three_seeds.seeds({1}))})
     assert list(table.index) == ["a"] and len(table.loc["a", "seeds"]) == 2
     assert table.loc["a", "verdict"] == "better" and table.loc["a", "p, Holm"] == table.loc["a", "p"]
-    assert tables.in_points(table).loc["a", "p"] == "< 0.001"
+    assert tables.in_points(table).loc["a", "p"] == "<\N{NO-BREAK SPACE}0.001"
 
 
 def test_pairs_are_all_pairs_in_the_reports_order(folder):
