@@ -122,9 +122,9 @@ def found(scale: str, folder: str | Path | None = None) -> list[str]:
             + "."
         )
     if learnt := [100 * result.learnt for result in ours.values()]:
-        so = "those far below 100 % were still learning: the table orders how fast they learn, not how good they get."
+        so = "Those far below 100 % were still learning: the table orders how fast they learn, not how good they get."
         text.append(
             f"In the last epoch the networks named {min(learnt):.0f} to {max(learnt):.0f} % of their training photos rightly"
-            + (f": {so}" if min(learnt) < 90 else ".")
+            + (f". {so}" if min(learnt) < 90 else ".")
         )
     return text
