@@ -57,8 +57,9 @@ for each in ("pocket", "demo"):
     for name, table in tables.figure_9(each, results).items():
         if len(table) > 1:
             sizes = f"{table.index.min()} to {table.index.max()}"
-            best = table["accuracy"].idxmax()
-            text.append(f"- {tables.FACES[each].capitalize()}: of batch sizes {sizes} at the {name}, {best} is best.")
+            best, worst = table["accuracy"].idxmax(), table["accuracy"].idxmin()
+            ends = f"{best} comes highest, {worst} lowest"
+            text.append(f"- {tables.FACES[each].capitalize()}: of batch sizes {sizes} at the {name}, {ends}.")
 text.append(f"- Batch size: the report's best is {report.PUBLISHED_BEST_BATCH}.")
 display(Markdown("\n".join(text)))
 
