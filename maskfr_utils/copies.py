@@ -10,7 +10,6 @@ import argparse
 import time
 from collections import defaultdict
 from pathlib import Path
-from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -64,12 +63,11 @@ def cleaning(clean: dict[str, np.ndarray], known: dict[str, np.ndarray]) -> dict
     out = {"pictures": sum(map(len, clean.values())), "known": sum(map(len, known.values()))}
     for way, (part, threshold) in WAYS.items():
         found, kept = 0, []
-        with patch.object(splits, "FACE_PART", part):
-            for person, pictures in sorted(clean.items()):
-                copies = known.get(person, none)
-                repeats = splits.near_duplicates(np.concatenate([pictures, copies]), threshold) >= 0
-                found += int(repeats[len(pictures) :].sum())
-                kept.append(int((~repeats[: len(pictures)]).sum()))
+        for person, pictures in sorted(clean.items()):
+            copies = known.get(person, none)
+            repeats = splits.near_duplicates(np.concatenate([pictures, copies]), threshold, part) >= 0
+            found += int(repeats[len(pictures) :].sum())
+            kept.append(int((~repeats[: len(pictures)]).sum()))
         out[way] = {"threshold": threshold, "found": found, "others": out["pictures"] - sum(kept)}
         if way == "middle":
             out["pictures_per_identity"] = kept

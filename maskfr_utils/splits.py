@@ -45,14 +45,14 @@ class Splits:
     dropped: dict[str, int]
 
 
-def thumbnails(faces: np.ndarray) -> np.ndarray:
-    """The middle of each face as a grey 32 x 32 picture (N, 1024) float32 of mean 0 and length 1.
+def thumbnails(faces: np.ndarray, part: slice = FACE_PART) -> np.ndarray:
+    """A part of each face (by default the middle) as a grey 32 x 32 picture (N, 1024) float32 of mean 0 and length 1.
 
     A dot product of two of them is their correlation. Contrast and brightness leave no trace.
     """
     small = np.empty((len(faces), THUMBNAIL, THUMBNAIL), np.float32)
     for row, face in zip(small, faces, strict=True):
-        grey = cv2.cvtColor(face[FACE_PART, FACE_PART], cv2.COLOR_RGB2GRAY)
+        grey = cv2.cvtColor(face[part, part], cv2.COLOR_RGB2GRAY)
         row[:] = cv2.resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
     flat = small.reshape(-1, THUMBNAIL**2)
     flat -= flat.mean(1, keepdims=True)
@@ -77,7 +77,7 @@ def _likeness(small: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.maximum(small @ others.T, mirrored @ others.T)
 
 
-def near_duplicates(faces: np.ndarray, threshold: float = CORRELATION) -> np.ndarray:
+def near_duplicates(faces: np.ndarray, threshold: float = CORRELATION, part: slice = FACE_PART) -> np.ndarray:
     """Find pictures of one photo: recoloured, re-compressed, slightly re-cropped, mirrored.
 
     The first of each group stays: a picture is a duplicate if its `likeness` to one that stays is above the threshold.
@@ -86,11 +86,12 @@ def near_duplicates(faces: np.ndarray, threshold: float = CORRELATION) -> np.nda
     Args:
         faces: (N, 112, 112, 3) uint8, the preferred first.
         threshold: likeness, below 1.
+        part: of the face that is compared, rows and columns alike.
 
     Returns:
         (N,) int64: the index of the picture that stays and is repeated, -1 for those that stay.
     """
-    small = thumbnails(faces)
+    small = thumbnails(faces, part)
     repeats = np.full(len(small), -1, np.int64)
     for start in range(0, len(small), _BLOCK):
         alike = _likeness(small[start : start + _BLOCK], small[: start + _BLOCK])
