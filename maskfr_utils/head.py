@@ -12,11 +12,11 @@ import numpy as np
 
 HEAD_ROWS, EAR_ROWS, HAIR_ROWS, COLUMNS = 84, 8, 30, 84
 LIP_GAP = 0.45  # between the lips of the neutral grid: the strip that opens and closes
-BROW = 0.9, 5.0  # x of the brow's ends
+BROW = 1.0, 5.75  # x of the brow's ends
 # Height of the rows (dense at brows and eyes, at the nostrils, at the mouth), half width and depth of the mean head.
 _ROW = [0, 4, 11, 18, 34, 43, 51, 55, 66, 72, 80, 83]
 _ROW_Y = [-12.4, -8.5, -3.2, -1.3, 1.3, 3.8, 5.3, 6.2, 8.0, 9.5, 12.6, 16.5]
-_WIDTH = [-12.4, -3, 0, 2, 4, 7, 9.5, 12, 17], [7.4, 7.3, 7.1, 7.1, 6.85, 6.2, 5.45, 4.6, 4.6]
+_WIDTH = [-12.4, -3, 0, 2, 4, 7, 9.5, 12, 17], [7.4, 7.4, 7.3, 7.25, 7.1, 6.55, 5.85, 4.9, 4.9]
 _DEPTH = (
     [-12.4, -6, -4, -2.3, -0.6, 1, 4.6, 6, 7.2, 8.8, 10.6, 11.8, 17],
     [9.0, 9.3, 9.5, 9.5, 9.0, 8.75, 8.9, 9.1, 9.05, 8.55, 8.9, 8.2, 8.0],
@@ -98,8 +98,13 @@ def lip_curves(p, t):
 
 
 def brow_curve(p, t):
-    """Middle of the brow (y) at t from 0 (inner end) to 1 (outer end)."""
-    return p.brow_y + p.brow_tilt * (t - 0.5) - p.brow_arc * np.sin(np.pi * np.clip(t, 0, 1) ** 1.2) + 0.25
+    """Upper part of the brow (y) at t from 0 (inner end) to 1 (outer end)."""
+    return p.brow_y + p.brow_tilt * (t - 0.5) - p.brow_arc * brow_arch(t) + 0.25
+
+
+def brow_arch(t):
+    """The brow's arch, 0 at its ends to 1."""
+    return np.sin(np.pi * np.clip(t, 0, 1) ** 1.2)
 
 
 def fold_x(p, y):
@@ -108,13 +113,19 @@ def fold_x(p, y):
     return start + (end - start) * np.clip((y - p.nose_y + 0.3) / (p.mouth_y - p.nose_y + 0.3), -0.2, 1.3)
 
 
+def jaw_line(p, angle):
+    """Lower edge (y) of the jaw at an angle; below it lies the neck."""
+    turn = np.abs(angle)
+    return 12.2 - 0.5 * ramp(0, 0.7, turn) - (4.6 - p.jaw_angle) * ramp(0.5, 1.5, turn) - 0.8 * ramp(1.5, 2.5, turn)
+
+
 def hair_edge(p, angle):
     """How far down (y) the hair reaches at an angle, before strands fray it."""
     turn = np.abs(np.degrees(angle))
     line = p.hair_line - p.receding * hill(turn - 33, 12)
     ends = [p.hair_sideburn, *[p.hair_over_ear] * 3, p.hair_nape, p.hair_nape]
     below_line = [0, 0.5, 2.2, -p.hair_line - 2.2, -p.hair_line + 0.6, *(end - p.hair_line for end in ends)]
-    edge = line + curve(turn, ([0, 34, 48, 58, 66, 74, 82, 90, 104, 112, 180], below_line), 1.5)
+    edge = line + curve(turn, ([0, 34, 48, 58, 66, 74, 82, 90, 108, 124, 180], below_line), 1.5)
     if p.hair_fringe:
         fringe = p.fringe_y + p.fringe_slope * np.degrees(angle) / 40
         edge = np.maximum(edge, np.where(turn < 62, fringe, -99))
@@ -132,7 +143,7 @@ def beard_region(p, x, y):
     grown = np.clip(p.beard_moustache * moustache + p.beard_chin * chin + p.beard_cheeks, 0, 1)
     lips = bump(x, y, 0, p.mouth_y + LIP_GAP / 2, p.mouth_w * 0.92, 0.62)
     grown = grown * (1 - ramp(0.35, 0.7, lips)) * ramp(p.nose_y + 0.2, p.nose_y + 0.6, y)
-    return grown * ramp(-0.3, 0.5, y - cheek) * ramp(13.5, 12.6, y)
+    return grown * ramp(-0.9, 1.0, y - cheek) * ramp(13.5, 12.6, y)
 
 
 def landmark_places(p, openness):
@@ -147,7 +158,7 @@ def landmark_places(p, openness):
     jaw = np.stack([-curve(y, _WIDTH) * np.sin(angle), y], 1)
     t = np.array([0.98, 0.78, 0.52, 0.27, 0.04])
     brow = np.stack([-BROW[0] - t * (BROW[1] - BROW[0]), brow_curve(p, t) - 0.12], 1)
-    ridge = np.stack([np.zeros(4), np.linspace(-0.25, p.nose_y - 0.72, 4)], 1)
+    ridge = np.stack([np.zeros(4), np.linspace(-0.15, p.nose_y - 0.85, 4)], 1)
     t = np.array([-1.32, -0.68, 0, 0.68, 1.32])
     base = np.stack([p.nose_w * t, p.nose_y + np.array([0.1, 0.32, 0.42, 0.32, 0.1])], 1)
     t = np.array([-0.97, -0.38, 0.38, 0.97, 0.38, -0.38])
@@ -172,11 +183,10 @@ def head_shape(p):
     # The skull's dome, the face that tapers to the chin, and under the line of the jaw the neck.
     dome = np.sqrt(1 - np.clip((-2.5 - y) / 10.0, 0, 1) ** 2.4)
     wide = 1 + p.width + p.cheek * hill(y - 3.3, 1.8) + p.jaw * ramp(4, 9.5, y) + p.temple * hill(y + 4, 2.5)
+    wide += 0.03 * hill(y - 2.8, 1.1) - 0.035 * hill(y + 0.2, 0.9) - 0.015 * hill(y - 6.5, 1.5)  # cheek bones
     depth = curve(y, _DEPTH) + p.chin_z * hill(y - 10.9, 1.1) + p.forehead * ramp(-2.5, -8, y)
     px, pz = x * wide * dome, np.where(_COS > 0, depth * np.abs(_COS) ** p.flat, 9.3 * _COS) * dome
-    turn = np.abs(ANGLE)
-    jaw = 12.2 - 0.5 * ramp(0, 0.7, turn) - (4.6 - p.jaw_angle) * ramp(0.5, 1.5, turn) - 0.8 * ramp(1.5, 2.5, turn)
-    under = ramp(-0.1, 1.7, y - jaw)
+    under = ramp(-0.1, 1.7, y - jaw_line(p, ANGLE))
     px = px + (p.neck * _SIN - px) * under
     pz = pz + (p.neck * _COS - 2.0 - pz) * under
     py = y * (1 + p.height * ramp(1, 10, y)) + p.chin * ramp(8.3, 11.5, y)
@@ -194,10 +204,12 @@ def head_shape(p):
     # Nose: a ridge on a broad base, a round tip, two wings.
     t = np.clip((y + 0.9) / (p.nose_y + 0.2), 0, 1)
     ridge = 0.25 + (p.nose_z - 0.25) * t**1.2 + p.nose_bridge * np.sin(np.pi * t) ** 2
-    ridge = ridge * ramp(-2.2, 0.2, y) * ramp(p.nose_y + 0.8, p.nose_y - 0.5, y)
-    up += ridge * (0.68 * hill(x, 0.36 + 0.08 * p.nose_fat + 0.10 * p.nose_w * t) + 0.32 * hill(x, 0.95 + 0.3 * t))
-    up += 0.65 * p.nose_tip * bump(x, y, 0, p.nose_y - 0.5, 0.55 * p.nose_w, 0.5)
-    up += 0.85 * bump(m, y, 1.2 * p.nose_w, p.nose_y - 0.33, 0.3 * p.nose_w, 0.4)
+    rise = np.minimum((x / (1.2 * p.nose_w)) ** 2, 1.5)  # of the lower edge, from the tip to the wings
+    ridge = ridge * ramp(-2.2, 0.2, y) * ramp(p.nose_y + 0.75 - 0.3 * rise, p.nose_y - 0.4 - 0.45 * rise, y)
+    ridge *= 0.6 * hill(x, 0.62 + 0.07 * p.nose_fat + 0.22 * p.nose_w * t * t) + 0.4 * hill(x, 1.3 + 0.3 * t)
+    up += ridge
+    up += 0.6 * p.nose_tip * bump(x, y, 0, p.nose_y - 0.5, 0.62 * p.nose_w, 0.5)
+    up += 0.85 * bump(m, y, 1.2 * p.nose_w, p.nose_y - 0.28, 0.33 * p.nose_w, 0.36)
     # Mouth: the dental arch, two lips, the dip above and the fold below; the strip between the lips lies deep. Chin.
     mouth, across = p.mouth_y + LIP_GAP / 2, m / p.mouth_w
     up += (0.5 + p.mouth_z) * bump(x, y, 0, mouth, p.mouth_w * 0.72, 1.5)
@@ -255,7 +267,7 @@ def ear_shape(p):
     c = np.linspace(0, 2 * np.pi, COLUMNS // 2, dtype=np.float32)[None]
     up, back = np.cos(c), np.sin(c)
     # A bowl, hinged at its front edge and turned out behind; the rim curls, the lobe is narrow.
-    x = 6.75 * (1 + p.width) + p.ear_out * (0.5 + 0.5 * back * r) + 0.35 * np.cos(2 * np.pi * r) * (0.3 + 0.7 * r)
+    x = 6.95 * (1 + p.width) + p.ear_out * (0.5 + 0.5 * back * r) + 0.35 * np.cos(2 * np.pi * r) * (0.3 + 0.7 * r)
     y = 1.9 - p.ear_size * r * (up + 0.1 * up * up)
     z = -0.8 - 0.6 * p.ear_size * (1 + 0.15 * up) * r * back
     right = np.stack(np.broadcast_arrays(x, y, z))
@@ -269,6 +281,8 @@ def hair_shape(p, head):
     low = row.astype(int)
     shell = head[:, low] + (row - low).astype(np.float32)[:, None] * (head[:, low + 1] - head[:, low])
     shell[1] = np.where(y > 1.5, y, shell[1, :, 0])[:, None]
+    if p.hair_end < 9:  # short hair follows the neck
+        shell[0] *= 1 - 0.3 * ramp(2, 7, y)[:, None]
     turn, y = np.abs(ANGLE[:1]), y.astype(np.float32)[:, None]
     thick = p.hair_top * ramp(-3, -9, y) + p.hair_side * ramp(0.7, 1.3, turn) * ramp(-10, -5, y)
     thick = thick + (0.15 + 0.4 * p.hair_fringe) * ramp(1.0, 0.6, turn) + p.hair_flare * ramp(0, 9, y)
@@ -294,7 +308,7 @@ def glasses(p):
     t = np.linspace(0, 1, 9)
     bridge = np.stack([(2 * t - 1) * (3.3 - width), -0.3 - 0.25 * np.sin(np.pi * t), np.full(9, front)], 1)
     end = 3.3 + width
-    side = end + (7.5 * (1 + p.width) - end) * np.minimum(1, t * 2.5)
+    side = end + (7.3 * (1 + p.width) - end) * np.minimum(1, t * 2.5)
     temple = np.stack([side, np.full(9, -0.3), front - 0.2 - 0.045 * end**2 - 10 * t], 1)
     return [line.astype(np.float32) for line in (rim, rim * [-1, 1, 1], bridge, temple, temple * [-1, 1, 1])]
 

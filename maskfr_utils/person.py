@@ -49,27 +49,27 @@ def draw_person(rng: np.random.Generator, spread: float) -> SimpleNamespace:
 
     p.width, p.height = about(0.02 * sex, 0.04), about(0.01 * sex, 0.04)
     p.temple, p.cheek = about(0, 0.025), about(-0.01 * sex, 0.035)
-    p.jaw, p.jaw_angle, p.neck = about(0.05 * sex, 0.06), about(0, 0.5), 5.3 + 0.7 * sex
+    p.jaw, p.jaw_angle, p.neck = about(0.05 * sex, 0.06), about(0, 0.5), 5.0 + 0.6 * sex
     p.flat, p.forehead = about(0.86, 0.06), about(-0.1 * sex, 0.3)
     p.chin, p.chin_z, p.cleft = about(-0.4 + 0.15 * sex, 0.35), about(0.1 * sex, 0.3), chance(0.15)
     p.cheek_z, p.hollow = about(0.5, 0.15), about(0.45 + 0.1 * age, 0.2)
     p.bags, p.fold = about(1.2 * age, 0.4), about(0.3 + 0.9 * age, 0.25)
-    p.ear_out, p.ear_size = about(1.5, 0.3), about(2.9 + 0.3 * age, 0.2)
+    p.ear_out, p.ear_size = about(1.2, 0.3), about(2.9 + 0.3 * age, 0.2)
 
     p.eye_x, p.eye_y, p.eye_z = about(3.15, 0.15), about(0, 0.14), about(-0.1 * sex, 0.2)
-    p.eye_w, p.eye_high, p.eye_low = about(1.5, 0.1), about(0.56 - 0.05 * sex - 0.08 * age, 0.08), about(0.36, 0.05)
+    p.eye_w, p.eye_high, p.eye_low = about(1.38, 0.1), about(0.63 - 0.05 * sex - 0.08 * age, 0.08), about(0.36, 0.05)
     p.eye_peak, p.eye_tilt, p.crease = about(0.1, 0.1), about(-0.06 + 0.05 * age, 0.06), about(0.36 - 0.1 * age, 0.13)
-    p.brow_y, p.brow_z, p.brow_tilt = about(-1.95 + 0.2 * sex, 0.2), about(0.15 * sex, 0.14), about(-0.15, 0.25)
-    p.brow_arc, p.brow_thick = about(0.42 - 0.12 * sex, 0.15), about(0.30 + 0.08 * sex, 0.06)
+    p.brow_y, p.brow_z, p.brow_tilt = about(-1.6 + 0.2 * sex, 0.2), about(0.15 * sex, 0.14), about(0.05, 0.25)
+    p.brow_arc, p.brow_thick = about(0.75 - 0.15 * sex, 0.15), about(0.36 + 0.08 * sex, 0.06)
     p.brow_dark = about(0.75 - 0.1 * age, 0.13)
 
-    p.nose_y, p.nose_w = about(4.5 + 0.1 * age, 0.25), about(0.95 + 0.05 * sex + 0.02 * tone, 0.11)
+    p.nose_y, p.nose_w = about(4.35 + 0.1 * age, 0.25), about(0.95 + 0.05 * sex + 0.02 * tone, 0.11)
     p.nose_z, p.nose_bridge = about(1.9 + 0.1 * sex - 0.06 * tone, 0.26), about(0.0, 0.18)
     p.nose_tip, p.nose_fat = about(0.9, 0.25), about(0.5, 0.9)
     p.mouth_y, p.mouth_w, p.mouth_z = about(6.75, 0.2), about(2.42, 0.17), about(0.05 * tone, 0.18)
     p.mouth_bow, p.cupid = about(0.12, 0.1), about(0.14, 0.07)
-    p.lip_up = about(0.55 - 0.08 * sex - 0.12 * age + 0.05 * tone, 0.12)
-    p.lip_low = about(0.78 - 0.06 * sex - 0.12 * age + 0.05 * tone, 0.14)
+    p.lip_up = about(0.68 - 0.08 * sex - 0.12 * age + 0.05 * tone, 0.12)
+    p.lip_low = about(0.9 - 0.06 * sex - 0.12 * age + 0.05 * tone, 0.14)
 
     p.red, p.yellow, p.freckles = about(0, 0.05), about(0, 0.06), chance(0.2) * (tone < 1.5)
     p.lip_red = float(np.clip(about(0.45 - 0.25 * sex, 0.2), 0, 1))
@@ -117,4 +117,5 @@ def _draw_hair(p, rng, about, chance):
         setattr(p, f"hair_{name}", float(value))
     loss = p.age * max(p.sex, 0.0)
     p.hair_line, p.receding = about(-6.7, 0.45) - 1.2 * loss, max(0.0, about(0.3 + 2.5 * loss, 0.5))
+    p.hair_combed, p.hair_parting = rng.normal(0, 0.9), rng.normal(0, 0.6)  # texels a row; radians
     p.fringe_y, p.fringe_slope = rng.uniform(-4.6, -2.6), rng.uniform(-1.2, 1.2)

@@ -59,9 +59,12 @@ _TRIANGLES = _triangles()
 _HEAD_VERTICES, _HEAD_COORDINATES = _shown(np.r_[_SHOWN, HEAD_ROWS:_BASE_ROWS])
 _HAIR_VERTICES, _HAIR_COORDINATES = _shown(np.arange(_BASE_ROWS, _BASE_ROWS + HAIR_ROWS))
 _ONE_SIDE, _BOTH_SIDES = _settings(cv2.RASTERIZE_CULLING_CCW), _settings(cv2.RASTERIZE_CULLING_NONE)
-_GAP = np.ones((11, 11), np.uint8)
+_GAP, _THREE = np.ones((11, 11), np.uint8), np.ones((3, 3), np.uint8)
 # From a random byte to a normal number.
 _GRAIN = np.float32([NormalDist().inv_cdf((k + 0.5) / 256) for k in range(256)])
+# Loose hairs, about 1: pictures show pieces of it.
+_LOOSE = np.random.default_rng(0).standard_normal((208, 208), np.float32)
+_LOOSE = 1 + 0.6 * cv2.GaussianBlur(_LOOSE, (0, 0), 0.7, sigmaY=2.0)
 
 
 @dataclass(frozen=True)
@@ -178,7 +181,7 @@ def _render(person, rng, strength):
     vertices = (turn @ vertices.reshape(3, -1)).reshape(vertices.shape)
 
     # The landmarks' places in the camera's picture decide the alignment, which then becomes part of the projection.
-    distance = rng.uniform(45, 130)
+    distance = rng.uniform(80, 240)
     shut, wide = person.places  # linear in between, as the lids are
     points = head.sample(vertices[:, _HEAD], *head.grid_position(*(shut + openness * (wide - shut))))
     points = (points[:2] / (distance - points[2])).T
@@ -206,11 +209,13 @@ def _render(person, rng, strength):
         closed = cv2.erode(closed, _GAP, borderType=cv2.BORDER_CONSTANT, borderValue=0) & cv2.dilate(hairy, _GAP)
         picture[closed.view(bool) & free, :3] = 0.3 * light[:3, _HAIR].mean((1, 2)) * skin.hair_colour(p).ravel()
         picture = cv2.blendLinear(colour, picture, opacity, 1 - opacity)
+        far[opacity > 0.5] = near[opacity > 0.5]
+        picture = _fray(picture, colour, opacity, far, rng)
     if p.glasses and rng.random() < 0.9:
         points = _project(turn @ np.concatenate(person.frame).T, distance, aligned)
         lines = np.split(points, np.cumsum([len(line) for line in person.frame[:-1]]))
         _draw_glasses(picture, far, lines, p, float(light[:3, : HEAD_ROWS // 2].mean()))
-    return _develop(picture, rng, strength), landmarks
+    return _develop(_smooth_outlines(picture, far), rng, strength), landmarks
 
 
 def _project(points, distance, aligned):
@@ -249,16 +254,16 @@ def _light(person, vertices, rng):
     n = head.normals(vertices, (_HEAD, _EARS, _HAIR))
     shape = n.shape[1:]
     n = n.reshape(3, -1)
-    sky, ground = rng.uniform(0.15, 0.45), rng.uniform(0.08, 0.25)
+    sky, ground = rng.uniform(0.12, 0.36), rng.uniform(0.05, 0.2)
     around = person.occlusion.reshape(-1) * (np.float32((sky + ground) / 2) - np.float32((sky - ground) / 2) * n[1])
     out = np.empty((4, *shape), np.float32)
     light, gleam = out[:3].reshape(3, -1), out[3].reshape(-1)
     light[:], gleam[:] = around * _tint(rng, 0.06), 0
-    wrap = np.float32([[0.28], [0.14], [0.10]])  # light bleeds under the skin, red most: soft and warm where it ends
+    wrap = np.float32([[0.34], [0.20], [0.15]])  # light bleeds under the skin, red most: soft and warm where it ends
     for k in range(rng.integers(1, 4)):
         side, height = rng.normal(0, 0.7), rng.normal(0.4, 0.35)
         d = np.float32([np.sin(side) * np.cos(height), -np.sin(height), np.cos(side) * np.cos(height)])
-        power = np.float32(rng.uniform(0.45, 0.9) if k == 0 else rng.uniform(0.05, 0.35))
+        power = np.float32(rng.uniform(0.5, 1.1) if k == 0 else rng.uniform(0.05, 0.35))
         lit = power * _shadow(vertices, person.casters, d).reshape(-1) if k == 0 else power
         light += _tint(rng, 0.07) / (1 + wrap) * (lit * np.maximum(d @ n + wrap, 0))
         half = d + np.float32([0, 0, 1])
@@ -266,6 +271,8 @@ def _light(person, vertices, rng):
         for _ in range(4):
             shine *= shine
         gleam += lit * shine
+    for plane in out[:3, _HEAD]:  # light wanders under the skin
+        cv2.GaussianBlur(plane, (0, 0), 0.8, dst=plane)
     return out
 
 
@@ -311,37 +318,65 @@ def _draw_glasses(picture, far, lines, p, light):
 
 
 def _background(rng):
-    """A blurred room or view (n, n, 4), linear; the last channel is not used."""
-    size = rng.integers(2, 7, 2)
-    small = rng.uniform(0.02, 0.7) ** 1.3 * np.exp(
-        0.5 * rng.standard_normal((*size, 1)) + 0.12 * rng.standard_normal((*size, 3)) + 0.15 * rng.standard_normal(3)
-    )
-    patchy = rng.random() < 0.4
-    small = cv2.resize(np.float32(small), (42, 42), interpolation=cv2.INTER_AREA if patchy else cv2.INTER_CUBIC)
-    small = cv2.cvtColor(cv2.blur(small, (3, 3)).clip(0, 1), cv2.COLOR_RGB2RGBA)
-    return cv2.resize(small, (_SAMPLES, _SAMPLES), interpolation=cv2.INTER_LINEAR)
+    """A wall with things on it and lamps before it, out of focus (n, n, 4), linear; the last channel is not used."""
+    n, shade = 48, rng.uniform(0.1, 0.8) ** 2
+
+    def colour(spread):
+        warmth = np.array([1, 0.1, -1]) * rng.normal(0.05, 0.25)
+        return shade * np.exp(spread * rng.standard_normal() + warmth + rng.normal(0, 0.06, 3))
+
+    across = np.linspace(-0.5, 0.5, n, dtype=np.float32)
+    tilt = rng.normal(0, 0.7, 2)
+    wall = np.exp(tilt[0] * across[:, None] + tilt[1] * across)[..., None] * colour(0)
+    wall = np.ascontiguousarray(wall, np.float32)
+    for _ in range(rng.integers(0, 8)):  # doors, shelves, windows, people
+        x, y = rng.uniform(-10, n, 2)
+        width, height = rng.uniform(3, 30, 2)
+        wall[max(0, int(y)) : int(y + height), max(0, int(x)) : int(x + width)] = colour(0.8)
+    for _ in range(rng.poisson(0.7)):
+        cv2.circle(wall, rng.integers(0, n, 2).tolist(), int(rng.integers(1, 5)), (4 * colour(0.3)).tolist(), -1)
+    wall = cv2.GaussianBlur(wall, (0, 0), rng.uniform(0.8, 5)).clip(0, 1)
+    return cv2.resize(cv2.cvtColor(wall, cv2.COLOR_RGB2RGBA), (_SAMPLES, _SAMPLES), interpolation=cv2.INTER_LINEAR)
+
+
+def _smooth_outlines(picture, depth):
+    """Mix what lies beside a step in depth, which the rasteriser leaves jagged."""
+    step = cv2.morphologyEx(depth, cv2.MORPH_GRADIENT, _THREE) > 0.8
+    edge = cv2.blur(step.astype(np.float32), (3, 3))
+    return cv2.blendLinear(cv2.GaussianBlur(picture, (0, 0), 0.9), picture, edge, 1 - edge)
+
+
+def _fray(picture, colour, opacity, depth, rng):
+    """The picture with loose hairs beyond the hair's outline, before the background only."""
+    row, column = rng.integers(0, len(_LOOSE) - _SAMPLES, 2)
+    loose = _LOOSE[row : row + _SAMPLES, column : column + _SAMPLES]
+    weight = head.ramp(0.2, 0.75, cv2.blur(opacity, (7, 7)) * loose) * (depth > _FAR - 1)
+    return cv2.blendLinear(cv2.blur(colour, (7, 7)), picture, weight, 1 - weight)
 
 
 def _develop(picture, rng, strength):
     """From linear light to a photograph (112, 112, 3) uint8: exposure, white balance, blur, contrast, grain, JPEG."""
     picture = cv2.cvtColor(cv2.resize(picture, (SIZE, SIZE), interpolation=cv2.INTER_AREA), cv2.COLOR_RGBA2RGB)
     level = max(float(picture[35:100, 35:77].mean()), 0.02)
-    balance = np.exp(rng.normal(0, 0.06 * strength, 3) * [1, 0.4, 1]) * 2 ** rng.normal(0, 0.35 * strength)
+    balance = np.exp(rng.normal(0, 0.06 * strength, 3) * [1, 0.4, 1]) * 2 ** rng.normal(0.15, 0.5 * strength)
     picture = cv2.multiply(picture, (*(balance * 0.36 / level**0.65), 0))
-    blur = abs(rng.normal(0, 0.6 * strength))
+    blur = abs(rng.normal(0, 0.45 * strength))
     if blur > 0.3:
         picture = cv2.GaussianBlur(picture, (0, 0), blur)
+    sharper = float(rng.uniform(0.1, 0.7))  # as cameras make their pictures
+    picture = cv2.addWeighted(picture, 1 + sharper, cv2.GaussianBlur(picture, (0, 0), 1.0), -sharper, 0)
     # Tone curve: gamma, then more contrast in the middle, t + contrast t (1 - t) (2 t - 1); from 0 to 255.
     tone = cv2.pow(np.clip(picture, 0, 1, out=picture), 1 / 2.2)
-    contrast = float(np.clip(rng.normal(0.35, 0.25 * strength), -0.2, 0.9))
+    contrast = float(np.clip(rng.normal(0.6, 0.25 * strength), -0.1, 1.0))
     picture = tone * (-510 * contrast)
     picture += 765 * contrast
     picture *= tone
     picture += 255 * (1 - contrast)
     picture *= tone
-    grain = 0.7 + abs(rng.normal(0, 2.5 * strength))
+    grain = 0.7 + abs(rng.normal(0, 1.8 * strength))
     noise = cv2.LUT(np.frombuffer(rng.bytes(SIZE * SIZE), np.uint8).reshape(SIZE, SIZE), _GRAIN)
-    noise = cv2.multiply(cv2.merge([noise] * 3), (*(grain * np.exp(0.3 * rng.standard_normal(3))), 0))
+    noise = cv2.GaussianBlur(noise, (3, 3), 0.6)  # a sensor's grain is not finer than its colour filter
+    noise = cv2.multiply(cv2.merge([noise] * 3), (*(1.6 * grain * np.exp(0.2 * rng.standard_normal(3))), 0))
     picture = cv2.add(picture, noise, dtype=cv2.CV_8U)
     if rng.random() < 0.6:
         picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)

@@ -33,17 +33,17 @@ def _flipped(box):
 
 # Parts that are painted alone. Eye and brow: those with x > 0, and their mirror images.
 _FOREHEAD, _LIPS, _MOUTH = _box((-5, 5), (-5.7, -2.7)), _box((-3.3, 3.3), (5.2, 9.3)), _box((-3.2, 3.2), (6.0, 8.3))
-_BROW, _EYE, _CORNER = _box((0.6, 5.4), (-3.6, -0.7)), _box((1.1, 5.5), (-1.9, 1.7)), _box((4.4, 6.6), (-1.6, 1.8))
+_BROW, _EYE, _CORNER = _box((0.6, 6.3), (-3.7, -0.2)), _box((1.1, 5.5), (-1.9, 1.7)), _box((4.4, 6.6), (-1.6, 1.8))
 
 # Linear RGB: skin from light to dark, hair from black to blond and red, irises from brown to grey.
 SKIN = np.array(
     [
-        [0.80, 0.60, 0.50],
-        [0.72, 0.50, 0.38],
-        [0.58, 0.37, 0.25],
-        [0.40, 0.235, 0.145],
-        [0.235, 0.125, 0.075],
-        [0.11, 0.058, 0.038],
+        [0.78, 0.58, 0.49],
+        [0.70, 0.49, 0.38],
+        [0.57, 0.38, 0.27],
+        [0.40, 0.25, 0.165],
+        [0.24, 0.140, 0.092],
+        [0.12, 0.070, 0.050],
     ]
 )
 HAIR = np.array(
@@ -106,18 +106,20 @@ def paint_head(p, rng):
     shade = 0.30 * (0.6 + 0.5 * p.bags) * bump(m, y, p.eye_x - 0.5, p.eye_y + 1.0, 1.0, 0.35)
     shade += (0.25 + 0.5 * p.make_up) * bump(m, y, p.eye_x - 0.1, p.eye_y - 0.75, 1.3, 0.4)
     shade += 0.8 * bump(m, y, 0.55 * p.nose_w, p.nose_y + 0.06, 0.24 * p.nose_w, 0.15)
-    shade += 0.25 * bump(m, y, 1.42 * p.nose_w, p.nose_y - 0.25, 0.13, 0.45)
+    wing = np.hypot(m - 1.15 * p.nose_w, 0.9 * (y - p.nose_y + 0.28))
+    shade += 0.28 * hill(wing - 0.46 * p.nose_w, 0.11) * ramp(p.nose_y + 0.1, p.nose_y - 0.3, y)
     fold = ramp(p.nose_y - 0.5, p.nose_y + 0.6, y) * ramp(p.mouth_y + 1.2, p.mouth_y, y)
     shade += (0.12 + 0.22 * p.age) * fold * hill(m - head.fold_x(p, y), 0.12)
 
     image = np.empty((4, rows + EAR_ROWS * TEXELS, columns), np.float32)
-    mottle = 1 + 0.05 * _noise(rng, rows, columns, 14, 14) + 0.03 * _noise(rng, rows, columns, 2, 2)
+    mottle = 1 + 0.06 * _noise(rng, rows, columns, 14, 14) + 0.05 * _noise(rng, rows, columns, 2, 2)
     image[:3, :rows] = skin * mottle
     rim = np.linspace(0, 1, EAR_ROWS * TEXELS, dtype=np.float32)[:, None]
-    image[:3, rows:] = skin * (1 - 0.45 * _BLOOD) * (0.55 + 0.45 * ramp(0.2, 0.75, rim))
+    image[:3, rows:] = skin * (1 - 0.35 * _BLOOD) * (0.65 + 0.35 * ramp(0.2, 0.75, rim))
     image[3] = 0.13
     face, gloss = image[:3, :rows, _FRONT], image[3, :rows, _FRONT]
     face *= (1 - blood * _BLOOD) * (1 - np.clip(shade, 0, 0.9))
+    image[:3, :rows] *= 1 - 0.55 * ramp(-0.6, 1.2, Y - head.jaw_line(p, ANGLE))  # little light reaches the neck
     if p.freckles:
         spots = ramp(1.1, 2.2, _noise(rng, rows, width, 2.5, 2.5)) * bump(m, y, 2.0, 3.2, 2.6, 1.8)
         _towards(face, 0.45 * spots, skin * _colour([0.62, 0.45, 0.36]))
@@ -131,14 +133,16 @@ def paint_head(p, rng):
     for box in (_BROW, _flipped(_BROW)):
         bx, by, hairs = np.abs(X[box[1:]]), Y[box[1:]], _noise(rng, *X[box[1:]].shape, 3.0, 1.5)
         t = (bx - BROW[0]) / (BROW[1] - BROW[0])
-        off = (by - head.brow_curve(p, t)) / (p.brow_thick * (1.15 - 0.65 * np.clip(t, 0, 1)))
+        flat = 0.2 * p.brow_arc * head.brow_arch(t)  # it is arched less below than above
+        thick = p.brow_thick * (0.95 - 0.5 * np.clip(t, 0, 1)) + flat
+        off = (by - head.brow_curve(p, t) - flat) / thick
         brow = ramp(1.5, 0.4, np.abs(off + 0.15 * hairs)) * ramp(-0.06, 0.14, t) * ramp(1.06, 0.85, t)
         _towards(image[box][:3], np.clip(brow * p.brow_dark * (0.85 + 0.2 * hairs), 0, 1), hair * 0.7 + 0.02)
     if p.beard_density:
         strand = _noise(rng, rows, width, 3.0, 1.5)
         beard = np.clip(head.beard_region(p, x, y) * p.beard_density * (1 + 0.25 * strand), 0, 1)
-        _towards(face, beard, np.exp(0.3 * strand) * (hair * 0.9 + 0.012))
-        gloss *= 1 - 0.7 * beard
+        _towards(face, beard, np.exp(0.4 * strand - 0.08) * (hair * 0.9 + 0.01))
+        gloss *= 1 - 0.85 * beard
     # Roots of the hair, frayed, and its soft shadow on the skin beneath.
     fray = _noise(rng, rows, columns, 7, 1.5) * (0.2 + 0.15 * p.curly)
     below = head.hair_edge(p, ANGLE[:1]) - Y
@@ -156,8 +160,8 @@ def _paint_lips(image, p, rng, skin):
     colour = skin * (1 - _BLOOD * (1.1 + 0.5 * p.lip_red)) * (0.92 - 0.1 * p.lip_red)
     colour = colour + _colour([0.12, 0.0, 0.015]) * p.lip_red * (0.3 + 0.7 * p.make_up)
     _towards(face[:3], 0.9 * lip, colour * (1 + 0.07 * _noise(rng, *x.shape, 9, 1.5)))
-    seam = 0.7 * (hill(y - edges[1], 0.07) + hill(y - edges[2], 0.07)) * ramp(p.mouth_w, p.mouth_w - 0.4, m)
-    seam += 0.25 * bump(m, y, p.mouth_w + 0.05, p.mouth_y + LIP_GAP / 2, 0.2, 0.22)
+    seam = 0.55 * (hill(y - edges[1], 0.07) + hill(y - edges[2], 0.07)) * ramp(p.mouth_w, p.mouth_w - 0.4, m)
+    seam += 0.15 * bump(m, y, p.mouth_w + 0.05, p.mouth_y + LIP_GAP / 2, 0.2, 0.22)
     face[:3] *= 1 - np.clip(seam, 0, 0.8)
     face[3] += lip * (0.18 + 0.3 * p.make_up)
 
@@ -180,6 +184,10 @@ def paint_hair(p, rng, y):
     y = np.interp((np.arange(rows) + 0.5) / TEXELS - 0.5, np.arange(HAIR_ROWS), y).astype(np.float32)[:, None]
     long, short = (4, 4) if p.curly == 1 else (26, 1.2)
     strand = _noise(rng, rows, columns, long, short) + 0.6 * _noise(rng, rows, columns, long / 2, short * 3)
+    # It is combed to both sides of a parting.
+    row, column = np.indices((rows, columns), dtype=np.float32)
+    combed = p.hair_combed * np.tanh((ANGLE[0] - p.hair_parting) * 4) * np.maximum(0, TEXELS * 16 - row)
+    strand = cv2.remap(strand, column - combed.astype(np.float32), row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
     angle = ANGLE[:1] + 0.03 * (p.curly > 0) * _noise(rng, rows, columns, 6, 20)
     below = head.hair_edge(p, angle) - y
     image = np.empty((5, rows, columns), np.float32)
@@ -206,13 +214,14 @@ def eyes_and_mouth(image, p):
     (upper, lower), (upper_wide, lower_wide) = (head.lid_curves(p, np.clip(t, -1, 1), o) for o in (0, 1))
     upper_wide, lower_wide = upper_wide - upper, lower_wide - lower
     between = ramp(1.03, 0.97, a)
-    white = (_colour([0.50, 0.46, 0.44]) * (1 - ramp(0.45, 1.0, a) * _colour([0.25, 0.42, 0.4])))[:, None]
-    lashes = (0.8 + 0.2 * p.make_up) * ramp(1.12, 0.95, a), 0.35 * ramp(1.05, 0.9, a), 0.45 * ramp(1.1, 0.8, a)
+    white = _colour([0.40, 0.37, 0.36]) * (1 - 0.07 * p.tone) * (1 - ramp(0.45, 1.0, a) * _colour([0.25, 0.42, 0.4]))
+    white = white[:, None]
+    lashes = (0.9 + 0.1 * p.make_up) * ramp(1.12, 0.95, a), 0.35 * ramp(1.05, 0.9, a), 0.45 * ramp(1.1, 0.8, a)
     # Iris and pupil: what to multiply the white by, and to add, by squared distance from the centre (0 to 1 cm2).
     r = np.sqrt(np.linspace(0, 1, 512, dtype=np.float32))
     iris, dark = ramp(0.64, 0.55, r), 0.6 * ramp(0.46, 0.58, r) * ramp(0.70, 0.60, r) + 0.97 * ramp(0.30, 0.22, r)
     dark = 1 - np.clip(dark, 0, 0.97)
-    rings = np.stack([(1 - iris) * dark, *(IRIS[p.iris][:, None] * (0.7 + 0.9 * ramp(0.2, 0.5, r)) * iris * dark)])
+    rings = np.stack([(1 - iris) * dark, *(IRIS[p.iris][:, None] * (0.45 + 0.65 * ramp(0.2, 0.5, r)) * iris * dark)])
     rings = rings.astype(np.float32)
     side = np.float32([1, -1])[:, None, None]
 
@@ -228,14 +237,14 @@ def eyes_and_mouth(image, p):
     def paint(openness, gaze, gap):
         above, beneath = dy - upper - openness * upper_wide, lower - dy + openness * lower_wide
         inside = ramp(-0.06, 0.06, above) * ramp(-0.06, 0.06, beneath) * between
-        lash = lashes[0] * hill(above + 0.05, 0.07 + 0.03 * p.make_up) + lashes[1] * hill(beneath + 0.05, 0.065)
+        lash = lashes[0] * hill(above + 0.04, 0.085 + 0.03 * p.make_up) + lashes[1] * hill(beneath + 0.05, 0.065)
         lash += lashes[2] * hill(above + (p.crease + 0.12 * (1 - openness)), 0.07)  # the crease of the lid
         offset, height = -inwards - side * np.float32(gaze[0]), dy - np.float32(gaze[1])
         r2 = offset * offset + (height + 0.07) ** 2
         clear, *iris = rings.take(np.minimum(r2 * 511, 511).astype(np.intp), axis=1)
-        ball = (clear * white + iris) * (0.38 + 0.62 * ramp(-0.05, 0.45, above))
+        ball = (clear * white + iris) * (0.3 + 0.7 * ramp(-0.05, 0.5, above))
         lamp = ramp(0.17, 0.07, np.sqrt((offset + side * 0.17) ** 2 + (height + 0.26) ** 2))  # its reflection
-        _towards(ball, lamp, np.float32(0.9))
+        _towards(ball, lamp, np.float32(0.7))
         ball = (skin[:3] + inside * (ball - skin[:3])) * (1 - np.minimum(lash, 0.93))
         for k, box in enumerate(eyes):
             image[box][:3] = ball[:, k]
