@@ -21,7 +21,7 @@ import numpy as np
 from . import paths, report
 from .config import MODELS, ConfigError, TrainConfig, load_params
 
-TRAIN_PHOTOS = {"demo": 1090, "pocket": 12869}  # of each scale's prepared faces: they make steps of epochs
+TRAIN_PHOTOS = {"demo": 1068, "pocket": 12869}  # of each scale's prepared faces: they make steps of epochs
 BATCHES = {"demo": (16, 32, 64, 128), "pocket": (32, 64, 128, 256, 512)}
 SCALES = tuple(TRAIN_PHOTOS)
 PARAMS = paths.ROOT / "params"
