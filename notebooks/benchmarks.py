@@ -102,7 +102,8 @@ mark = {f"{half} / fp32 matrix rate": limit[0]}
 diagrams.spread_bars(gains, "speed, times the plain fp32 loop", mark)
 
 # %% [markdown]
-# What the loop costs beside the bare step, and its gain beside the one that products alone could have:
+# What the loop costs beside the bare step, and its gain beside what products alone could have, and beside what is left if
+# all but the convolutions took no time:
 
 # %%
 kind = "compiled" if "our loop, compiled" in seconds else "eager"
@@ -111,6 +112,9 @@ gain = ratio(seconds["plain fp32 loop"], seconds[f"our loop, {kind}"])
 print(f"our loop takes {cost:.3f} of a bare step's time ({low:.3f} to {high:.3f})")
 print(f"it is {gain[0]:.2f} times as fast as the plain loop ({gain[1]:.2f} to {gain[2]:.2f})")
 print(f"{half} products could bring {limit[0]:.2f} ({limit[1]:.2f} to {limit[2]:.2f})")
+share = r["training"]["convolutions"][kind]
+bound = ratio(seconds["plain fp32 loop"], [share * s for s in seconds[f"bare step, {kind}"]])
+print(f"convolutions take {share:.0%} of a bare step: they alone would be {bound[0]:.2f} times as fast as a plain step")
 
 # %% [markdown]
 # ## A quarter of the channels

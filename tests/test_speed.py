@@ -34,6 +34,7 @@ def test_record_holds_a_value_a_round(record):
     assert {len(values) for values in record["training"]["seconds"].values()} == {2}
     assert record["training"]["seconds"].keys() == {"plain fp32 loop", "bare step, eager", "our loop, eager"}
     assert all(value > 0 for values in record["training"]["seconds"].values() for value in values)
+    assert 0 < record["training"]["convolutions"]["eager"] < 1
     assert record["inference"].keys() == {"1", "2", "onnx difference"}
     assert {"device", "date", "threads", "versions", "load_before"} <= record["provenance"].keys()
 
