@@ -389,7 +389,7 @@ def _fill(outline: np.ndarray, ribbons: np.ndarray, size: tuple[int, int], scale
     # One by one: where two overlap, OpenCV would leave a hole.
     for ribbon in ribbons * times + offset:
         for points, opacity in fade:
-            cv2.fillPoly(canvas, [np.r_[ribbon[:points], ribbon[-points:]]], opacity, cv2.LINE_8, 4)
+            cv2.fillPoly(canvas, [np.concatenate((ribbon[:points], ribbon[-points:]))], opacity, cv2.LINE_8, 4)
     cv2.fillPoly(canvas, [outline * times + offset], 255, cv2.LINE_8, 4)
     return cv2.resize(canvas, size, interpolation=cv2.INTER_AREA)
 
