@@ -66,7 +66,7 @@ class TrainConfig:
     condition: str = _param(
         "both", "what it trains on; `both` draws one of the twins at each visit", choices=CONDITIONS
     )
-    epochs: int = _param(5, "passes over the training photos", 1)
+    epochs: int = _param(8, "passes over the training photos", 1)
     max_steps: int | None = _param(None, "end training after so many steps (default: at the last epoch)", 1)
     batch_size: int = _param(16, "photos a step, over all devices", 2)
     loss: str = _param("arcface", "training loss", choices=LOSSES)

@@ -32,7 +32,7 @@
 model = "ressanet50"  # resnet50, iresnet50, iresnet100, ressanet50, ressanet100
 dataset = "demo"  # rendered faces, or a folder, tar or HDF5 file of <identity>/<picture>
 condition = "both"  # what it trains on: masked, unmasked, both
-epochs = 5
+epochs = 8
 max_steps = None
 batch_size = 16
 loss = "arcface"
