@@ -124,7 +124,7 @@ def render_faces(identities: int, per_identity: int, *, seed: int = 0, difficult
         person = _make_person(_generator(seed, i), 1.4 - 0.8 * difficulty)
         for j in range(per_identity):
             k = i * per_identity + j
-            images[k], landmarks[k] = _render(person, _generator(seed, i, j), 0.4 + 1.2 * difficulty)
+            images[k], landmarks[k] = _render(person, _generator(seed, i, j), 5 ** (difficulty - 0.5))
     return RenderedFaces(images, np.repeat(np.arange(identities, dtype=np.int64), per_identity), landmarks)
 
 
