@@ -1,8 +1,8 @@
 """Who is rendered: a made-up person's shape and looks, drawn by name.
 
 Lengths are centimetres on the mean face (see `head`), most others shares of 1. Sex, age and skin tone come first and
-move the means of the rest, so that a person hangs together; all of them are continuous. The means
-bring the landmarks near those of the mean frontal photo.
+move the means of the rest, so that a person hangs together; all of them are continuous. The means bring the landmarks
+near those of the mean frontal photo.
 """
 
 from types import SimpleNamespace

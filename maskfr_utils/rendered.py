@@ -204,13 +204,14 @@ def _render(person, rng, strength):
         # A shell is not a mass of hair: before the background, thin hair counts for more, and gaps beside the head close.
         opacity = cv2.extractChannel(colour, 3)
         opacity = np.minimum(opacity * np.where(free, np.float32(3), np.float32(1)), 1) * (near < far)
-        hairy = (opacity > 0.5).view(np.uint8)
+        solid = opacity > 0.5
+        hairy = solid.view(np.uint8)
         closed = cv2.dilate(hairy | ~free, _GAP)
         closed = cv2.erode(closed, _GAP, borderType=cv2.BORDER_CONSTANT, borderValue=0) & cv2.dilate(hairy, _GAP)
         picture[closed.view(bool) & free, :3] = 0.3 * light[:3, _HAIR].mean((1, 2)) * skin.hair_colour(p).ravel()
         picture = cv2.blendLinear(colour, picture, opacity, 1 - opacity)
-        far[opacity > 0.5] = near[opacity > 0.5]
-        picture = _fray(picture, colour, opacity, far, rng)
+        np.copyto(far, near, where=solid)
+        picture = _fray(picture, colour, opacity, free & ~solid, rng)
     if p.glasses and rng.random() < 0.9:
         points = _project(turn @ np.concatenate(person.frame).T, distance, aligned)
         lines = np.split(points, np.cumsum([len(line) for line in person.frame[:-1]]))
@@ -325,10 +326,8 @@ def _background(rng):
         warmth = np.array([1, 0.1, -1]) * rng.normal(0.05, 0.25)
         return shade * np.exp(spread * rng.standard_normal() + warmth + rng.normal(0, 0.06, 3))
 
-    across = np.linspace(-0.5, 0.5, n, dtype=np.float32)
-    tilt = rng.normal(0, 0.7, 2)
-    wall = np.exp(tilt[0] * across[:, None] + tilt[1] * across)[..., None] * colour(0)
-    wall = np.ascontiguousarray(wall, np.float32)
+    place, (down, across) = np.linspace(-0.5, 0.5, n, dtype=np.float32), rng.normal(0, 0.7, 2)
+    wall = (np.exp(down * place[:, None] + across * place)[..., None] * colour(0)).astype(np.float32)
     for _ in range(rng.integers(0, 8)):  # doors, shelves, windows, people
         x, y = rng.uniform(-10, n, 2)
         width, height = rng.uniform(3, 30, 2)
@@ -346,11 +345,11 @@ def _smooth_outlines(picture, depth):
     return cv2.blendLinear(cv2.GaussianBlur(picture, (0, 0), 0.9), picture, edge, 1 - edge)
 
 
-def _fray(picture, colour, opacity, depth, rng):
-    """The picture with loose hairs beyond the hair's outline, before the background only."""
+def _fray(picture, colour, opacity, free, rng):
+    """The picture with loose hairs beyond the hair's outline, before the background (`free`) only."""
     row, column = rng.integers(0, len(_LOOSE) - _SAMPLES, 2)
     loose = _LOOSE[row : row + _SAMPLES, column : column + _SAMPLES]
-    weight = head.ramp(0.2, 0.75, cv2.blur(opacity, (7, 7)) * loose) * (depth > _FAR - 1)
+    weight = head.ramp(0.2, 0.75, cv2.blur(opacity, (7, 7)) * loose) * free
     return cv2.blendLinear(cv2.blur(colour, (7, 7)), picture, weight, 1 - weight)
 
 

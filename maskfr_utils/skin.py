@@ -184,10 +184,10 @@ def paint_hair(p, rng, y):
     y = np.interp((np.arange(rows) + 0.5) / TEXELS - 0.5, np.arange(HAIR_ROWS), y).astype(np.float32)[:, None]
     long, short = (4, 4) if p.curly == 1 else (26, 1.2)
     strand = _noise(rng, rows, columns, long, short) + 0.6 * _noise(rng, rows, columns, long / 2, short * 3)
-    # It is combed to both sides of a parting.
+    # It is combed to both sides of a parting: the upper half of its rows leans.
     row, column = np.indices((rows, columns), dtype=np.float32)
     combed = p.hair_combed * np.tanh((ANGLE[0] - p.hair_parting) * 4) * np.maximum(0, TEXELS * 16 - row)
-    strand = cv2.remap(strand, column - combed.astype(np.float32), row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+    strand = cv2.remap(strand, column - combed, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
     angle = ANGLE[:1] + 0.03 * (p.curly > 0) * _noise(rng, rows, columns, 6, 20)
     below = head.hair_edge(p, angle) - y
     image = np.empty((5, rows, columns), np.float32)
