@@ -17,27 +17,13 @@ import joblib
 import numpy as np
 from tqdm.auto import tqdm
 
-from maskfr_utils import align, mask_styles, masks, paths, rendered, sources, splits, store
+from maskfr_utils import align, fingerprint, mask_styles, masks, paths, rendered, sources, splits, store
+from maskfr_utils.probes.faces import of_data
 
 DEMO = "demo"
 BLOCK = 32  # pictures masked at a time
 BLOCK_BYTES = 2**20  # but fewer, where they are large photos
 PARALLEL_FROM = 16  # blocks; below it, starting processes takes longer than it saves
-# The modules that decide what is in the file: another version of one gives another file.
-CODE = (
-    "align",
-    "head",
-    "mask*",
-    "person",
-    "pictures",
-    "prepare",
-    "recordio",
-    "rendered",
-    "skin",
-    "sources",
-    "splits",
-    "store",
-)
 
 Picture = tuple[str, bytes, np.ndarray | None]  # name, undecoded bytes, landmarks
 
@@ -93,9 +79,9 @@ def prepare(
             return found
         source = sources.open_source(found)
         name, content = found.resolve().name.split(".")[0], source.fingerprint
-    fingerprint = _fingerprint(content, looks, parameters)
-    path = Path(out) if out is not None else paths.cache_dir() / f"{name}-{fingerprint}.h5"
-    if _is_current(path, fingerprint):
+    key = _fingerprint(content, looks, parameters, source is None)
+    path = Path(out) if out is not None else paths.cache_dir() / f"{name}-{key}.h5"
+    if _is_current(path, key):
         print(f"{name}: prepared already, {path}")
         return path
 
@@ -106,7 +92,7 @@ def prepare(
     else:
         blocks = _source_blocks(source, style, seed)
         total = source.total
-    attrs = parameters | {"style": str(style), "dataset": name, "content": content, "fingerprint": fingerprint}
+    attrs = parameters | {"style": str(style), "dataset": name, "content": content, "fingerprint": key}
     with (
         store.FaceWriter(path, attrs) as writer,
         tqdm(total=total, desc=f"masking {name}", unit="face", disable=not progress) as bar,
@@ -211,18 +197,15 @@ def _mask(faces: list[sources.Face], style: masks.StyleLike, seed: int) -> tuple
     return columns, [splits.picture_hash(image) for image in images]
 
 
-def _code() -> bytes:
-    return b"".join(path.read_bytes() for name in CODE for path in sorted(Path(__file__).parent.glob(f"{name}.*")))
+def _fingerprint(content: str, looks: str, parameters: dict[str, float], is_demo: bool) -> str:
+    now = fingerprint.numbers(of_data(is_demo))
+    described = json.dumps([content, looks, parameters, now], sort_keys=True).encode()
+    return hashlib.blake2b(described, digest_size=6).hexdigest()
 
 
-def _fingerprint(content: str, looks: str, parameters: dict[str, float]) -> str:
-    described = json.dumps([content, looks, parameters], sort_keys=True).encode()
-    return hashlib.blake2b(described + _code(), digest_size=6).hexdigest()
-
-
-def _is_current(path: Path, fingerprint: str) -> bool:
+def _is_current(path: Path, key: str) -> bool:
     try:
-        return store.FaceStore(path).attrs.get("fingerprint") == fingerprint
+        return store.FaceStore(path).attrs.get("fingerprint") == key
     except (FileNotFoundError, ValueError):
         return False
 

@@ -1,12 +1,9 @@
 """Records: the JSON a run leaves, with all that tells what made it; and the numbers published before us."""
 
-import ast
-import hashlib
 import json
 import platform
 import re
 import subprocess
-import tokenize
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -36,20 +33,6 @@ NAMES = {
 }
 
 SAMPLE_TOLERANCE = 0.3  # grey levels
-# What decides the result of a run beside its parameters and faces: modules, or names in them.
-CODE = (
-    "augment",
-    "blocks",
-    "losses",
-    "models",
-    "loop.Recogniser",
-    "loop.TwinDataset",
-    "loop.EpochBatches",
-    "loop.Trainer.train_epoch",
-    "loop.Trainer.rate_and_margin_share",
-    "loop.Trainer.evaluate",
-    "loop.Trainer.predict",
-)
 
 
 def write_json(path: Path, content: dict) -> None:
@@ -72,34 +55,6 @@ def read_record(path: str | Path) -> dict:
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is no record of a run ({error!r}): run the training again") from None
     return record
-
-
-def code_fingerprint() -> str:
-    """Hash of the code that decides a run's result (`CODE`); comments, docstrings and blanks do not count."""
-    digest = hashlib.sha256()
-    for place in CODE:
-        module, *names = place.split(".")
-        source = (Path(__file__).parent / f"{module}.py").read_text(encoding="utf-8")
-        node = ast.parse(source)
-        for name in names:
-            node = next(n for n in node.body if getattr(n, "name", None) == name)
-        digest.update(place.encode() + _bare(ast.get_source_segment(source, node) if names else source).encode())
-    return digest.hexdigest()[:16]
-
-
-def _bare(source: str) -> str:
-    """Python source without comments, strings that stand alone, and blanks."""
-    lines, starts_line = source.splitlines(keepends=True), True
-    for token in list(tokenize.generate_tokens(iter(lines).__next__)):
-        if token.type == tokenize.COMMENT or (token.type == tokenize.STRING and starts_line):
-            (first, start), (last, end) = token.start, token.end
-            for row in range(first - 1, last):
-                line = lines[row]
-                left, right = start if row == first - 1 else 0, end if row == last - 1 else len(line)
-                lines[row] = line[:left] + " " * (right - left) + line[right:]  # keeps the places of what follows
-        if token.type not in (tokenize.COMMENT, tokenize.NL, tokenize.INDENT, tokenize.DEDENT):
-            starts_line = token.type == tokenize.NEWLINE
-    return "".join("".join(lines).split())
 
 
 def face_sample(masked: np.ndarray, unmasked: np.ndarray) -> list[float]:
@@ -126,7 +81,7 @@ def code_revision() -> str:
 
 
 def provenance(*, device: str, data: str, seconds: float, **more: object) -> dict:
-    """What made a result: versions, device, data, and what else is given (the code's revision and fingerprint).
+    """What made a result: versions, device, data, and what else is given (the code's revision, its fingerprint).
 
     Args:
         device: the device in words.

@@ -18,16 +18,15 @@ from pathlib import Path
 
 import numpy as np
 
-from . import paths, report
+from . import fingerprint, paths, report
 from .config import MODELS, ConfigError, TrainConfig, load_params
+from .probes.runs import of_run
 
 TRAIN_PHOTOS = {"demo": 1068, "pocket": 12869}  # of each scale's prepared faces: they make steps of epochs
 BATCHES = {"demo": (16, 32, 64, 128), "pocket": (32, 64, 128, 256, 512)}
 SCALES = tuple(TRAIN_PHOTOS)
 PARAMS = paths.ROOT / "params"
 HEADLINE = "headline.md"  # beside the records: the table of the book's first page
-
-code = cache(report.code_fingerprint)  # it takes a while, and a run is judged by the code that this process began with
 
 
 @cache
@@ -96,10 +95,14 @@ class Run:
         """
         return TrainConfig.from_mapping(recipe(self.scale) | self.overrides() | {"out_dir": str(self.folder)})
 
+    def behaviour(self) -> dict[str, fingerprint.Numbers]:
+        """What the present code computes in each part that decides its result."""
+        return fingerprint.numbers(of_run(self.params()))
+
     @property
     def folder(self) -> Path:
         """Where it trains. Other parameters or other code train elsewhere: a stopped run never goes on with them."""
-        text = json.dumps([self.params(), code()], sort_keys=True)
+        text = json.dumps([self.params(), fingerprint.digest(self.behaviour())], sort_keys=True)
         return paths.runs_dir() / f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
     @property
@@ -165,8 +168,10 @@ def stale(run: Run, record: dict) -> str:
         f"{k} was {then.get(k, defaults[k])!r}, is {v!r}" for k, v in now.items() if then.get(k, defaults[k]) != v
     ]
     changed += [f"{k} is no parameter any more" for k in then.keys() - now.keys()]
-    if record["provenance"].get("code") != code():
-        changed.append("the code that decides it has changed")
+    if not (known := record["provenance"].get("fingerprint")):
+        changed.append("it does not say what code made it")
+    elif moved := fingerprint.moved(known, run.behaviour()):
+        changed.append(f"the code now computes other numbers for {', '.join(moved)}")
     if "photos" not in record:
         changed.append("it holds no result of each photo")
     return ", ".join(changed)

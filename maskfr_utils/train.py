@@ -31,12 +31,16 @@ def run(config: TrainConfig) -> dict:
     import numpy as np
     import torch
 
-    from . import loop, prepare, report
+    from . import fingerprint, loop, prepare, report
     from .mask_shapes import head_yaw
+    from .probes.runs import of_run
     from .store import TEST, TRAIN, FaceStore
 
-    code = {"code_revision": report.code_revision(), "code": report.code_fingerprint()}  # as it is now, not in an hour
     fabric = loop.make_fabric(config)
+    code = {}  # as it is now, not in an hour
+    if fabric.is_global_zero:
+        now = fingerprint.numbers(of_run(config.science()))
+        code = {"code_revision": report.code_revision(), "fingerprint": now}
 
     path = prepare.prepare(**config.data()) if fabric.is_global_zero else None
     fabric.barrier()  # the other processes find it done

@@ -22,7 +22,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from . import augment, loop, masks, metrics, models, paths, realism, report, study
+from . import augment, fingerprint, loop, masks, metrics, models, paths, realism, report, study
+from .probes.runs import of_run
 from .sources import open_source
 from .tables import points, signed
 
@@ -180,15 +181,16 @@ def load_runs(folders: Sequence[Path]) -> dict[tuple[str, int], dict]:
     problems = study.inconsistencies(dict(zip(map(str, folders), records, strict=True)))
     first, *others = map(recipe, records)
     differ = {name for other in others for name in first | other if first.get(name) != other.get(name)}
+    fingerprints = [record["provenance"].get("fingerprint", {}) for record in records]
+    differ |= {part for other in fingerprints for part in fingerprint.moved(other, fingerprints[0])}
     if problems := [*problems, *(f"{name} differs" for name in sorted(differ))]:
         raise ValueError(f"the runs cannot be compared: {', '.join(problems)}")
     return dict(zip(runs, records, strict=True))
 
 
 def recipe(record: dict) -> dict[str, object]:
-    """What runs that are compared share beside their faces: parameters, and the fingerprint of the code."""
-    params = {k: v for k, v in record["params"].items() if k not in ("condition", "seed")}
-    return params | {"code": record["provenance"].get("code")}
+    """The parameters that runs which are compared share."""
+    return {k: v for k, v in record["params"].items() if k not in ("condition", "seed")}
 
 
 @torch.inference_mode()
@@ -225,6 +227,7 @@ def make_record(folders: Sequence[Path]) -> dict:
             data=open_source(mfr2 / "mfr2_112.tar").fingerprint,
             seconds=time.perf_counter() - start,
             code_revision=report.code_revision(),
+            networks=next(iter(runs.values()))["provenance"]["fingerprint"],
         ),
     }
 
@@ -283,7 +286,8 @@ def made_with(record: dict | None) -> str:
         f"{params['width']}, {params['epochs']} epochs, batch size {params['batch_size']}, seed "
         f"{', '.join(map(str, record['seeds']))}; {record['provenance']['device']}. `{record['command']}` measures it again."
     )
-    return text + (" **The networks are of older code: run it again.**" if params["code"] != study.code() else "")
+    moved = fingerprint.moved(record["provenance"]["networks"], fingerprint.numbers(of_run(params)))
+    return text + (" **The networks are of older code: run it again.**" if moved else "")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -45,7 +45,7 @@ def record(run: study.Run, masked: float = 0.7, unmasked: float = 0.9, people: i
         "provenance": {
             "data": f"faces of {run.scale}",
             "faces": [100.0, 120.0, 80.5],
-            "code": study.code(),
+            "fingerprint": run.behaviour(),
             "train_photos": study.TRAIN_PHOTOS[run.scale],
             "identities": people,
             "device": "a CPU",

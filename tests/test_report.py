@@ -47,9 +47,9 @@ def test_table():
 
 
 def test_provenance_names_versions():
-    p = report.provenance(device="x", data="y", seconds=1.23, code=report.code_fingerprint())
+    p = report.provenance(device="x", data="y", seconds=1.23, more=1)
     assert p["versions"]["torch"][0].isdigit()
-    assert len(p["code"]) == 16
+    assert p["more"] == 1
     json.dumps(p, allow_nan=False)
 
 
@@ -62,25 +62,6 @@ def test_committed_records_are_records():
             s = scores[condition]
             assert 0 <= s["accuracy_low"] <= s["accuracy"] <= s["accuracy_high"] <= 1
             assert s["accuracy"] == pytest.approx(s["tp"] / s["photos"])
-
-
-def test_code_fingerprint_is_of_what_the_code_does(tmp_path, monkeypatch):
-    (tmp_path / "report.py").touch()
-    monkeypatch.setattr(report, "__file__", str(tmp_path / "report.py"))
-    monkeypatch.setattr(report, "CODE", ("blocks", "loop.Trainer.step"))
-
-    def fingerprint(body, method, other="1"):
-        (tmp_path / "blocks.py").write_text(body)
-        (tmp_path / "loop.py").write_text(f"class Trainer:\n    def step(self):\n        {method}\n\nx = {other}\n")
-        return report.code_fingerprint()
-
-    first = fingerprint('"""Doc."""\nx = "# no comment"  # one\n', "return 1")
-    assert (
-        fingerprint('"""Other\n\nwords."""\n\n# more\nx  =  "# no comment"\n', '"""Why."""\n        return 1', "2")
-        == first
-    )
-    assert fingerprint('x = "# another text"\n', "return 1") != first
-    assert fingerprint('x = "# no comment"\n', "return 2") != first
 
 
 def test_face_sample_tells_twins_apart():

@@ -153,7 +153,7 @@ def runs(tmp_path_factory):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"provenance": {"code": "other"}}, "code differs"),
+        ({"provenance": {"fingerprint": {"schedule": {"cosine": [1.0]}}}}, "schedule differs"),
         ({"provenance": {"faces": [1.0, 2.0, 3.0]}}, "the faces differ"),
         ({"params": {"width": 0.5}}, "width differs"),
         ({"params": {"model": "resnet50"}}, "model differs"),
@@ -222,7 +222,8 @@ def test_record(folder):
     record = transfer.read(folder)
     assert record["left_out"] == 1  # Person0, whom the networks know as Person_0
     assert record["photos"]["all photos"]["people"] == 11 and record["photos"]["all photos"]["masked"] == 22
-    assert record["seeds"] == [0] and record["params"]["code"] == study.code()
+    assert record["seeds"] == [0]
+    assert record["provenance"]["networks"] == study.Run(scale="demo").behaviour()
     for subset in record["results"].values():
         for name in subset["masked"]:
             first, second, gain = (subset[c][name]["value"] for c in ("masked", "unmasked", "gain"))
@@ -241,7 +242,7 @@ def test_what_the_chapter_shows(folder, tmp_path):
     assert transfer.in_words(record).count("\n- ") == 1 and transfer.in_words(record).count("guessed") == 2
     said = transfer.made_with(record)
     assert "11 people" in said and record["command"] in said and "older code" not in said
-    record["params"]["code"] = "old"
+    record["provenance"]["networks"]["masks"] = {"cloth": [0.0]}
     assert "older code" in transfer.made_with(record)
     assert transfer.read(tmp_path) is None and "Not measured yet" in transfer.made_with(None)
 

@@ -1,0 +1,99 @@
+"""Whether a record is still true: what the code computes on tiny fixed problems, then and now.
+
+A record carries the numbers of the parts of the code that decided it (`probes`). A part has moved where the code now
+computes others, whoever changed it and wherever; a file that is renamed, or code written otherwise, moves nothing. What
+the present sources compute is kept under a hash of them, so that it is computed once.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+
+from .paths import cache_dir, replacing
+
+RELATIVE, ABSOLUTE = 5e-4, 1e-3  # what another machine may make of the same code, of each number
+LIBRARIES = ("numpy", "scipy", "opencv-python-headless", "pillow", "torch", "lightning-fabric", "dlib-bin")
+
+Numbers = Mapping[str, list[float]]  # name of a measurement -> what it gave
+
+
+def sketch(picture: np.ndarray) -> list[float]:
+    """Two numbers that tell pictures (any shape, uint8) apart: the mean, and a sum under random signs.
+
+    A change of the whole picture by a tenth of a grey level moves the first beyond `moved`'s tolerance, one of a few pixels
+    by a few levels the second; a last bit in some pixels moves neither.
+    """
+    values = picture.ravel().astype(np.float64)
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], values.size)
+    return [values.mean() / 50, float(values @ signs) / np.sqrt(values.size) / 1000]
+
+
+def numbers(parts: Mapping[str, Callable[[], Numbers]]) -> dict[str, Numbers]:
+    """What the present code computes for each part; what it has computed before is read from the cache.
+
+    Args:
+        parts: name -> the function that computes it.
+    """
+    known = _known()
+    if missing := parts.keys() - known.keys():
+        for name in sorted(missing):
+            known[name] = {key: [float(f"{x:.6g}") for x in values] for key, values in parts[name]().items()}
+        with replacing(_memory()) as temporary:
+            temporary.write_text(json.dumps(known), encoding="utf-8")
+    return {name: known[name] for name in parts}
+
+
+def moved(then: Mapping[str, Numbers], now: Mapping[str, Numbers]) -> list[str]:
+    """The parts that compute something else now than they did then; what only one of both knows is no move.
+
+    Args:
+        then: the numbers in a record.
+        now: those of the present code for the same parts; a part that is missing has moved.
+    """
+    return [part for part in then if part not in now or not _same(then[part], now[part])]
+
+
+def _same(then: Numbers, now: Numbers) -> bool:
+    for name, values in then.items():
+        if np.shape(now.get(name)) != np.shape(values):
+            return False
+        if not np.allclose(now[name], values, RELATIVE, ABSOLUTE, equal_nan=True):
+            return False
+    return True
+
+
+def digest(now: Mapping[str, Numbers]) -> str:
+    """12 hexadecimal digits of some numbers, by which this machine tells its files apart."""
+    return hashlib.sha256(json.dumps(now, sort_keys=True).encode()).hexdigest()[:12]
+
+
+@cache  # a process is judged by the sources that it began with
+def sources() -> str:
+    """A hash of the package's files and of the versions of the libraries that compute."""
+    content = hashlib.sha256()
+    package = Path(__file__).parent
+    for path in sorted(p for p in package.rglob("*") if p.suffix in (".py", ".yaml")):
+        content.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
+    for library in LIBRARIES:
+        try:
+            content.update(f"{library} {version(library)}".encode())
+        except PackageNotFoundError:
+            content.update(f"no {library}".encode())
+    return content.hexdigest()[:16]
+
+
+def _memory() -> Path:
+    return cache_dir() / f"fingerprint-{sources()}.json"
+
+
+def _known() -> dict[str, Numbers]:
+    try:
+        known = json.loads(_memory().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}

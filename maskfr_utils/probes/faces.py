@@ -1,0 +1,140 @@
+"""What decides the faces of a run, as numbers: pictures read, people rendered, masks drawn, copies found, photos split.
+
+None needs data; each stands on pictures of its own, so that a change of one part moves no other.
+"""
+
+import io
+import tarfile
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from .. import align, mask_shapes, mask_styles, masks, rendered, splits
+from ..fingerprint import Numbers, sketch
+from ..sources import open_source
+
+SIZE = 112
+
+
+def plain_faces(count: int, seed: int = 0) -> np.ndarray:
+    """Smooth noise in the colour of skin, with grain: (count, 112, 112, 3) uint8.
+
+    Whole numbers throughout, so that every machine has the same bits: the draw of a mask hangs on them.
+    """
+    rng = np.random.default_rng(seed)
+    large = rng.integers(-60, 61, (count, 8, 8, 3)).repeat(14, 1).repeat(14, 2)
+    for axis in (1, 2, 1, 2):
+        large = sum(np.roll(large, shift, axis) for shift in range(-6, 7)) // 13
+    grain = rng.integers(-8, 9, (count, SIZE, SIZE, 3))
+    return (large + grain + (185, 140, 120)).clip(0, 255).astype(np.uint8)
+
+
+def plain_landmarks(count: int) -> np.ndarray:
+    """The mean head seen from -40 to 40 degrees, as it lies in aligned faces: (count, 68, 2) float32."""
+    yaw = np.radians(np.linspace(-40, 40, count))[:, None]
+    x, y, z = mask_shapes.HEAD.T
+    turned = np.stack([x * np.cos(yaw) + z * np.sin(yaw), np.broadcast_to(y, (count, 68))], -1)
+    return (turned * 35 + (56, 51.6)).astype(np.float32)
+
+
+def pictures() -> Numbers:
+    """A tar of aligned faces, read: one plain, one grey, one that its camera held sideways, one that is no picture."""
+    faces = plain_faces(3)
+    sideways = cv2.imencode(".jpg", cv2.rotate(faces[2], cv2.ROTATE_90_COUNTERCLOCKWISE))[1].tobytes()
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"  # orientation 6
+    sideways = sideways[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2) + exif + sideways[2:]
+    files = {
+        "all/a/1.png": cv2.imencode(".png", faces[0])[1].tobytes(),
+        "all/a/2.png": cv2.imencode(".png", faces[1][..., 0])[1].tobytes(),
+        "all/b/1.jpg": sideways,
+        "all/b/2.jpg": b"none",
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "faces.tar")
+        with tarfile.open(path, "w") as tar:
+            for name, data in files.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+        source = open_source(path)
+        found = {face.name: sketch(face.image) for face in source}
+    return found | {"skipped": [sum(source.skipped.values())]}
+
+
+def alignment() -> Numbers:
+    """A photo with one face: where it is found and how it is aligned; empty where dlib's predictor is not here."""
+    face = rendered.render_faces(2, 1, seed=3).images[1]
+    photo = np.full((400, 400, 3), 128, np.uint8)
+    photo[80:304, 90:314] = cv2.resize(face, (224, 224), interpolation=cv2.INTER_CUBIC)
+    try:
+        boxes = align.detect(photo)
+        points = align.landmarks68(photo, boxes[0])
+        aligned = align.face_landmarks(face[None])[0]
+    except FileNotFoundError:
+        return {}
+    return {
+        "box": list(boxes[0]),
+        "points": (points.mean(0) / 10).tolist(),
+        "aligned": (aligned.mean(0) / 10).tolist(),
+        "face": (align.align_face(photo, points).mean((0, 1)) / 50).tolist(),
+    }
+
+
+def people() -> Numbers:
+    """Rendered people at three difficulties, and where their landmarks are."""
+    found = {}
+    for difficulty in (0.0, 0.1, 0.9):
+        faces = rendered.render_faces(3, 2, seed=7, difficulty=difficulty)
+        found[f"difficulty {difficulty:g}"] = [x for image in faces.images for x in sketch(image)]
+        found[f"landmarks {difficulty:g}"] = (faces.landmarks.mean(1) / 50).ravel().tolist()
+    return found
+
+
+def drawn() -> Numbers:
+    """Masks of every style on some heads, and on a photo."""
+    faces, points = plain_faces(8), plain_landmarks(8)
+    found = {}
+    for style in mask_styles.styles():
+        masked = masks.mask_faces(faces, points, style=style, seed=1)
+        found[style] = [x for image in masked.images for x in sketch(image)]
+        found[style] += (masked.alpha.mean((1, 2)) / 50).tolist()
+    photo = faces[4].repeat(4, 0).repeat(4, 1)
+    found["photo"] = sketch(masks.mask_photo(photo, style="surgical", landmarks=points[4:5] * 4).image)
+    return found
+
+
+def split() -> Numbers:
+    """Cleaning and split of twelve pictures of two people, among them a mirrored copy and one photo of both."""
+    faces = plain_faces(12, seed=2)
+    faces[3] = faces[2][:, ::-1]
+    faces[4] = cv2.convertScaleAbs(faces[0], alpha=0.8, beta=12)
+    faces[11] = faces[5]
+    hashes = [splits.picture_hash(face) for face in faces]
+    names = [f"{'ab'[i // 6]}/{i}" for i in range(12)]
+    usable = np.arange(12) != 9
+    kwargs = {"min_pictures": 3, "test_fraction": 0.3}
+    result = splits.make_splits([n[0] for n in names], names, usable, hashes, lambda i: faces[i], **kwargs)
+    return {
+        "labels": result.labels.tolist(),
+        "split": result.split.tolist(),
+        "duplicate_of": result.duplicate_of.tolist(),
+        "likeness": splits.likeness(faces[:3], faces[2:5]).ravel().tolist(),
+    }
+
+
+PARTS: dict[str, Callable[[], Numbers]] = {
+    "pictures": pictures,
+    "alignment": alignment,
+    "rendered people": people,
+    "masks": drawn,
+    "split": split,
+}
+
+
+def of_data(rendered_ones: bool) -> dict[str, Callable[[], Numbers]]:
+    """The parts that decide a prepared file: of rendered people, or of a folder or archive of pictures."""
+    names = ("rendered people", "masks", "split") if rendered_ones else ("pictures", "alignment", "masks", "split")
+    return {name: PARTS[name] for name in names}

@@ -1,0 +1,27 @@
+"""Which parts of the code decide a run. Free of torch, which is loaded only where a part has to be computed."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from ..fingerprint import Numbers
+
+
+def of_run(params: Mapping[str, object]) -> dict[str, Callable[[], Numbers]]:
+    """The parts that decide the result of a run: name -> the function that computes it.
+
+    Args:
+        params: of the run, as `TrainConfig.science` gives them. Faces are taken as aligned, with known landmarks.
+    """
+    names = ["rendered people" if params["dataset"] == "demo" else "pictures", "masks", "split", "batches"]
+    names += ["fresh masks"] * bool(params["fresh_masks"]) + ["augmentation", "schedule"]
+    names += [f"network {params['model']}", f"loss {params['loss']}", f"steps {params['model']}", "evaluation"]
+    return {name: partial(_compute, name) for name in names}
+
+
+def _compute(name: str) -> Numbers:
+    from . import faces, training
+
+    if name in faces.PARTS:
+        return faces.PARTS[name]()
+    part, *of = name.split()
+    return training.PARTS[name]() if name in training.PARTS else training.PARTS[part](*of)

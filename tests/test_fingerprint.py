@@ -1,0 +1,239 @@
+"""A change of what the code computes makes the right records stale and names the part; anything else makes none."""
+
+import shutil
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from maskfr_utils import augment, blocks, fingerprint, loop, losses, masks, metrics, models, rendered, splits, store
+from maskfr_utils.paths import ROOT
+from maskfr_utils.probes import faces
+from maskfr_utils.probes.runs import of_run
+from maskfr_utils.study import Run
+
+DEMO, POCKET = Run(scale="demo"), Run(scale="pocket", model="ressanet50")
+PARTS = of_run(DEMO.params()) | of_run(POCKET.params())
+
+
+@pytest.fixture(scope="module")
+def then():
+    return {name: compute() for name, compute in PARTS.items()}
+
+
+def moved(then, parts=PARTS):
+    now = {name: compute() for name, compute in parts.items()}
+    return set(fingerprint.moved({name: then[name] for name in parts}, now))
+
+
+def test_the_same_code_moves_nothing_and_leaves_torchs_draws_alone(then):
+    torch.manual_seed(5)
+    expected = torch.rand(2)
+    torch.manual_seed(5)
+    assert moved(then) == set()
+    assert torch.equal(torch.rand(2), expected)
+
+
+def wrap(monkeypatch, owner, name, change):
+    """Lets `change` work on what a function gives."""
+    original = getattr(owner, name)
+    monkeypatch.setattr(owner, name, lambda *args, **kwargs: change(original(*args, **kwargs)))
+
+
+def no_decay_of_the_head(monkeypatch):
+    class SGD(torch.optim.SGD):
+        def __init__(self, parameters, **kwargs):
+            *rest, head = list(parameters)
+            super().__init__([{"params": rest}, {"params": [head], "weight_decay": 0.0}], **kwargs)
+
+    monkeypatch.setattr(torch.optim, "SGD", SGD)
+
+
+def nesterov(monkeypatch):
+    class SGD(torch.optim.SGD):
+        def __init__(self, parameters, **kwargs):
+            super().__init__(parameters, **kwargs, nesterov=True)
+
+    monkeypatch.setattr(torch.optim, "SGD", SGD)
+
+
+def a_little_dot(images):
+    images[0, 80:82, 50:52] ^= 127
+    return images
+
+
+STEPS = {"steps iresnet50", "steps ressanet50"}
+CHANGES = {
+    "people rendered a little brighter": (
+        lambda patch: wrap(
+            patch, rendered, "RenderedFaces", lambda out: (np.copyto(out.images, out.images | 1), out)[1]
+        ),
+        {"rendered people"},
+    ),
+    "a dot on each first mask": (
+        lambda patch: wrap(patch, masks, "MaskedFaces", lambda out: (a_little_dot(out.images), out)[1]),
+        {"masks"},
+    ),
+    "copies found at another likeness": (
+        lambda patch: patch.setattr(splits, "_likeness", lambda a, b: a @ b.T),
+        {"split"},
+    ),
+    "another share of each person tested": (
+        lambda patch: wrap(patch, splits, "make_splits", lambda out: (np.negative(out.split, out.split), out)[1]),
+        {"split"},
+    ),
+    "batches of the store reversed": (
+        lambda patch: wrap(patch, store.FaceStore, "batch", lambda out: (out[0][::-1].copy(), out[1])),
+        {"batches", "evaluation"} | STEPS,
+    ),
+    "another order": (
+        lambda patch: wrap(patch, loop.EpochBatches, "__iter__", lambda out: iter(list(out)[::-1])),
+        {"batches"} | STEPS,
+    ),
+    "never mirrored": (
+        lambda patch: patch.setattr(augment, "augment", lambda images, generator, strength=0.0: images),
+        {"augmentation"},
+    ),
+    "a rate that ends higher": (
+        lambda patch: wrap(patch, loop.Trainer, "rate_and_margin_share", lambda out: (out[0] * 1.01, out[1])),
+        {"schedule"} | STEPS,
+    ),
+    "a margin that is whole at once": (
+        lambda patch: wrap(patch, loop.Trainer, "rate_and_margin_share", lambda out: (out[0], 1.0)),
+        {"schedule"} | STEPS,
+    ),
+    "squeeze and excitation twice": (
+        lambda patch: patch.setattr(blocks.SE, "forward", lambda self, x: x * 0.9),
+        {"network ressanet50", "steps ressanet50"},
+    ),
+    "other initial weights": (
+        lambda patch: patch.setattr(models, "initialise", lambda model: None),
+        {"network iresnet50", "network ressanet50"} | STEPS,
+    ),
+    "another margin": (
+        lambda patch: patch.setattr(losses, "turn", lambda cosine, margin: cosine - margin),
+        {"loss arcface"} | STEPS,
+    ),
+    "another optimiser argument": (nesterov, STEPS),
+    "no weight decay of the class weights": (no_decay_of_the_head, STEPS),
+    "gradients that add up": (
+        lambda patch: patch.setattr(torch.optim.Optimizer, "zero_grad", lambda self: None),
+        STEPS,
+    ),
+    "other metrics": (
+        lambda patch: wrap(patch, metrics, "wilson", lambda out: (out[0] * 0.9, out[1])),
+        {"evaluation"},
+    ),
+    "ties count as hits": (
+        lambda patch: wrap(patch, loop.Trainer, "evaluate", lambda out: (out[0], out[1] | {"masked_rank": [1]})),
+        {"evaluation"},
+    ),
+    "training mode while testing": (
+        lambda patch: patch.setattr(nn.Module, "eval", lambda self: self),
+        {"evaluation", "network iresnet50", "network ressanet50"},
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_is_caught_where_it_is_made(then, monkeypatch, change):
+    apply, expected = CHANGES[change]
+    apply(monkeypatch)
+    of_faces = {name: PARTS[name] for name in PARTS if name in faces.PARTS}
+    # What trains cannot reach back to how faces are made.
+    assert (
+        moved(then, PARTS if expected & of_faces.keys() else {k: PARTS[k] for k in PARTS.keys() - of_faces}) == expected
+    )
+
+
+def test_only_the_records_that_hang_on_a_part_are_stale():
+    demo, pocket = (set(of_run(run.params())) for run in (DEMO, POCKET))
+    assert {"rendered people", "network iresnet50", "steps iresnet50"} == demo - pocket
+    assert {"pictures", "network ressanet50", "steps ressanet50"} == pocket - demo
+    fresh = of_run(DEMO.params() | {"fresh_masks": True, "loss": "cosface"})
+    assert set(fresh) - demo == {"fresh masks", "loss cosface"}
+
+
+def test_what_is_new_makes_nothing_stale():
+    then = {"masks": {"cloth": [1.0, 2.0]}, "loss arcface": {"x": [3.0]}}
+    now = {"masks": {"cloth": [1.0, 2.0004], "snood": [7.0]}, "loss arcface": {"x": [3.0]}, "loss mine": {"x": [0.0]}}
+    assert fingerprint.moved(then, now) == []
+    assert fingerprint.moved(then, now | {"masks": {"cloth": [1.0, 2.01]}}) == ["masks"]
+    assert fingerprint.moved(then, now | {"masks": {"cloth": [1.0]}}) == ["masks"]
+    assert fingerprint.moved(then, {"masks": {"snood": [7.0]}}) == ["masks", "loss arcface"]
+
+
+def test_a_sketch_sees_a_dot_but_no_last_bits():
+    rng = np.random.default_rng(1)
+    picture = rng.integers(1, 254, (112, 112, 3)).astype(np.uint8)
+    bits = picture + (rng.random(picture.shape) < 0.02).astype(np.uint8)
+    dot = picture.copy()
+    dot[50:53, 60:63] = 0
+
+    def same(other):
+        sketches = ({"x": {"y": fingerprint.sketch(p)}} for p in (picture, other))
+        return not fingerprint.moved(*sketches)
+
+    assert same(bits) and not same(dot)
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """The package in a folder of its own, as another commit would have it."""
+    for folder in ("maskfr_utils", "params"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def python(folder, code):
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+SHOW = """
+from maskfr_utils import fingerprint, study
+run = study.Run(scale="demo", model="resnet50")
+print(fingerprint.sources(), fingerprint.digest(run.behaviour()))
+"""
+
+
+def test_files_may_be_renamed_and_code_written_otherwise(copy):
+    first_sources, first = python(copy, SHOW).split()
+    package = copy / "maskfr_utils"
+    (package / "augment.py").rename(package / "variants.py")
+    for path in package.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(
+            text.replace("from .augment import", "from .variants import").replace(
+                "from .. import augment,", "from .. import variants as augment,"
+            )
+        )
+    loop_text = (package / "loop.py").read_text(encoding="utf-8")
+    assert "LOG_EVERY" in loop_text
+    (package / "loop.py").write_text("# A remark.\n" + loop_text.replace("LOG_EVERY", "STEPS_BETWEEN_LOOKS"))
+    second_sources, second = python(copy, SHOW).split()
+    assert first_sources != second_sources and first == second
+
+
+def test_what_was_computed_is_read_again_without_torch(copy):
+    python(copy, SHOW)
+    quick = SHOW + "import sys; assert 'torch' not in sys.modules"
+    start = time.perf_counter()
+    assert python(copy, quick) == python(copy, SHOW)
+    assert time.perf_counter() - start < 6  # two processes
+
+
+def test_a_broken_memory_is_computed_anew(monkeypatch, tmp_path):
+    monkeypatch.setenv("MASKFR_CACHE", str(tmp_path))
+    part = {"part": lambda: {"x": [1.0]}}
+    assert fingerprint.numbers(part) == {"part": {"x": [1.0]}}
+    (memory,) = tmp_path.glob("fingerprint-*.json")
+    for text in ("", "{", "[]", '"x"'):
+        memory.write_text(text)
+        assert fingerprint.numbers(part) == {"part": {"x": [1.0]}}
+    assert fingerprint.numbers({"part": lambda: {"x": [2.0]}}) == {"part": {"x": [1.0]}}  # remembered
