@@ -12,8 +12,8 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util import logging
 
-from . import study
-from .paths import ROOT
+from maskfr_utils import study
+from maskfr_utils.paths import ROOT
 
 logger = logging.getLogger(__name__)
 

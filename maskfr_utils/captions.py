@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from . import report, study, tables
-from .study import SCALES, Run
-from .tables import FACES, NOT_RUN, Result
+from maskfr_utils import report, study, tables
+from maskfr_utils.study import SCALES, Run
+from maskfr_utils.tables import FACES, NOT_RUN, Result
 
 VERDICTS = (
     "*better*, *worse*: the interval over people, each seed and the corrected *p* agree; *on average*: the interval does not"

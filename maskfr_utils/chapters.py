@@ -13,8 +13,8 @@ import papermill
 import yaml
 from nbformat import NotebookNode
 
-from .config import unknown
-from .paths import ROOT, replacing
+from maskfr_utils.config import unknown
+from maskfr_utils.paths import ROOT, replacing
 
 
 def execute(notebook: str | Path, chapter: str | Path, parameters: dict[str, object] | None = None) -> None:

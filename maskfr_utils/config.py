@@ -17,7 +17,7 @@ from pathlib import Path
 
 import yaml
 
-from .paths import find_data, runs_dir
+from maskfr_utils.paths import find_data, runs_dir
 
 MODELS = ("resnet50", "iresnet50", "iresnet100", "ressanet50", "ressanet100")
 LOSSES = (
@@ -114,7 +114,7 @@ class TrainConfig:
             except FileNotFoundError as error:
                 raise ConfigError(f"unknown dataset {self.dataset!r}: not `demo`, and {error}") from None
         if self.style != "random":
-            from .mask_styles import resolve
+            from maskfr_utils.mask_styles import resolve
 
             try:
                 resolve(self.style)

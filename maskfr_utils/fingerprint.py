@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .paths import cache_dir, replacing
+from maskfr_utils.paths import cache_dir, replacing
 
 RELATIVE, ABSOLUTE = 5e-4, 1e-3  # what another machine may make of the same code, of each number
 LIBRARIES = ("numpy", "scipy", "opencv-python-headless", "pillow", "torch", "lightning-fabric", "dlib-bin")

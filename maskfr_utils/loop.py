@@ -21,15 +21,15 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm import tqdm
 
-from .augment import augment, to_input
-from .config import TrainConfig
-from .losses import create_loss
-from .masks import mask_faces
-from .metrics import Accuracy, accuracy
-from .models import create_model
-from .paths import replacing
-from .profile import latency
-from .store import TEST, TRAIN, FaceStore
+from maskfr_utils.augment import augment, to_input
+from maskfr_utils.config import TrainConfig
+from maskfr_utils.losses import create_loss
+from maskfr_utils.masks import mask_faces
+from maskfr_utils.metrics import Accuracy, accuracy
+from maskfr_utils.models import create_model
+from maskfr_utils.paths import replacing
+from maskfr_utils.profile import latency
+from maskfr_utils.store import TEST, TRAIN, FaceStore
 
 # Training pictures x width: fewer do not repay the minute or two that compiling costs.
 COMPILE_FROM = {"cpu": 50_000, "cuda": 1_000_000}

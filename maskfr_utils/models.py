@@ -16,10 +16,10 @@ from safetensors.torch import load, save_file
 from torch import Tensor, nn
 from torchvision.models.resnet import Bottleneck
 
-from .blocks import IBT, IBasic, PReLU, SEIBasicF, conv1x1, conv3x3
-from .config import unknown
-from .legacy import LegacyNet
-from .paths import replacing
+from maskfr_utils.blocks import IBT, IBasic, PReLU, SEIBasicF, conv1x1, conv3x3
+from maskfr_utils.config import unknown
+from maskfr_utils.legacy import LegacyNet
+from maskfr_utils.paths import replacing
 
 DEPTHS = {
     "resnet50": (3, 4, 6, 3),

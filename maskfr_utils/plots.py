@@ -154,8 +154,8 @@ def batch_sizes(lines: dict[str, pd.DataFrame]) -> Figure:
 
 def twins(path: str | Path) -> None:
     """Draws the picture on the project's first page: rendered faces and their masked twins, as PNG."""
-    from .masks import mask_faces
-    from .rendered import render_faces
+    from maskfr_utils.masks import mask_faces
+    from maskfr_utils.rendered import render_faces
 
     faces = render_faces(10, 1, seed=4)
     masked = mask_faces(faces.images, faces.landmarks, seed=2).images

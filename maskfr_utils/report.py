@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .paths import ROOT, replacing
+from maskfr_utils.paths import ROOT, replacing
 
 # The student report, as fractions: IResNet-50 at batch 512, trained and tested on the same kind of faces; the networks on
 # masked faces, with their batch sizes. Of Figure 9 only the best batch size is known: the rest is in the picture alone.

@@ -25,13 +25,13 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from . import blocks, loop, prepare, report
-from .augment import to_input
-from .config import MODELS, TrainConfig
-from .losses import ArcFace
-from .models import create_model, export_onnx
-from .profile import count_macs, timings
-from .store import FaceStore
+from maskfr_utils import blocks, loop, prepare, report
+from maskfr_utils.augment import to_input
+from maskfr_utils.config import MODELS, TrainConfig
+from maskfr_utils.losses import ArcFace
+from maskfr_utils.models import create_model, export_onnx
+from maskfr_utils.profile import count_macs, timings
+from maskfr_utils.store import FaceStore
 
 HALVES = {"bf16-mixed": "bf16", "16-mixed": "fp16", "32-true": "fp32"}
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}

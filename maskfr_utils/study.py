@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from . import fingerprint, paths, report
-from .config import MODELS, ConfigError, TrainConfig, load_params
-from .probes.runs import of_run
+from maskfr_utils import fingerprint, paths, report
+from maskfr_utils.config import MODELS, ConfigError, TrainConfig, load_params
+from maskfr_utils.probes.runs import of_run
 
 TRAIN_PHOTOS = {"demo": 1068, "pocket": 12869}  # of each scale's prepared faces: they make steps of epochs
 BATCHES = {"demo": (16, 32, 64, 128), "pocket": (32, 64, 128, 256, 512)}
@@ -241,7 +241,7 @@ def problems(folder: Path | None = None, book: Path | None = None) -> list[str]:
         folder: of the records; default: the book's.
         book: folder of the chapters; default: the book.
     """
-    from . import captions
+    from maskfr_utils import captions
 
     folder, book, found = folder or paths.results_dir(), book or paths.ROOT / "book", []
     known = {run.name for run in runs()}
@@ -289,8 +289,8 @@ def images_per_second(run: Run, steps: int = 3) -> float:
     """Training pictures a second of a run on this machine, from a few steps on noise."""
     import torch
 
-    from . import loop
-    from .augment import to_input
+    from maskfr_utils import loop
+    from maskfr_utils.augment import to_input
 
     config = run.config()
     fabric = loop.make_fabric(config)
@@ -359,7 +359,7 @@ def main(argv: list[str] | None = None) -> int:
         print(*found, sep="\n") if found else print("every record is what the study would make now")
         return bool(found)
     if args.headline:
-        from . import captions
+        from maskfr_utils import captions
 
         with paths.replacing(paths.results_dir() / HEADLINE) as temporary:
             temporary.write_text(captions.headline(), encoding="utf-8")

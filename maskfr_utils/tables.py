@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from . import metrics, report, study
-from .config import MODELS
-from .study import SCALES, Run
+from maskfr_utils import metrics, report, study
+from maskfr_utils.config import MODELS
+from maskfr_utils.study import SCALES, Run
 
 NOT_RUN = "not run yet"
 FACES = {"pocket": "real photos", "demo": "rendered faces"}

@@ -8,8 +8,8 @@ leaves in the run's folder: `record.json`, `predictions.csv`, `model.safetensors
 import sys
 import time
 
-from .config import ConfigError, TrainConfig
-from .paths import replacing
+from maskfr_utils.config import ConfigError, TrainConfig
+from maskfr_utils.paths import replacing
 
 
 def run(config: TrainConfig) -> dict:
@@ -31,10 +31,10 @@ def run(config: TrainConfig) -> dict:
     import numpy as np
     import torch
 
-    from . import fingerprint, loop, prepare, report
-    from .mask_shapes import head_yaw
-    from .probes.runs import of_run
-    from .store import TEST, TRAIN, FaceStore
+    from maskfr_utils import fingerprint, loop, prepare, report
+    from maskfr_utils.mask_shapes import head_yaw
+    from maskfr_utils.probes.runs import of_run
+    from maskfr_utils.store import TEST, TRAIN, FaceStore
 
     fabric = loop.make_fabric(config)
     code = {}  # as it is now, not in an hour
@@ -89,8 +89,8 @@ def write(config: TrainConfig, record: dict, trainer) -> None:
     """Leaves the results of a run in its folder; the checkpoint goes last, since it marks a run as unfinished."""
     import pandas as pd
 
-    from . import models, report
-    from .store import TEST
+    from maskfr_utils import models, report
+    from maskfr_utils.store import TEST
 
     folder, store = config.folder, trainer.store
     table = pd.DataFrame({"source": [store.sources[i] for i in store.indices(TEST)], **record["photos"]})

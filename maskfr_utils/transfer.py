@@ -22,10 +22,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from . import augment, fingerprint, loop, masks, metrics, models, paths, realism, report, study
-from .probes.runs import of_run
-from .sources import open_source
-from .tables import points, signed
+from maskfr_utils import augment, fingerprint, loop, masks, metrics, models, paths, realism, report, study
+from maskfr_utils.probes.runs import of_run
+from maskfr_utils.sources import open_source
+from maskfr_utils.tables import points, signed
 
 RECORD = Path("masks") / "transfer.json"  # below the records of the study
 RESAMPLES = 2000

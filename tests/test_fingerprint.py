@@ -209,8 +209,8 @@ def test_files_may_be_renamed_and_code_written_otherwise(copy):
     for path in package.rglob("*.py"):
         text = path.read_text(encoding="utf-8")
         path.write_text(
-            text.replace("from .augment import", "from .variants import").replace(
-                "from .. import augment,", "from .. import variants as augment,"
+            text.replace("maskfr_utils.augment import", "maskfr_utils.variants import").replace(
+                "import augment,", "import variants as augment,"
             )
         )
     loop_text = (package / "loop.py").read_text(encoding="utf-8")

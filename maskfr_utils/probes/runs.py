@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from ..fingerprint import Numbers
+from maskfr_utils.fingerprint import Numbers
 
 
 def of_run(params: Mapping[str, object]) -> dict[str, Callable[[], Numbers]]:
@@ -19,7 +19,7 @@ def of_run(params: Mapping[str, object]) -> dict[str, Callable[[], Numbers]]:
 
 
 def _compute(name: str) -> Numbers:
-    from . import faces, training
+    from maskfr_utils.probes import faces, training
 
     if name in faces.PARTS:
         return faces.PARTS[name]()

@@ -16,11 +16,11 @@ from lightning_fabric import Fabric
 from torch import nn
 from tqdm import tqdm
 
-from .. import augment, loop, losses, models
-from ..config import CONDITIONS, TrainConfig
-from ..fingerprint import Numbers, sketch
-from ..store import TEST, TRAIN, FaceStore, FaceWriter
-from . import faces
+from maskfr_utils import augment, loop, losses, models
+from maskfr_utils.config import CONDITIONS, TrainConfig
+from maskfr_utils.fingerprint import Numbers, sketch
+from maskfr_utils.probes import faces
+from maskfr_utils.store import TEST, TRAIN, FaceStore, FaceWriter
 
 PEOPLE, EACH, TESTED = 4, 7, 2
 
