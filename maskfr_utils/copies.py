@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 from maskfr_utils import report, splits
+from maskfr_utils.faces.sources import open_source
 from maskfr_utils.paths import find_data, results_dir
-from maskfr_utils.sources import open_source
 
 RECORD = results_dir() / "sources" / "pins.json"
 # Name -> the part of the face that thumbnails show, and the correlation above which two show one photo.

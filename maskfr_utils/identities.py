@@ -18,7 +18,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import Normalizer
 
-from maskfr_utils import align, masks, report
+from maskfr_utils import masks, report
+from maskfr_utils.faces import align
 from maskfr_utils.paths import results_dir
 from maskfr_utils.realism import gradients
 from maskfr_utils.rendered import render_faces

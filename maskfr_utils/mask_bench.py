@@ -25,10 +25,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from maskfr_utils import align, masks, pictures, rendered, report
+from maskfr_utils import masks, rendered, report
+from maskfr_utils.faces import align, pictures
+from maskfr_utils.faces.sources import open_source
 from maskfr_utils.mask_folder import mask_folder
 from maskfr_utils.paths import find_data, results_dir
-from maskfr_utils.sources import open_source
 
 RECORDS = results_dir() / "masks"
 SETS = ("pins", "glint24")  # of aligned crops

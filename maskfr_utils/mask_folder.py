@@ -25,7 +25,8 @@ import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
-from maskfr_utils import align, mask_styles, masks, pictures
+from maskfr_utils import mask_styles, masks
+from maskfr_utils.faces import align, pictures
 from maskfr_utils.mask_shapes import NO_MASK
 
 _IN_FLIGHT = 8  # pictures a worker may have waiting: memory stays bounded however large the folder is

@@ -19,7 +19,8 @@ import cv2
 import numpy as np
 from scipy.interpolate import CubicSpline
 
-from maskfr_utils import align, mask_cloth, mask_jpeg, mask_light, mask_shapes, mask_styles
+from maskfr_utils import mask_cloth, mask_jpeg, mask_light, mask_shapes, mask_styles
+from maskfr_utils.faces import align
 from maskfr_utils.mask_shapes import KINDS, NO_MASK
 from maskfr_utils.mask_styles import Look, Style, load_styles
 

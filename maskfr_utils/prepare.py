@@ -17,7 +17,8 @@ import joblib
 import numpy as np
 from tqdm.auto import tqdm
 
-from maskfr_utils import align, fingerprint, mask_styles, masks, paths, rendered, sources, splits, store
+from maskfr_utils import fingerprint, mask_styles, masks, paths, rendered, splits, store
+from maskfr_utils.faces import align, sources
 from maskfr_utils.probes.faces import of_data
 
 DEMO = "demo"

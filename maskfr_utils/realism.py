@@ -27,11 +27,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from maskfr_utils import align, masks, report
-from maskfr_utils.align import FACE_SIZE as SIZE
+from maskfr_utils import masks, report
+from maskfr_utils.faces import align
+from maskfr_utils.faces.align import FACE_SIZE as SIZE
+from maskfr_utils.faces.sources import Face, open_source
 from maskfr_utils.mask_styles import Style, styles
 from maskfr_utils.paths import find_data, results_dir
-from maskfr_utils.sources import Face, open_source
 
 RECORD = results_dir() / "masks" / "realism.json"
 _EYE_ROW, _EYE_DISTANCE = 51.6, 35.2  # of aligned faces, pixels

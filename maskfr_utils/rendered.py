@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 
 from maskfr_utils import head, skin
-from maskfr_utils.align import FACE_SIZE as SIZE
-from maskfr_utils.align import TEMPLATE5, five_points, similarity
+from maskfr_utils.faces.align import FACE_SIZE as SIZE
+from maskfr_utils.faces.align import TEMPLATE5, five_points, similarity
 from maskfr_utils.head import COLUMNS, EAR_ROWS, HAIR_ROWS, HEAD_ROWS
 from maskfr_utils.person import draw_person
 from maskfr_utils.skin import TEXELS

@@ -23,8 +23,8 @@ import pandas as pd
 import torch
 
 from maskfr_utils import augment, fingerprint, loop, masks, metrics, models, paths, realism, report, study
+from maskfr_utils.faces.sources import open_source
 from maskfr_utils.probes.runs import of_run
-from maskfr_utils.sources import open_source
 from maskfr_utils.tables import points, signed
 
 RECORD = Path("masks") / "transfer.json"  # below the records of the study

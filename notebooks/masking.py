@@ -44,7 +44,8 @@ import pandas as pd
 from IPython.display import Markdown, display
 from skimage.data import astronaut
 
-from maskfr_utils import align, mask_bench, mask_figures, masks, realism, study
+from maskfr_utils import mask_bench, mask_figures, masks, realism, study
+from maskfr_utils.faces import align
 from maskfr_utils.mask_folder import mask_folder
 from maskfr_utils.paths import results_dir
 from maskfr_utils.rendered import render_faces

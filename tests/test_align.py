@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maskfr_utils import align, rendered
+from maskfr_utils import rendered
+from maskfr_utils.faces import align
 
 scales = st.floats(0.15, 8.0)
 angles = st.floats(-0.6, 0.6)

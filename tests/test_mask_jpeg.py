@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 from skimage.data import astronaut
 
-from maskfr_utils import align, mask_jpeg, masks
+from maskfr_utils import mask_jpeg, masks
+from maskfr_utils.faces import align
 
 
 @pytest.fixture(scope="module")

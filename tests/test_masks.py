@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 from skimage.data import astronaut
 
-from maskfr_utils import align, mask_cloth, mask_shapes, masks
+from maskfr_utils import mask_cloth, mask_shapes, masks
+from maskfr_utils.faces import align
 from maskfr_utils.rendered import render_faces
 
 EYES = (slice(36, 42), slice(42, 48))

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from maskfr_utils import align, masks, realism
+from maskfr_utils import masks, realism
+from maskfr_utils.faces import align
 from maskfr_utils.rendered import render_faces
 
 

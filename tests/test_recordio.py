@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from maskfr_utils import prepare, recordio, rendered, sources, store
+from maskfr_utils import prepare, rendered, store
+from maskfr_utils.faces import recordio, sources
 
 MAGIC = 0xCED7230A
 

@@ -9,7 +9,8 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
-from maskfr_utils import align, head
+from maskfr_utils import head
+from maskfr_utils.faces import align
 from maskfr_utils.person import draw_person
 from maskfr_utils.rendered import TEMPLATE5, render_faces
 

@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from maskfr_utils import align, paths, rendered, sources
+from maskfr_utils import paths, rendered
+from maskfr_utils.faces import align, sources
 
 RNG = np.random.default_rng(0)
 FACE = RNG.integers(0, 256, (112, 112, 3), np.uint8)

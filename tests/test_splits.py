@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from maskfr_utils import paths, sources, splits
+from maskfr_utils import paths, splits
+from maskfr_utils.faces import sources
 from maskfr_utils.store import LEFT_OUT, TEST, TRAIN
 
 

@@ -12,9 +12,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from maskfr_utils import align, mask_shapes, mask_styles, masks, rendered, splits
+from maskfr_utils import mask_shapes, mask_styles, masks, rendered, splits
+from maskfr_utils.faces import align
+from maskfr_utils.faces.sources import open_source
 from maskfr_utils.fingerprint import Numbers, sketch
-from maskfr_utils.sources import open_source
 
 SIZE = 112
 

@@ -24,8 +24,8 @@ from typing import IO
 
 import numpy as np
 
-from maskfr_utils import align, recordio
-from maskfr_utils.pictures import MAX_BYTES, SUFFIXES, PictureError, read_picture
+from maskfr_utils.faces import align, recordio
+from maskfr_utils.faces.pictures import MAX_BYTES, SUFFIXES, PictureError, read_picture
 
 HASHED_BYTES = 2**30  # up to here the fingerprint covers the pictures' bytes, beyond it their names and sizes
 LANDMARKS = "landmarks68.npz"

@@ -116,7 +116,7 @@ def read_verification_bin(path: str | Path) -> VerificationPairs:
     Raises:
         ValueError: the file is something else, or asks for code to run.
     """
-    from maskfr_utils.sources import PictureError, to_face
+    from maskfr_utils.faces.sources import PictureError, to_face
 
     path = Path(path)
     try:
