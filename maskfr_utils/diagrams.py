@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
-from maskfr_utils.blocks import MHSA, SE, FReLU, PReLU
 from maskfr_utils.losses import CosineLoss
+from maskfr_utils.models.blocks import MHSA, SE, FReLU, PReLU
 
 PALETTE = sns.color_palette("colorblind")
 FILL = {

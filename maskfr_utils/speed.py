@@ -25,11 +25,11 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from maskfr_utils import blocks, loop, prepare, report
+from maskfr_utils import loop, prepare, report
 from maskfr_utils.augment import to_input
 from maskfr_utils.config import MODELS, TrainConfig
 from maskfr_utils.losses import ArcFace
-from maskfr_utils.models import create_model, export_onnx
+from maskfr_utils.models import blocks, create_model, export_onnx
 from maskfr_utils.profile import count_macs, timings
 from maskfr_utils.store import FaceStore
 

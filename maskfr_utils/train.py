@@ -99,7 +99,7 @@ def write(config: TrainConfig, record: dict, trainer) -> None:
     backbone, head, classes = trainer.recogniser.backbone, trainer.recogniser.head, list(store.identities)
     models.save_model(folder / "model.safetensors", backbone, classes=classes)
     loss = {"loss": config.loss, "embedding_dim": config.embedding_dim, "scale": config.scale, "margin": config.margin}
-    models.save_tensors(folder / "head.safetensors", head, loss | {"classes": classes})
+    models.weights.save_tensors(folder / "head.safetensors", head, loss | {"classes": classes})
     report.write_json(folder / "record.json", record)
     trainer.checkpoint.unlink(missing_ok=True)
 

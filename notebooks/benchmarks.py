@@ -41,9 +41,9 @@ import pandas as pd
 from IPython.display import Markdown
 
 from maskfr_utils import diagrams, paths, speed, study
+from maskfr_utils.models.choices import PUBLISHED
 from maskfr_utils.report import NAMES
 from maskfr_utils.speed import ratio
-from maskfr_utils.totals import PUBLISHED
 
 # %config InlineBackend.figure_formats = ["svg"]
 now = speed.measure(speed.PLANS[measure], peer if measure == "full" else None)

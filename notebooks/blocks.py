@@ -31,9 +31,9 @@ image_size = 48
 import pandas as pd
 import torch
 
-from maskfr_utils import blocks, diagrams, plots
+from maskfr_utils import diagrams, plots
 from maskfr_utils.augment import to_input
-from maskfr_utils.models import create_model
+from maskfr_utils.models import blocks, create_model
 from maskfr_utils.profile import count_parameters, signal_by_depth
 from maskfr_utils.rendered import render_faces
 from maskfr_utils.report import NAMES

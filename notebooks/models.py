@@ -35,12 +35,13 @@ import torch
 import torchvision
 from IPython.display import Markdown
 
-from maskfr_utils import diagrams, paths, study, totals
-from maskfr_utils.models import DEPTHS, MODELS, create_model
+from maskfr_utils import diagrams, paths, study
+from maskfr_utils.models import MODELS, create_model
+from maskfr_utils.models.choices import COUNTER, POSITIONS, PUBLISHED, SHRINKS, Choices, in_words, printed, total
+from maskfr_utils.models.create import DEPTHS
 from maskfr_utils.profile import count_macs, count_parameters
 from maskfr_utils.report import NAMES
 from maskfr_utils.speed import ratio
-from maskfr_utils.totals import COUNTER, POSITIONS, PUBLISHED, SHRINKS, Choices, total
 
 # %config InlineBackend.figure_formats = ["svg"]
 
@@ -143,7 +144,7 @@ for norm, known, form_50, form_100 in itertools.product((0, 1, 2, 4), flags, fla
     forms = {"iresnet50": form_50, "iresnet100": form_100}
     missed, counter = () if known else ("prelu",), COUNTER | {"norm": norm, "prelu": int(known)}
     sums = {name: total(name, Choices(middle_norm=form)) for name, form in forms.items()}
-    if all(all(totals.printed(s, name, missed, counter)) for name, s in sums.items()):
+    if all(all(printed(s, name, missed, counter)) for name, s in sums.items()):
         print(f"BatchNorm: {norm} operations an element; PReLU: {'counted' if known else 'missed'}")
         for name, form in forms.items():
             print(f"{NAMES[name]}: {'with' if form else 'without'} the BatchNorm in between")
@@ -154,7 +155,7 @@ for norm, known, form_50, form_100 in itertools.product((0, 1, 2, 4), flags, fla
 # [THOP](https://github.com/Lyken17/pytorch-OpCounter), a package that watches a network run and adds up what a rule for each
 # type of module says. It got rules for PReLU and softmax in September 2021, a month before the paper appeared. A module without
 # a rule counts nothing, not even its parameters; and what is no module it does not see, as attention's products and position
-# terms. `totals.COUNTER` holds its rules of then.
+# terms. `COUNTER` holds its rules of then.
 #
 # Now ResSaNet's parameters. The paper is silent on the expansion $k$ of MBConv, the reduction $r$ of SE and what it reduces,
 # biases, an output projection of the attention, the position terms (for each row and column: axes; for each difference:
@@ -170,7 +171,7 @@ for *most, norm in itertools.product(expansions, reductions, *[flags] * 5, POSIT
     sums = {name: total(name, choices) for name in ressanets}
     for missed in ways:
         tried += 1
-        if all(totals.printed(s, name, missed)[0] for name, s in sums.items()):
+        if all(printed(s, name, missed)[0] for name, s in sums.items()):
             allowed.append((choices, missed))
 print(f"{len(allowed)} of {tried:,} combinations print the published parameters")
 
@@ -207,7 +208,7 @@ def search(counter):
     return [
         (choices, missed)
         for choices, missed in settings
-        if all(totals.printed(total(name, choices), name, (), counter)[1] for name in ressanets)
+        if all(printed(total(name, choices), name, (), counter)[1] for name in ressanets)
     ]
 
 
@@ -218,7 +219,7 @@ settings = [
 joint = search(COUNTER)
 left = {replace(choices, positions="any") for choices, _ in joint}
 print(f"{len(joint)} of {len(settings)} print all four numbers; {len(left)} but for position terms")
-pd.DataFrame({"by parameters": totals.in_words(settings), "by both": totals.in_words(joint)})
+pd.DataFrame({"by parameters": in_words(settings), "by both": in_words(joint)})
 
 # %% [markdown]
 # Together they leave one setting; only the kind of position terms stays open, which neither count sees. But it hangs by a

@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from maskfr_utils.blocks import IBSA, IBT, MHSA, SE, FReLU, IBasic, MBConv, PReLU, SEIBasicF
 from maskfr_utils.models import create_model
+from maskfr_utils.models.blocks import IBSA, IBT, MHSA, SE, FReLU, IBasic, MBConv, PReLU, SEIBasicF
 from maskfr_utils.profile import signal_by_depth
 
 BLOCKS = {

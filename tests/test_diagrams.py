@@ -6,8 +6,8 @@ import torch
 from matplotlib.figure import Figure
 
 from maskfr_utils import diagrams
-from maskfr_utils.blocks import IBT, SE, FReLU, IBasic, SEIBasicF
 from maskfr_utils.losses import ArcFace, CosFace
+from maskfr_utils.models.blocks import IBT, SE, FReLU, IBasic, SEIBasicF
 
 
 def texts(figure):

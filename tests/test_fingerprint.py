@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from maskfr_utils import augment, blocks, fingerprint, loop, losses, masks, metrics, models, rendered, splits, store
+from maskfr_utils import augment, fingerprint, loop, losses, masks, metrics, rendered, splits, store
+from maskfr_utils.models import blocks, create
 from maskfr_utils.paths import ROOT
 from maskfr_utils.probes import faces
 from maskfr_utils.probes.runs import of_run
@@ -111,7 +112,7 @@ CHANGES = {
         {"network ressanet50", "steps ressanet50"},
     ),
     "other initial weights": (
-        lambda patch: patch.setattr(models, "initialise", lambda model: None),
+        lambda patch: patch.setattr(create, "initialise", lambda model: None),
         {"network iresnet50", "network ressanet50"} | STEPS,
     ),
     "another margin": (

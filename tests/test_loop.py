@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from maskfr_utils import loop, prepare, train
 from maskfr_utils.config import LOSSES, TrainConfig
-from maskfr_utils.models import read_metadata
+from maskfr_utils.models.weights import read_metadata
 from maskfr_utils.report import read_record
 from maskfr_utils.store import TEST, TRAIN, FaceStore
 

@@ -111,7 +111,7 @@ def test_forward_and_backward(name, precision):
 @pytest.mark.parametrize("name", ["resnet50", "iresnet50", "ressanet50"])
 def test_traces_as_one_graph(name, monkeypatch):
     """Nothing in the code of a network breaks the graph that torch.compile works on."""
-    monkeypatch.setitem(models.DEPTHS, name, (1, 1, 1, 1))
+    monkeypatch.setitem(models.create.DEPTHS, name, (1, 1, 1, 1))
     model = small(name)
     compiled = torch.compile(model, fullgraph=True, backend="eager")
     x = images(4, 3, 32, 32)
@@ -256,7 +256,7 @@ def reference_forward(state, x):
 
 @pytest.mark.parametrize("name", ["iresnet50", "iresnet100"])
 def test_insightface_weights_give_the_same_embeddings(name):
-    state = insightface_state(models.DEPTHS[name])
+    state = insightface_state(models.create.DEPTHS[name])
     model = load_insightface_weights(create_model(name), state).eval()
     x = images(1, 3, 112, 112)
     with torch.inference_mode():
@@ -271,7 +271,7 @@ def iresnet50():
 
 
 def test_insightface_file_with_parallel_prefix_and_counters(tmp_path, iresnet50):
-    state = insightface_state(models.DEPTHS["iresnet50"])
+    state = insightface_state(models.create.DEPTHS["iresnet50"])
     stored = {f"module.{key}": value for key, value in state.items()} | {
         "module.bn1.num_batches_tracked": torch.tensor(7)
     }

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from maskfr_utils.blocks import IBT, MHSA
 from maskfr_utils.models import create_model
+from maskfr_utils.models.blocks import IBT, MHSA
 from maskfr_utils.profile import count_macs, count_parameters, latency, signal_by_depth
 
 

@@ -6,10 +6,10 @@ from dataclasses import fields
 import pytest
 import torch
 
-from maskfr_utils.blocks import IBSA, IBT, MHSA
 from maskfr_utils.models import create_model
+from maskfr_utils.models.blocks import IBSA, IBT, MHSA
+from maskfr_utils.models.choices import COUNTER, WORDS, Choices, block, in_words, printed, total
 from maskfr_utils.profile import count_macs, count_parameters
-from maskfr_utils.totals import COUNTER, WORDS, Choices, block, in_words, printed, total
 
 
 @pytest.mark.parametrize("name", ["iresnet50", "iresnet100", "ressanet50", "ressanet100"])

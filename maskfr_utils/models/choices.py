@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
-from maskfr_utils.models import DEPTHS
+from maskfr_utils.models.create import DEPTHS
 
 CHANNELS = (64, 64, 128, 256, 512)  # of the stem and the four stages
 SIZES = (112, 56, 28, 14, 7)

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from maskfr_utils.blocks import SE, FReLU, conv1x1, conv3x3
+from maskfr_utils.models.blocks import SE, FReLU, conv1x1, conv3x3
 
 REDUCTION = 16
 PLACES = ("start", "second", "middle", "end")

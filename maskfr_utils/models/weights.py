@@ -1,0 +1,128 @@
+"""Networks on disk: safetensors of our own, weights that arcface_torch trained, and ONNX. Nothing in a file is run."""
+
+import copy
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save_file
+from torch import Tensor, nn
+
+from maskfr_utils.models.create import create_model
+from maskfr_utils.paths import replacing
+
+PREPROCESSING = "RGB, (value - 127.5) / 127.5, aligned to the ArcFace template"
+
+
+def load_insightface_weights(model: nn.Module, weights: Mapping[str, Tensor] | str | Path) -> nn.Module:
+    """Load weights that arcface_torch trained for an IResNet.
+
+    Args:
+        model: `create_model("iresnet50")` or `"iresnet100"`, changed in place.
+        weights: the state dict, or the path of a `backbone.pth`, of which nothing but tensors is read.
+
+    Returns:
+        The model.
+
+    Raises:
+        ValueError: the file holds no state dict, or one of another network; the model is left as it was.
+    """
+    source = "the state dict"
+    if isinstance(weights, str | Path):
+        source = str(weights)
+        try:
+            weights = torch.load(weights, map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+            raise ValueError(f"{source}: not a file of tensors that torch.save wrote ({error})") from error
+    if not isinstance(weights, Mapping) or not all(isinstance(tensor, Tensor) for tensor in weights.values()):
+        raise ValueError(f"{source}: not a state dict, which maps names to tensors")
+    tensors = {name.removeprefix("module."): tensor for name, tensor in weights.items()}
+    # Batch counters are absent from old files, and of no use to the outputs.
+    expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    wrong = sorted(
+        name
+        for name in expected.keys() | tensors.keys()
+        if not name.endswith("num_batches_tracked")
+        and (name not in tensors or name not in expected or tensors[name].shape != expected[name])
+    )
+    if wrong:
+        raise ValueError(
+            f"{source}: does not fit this network in {len(wrong)} tensors, first {', '.join(wrong[:3])}; build the "
+            "network that the weights were trained for, iresnet50 or iresnet100 at width 1"
+        )
+    model.load_state_dict(tensors, strict=False)
+    return model
+
+
+def save_model(path: str | Path, model: nn.Module, **header: object) -> None:
+    """Write a network of `create_model` as safetensors.
+
+    Args:
+        path: the file, replaced as a whole.
+        model: a network made by `create_model`.
+        header: more entries for the JSON header, such as `classes` (the identities' names); values that JSON can hold.
+    """
+    save_tensors(path, model, {**model.config, "preprocessing": PREPROCESSING, **header})
+
+
+def save_tensors(path: str | Path, module: nn.Module, header: dict[str, object]) -> None:
+    """Write the tensors of any module as safetensors, whole or not at all, with `header` as JSON (`maskfr`)."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    with replacing(Path(path)) as temporary:
+        save_file(tensors, temporary, metadata={"maskfr": json.dumps(header)})
+
+
+def load_model(path: str | Path) -> tuple[nn.Module, dict]:
+    """Read a network written by `save_model`. Nothing in the file is run.
+
+    Returns:
+        The network in evaluation mode, and its header.
+
+    Raises:
+        ValueError: the file is no safetensors, has no header of ours, or holds other tensors than the header says.
+    """
+    path = Path(path)
+    try:
+        # Read whole, not mapped: a file that is replaced or cut while it is mapped kills the process.
+        data = path.read_bytes()
+        header = json.loads(read_metadata(data)["maskfr"])
+        arguments = {key: header[key] for key in ("name", "width", "embedding_dim", "image_size", "dropout", "legacy")}
+        with torch.device("meta"):  # takes no memory, whatever size the header asks for
+            model = create_model(**arguments)
+        tensors = load(data)
+        for name, tensor in model.state_dict().items():
+            if name in tensors and tensors[name].dtype != tensor.dtype:
+                raise ValueError(f"{name} is {tensors[name].dtype}, not {tensor.dtype}")
+        model.load_state_dict(tensors, assign=True)
+    except (SafetensorError, AttributeError, TypeError, KeyError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{path}: not a network written by save_model ({error})") from error
+    return model.eval(), header
+
+
+def read_metadata(data: bytes) -> dict[str, str]:
+    """The metadata of a safetensors file: a JSON text of a length that the first 8 bytes hold."""
+    length = int.from_bytes(data[:8], "little")
+    return json.loads(data[8 : 8 + length])["__metadata__"]
+
+
+def export_onnx(path: str | Path, model: nn.Module) -> None:
+    """Write a network of `create_model` as ONNX: input `images` (N, 3, size, size), output `embeddings`, any N.
+
+    Needs the packages `onnx` and `onnxscript`.
+    """
+    size = model.config["image_size"]
+    images = torch.zeros(2, 3, size, size)
+    program = torch.onnx.export(
+        copy.deepcopy(model).cpu().eval(),
+        (images,),
+        input_names=["images"],
+        output_names=["embeddings"],
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        dynamo=True,
+        verbose=False,
+    )
+    with replacing(Path(path)) as temporary:
+        program.save(temporary)
