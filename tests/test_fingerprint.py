@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from maskfr_utils import augment, fingerprint, loop, losses, masks, metrics, rendered, splits, store
+from maskfr_utils import augment, fingerprint, loop, losses, masks, metrics, splits, store
 from maskfr_utils.models import blocks, create
 from maskfr_utils.paths import ROOT
 from maskfr_utils.probes import faces
 from maskfr_utils.probes.runs import of_run
+from maskfr_utils.rendered import render
 from maskfr_utils.study import Run
 
 DEMO, POCKET = Run(scale="demo"), Run(scale="pocket", model="ressanet50")
@@ -70,9 +71,7 @@ def a_little_dot(images):
 STEPS = {"steps iresnet50", "steps ressanet50"}
 CHANGES = {
     "people rendered a little brighter": (
-        lambda patch: wrap(
-            patch, rendered, "RenderedFaces", lambda out: (np.copyto(out.images, out.images | 1), out)[1]
-        ),
+        lambda patch: wrap(patch, render, "RenderedFaces", lambda out: (np.copyto(out.images, out.images | 1), out)[1]),
         {"rendered people"},
     ),
     "a dot on each first mask": (

@@ -9,10 +9,9 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
-from maskfr_utils import head
 from maskfr_utils.faces import align
-from maskfr_utils.person import draw_person
-from maskfr_utils.rendered import TEMPLATE5, render_faces
+from maskfr_utils.rendered import TEMPLATE5, head, render_faces
+from maskfr_utils.rendered.person import draw_person
 
 # iBUG points and their partners on the other side of the face.
 MIRROR = np.array(

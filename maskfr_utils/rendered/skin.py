@@ -7,8 +7,8 @@ is painted by functions of the place on the face, as the shape is.
 import cv2
 import numpy as np
 
-from maskfr_utils import head
-from maskfr_utils.head import BROW, COLUMNS, EAR_ROWS, HAIR_ROWS, LIP_GAP, bump, hill, ramp
+from maskfr_utils.rendered import head
+from maskfr_utils.rendered.head import BROW, COLUMNS, EAR_ROWS, HAIR_ROWS, LIP_GAP, bump, hill, ramp
 
 TEXELS = 2
 X, Y, ANGLE = head.places(TEXELS)

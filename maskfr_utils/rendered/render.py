@@ -13,12 +13,12 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 
-from maskfr_utils import head, skin
 from maskfr_utils.faces.align import FACE_SIZE as SIZE
 from maskfr_utils.faces.align import TEMPLATE5, five_points, similarity
-from maskfr_utils.head import COLUMNS, EAR_ROWS, HAIR_ROWS, HEAD_ROWS
-from maskfr_utils.person import draw_person
-from maskfr_utils.skin import TEXELS
+from maskfr_utils.rendered import head, skin
+from maskfr_utils.rendered.head import COLUMNS, EAR_ROWS, HAIR_ROWS, HEAD_ROWS
+from maskfr_utils.rendered.person import draw_person
+from maskfr_utils.rendered.skin import TEXELS
 
 _SAMPLES = 144  # rendered size, brought down to SIZE at the end
 _FAR = 400.0
