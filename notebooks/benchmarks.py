@@ -28,7 +28,7 @@
 # of it. A training step counts three times: forward, and backward once for the activations and once for the weights.
 
 # %% tags=["parameters"]
-record = None  # a record of `python -m maskfr_utils.speed`; default: the book's
+record = None  # a record of `python -m maskfr_utils.measure.speed`; default: the book's
 measure = "smoke"  # what to measure now: "smoke" (a minute), "full" (a quarter of an hour or more)
 peer = None  # a Python file with `iresnet50()`: another's network, timed beside ours; at "full"
 
@@ -40,10 +40,11 @@ from pathlib import Path
 import pandas as pd
 from IPython.display import Markdown
 
-from maskfr_utils import diagrams, paths, speed, study
+from maskfr_utils import diagrams, paths, study
+from maskfr_utils.measure import speed
+from maskfr_utils.measure.speed import ratio
 from maskfr_utils.models.choices import PUBLISHED
 from maskfr_utils.report import NAMES
-from maskfr_utils.speed import ratio
 
 # %config InlineBackend.figure_formats = ["svg"]
 now = speed.measure(speed.PLANS[measure], peer if measure == "full" else None)
@@ -51,7 +52,7 @@ source = Path(record) if record else paths.results_dir() / "speed" / "cpu.json"
 recorded = json.loads(source.read_text(encoding="utf-8"))
 r = now if measure == "full" and "training" in now else recorded
 made, half = r["provenance"], r["half"]
-command = "python -m maskfr_utils.speed --out book/results/speed/cpu.json --peer iresnet.py"
+command = "python -m maskfr_utils.measure.speed --out book/results/speed/cpu.json --peer iresnet.py"
 Markdown(
     f"All but the last section is read from a record: {made['device']}, {made['threads']} threads, "
     f"PyTorch {made['versions']['torch']}, {made['date']}, {made['seconds'] / 60:.0f} minutes; "

@@ -104,7 +104,7 @@ of the face finds {middle["found"] / known:.0%} of them; the whole picture, abov
 The middle also takes {middle["others"]} of the other {clean:,} ({middle["others"] / clean:.1%}) for copies: not known
 before, or different photos much alike. The study leaves them all out."""
 display(Markdown(text))
-print(study.made_from("data"), "by python -m maskfr_utils.copies")
+print(study.made_from("data"), "by python -m maskfr_utils.measure.near_copies")
 
 # %% [markdown]
 # The same rendered photo in disguise:

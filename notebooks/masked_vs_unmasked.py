@@ -47,7 +47,8 @@ scale = "pocket"  # of the figures: pocket (real photos) or demo (rendered faces
 import pandas as pd
 from IPython.display import Markdown, display
 
-from maskfr_utils import captions, metrics, plots, study, tables, transfer
+from maskfr_utils import captions, metrics, plots, study, tables
+from maskfr_utils.measure import real_masks
 
 tables.table_1(results)
 
@@ -174,9 +175,9 @@ display(Markdown(captions.rerun("table_1", scale, results)))
 # ones, training on them must gain about as much with real masks as with drawn ones.
 
 # %%
-real = transfer.read(results)
+real = real_masks.read(results)
 if real:
-    display(transfer.table(real))
+    display(real_masks.table(real))
 
 # %% [markdown]
 # In brackets, 95 % intervals over people, of the mean over seeds. MFR2 has few people, so they are wide. The pairs "drawn"
@@ -184,11 +185,11 @@ if real:
 # face is aligned, while ours were drawn after that. So compare the gains, not the heights.
 
 # %% mystnb={"image": {"alt": "The gain of masked training with real and with drawn masks, dots with error bars beside a line at zero"}}
-gains = {"": transfer.results(real, "gain")} if real else {}
+gains = {"": real_masks.results(real, "gain")} if real else {}
 plots.estimates(gains, "gain of masked training, percentage points", value="value", zero=True)
 
 # %%
-display(Markdown(transfer.made_with(real)))
+display(Markdown(real_masks.made_with(real)))
 print(study.made_from("masked_vs_unmasked"))
 
 # %% [markdown]
@@ -203,5 +204,5 @@ published = tables.claim_tables(results)["the report"].iloc[0]
 text.append(f"- In the report, each on its own kind, the gap is {100 * published['difference']:.2f} points.")
 for name, curve in curves.items():
     text.append(f"- {name.capitalize()}: right at once {curve[0]:.1%}, among the five best {curve[4]:.1%}.")
-text += [transfer.in_words(real)] if real else []
+text += [real_masks.in_words(real)] if real else []
 display(Markdown("\n".join(text)))

@@ -44,9 +44,10 @@ import pandas as pd
 from IPython.display import Markdown, display
 from skimage.data import astronaut
 
-from maskfr_utils import mask_bench, mask_figures, masks, realism, study
+from maskfr_utils import mask_figures, masks, study
 from maskfr_utils.faces import align
 from maskfr_utils.mask_folder import mask_folder
+from maskfr_utils.measure import mask_success, realism
 from maskfr_utils.paths import results_dir
 from maskfr_utils.rendered import render_faces
 
@@ -166,7 +167,7 @@ display(table.style.format("{:.1%}", subset=list(table)[1:]).format("{:,}", subs
 speed = record["speed"]
 given, predicted = (1e3 / speed["one_core"][f"landmarks_{how}"] for how in ("given", "predicted"))
 text = f"A mask takes {given:.1f} ms where the landmarks are given, {predicted:.1f} ms where they are predicted, too"
-text += f" ({speed['processor']}, one of them). `python -m maskfr_utils.mask_bench success` measures the tables again, `speed`"
+text += f" ({speed['processor']}, one of them). `python -m maskfr_utils.measure.mask_success success` measures the tables again, `speed`"
 display(Markdown(f"{text} the speed."))
 print(study.made_from("masking"))
 
@@ -231,7 +232,7 @@ pd.DataFrame(found["outline_difference"]).T.rename(index=realism.STATISTICS).sty
 more, draws = found["auc"]["all_photos"], found["auc"]["draws"]
 text = f"Masks of the same kinds and colours, drawn with {len(draws)} seeds: AUC {min(draws):.2f} to {max(draws):.2f}."
 text += f" On all {more['photos']} photos: {more['auc']:.2f} ({more['low']:.2f} to {more['high']:.2f})."
-display(Markdown(f"{text} `python -m maskfr_utils.realism` measures all of this section again."))
+display(Markdown(f"{text} `python -m maskfr_utils.measure.realism` measures all of this section again."))
 mask_figures.giveaways(found)
 
 # %% [markdown]
@@ -255,9 +256,11 @@ mask_figures.giveaways(found)
 
 # %%
 with pd.option_context("display.max_colwidth", None):
-    display(mask_bench.against_the_peer(record["success"], speed, found, record["peer"]))
+    display(mask_success.against_the_peer(record["success"], speed, found, record["peer"]))
 text = f"Processors: theirs {record['peer']['processor']}, here {speed['processor']}."
-display(Markdown(f"{text} `python -m maskfr_utils.mask_bench peer` measures theirs again, where a copy of it is."))
+display(
+    Markdown(f"{text} `python -m maskfr_utils.measure.mask_success peer` measures theirs again, where a copy of it is.")
+)
 
 # %% [markdown]
 # ## The people on this page
@@ -280,7 +283,7 @@ display(Markdown(f"{text} {accepted['landmark_error']:.0%} of the distance betwe
 apart = record["rendered"]["distances"]
 text = f"With each person seen twice, as the mean of {apart['per_identity'] // 2} pictures,"
 text += f" {apart['recognised']:.0%} of {apart['identities']:,} people lie nearest to themselves."
-display(Markdown(f"{text} `python -m maskfr_utils.identities` measures rendered people again."))
+display(Markdown(f"{text} `python -m maskfr_utils.measure.rendered_people` measures rendered people again."))
 mask_figures.distinct_people(record["rendered"])
 
 # %% [markdown]

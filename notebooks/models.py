@@ -36,12 +36,12 @@ import torchvision
 from IPython.display import Markdown
 
 from maskfr_utils import diagrams, paths, study
+from maskfr_utils.measure.speed import ratio
 from maskfr_utils.models import MODELS, create_model
 from maskfr_utils.models.choices import COUNTER, POSITIONS, PUBLISHED, SHRINKS, Choices, in_words, printed, total
 from maskfr_utils.models.create import DEPTHS
 from maskfr_utils.profile import count_macs, count_parameters
 from maskfr_utils.report import NAMES
-from maskfr_utils.speed import ratio
 
 # %config InlineBackend.figure_formats = ["svg"]
 

@@ -6,7 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from maskfr_utils import copies, splits
+from maskfr_utils import splits
+from maskfr_utils.measure import near_copies
 from maskfr_utils.rendered import render_faces
 
 
@@ -16,35 +17,35 @@ def test_counts_are_those_of_the_lists(tmp_path):
     reasons = ["fail", "dup_exact:x", "dup_near:a/0.jpg", "dup_near:b/0.jpg", "dup_cross_identity:y"]
     with gzip.open(tmp_path / "excluded.csv.gz", "wt") as file:
         file.write("\n".join(["identity,source_path,reason", *(f"a,p{i},{r}" for i, r in enumerate(reasons))]))
-    assert copies.counts(tmp_path) == {
+    assert near_copies.counts(tmp_path) == {
         "identities": 2, "pictures": 8, "byte_copies": 1, "no_face_found": 1, "near_duplicates_in_an_identity": 2,
         "under_two_names": 1, "aligned": 6, "kept": 3, "labels_checked": 2, "labels_suspect": 1,
     }  # fmt: skip
     with gzip.open(tmp_path / "excluded.csv.gz", "wt") as file:
         file.write("identity,source_path,reason\na,p,eaten")
     with pytest.raises(ValueError, match=r"excluded\.csv\.gz: unknown reasons eaten"):
-        copies.counts(tmp_path)
+        near_copies.counts(tmp_path)
 
 
 def test_cleaning_counts_known_and_other_copies():
     faces = render_faces(2, 3, seed=1, difficulty=1.0).images
     clean = {"b": faces[:3], "a": np.concatenate([faces[3:5], faces[3:4] // 2])}  # the last repeats the first
-    found = copies.cleaning(clean, {"a": faces[4:5, :, ::-1]})
+    found = near_copies.cleaning(clean, {"a": faces[4:5, :, ::-1]})
     assert (found["pictures"], found["known"]) == (6, 1)
     assert found["pictures_per_identity"] == [2, 3]
-    for way in copies.WAYS:
+    for way in near_copies.WAYS:
         assert (found[way]["found"], found[way]["others"]) == (1, 1)
-    assert copies.WAYS["middle"][0] == splits.FACE_PART
+    assert near_copies.WAYS["middle"][0] == splits.FACE_PART
 
 
 def test_what_was_cut_off_tells_the_ways_apart():
     faces = render_faces(2, 3, seed=1, difficulty=1.0).images
     framed = np.zeros_like(faces[:1])
     framed[:, 12:100, 12:100] = faces[:1, 12:100, 12:100]  # the same face in another frame
-    found = copies.cleaning({"a": faces[:3]}, {"a": framed})
+    found = near_copies.cleaning({"a": faces[:3]}, {"a": framed})
     assert found["middle"]["found"] == 1 and found["whole"]["found"] == 0
 
 
 def test_the_record_is_committed():
-    record = json.loads(copies.RECORD.read_text())
+    record = json.loads(near_copies.RECORD.read_text())
     assert len(record["cleaning"]["pictures_per_identity"]) == record["identities"] and "provenance" in record

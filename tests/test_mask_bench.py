@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
-from maskfr_utils import mask_bench, realism
+from maskfr_utils.measure import mask_success, realism
 from maskfr_utils.rendered import render_faces
 
 
@@ -35,7 +35,7 @@ def test_aligned_success_counts_what_is_covered(tmp_path):
     moved[0] -= [0, 70]  # a reference that says: nose and mouth are far above the mask
     moved[1] = np.nan
     np.savez(tmp_path / "landmarks68.npz", files=names, points=moved)
-    found = mask_bench.aligned_success(tmp_path / "set.tar")
+    found = mask_success.aligned_success(tmp_path / "set.tar")
     assert found == {"faces": 6, "masked": 6, "checked": 5, "nose": 4, "mouth": 4, "eyes": 0}
 
 
@@ -46,16 +46,16 @@ def test_photo_success_counts_by_category(tmp_path):
     write_tar(tmp_path / "raw_photos.tar", encoded)
     rows = ["a.png,one,no", "turned.png,one,no", "wall.png,none,no", "broken.png,none,no"]
     (tmp_path / "index.csv").write_text("\n".join(["file,category,real_mask", *rows]))
-    found = mask_bench.photo_success(tmp_path)
+    found = mask_success.photo_success(tmp_path)
     expected = {"photos": 2, "broken": 0, "with_face": 2, "turned": 1, "boxes": 2, "masks": 2, "further": 0}
     assert found["one"] == expected
     assert found["none"] == dict.fromkeys(expected, 0) | {"photos": 2, "broken": 1}
 
 
 def test_speed_is_measured():
-    found = mask_bench.one_core(faces=8, repeats=1)
+    found = mask_success.one_core(faces=8, repeats=1)
     assert found["landmarks_given"] > found["landmarks_predicted"] > 10
-    assert mask_bench.over_cores(faces=6)["1"] > 0
+    assert mask_success.over_cores(faces=6)["1"] > 0
 
 
 def test_peer_is_counted_by_the_files_it_writes(tmp_path):
@@ -69,35 +69,35 @@ def test_peer_is_counted_by_the_files_it_writes(tmp_path):
         "shutil.copy(given / '3.png', out / '3_cloth.png')\n"
     )
     command = f"{sys.executable} {program} {{}}"
-    found = mask_bench.peer({"all": tmp_path / "set.tar"}, command)["all"]
+    found = mask_success.peer({"all": tmp_path / "set.tar"}, command)["all"]
     assert (found["faces"], found["masked"]) == (6, 2) and 0 < found["per_second"] < 6 / 0.001
-    assert mask_bench.peer({"few": tmp_path / "set.tar"}, command, faces=4)["few"]["faces"] == 4
+    assert mask_success.peer({"few": tmp_path / "set.tar"}, command, faces=4)["few"]["faces"] == 4
     with pytest.raises(subprocess.CalledProcessError):
-        mask_bench.peer({"all": tmp_path / "set.tar"}, f"{sys.executable} no_such_program.py {{}}")
+        mask_success.peer({"all": tmp_path / "set.tar"}, f"{sys.executable} no_such_program.py {{}}")
 
 
 def test_table_against_the_peer():
     names = ("success", "speed", "peer")
-    success, speed, peer = (json.loads((mask_bench.RECORDS / f"{name}.json").read_text()) for name in names)
+    success, speed, peer = (json.loads((mask_success.RECORDS / f"{name}.json").read_text()) for name in names)
     real = json.loads(realism.RECORD.read_text())
-    table = mask_bench.against_the_peer(success, speed, real, peer)
+    table = mask_success.against_the_peer(success, speed, real, peer)
     assert list(table.columns) == ["MaskTheFace", "here"] and table.index.is_unique
     for column, record in (("MaskTheFace", peer), ("here", success)):
         pins = record["aligned"]["pins"]
         expected = f"{pins['masked'] / pins['faces']:.1%} of {pins['faces']:,}"
         assert table.loc["aligned crops masked, pins", column] == expected
     success["aligned"]["pins"]["masked"] = peer["aligned"]["pins"]["masked"] = 0
-    changed = mask_bench.against_the_peer(success, speed, real, peer).loc["aligned crops masked, pins"]
+    changed = mask_success.against_the_peer(success, speed, real, peer).loc["aligned crops masked, pins"]
     assert changed.str.startswith("0.0%").all()
     assert not table.map(lambda text: "nan" in text or not text).any(axis=None)
 
 
 def test_the_peer_needs_a_command(capsys):
     with pytest.raises(SystemExit, match="2"):
-        mask_bench.main(["peer"])
+        mask_success.main(["peer"])
     assert "--command" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("what", ["success", "speed", "peer"])
 def test_records_are_committed(what):
-    assert "provenance" in json.loads((mask_bench.RECORDS / f"{what}.json").read_text())
+    assert "provenance" in json.loads((mask_success.RECORDS / f"{what}.json").read_text())

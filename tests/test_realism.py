@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from maskfr_utils import masks, realism
+from maskfr_utils import masks
 from maskfr_utils.faces import align
+from maskfr_utils.measure import realism
 from maskfr_utils.rendered import render_faces
 
 

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from maskfr_utils import paths, speed
+from maskfr_utils import paths
+from maskfr_utils.measure import speed
+from maskfr_utils.measure.speed import Plan
 from maskfr_utils.models import MODELS, create_model
-from maskfr_utils.speed import Plan
 
 TINY = Plan(
     rounds=2,

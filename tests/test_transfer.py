@@ -9,15 +9,16 @@ import pytest
 import records
 from sklearn.metrics import roc_auc_score
 
-from maskfr_utils import masks, metrics, models, plots, report, study, transfer
+from maskfr_utils import masks, metrics, models, plots, report, study
+from maskfr_utils.measure import real_masks
+from maskfr_utils.measure.real_masks import PROBES, Photos
 from maskfr_utils.rendered import render_faces
-from maskfr_utils.transfer import PROBES, Photos
 
 
 @pytest.fixture(autouse=True, scope="module")
 def fewer_draws():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(transfer, "RESAMPLES", 400)
+        patch.setattr(real_masks, "RESAMPLES", 400)
         yield
 
 
@@ -36,7 +37,7 @@ def test_auc_counts_a_pair_as_often_as_its_weight_says():
     same = rng.random(120) < 0.4
     scores = (rng.normal(size=120) + same).round(1)  # with ties
     weights = rng.integers(0, 4, (5, 120))
-    for row, area in zip(weights, transfer.auc(scores, same, weights.astype(float)), strict=True):
+    for row, area in zip(weights, real_masks.auc(scores, same, weights.astype(float)), strict=True):
         assert area == pytest.approx(roc_auc_score(same.repeat(row), scores.repeat(row)))
 
 
@@ -45,21 +46,21 @@ def test_a_photo_does_not_find_itself():
     embeddings, photos = made_up(noise=0)
     lonely = np.stack([np.eye(len(photos.people))] * 2)
     for probes in PROBES:
-        known, hits = transfer.rank_1(embeddings, photos, probes)
+        known, hits = real_masks.rank_1(embeddings, photos, probes)
         assert hits.all() and (photos.masked[known] == PROBES[probes][0]).all()
-        assert transfer.rank_1(lonely, photos, probes)[1].mean() < 0.1
+        assert real_masks.rank_1(lonely, photos, probes)[1].mean() < 0.1
     keep = (photos.people != "P00") | (np.cumsum(~photos.masked) <= 1)  # one photo of P00 without a mask
     alone = photos.only(keep)
-    probe, _ = transfer.rank_1(embeddings[:, keep], alone, "no mask")
+    probe, _ = real_masks.rank_1(embeddings[:, keep], alone, "no mask")
     assert "P00" not in alone.people[probe] and "P01" in alone.people[probe]
 
 
 def test_perfect_and_meaningless_embeddings():
     perfect, photos = made_up(noise=0.01)
-    found = transfer.measure(perfect, photos)
+    found = real_masks.measure(perfect, photos)
     assert len(found) == 8 and all((values == 1).all() for values in found.values())
     meaningless = np.random.default_rng(1).normal(size=perfect.shape)
-    noise, again = transfer.measure(meaningless, photos), transfer.measure(meaningless, photos)
+    noise, again = real_masks.measure(meaningless, photos), real_masks.measure(meaningless, photos)
     for name in photos.groups():
         values = noise[f"AUC, {name}"]
         low, high = np.percentile(values[1:], (2.5, 97.5))
@@ -78,9 +79,9 @@ def test_groups_of_pairs():
         *[(~masked).sum() * ((~masked).sum() - 1) // 2] * 2,
     ]
     assert all((same == [photos.people[i] == photos.people[j] for i, j in p]).all() for p, same, _ in found.values())
-    known, blind = transfer.measure(embeddings, photos), embeddings.copy()
+    known, blind = real_masks.measure(embeddings, photos), embeddings.copy()
     blind[1] = np.roll(blind[1], 7, 0)  # drawn masks make people look like others
-    changed = {name for name, values in transfer.measure(blind, photos).items() if values[0] != known[name][0]}
+    changed = {name for name, values in real_masks.measure(blind, photos).items() if values[0] != known[name][0]}
     assert changed == {"rank 1, drawn mask", "AUC, both drawn", "AUC, one drawn"}
 
 
@@ -95,8 +96,8 @@ def test_only_some_photos_and_the_pairs_of_them():
 
 def test_interval_of_identification_is_that_of_a_bootstrap_over_people():
     embeddings, photos = made_up(people=40, noise=3)
-    values = transfer.measure(embeddings, photos)["rank 1, real mask"]
-    probe, hits = transfer.rank_1(embeddings, photos, "real mask")
+    values = real_masks.measure(embeddings, photos)["rank 1, real mask"]
+    probe, hits = real_masks.rank_1(embeddings, photos, "real mask")
     assert values[0] == hits.mean()
     expected = metrics.cluster_bootstrap(hits, photos.people[probe], seed=5)
     np.testing.assert_allclose(np.percentile(values[1:], (2.5, 97.5)), expected, atol=0.03)
@@ -104,10 +105,10 @@ def test_interval_of_identification_is_that_of_a_bootstrap_over_people():
 
 def test_interval_of_verification_holds_the_truth():
     """Intervals over 30 people hold the value that many people have, nearly always."""
-    truth = transfer.measure(*made_up(people=60, noise=2, seed=99))["AUC, one masked"][0]
+    truth = real_masks.measure(*made_up(people=60, noise=2, seed=99))["AUC, one masked"][0]
     held = []
     for seed in range(12):
-        values = transfer.measure(*made_up(noise=2, seed=seed))["AUC, one masked"]
+        values = real_masks.measure(*made_up(noise=2, seed=seed))["AUC, one masked"]
         low, high = np.percentile(values[1:], (2.5, 97.5))
         held.append(low < truth < high)
     assert np.mean(held) > 0.8
@@ -117,7 +118,7 @@ def test_gain_is_paired_and_the_mean_is_over_seeds():
     """Two networks that stray together differ by the same in every draw: their gain has no width."""
     draws = {("masked", 0): [0.9, 0.8, 1.0], ("unmasked", 0): [0.7, 0.6, 0.8]}
     draws |= {("masked", 1): [0.7, 0.6, 0.8], ("unmasked", 1): [0.6, 0.5, 0.7]}
-    found = transfer.summaries({run: {"AUC": np.array(values)} for run, values in draws.items()})
+    found = real_masks.summaries({run: {"AUC": np.array(values)} for run, values in draws.items()})
     assert found["gain"]["AUC"] == {"value": 0.15, "low": 0.15, "high": 0.15, "seeds": [0.2, 0.1]}
     assert found["masked"]["AUC"]["value"] == 0.8 and found["masked"]["AUC"]["low"] == pytest.approx(0.7, abs=0.01)
 
@@ -125,7 +126,7 @@ def test_gain_is_paired_and_the_mean_is_over_seeds():
 def test_same_names():
     known = ["Ben_Affleck", "robert_de_niro", "Penélope Cruz", "Brian_J._Smith"]
     people = ["BenAffleck", "PenelopeCruz", "BrianJSmith", "BenStiller", "BenAffleck"]
-    assert transfer.plain(people).isin(transfer.plain(known)).tolist() == [True, True, True, False, True]
+    assert real_masks.plain(people).isin(real_masks.plain(known)).tolist() == [True, True, True, False, True]
 
 
 # ---- runs and record ----------------------------------------------------------------------------------------------
@@ -164,18 +165,18 @@ def runs(tmp_path_factory):
 def test_runs_that_must_not_be_mixed(runs, tmp_path, changes, message):
     other = save_run(tmp_path / "other", "unmasked", **changes)
     with pytest.raises(ValueError, match=message):
-        transfer.load_runs([runs[0], other])
+        real_masks.load_runs([runs[0], other])
 
 
 def test_unfinished_run_is_refused(runs, tmp_path, capsys):
     (tmp_path / "unfinished").mkdir()
     (tmp_path / "unfinished" / "unfinished.ckpt").touch()
-    assert transfer.main([str(runs[0]), str(tmp_path / "unfinished"), "--out", str(tmp_path / "x.json")]) == 1
+    assert real_masks.main([str(runs[0]), str(tmp_path / "unfinished"), "--out", str(tmp_path / "x.json")]) == 1
     assert "unfinished/record.json is missing" in capsys.readouterr().err
     assert not (tmp_path / "x.json").exists()
     with pytest.raises(ValueError, match="each seed"):
-        transfer.load_runs([*runs, runs[0]])
-    assert set(transfer.load_runs(runs)) == {("masked", 0), ("unmasked", 0)}
+        real_masks.load_runs([*runs, runs[0]])
+    assert set(real_masks.load_runs(runs)) == {("masked", 0), ("unmasked", 0)}
 
 
 @pytest.fixture(scope="module")
@@ -214,12 +215,12 @@ def folder(runs, mfr2, tmp_path_factory):
     results = tmp_path_factory.mktemp("results")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MASKFR_DATA", str(mfr2))
-        assert transfer.main([*map(str, runs), "--out", str(results / transfer.RECORD)]) == 0
+        assert real_masks.main([*map(str, runs), "--out", str(results / real_masks.RECORD)]) == 0
     return results
 
 
 def test_record(folder):
-    record = transfer.read(folder)
+    record = real_masks.read(folder)
     assert record["left_out"] == 1  # Person0, whom the networks know as Person_0
     assert record["photos"]["all photos"]["people"] == 11 and record["photos"]["all photos"]["masked"] == 22
     assert record["seeds"] == [0]
@@ -228,23 +229,23 @@ def test_record(folder):
         for name in subset["masked"]:
             first, second, gain = (subset[c][name]["value"] for c in ("masked", "unmasked", "gain"))
             assert gain == pytest.approx(first - second, abs=2e-4)
-    assert str(folder.parent) not in (folder / transfer.RECORD).read_text()  # no path of this machine
+    assert str(folder.parent) not in (folder / real_masks.RECORD).read_text()  # no path of this machine
 
 
 def test_what_the_chapter_shows(folder, tmp_path):
-    record = transfer.read(folder)
-    table = transfer.table(record)
+    record = real_masks.read(folder)
+    table = real_masks.table(record)
     assert len(table) == 8 and len(table.columns) == 4 and not table.isna().any().any()
-    gains = transfer.results(record, "gain")
+    gains = real_masks.results(record, "gain")
     figure = plots.estimates({"": gains}, "gain", value="value", zero=True)
     labels = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
     assert labels[:2] == ["rank 1, real mask", "rank 1, drawn mask"]
-    assert transfer.in_words(record).count("\n- ") == 1 and transfer.in_words(record).count("guessed") == 2
-    said = transfer.made_with(record)
+    assert real_masks.in_words(record).count("\n- ") == 1 and real_masks.in_words(record).count("guessed") == 2
+    said = real_masks.made_with(record)
     assert "11 people" in said and record["command"] in said and "older code" not in said
     record["provenance"]["networks"]["masks"] = {"cloth": [0.0]}
-    assert "older code" in transfer.made_with(record)
-    assert transfer.read(tmp_path) is None and "Not measured yet" in transfer.made_with(None)
+    assert "older code" in real_masks.made_with(record)
+    assert real_masks.read(tmp_path) is None and "Not measured yet" in real_masks.made_with(None)
 
 
 @pytest.mark.parametrize(
@@ -257,14 +258,14 @@ def test_what_the_chapter_shows(folder, tmp_path):
     ],
 )
 def test_better_is_said_only_where_interval_and_seeds_agree(folder, value, low, high, seeds, said):
-    record = transfer.read(folder)
+    record = real_masks.read(folder)
     record["results"]["all photos"]["gain"]["rank 1, real mask"] = {
         "value": value,
         "low": low,
         "high": high,
         "seeds": seeds,
     }
-    assert said in transfer.in_words(record).splitlines()[0]
+    assert said in real_masks.in_words(record).splitlines()[0]
 
 
 def test_broken_mfr2(mfr2, tmp_path):
@@ -272,17 +273,17 @@ def test_broken_mfr2(mfr2, tmp_path):
         (tmp_path / name).symlink_to(mfr2 / "mfr2" / name)
     (tmp_path / "pairs.csv").write_text("same,file1,file2\n1,Person0/0000.jpg,Nobody/0001.jpg\n")
     with pytest.raises(ValueError, match="Nobody/0001.jpg"):
-        transfer.read_mfr2(tmp_path)
+        real_masks.read_mfr2(tmp_path)
     (tmp_path / "pairs.csv").unlink()
     (tmp_path / "pairs.csv").symlink_to(mfr2 / "mfr2" / "pairs.csv")
     (tmp_path / "index.csv").unlink()
     (tmp_path / "index.csv").write_text("file,mask,detector\nPerson0/0000.jpg,cloth,hog_pad\n")
     with pytest.raises(ValueError, match="Person0/0001.jpg"):
-        transfer.read_mfr2(tmp_path)
+        real_masks.read_mfr2(tmp_path)
 
 
 def test_reads_mfr2(real_mfr2):
-    photos = transfer.read_mfr2(real_mfr2)
+    photos = real_masks.read_mfr2(real_mfr2)
     assert {"people": 53, "masked": 171, "bare": 98}.items() <= photos.counts().items()
     assert sum(photos.counts()["both masked"]) == 396 and sum(photos.counts()["one masked"]) == 383
     assert len(photos.pairs) == 848 and (~photos.detected).sum() == 45

@@ -1,6 +1,6 @@
 """How many pictures of `pins` repeat another, and how many of them cleaning finds: a record from the real photos.
 
-    python -m maskfr_utils.copies    # writes book/results/sources/pins.json
+    python -m maskfr_utils.measure.near_copies    # writes book/results/sources/pins.json
 
 Needs `pins` and `pins_near_duplicates` below MASKFR_DATA: tars of aligned faces; beside the first `index.csv`, and
 `excluded.csv.gz`, a line for each picture that was left out when the set was made, with the reason.
@@ -83,7 +83,9 @@ def read(tar: Path) -> dict[str, np.ndarray]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m maskfr_utils.copies", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m maskfr_utils.measure.near_copies", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("--out", type=Path, default=RECORD, help="the record to write")
     args = parser.parse_args(argv)
     start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""How fast the networks train and answer on this machine: `python -m maskfr_utils.speed --out record.json`.
+"""How fast the networks train and answer on this machine: `python -m maskfr_utils.measure.speed --out record.json`.
 
 The yardstick is the machine's own matrix rate, that of a product of two square matrices. Nearly all of a network's work is
 such products, so its multiply-adds at that rate are the least time it can take. What is compared takes turns in one
@@ -418,7 +418,9 @@ def ratio(above: list[float], below: list[float]) -> tuple[float, float, float]:
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m maskfr_utils.speed", description=measure.__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m maskfr_utils.measure.speed", description=measure.__doc__.split("\n")[0]
+    )
     parser.add_argument("--out", type=Path, required=True, help="the record to write, JSON")
     parser.add_argument(
         "--plan", choices=PLANS, default="full", help="full: a quarter of an hour on two cores; smoke: seconds"
@@ -430,7 +432,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         report.write_json(args.out, measure(PLANS[args.plan], args.peer))
     except (OSError, ValueError, ImportError, AttributeError) as error:
-        print(f"maskfr_utils.speed: {error}", file=sys.stderr)
+        print(f"maskfr_utils.measure.speed: {error}", file=sys.stderr)
         return 1
     print(args.out)
     return 0

@@ -1,6 +1,6 @@
 """What training on drawn masks gives on real ones: runs of the study on MFR2, people whom they have never seen.
 
-    python -m maskfr_utils.transfer runs/RUN runs/RUN ...
+    python -m maskfr_utils.measure.real_masks runs/RUN runs/RUN ...
 
 Needs MFR2 (Anwar and Raychowdhury 2020) below MASKFR_DATA, and the folders of finished runs that differ in condition and
 seed only. Embeddings are compared by their cosine, without mirror images. As a yardstick the photos without masks are
@@ -22,8 +22,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from maskfr_utils import augment, fingerprint, loop, masks, metrics, models, paths, realism, report, study
+from maskfr_utils import augment, fingerprint, loop, masks, metrics, models, paths, report, study
 from maskfr_utils.faces.sources import open_source
+from maskfr_utils.measure import realism
 from maskfr_utils.probes.runs import of_run
 from maskfr_utils.tables import points, signed
 
@@ -216,7 +217,7 @@ def make_record(folders: Sequence[Path]) -> dict:
         for name, keep in subsets.items():
             found[name][run] = measure(embeddings[:, keep], photos.only(keep))
     return {
-        "command": f"python -m maskfr_utils.transfer {' '.join(f'runs/{folder.name}' for folder in folders)}",
+        "command": f"python -m maskfr_utils.measure.real_masks {' '.join(f'runs/{folder.name}' for folder in folders)}",
         "params": params,
         "seeds": sorted({seed for _, seed in runs}),
         "left_out": len(set(everybody.people[known])),
@@ -275,7 +276,9 @@ def in_words(record: dict) -> str:
 def made_with(record: dict | None) -> str:
     """What stands beside the table, as Markdown: photos, networks, and the command; or that there is no record yet."""
     if record is None:
-        return "Not measured yet: `python -m maskfr_utils.transfer runs/...` does it from the runs of Table 1."
+        return (
+            "Not measured yet: `python -m maskfr_utils.measure.real_masks runs/...` does it from the runs of Table 1."
+        )
     (photos, detected), params = record["photos"].values(), record["params"]
     text = (
         f"*MFR2*: {photos['people']} people (without {record['left_out']} whom the networks were trained on), "
@@ -292,14 +295,16 @@ def made_with(record: dict | None) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m maskfr_utils.transfer", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m maskfr_utils.measure.real_masks", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a finished run")
     parser.add_argument("--out", type=Path, default=paths.results_dir() / RECORD, help="the record to write")
     args = parser.parse_args(argv)
     try:
         record = make_record([folder.resolve() for folder in args.runs])
     except (ValueError, OSError) as error:
-        print(f"maskfr_utils.transfer: {error}", file=sys.stderr)
+        print(f"maskfr_utils.measure.real_masks: {error}", file=sys.stderr)
         return 1
     report.write_json(args.out, record)
     print(table(record).to_string(), in_words(record), sep="\n")

@@ -1,8 +1,8 @@
 """How many faces get a mask, and how fast: measured into records, and the table against MaskTheFace made from them.
 
-    python -m maskfr_utils.mask_bench success    # on real faces, below MASKFR_DATA
-    python -m maskfr_utils.mask_bench speed      # on rendered faces, on an idle machine
-    python -m maskfr_utils.mask_bench peer --command "python mask_the_face.py --path {} --code surgical,N95,KN95,cloth"
+    python -m maskfr_utils.measure.mask_success success    # on real faces, below MASKFR_DATA
+    python -m maskfr_utils.measure.mask_success speed      # on rendered faces, on an idle machine
+    python -m maskfr_utils.measure.mask_success peer --command "python mask_the_face.py --path {} --code surgical,N95,KN95,cloth"
 
 The peer is MaskTheFace (Anwar and Raychowdhury 2020; github.com/aqeelanwar/MaskTheFace, November 2020); the last command
 is run in a clone of it, with its predictor where it looks for it. The committed record is of its code unchanged, its
@@ -224,7 +224,9 @@ def against_the_peer(success: dict, speed: dict, realism: dict, peer: dict):
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m maskfr_utils.mask_bench", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m maskfr_utils.measure.mask_success", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("what", choices=("success", "speed", "peer"))
     parser.add_argument("--command", help="of the peer: the program that masks the folder {}")
     parser.add_argument("--out", type=Path, default=RECORDS, help="folder of the records")

@@ -1,6 +1,6 @@
 """How real drawn masks look: their outline beside that of real masks, and what tells the two apart.
 
-    python -m maskfr_utils.realism --out book/results/masks/realism.json
+    python -m maskfr_utils.measure.realism --out book/results/masks/realism.json
 
 Needs the real masks of MFR2 (Anwar and Raychowdhury 2020) below MASKFR_DATA. For each of its photos with a mask, a mask of
 the same kind and colour is drawn on a photo of the same person without one. Both are treated alike: saved as JPEG,
@@ -397,7 +397,7 @@ def _difference(real: np.ndarray, drawn: np.ndarray, people: np.ndarray) -> dict
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m maskfr_utils.realism", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m maskfr_utils.measure.realism", description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, default=RECORD, help="the record to write")
     parser.add_argument("--seed", type=int, default=0, help="of the masks")
     parser.add_argument("--bare", type=Path, help="only write the faces without masks into this folder, as PNG")

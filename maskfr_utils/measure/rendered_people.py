@@ -1,6 +1,6 @@
 """Are rendered people distinct, and how hard is it to tell them apart: measured, no network and no download.
 
-    python -m maskfr_utils.identities --out book/results/masks/rendered.json
+    python -m maskfr_utils.measure.rendered_people --out book/results/masks/rendered.json
 
 A face is described by its gradients (Dalal and Triggs 2005), brought to the directions that separate people by linear
 discriminant analysis. That is fitted on other rendered people than those whose distances are measured.
@@ -20,8 +20,8 @@ from sklearn.preprocessing import Normalizer
 
 from maskfr_utils import masks, report
 from maskfr_utils.faces import align
+from maskfr_utils.measure.realism import gradients
 from maskfr_utils.paths import results_dir
-from maskfr_utils.realism import gradients
 from maskfr_utils.rendered import render_faces
 
 RECORD = results_dir() / "masks" / "rendered.json"
@@ -134,7 +134,9 @@ def _pixels(faces: np.ndarray) -> np.ndarray:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m maskfr_utils.identities", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m maskfr_utils.measure.rendered_people", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("--out", type=Path, default=RECORD, help="the record to write")
     args = parser.parse_args(argv)
     start = time.perf_counter()

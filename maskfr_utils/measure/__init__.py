@@ -1,0 +1,1 @@
+"""What is measured beside the training runs: each a command that leaves one record."""
