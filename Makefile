@@ -37,7 +37,7 @@ book/images/twins.png: maskfr_utils/rendered/render.py maskfr_utils/masks.py mas
 chapters: $(READY) book/images/twins.png  ## execute every notebook into the book; NOTEBOOKS="results" for some of them
 	$(BIN)/python -m maskfr_utils.study --headline
 	for name in $(NOTEBOOKS); do \
-		$(BIN)/python -m maskfr_utils.chapters notebooks/$$name.ipynb book/$$name.ipynb || exit 1; done
+		$(BIN)/python -m maskfr_utils.study.chapters notebooks/$$name.ipynb book/$$name.ipynb || exit 1; done
 
 book: $(READY)  ## build the HTML into _build/html
 	$(BIN)/jupyter-book build -W -n --keep-going --all book/

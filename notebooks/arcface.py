@@ -37,8 +37,9 @@ import torch
 import torch.nn.functional as F
 from IPython.display import Markdown
 
-from maskfr_utils import diagrams, paths, study
+from maskfr_utils import diagrams, paths
 from maskfr_utils.losses import ArcFace, CombinedMargin, CosFace, SphereFace, create_loss
+from maskfr_utils.study import plan
 
 # %config InlineBackend.figure_formats = ["svg"]
 
@@ -160,7 +161,7 @@ diagrams.curves(
 )
 
 # %%
-ours = study.recipe("pocket")
+ours = plan.recipe("pocket")
 pins = json.loads((paths.results_dir() / "sources" / "pins.json").read_text(encoding="utf-8"))
 people = pins["identities"]
 bound = {s: 1 / (1 + (people - 1) * math.exp(-s)) for s in (4, ours["scale"])}

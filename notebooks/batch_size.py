@@ -34,7 +34,8 @@ scale = "pocket"  # of the figures: pocket (real photos) or demo (rendered faces
 import numpy as np
 from IPython.display import Markdown, display
 
-from maskfr_utils import captions, plots, report, tables
+from maskfr_utils import plots, report
+from maskfr_utils.study import captions, tables
 
 lines = tables.figure_9(scale, results)
 plots.batch_sizes(lines)

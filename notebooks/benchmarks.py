@@ -40,11 +40,12 @@ from pathlib import Path
 import pandas as pd
 from IPython.display import Markdown
 
-from maskfr_utils import diagrams, paths, study
+from maskfr_utils import diagrams, paths
 from maskfr_utils.measure import speed
 from maskfr_utils.measure.speed import ratio
 from maskfr_utils.models.choices import PUBLISHED
 from maskfr_utils.report import NAMES
+from maskfr_utils.study import state
 
 # %config InlineBackend.figure_formats = ["svg"]
 now = speed.measure(speed.PLANS[measure], peer if measure == "full" else None)
@@ -57,7 +58,7 @@ Markdown(
     f"All but the last section is read from a record: {made['device']}, {made['threads']} threads, "
     f"PyTorch {made['versions']['torch']}, {made['date']}, {made['seconds'] / 60:.0f} minutes; "
     f"load before the start {made['load_before']:g} (that of an idle machine is 0). "
-    f"`{command}` makes it again ({study.made_from('benchmarks')})."
+    f"`{command}` makes it again ({state.made_from('benchmarks')})."
 )
 
 # %% [markdown]

@@ -32,9 +32,10 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown, display
 
-from maskfr_utils import captions, metrics, plots, report, tables
+from maskfr_utils import metrics, plots, report
 from maskfr_utils.models import create_model
 from maskfr_utils.profile import count_macs, count_parameters
+from maskfr_utils.study import captions, tables
 
 tables.table_2(results)
 

@@ -47,9 +47,10 @@ import pandas as pd
 import seaborn as sns
 from IPython.display import Markdown, display
 
-from maskfr_utils import paths, plots, splits, study
+from maskfr_utils import paths, plots, splits
 from maskfr_utils.prepare import prepare
 from maskfr_utils.store import LEFT_OUT, TEST, TRAIN, FaceStore
+from maskfr_utils.study import state
 
 # %% [markdown]
 # ## From pictures to one file
@@ -104,7 +105,7 @@ of the face finds {middle["found"] / known:.0%} of them; the whole picture, abov
 The middle also takes {middle["others"]} of the other {clean:,} ({middle["others"] / clean:.1%}) for copies: not known
 before, or different photos much alike. The study leaves them all out."""
 display(Markdown(text))
-print(study.made_from("data"), "by python -m maskfr_utils.measure.near_copies")
+print(state.made_from("data"), "by python -m maskfr_utils.measure.near_copies")
 
 # %% [markdown]
 # The same rendered photo in disguise:

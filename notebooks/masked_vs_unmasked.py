@@ -47,8 +47,9 @@ scale = "pocket"  # of the figures: pocket (real photos) or demo (rendered faces
 import pandas as pd
 from IPython.display import Markdown, display
 
-from maskfr_utils import captions, metrics, plots, study, tables
+from maskfr_utils import metrics, plots
 from maskfr_utils.measure import real_masks
+from maskfr_utils.study import captions, state, tables
 
 tables.table_1(results)
 
@@ -190,7 +191,7 @@ plots.estimates(gains, "gain of masked training, percentage points", value="valu
 
 # %%
 display(Markdown(real_masks.made_with(real)))
-print(study.made_from("masked_vs_unmasked"))
+print(state.made_from("masked_vs_unmasked"))
 
 # %% [markdown]
 # ## What we learn

@@ -44,12 +44,13 @@ import pandas as pd
 from IPython.display import Markdown, display
 from skimage.data import astronaut
 
-from maskfr_utils import mask_figures, masks, study
+from maskfr_utils import mask_figures, masks
 from maskfr_utils.faces import align
 from maskfr_utils.mask_folder import mask_folder
 from maskfr_utils.measure import mask_success, realism
 from maskfr_utils.paths import results_dir
 from maskfr_utils.rendered import render_faces
+from maskfr_utils.study import state
 
 # %% [markdown]
 # ## Masked faces
@@ -169,7 +170,7 @@ given, predicted = (1e3 / speed["one_core"][f"landmarks_{how}"] for how in ("giv
 text = f"A mask takes {given:.1f} ms where the landmarks are given, {predicted:.1f} ms where they are predicted, too"
 text += f" ({speed['processor']}, one of them). `python -m maskfr_utils.measure.mask_success success` measures the tables again, `speed`"
 display(Markdown(f"{text} the speed."))
-print(study.made_from("masking"))
+print(state.made_from("masking"))
 
 # %% [markdown]
 # In whole photos a face has to be found first. The detector knows frontal faces. It finds the one face of nearly every photo

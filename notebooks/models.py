@@ -35,13 +35,14 @@ import torch
 import torchvision
 from IPython.display import Markdown
 
-from maskfr_utils import diagrams, paths, study
+from maskfr_utils import diagrams, paths
 from maskfr_utils.measure.speed import ratio
 from maskfr_utils.models import MODELS, create_model
 from maskfr_utils.models.choices import COUNTER, POSITIONS, PUBLISHED, SHRINKS, Choices, in_words, printed, total
 from maskfr_utils.models.create import DEPTHS
 from maskfr_utils.profile import count_macs, count_parameters
 from maskfr_utils.report import NAMES
+from maskfr_utils.study import state
 
 # %config InlineBackend.figure_formats = ["svg"]
 
@@ -108,7 +109,7 @@ for name, net in nets.items():
     column["time of a face: published"] = f"{ms / PUBLISHED['iresnet50'][2]:.2f}" if ms else ""
     columns[NAMES[name]] = column
 made = speed["provenance"]
-print(f"time: fp32, not compiled, {made['device']}, {made['date']}; {study.made_from('models')}")
+print(f"time: fp32, not compiled, {made['device']}, {made['date']}; {state.made_from('models')}")
 pd.DataFrame(columns)
 
 # %% [markdown]

@@ -28,7 +28,8 @@ results = None  # folder of records; default: the book's
 # %config InlineBackend.figure_formats = ["svg"]
 from IPython.display import Markdown, display
 
-from maskfr_utils import captions, plots, report, tables
+from maskfr_utils import plots, report
+from maskfr_utils.study import captions, tables
 
 display(tables.claims(results), Markdown(captions.VERDICTS))
 

@@ -126,7 +126,8 @@ plots.confusion(predictions["label"], predictions["masked"], len(store.identitie
 # And by kind of mask, each with its interval, which is wide for so few photos:
 
 # %%
-from maskfr_utils import metrics, tables
+from maskfr_utils import metrics
+from maskfr_utils.study import tables
 
 by_kind = (predictions["masked"] == predictions["label"]).groupby(predictions["mask"]).agg(["sum", "size"])
 accuracy = {

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from maskfr_utils import report, study
+from maskfr_utils import report
+from maskfr_utils.study import plan
 
 PEOPLE, EACH = 20, 10
 
 
-def record(run: study.Run, masked: float = 0.7, unmasked: float = 0.9, people: int = PEOPLE, each: int = EACH) -> dict:
+def record(run: plan.Run, masked: float = 0.7, unmasked: float = 0.9, people: int = PEOPLE, each: int = EACH) -> dict:
     """A record of `run` that is right on about these shares of the photos; easy photos are easy for every run."""
     labels = np.repeat(np.arange(people), each)
     photos = {
@@ -46,7 +47,7 @@ def record(run: study.Run, masked: float = 0.7, unmasked: float = 0.9, people: i
             "data": f"faces of {run.scale}",
             "faces": [100.0, 120.0, 80.5],
             "fingerprint": run.behaviour(),
-            "train_photos": study.TRAIN_PHOTOS[run.scale],
+            "train_photos": plan.TRAIN_PHOTOS[run.scale],
             "identities": people,
             "device": "a CPU",
             "threads": 1,
@@ -60,7 +61,7 @@ SHARES = {"resnet50": 0.5, "iresnet50": 0.6, "iresnet100": 0.6, "ressanet50": 0.
 
 def demo(folder: Path) -> Path:
     """All runs of the demo scale, in `folder`; none of pocket's."""
-    for run in study.runs(scales=["demo"]):
+    for run in plan.runs(scales=["demo"]):
         share = SHARES[run.model] - 0.1 * (run.condition == "unmasked")
         report.write_json(run.record_path(folder), record(run, masked=share, unmasked=share + 0.2))
     return folder

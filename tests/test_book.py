@@ -15,11 +15,11 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import docutils_namespace
 
-import maskfr_utils.book
-from maskfr_utils import study
-from maskfr_utils.book import chapter_problems
-from maskfr_utils.chapters import as_page, execute
+import maskfr_utils.study.sphinx
 from maskfr_utils.paths import ROOT
+from maskfr_utils.study import check, state
+from maskfr_utils.study.chapters import as_page, execute
+from maskfr_utils.study.sphinx import chapter_problems
 
 BOOK = ROOT / "book"
 TOC = yaml.safe_load((BOOK / "_toc.yml").read_text())
@@ -62,7 +62,7 @@ def test_a_chapter_that_is_not_its_notebook_is_named(tmp_path):
     edited, missing = chapter_problems(notebooks, book)
     assert edited.startswith("book/edited.ipynb is not notebooks/edited.ipynb")
     assert missing.startswith("book/missing.ipynb is missing")
-    assert "python -m maskfr_utils.chapters notebooks/missing.ipynb book/missing.ipynb" in missing
+    assert "python -m maskfr_utils.study.chapters notebooks/missing.ipynb book/missing.ipynb" in missing
     (book / "same.ipynb").write_text("{")
     with pytest.raises(ValueError, match=r"same\.ipynb is no notebook"):
         chapter_problems(notebooks, book)
@@ -71,12 +71,12 @@ def test_a_chapter_that_is_not_its_notebook_is_named(tmp_path):
 @pytest.fixture
 def build(tmp_path, monkeypatch):
     """Builds a book of one page with the project's extension, and returns what Sphinx warned of."""
-    monkeypatch.setattr(maskfr_utils.book, "ROOT", tmp_path)
-    monkeypatch.setattr(study, "problems", list)
+    monkeypatch.setattr(maskfr_utils.study.sphinx, "ROOT", tmp_path)
+    monkeypatch.setattr(check, "problems", list)
 
     def run(page):
         (tmp_path / "index.md").write_text(page)
-        config = {"extensions": ["myst_nb", "maskfr_utils.book"], "nb_execution_mode": "off"}
+        config = {"extensions": ["myst_nb", "maskfr_utils.study.sphinx"], "nb_execution_mode": "off"}
         places = [tmp_path, None, tmp_path / "html", tmp_path / "doctrees", "html"]
         with docutils_namespace():
             app = Sphinx(*places, confoverrides=config, status=None, warning=(warnings := io.StringIO()))
@@ -88,10 +88,10 @@ def build(tmp_path, monkeypatch):
 
 def test_a_stale_record_stops_the_build(build, monkeypatch, tmp_path):
     assert build("# Title") == ""
-    monkeypatch.setattr(study, "problems", lambda: ["demo-x-s0.json is stale"])
+    monkeypatch.setattr(check, "problems", lambda: ["demo-x-s0.json is stale"])
     with pytest.raises(ExtensionError, match=r"demo-x-s0\.json is stale"):
         build("# Title")
-    monkeypatch.setattr(study, "problems", list)
+    monkeypatch.setattr(check, "problems", list)
     notebook(tmp_path / "notebooks" / "new.ipynb", "1")
     with pytest.raises(ExtensionError, match=r"book/new\.ipynb is missing"):
         build("# Title")
@@ -118,7 +118,7 @@ def test_the_data_card_says_what_its_record_says():
     assert counts["aligned"] == counts["pictures"] - counts["byte_copies"] - counts["no_face_found"]
     assert counts["kept"] == counts["aligned"] - counts["near_duplicates_in_an_identity"] - counts["under_two_names"]
     assert sum(each) == counts["kept"] - cleaning["middle"]["others"]
-    pocket = next(iter(study.load(None, "pocket").values()))
+    pocket = next(iter(state.load(None, "pocket").values()))
     assert sum(each) == pocket["provenance"]["train_photos"] + len(pocket["photos"]["label"])
 
 

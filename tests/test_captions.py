@@ -3,8 +3,8 @@
 import pytest
 import records
 
-from maskfr_utils import captions, study, tables
-from maskfr_utils.study import Run
+from maskfr_utils.study import captions, state, tables
+from maskfr_utils.study.plan import Run
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def test_what_a_table_was_made_with(folder):
         "threads 1",
         "a CPU",
         "11 of 11",
-        study.digest("table_2", folder),
+        state.digest("table_2", folder),
     ]
     assert all(fact in text for fact in [*facts, "`python -m maskfr_utils.study table_2 --scale demo`"])
     missing = captions.made_with("table_2", "pocket", folder)

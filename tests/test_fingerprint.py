@@ -16,7 +16,7 @@ from maskfr_utils.paths import ROOT
 from maskfr_utils.probes import faces
 from maskfr_utils.probes.runs import of_run
 from maskfr_utils.rendered import render
-from maskfr_utils.study import Run
+from maskfr_utils.study.plan import Run
 
 DEMO, POCKET = Run(scale="demo"), Run(scale="pocket", model="ressanet50")
 PARTS = of_run(DEMO.params()) | of_run(POCKET.params())

@@ -6,17 +6,20 @@ from dataclasses import replace
 import pytest
 import records
 
-from maskfr_utils import captions, paths, report, study
+from maskfr_utils import paths, report
 from maskfr_utils.config import TrainConfig
-from maskfr_utils.study import Run
+from maskfr_utils.study import __main__ as command
+from maskfr_utils.study import captions, check, plan, state
+from maskfr_utils.study import run as making
+from maskfr_utils.study.plan import Run
 
 
 @pytest.fixture
 def book(tmp_path):
     """A book whose records, headline and chapters are all of the study as it stands."""
-    for run in study.runs(["table_1", "figure_9"], ["demo"]):
+    for run in plan.runs(["table_1", "figure_9"], ["demo"]):
         report.write_json(run.record_path(tmp_path), records.record(run))
-    for name in {name for names in study.SHOWN.values() for name in names}:
+    for name in {name for names in state.SHOWN.values() for name in names}:
         report.write_json(tmp_path / name, {"name": name})
     refresh(tmp_path)
     return tmp_path
@@ -24,12 +27,12 @@ def book(tmp_path):
 
 def refresh(folder):
     """Makes headline and chapters anew, as `make chapters` does."""
-    (folder / study.HEADLINE).write_text(captions.headline(folder))
-    for chapter, group in study.CHAPTERS.items():
-        (folder / f"{chapter}.ipynb").write_text(f"(records {study.digest(group, folder)})")
-    for chapter in study.SHOWN:
+    (folder / check.HEADLINE).write_text(captions.headline(folder))
+    for chapter, group in check.CHAPTERS.items():
+        (folder / f"{chapter}.ipynb").write_text(f"(records {state.digest(group, folder)})")
+    for chapter in state.SHOWN:
         with (folder / f"{chapter}.ipynb").open("a") as file:
-            file.write(study.made_from(chapter, folder))
+            file.write(state.made_from(chapter, folder))
 
 
 def change(folder, run, **sections):
@@ -42,36 +45,36 @@ def change(folder, run, **sections):
 
 
 def test_groups_are_what_the_report_compares():
-    for scale in study.SCALES:
-        one, two = study.table_1(scale), study.table_2(scale)
+    for scale in plan.SCALES:
+        one, two = plan.table_1(scale), plan.table_2(scale)
         assert len(one) == 6 and {run.condition for run in one} == {"masked", "unmasked"}
         assert len(two) == 11 and len({run.model for run in two}) == 5
         assert len(set(one) & set(two)) == 3  # IResNet-50 on masked faces
-        names = [run.name for run in study.runs(scales=[scale])]
+        names = [run.name for run in plan.runs(scales=[scale])]
         assert len(names) == len(set(names)) == {"demo": 20, "pocket": 22}[scale]
     assert Run(scale="pocket").name == "pocket-iresnet50-masked-s0"
     assert Run(scale="demo", batch_size=16, max_steps=68, seed=2).name == "demo-iresnet50-masked-b16-n68-s2"
 
 
-@pytest.mark.parametrize("scale", study.SCALES)
+@pytest.mark.parametrize("scale", plan.SCALES)
 def test_same_steps_are_the_same_steps_of_the_same_schedule(scale):
-    runs = [run for run in study.figure_9(scale) if run.max_steps]
-    largest = next(run for run in study.figure_9(scale) if run.batch == study.BATCHES[scale][-1])
+    runs = [run for run in plan.figure_9(scale) if run.max_steps]
+    largest = next(run for run in plan.figure_9(scale) if run.batch == plan.BATCHES[scale][-1])
     assert largest.max_steps is None and {run.max_steps for run in runs} == {largest.steps()}
-    assert sorted(run.batch for run in (*runs, largest)) == sorted(study.BATCHES[scale])
+    assert sorted(run.batch for run in (*runs, largest)) == sorted(plan.BATCHES[scale])
 
     def growing(run, name):  # steps of a warm-up, as the loop counts them
-        return run.params()[name] * (study.TRAIN_PHOTOS[scale] // run.batch)
+        return run.params()[name] * (plan.TRAIN_PHOTOS[scale] // run.batch)
 
     for run in runs:
         epochs = run.params()["epochs"]
-        assert epochs * (study.TRAIN_PHOTOS[scale] // run.batch) >= run.max_steps
+        assert epochs * (plan.TRAIN_PHOTOS[scale] // run.batch) >= run.max_steps
         for name in ("warmup_epochs", "margin_warmup_epochs"):
             assert growing(run, name) == pytest.approx(growing(largest, name), abs=0.05)
 
 
 def test_a_runs_command_is_its_configuration():
-    run = next(run for run in study.figure_9("demo") if run.max_steps)
+    run = next(run for run in plan.figure_9("demo") if run.max_steps)
     config = TrainConfig.from_argv(run.command)
     assert config == run.config()
     assert config.science() == run.params()
@@ -88,39 +91,39 @@ def test_a_run_that_stopped_is_not_gone_on_with_by_other_code_or_parameters(monk
 
 def test_state_of_a_run(tmp_path):
     run = Run(scale="demo")
-    assert study.state(run, tmp_path) == "missing"
+    assert state.status(run, tmp_path) == "missing"
     report.write_json(run.record_path(tmp_path), records.record(run))
-    assert study.state(run, tmp_path) == "done"
+    assert state.status(run, tmp_path) == "done"
     change(tmp_path, run, params={"lr": 0.5})
-    assert study.state(run, tmp_path) == f"stale: lr was 0.5, is {run.params()['lr']!r}"
+    assert state.status(run, tmp_path) == f"stale: lr was 0.5, is {run.params()['lr']!r}"
     change(
         tmp_path, run, params={"lr": run.params()["lr"]}, provenance={"fingerprint": {"schedule": {"cosine": [1.0]}}}
     )
-    assert study.state(run, tmp_path) == "stale: the code now computes other numbers for schedule"
+    assert state.status(run, tmp_path) == "stale: the code now computes other numbers for schedule"
     change(tmp_path, run, provenance={"fingerprint": {}})
-    assert study.state(run, tmp_path) == "stale: it does not say what code made it"
+    assert state.status(run, tmp_path) == "stale: it does not say what code made it"
     run.record_path(tmp_path).write_text("{")
-    assert "is no record of a run" in study.state(run, tmp_path)
+    assert "is no record of a run" in state.status(run, tmp_path)
 
 
 def test_a_parameter_that_came_later_with_its_default_is_no_difference():
     run = Run(scale="demo")
     record = records.record(run)
     del record["params"]["dropout"]
-    assert study.stale(run, record) == ""
+    assert state.stale(run, record) == ""
     record["params"]["colour"] = 1
-    assert study.stale(run, record) == "colour is no parameter any more"
+    assert state.stale(run, record) == "colour is no parameter any more"
     del record["params"]["width"], record["params"]["colour"]
-    assert study.stale(run, record) == "width was 1.0, is 0.25"
+    assert state.stale(run, record) == "width was 1.0, is 0.25"
 
 
 def test_a_book_of_these_records_has_no_problems(book):
-    assert study.problems(book, book) == []
+    assert check.problems(book, book) == []
 
 
 def test_a_stale_record_is_a_problem_with_its_command(book):
     change(book, Run(scale="demo", seed=1), provenance={"fingerprint": {}})
-    (problem,) = study.problems(book, book)
+    (problem,) = check.problems(book, book)
     assert "demo-iresnet50-masked-s1.json is stale" in problem
     assert "`python -m maskfr_utils.study table_1 --scale demo`" in problem
 
@@ -136,53 +139,53 @@ def test_a_stale_record_is_a_problem_with_its_command(book):
 )
 def test_records_of_a_scale_must_share_their_faces(book, sections, what):
     change(book, Run(scale="demo", seed=1), **sections)
-    assert any(f"demo-iresnet50-masked-s1: {what} differ" in problem for problem in study.problems(book, book))
+    assert any(f"demo-iresnet50-masked-s1: {what} differ" in problem for problem in check.problems(book, book))
 
 
 def test_the_last_bit_of_a_face_is_no_difference(book):
     change(book, Run(scale="demo", seed=1), provenance={"faces": [100.1, 119.9, 80.5]})
     refresh(book)
-    assert study.problems(book, book) == []
+    assert check.problems(book, book) == []
 
 
 def test_unknown_records_of_a_scale_are_problems_and_others_are_not(book):
     (book / "audit.json").write_text("{}")
-    assert study.problems(book, book) == []
+    assert check.problems(book, book) == []
     (book / "demo-vgg16.json").write_text("{}")
-    assert "demo-vgg16.json is of no run of the study" in study.problems(book, book)[0]
+    assert "demo-vgg16.json is of no run of the study" in check.problems(book, book)[0]
 
 
 def test_other_records_make_headline_and_chapters_stale(book):
     run = Run(scale="demo", condition="unmasked")  # of table 1 only
     report.write_json(run.record_path(book), records.record(run, unmasked=0.5))
-    found = [problem.split()[0] for problem in study.problems(book, book)]
-    assert found == [study.HEADLINE, "masked_vs_unmasked.ipynb", "results.ipynb"]
+    found = [problem.split()[0] for problem in check.problems(book, book)]
+    assert found == [check.HEADLINE, "masked_vs_unmasked.ipynb", "results.ipynb"]
 
 
 def test_a_missing_chapter_is_a_problem(book):
     (book / "batch_size.ipynb").unlink()
-    assert study.problems(book, book) == [
+    assert check.problems(book, book) == [
         "batch_size.ipynb was not executed from these records: `make chapters` does it"
     ]
 
 
-@pytest.mark.parametrize("name", sorted({name for names in study.SHOWN.values() for name in names}))
+@pytest.mark.parametrize("name", sorted({name for names in state.SHOWN.values() for name in names}))
 def test_a_record_beside_the_studys_makes_the_chapters_stale_that_show_it(book, name):
-    readers = [f"{chapter}.ipynb" for chapter, names in study.SHOWN.items() if name in names]
+    readers = [f"{chapter}.ipynb" for chapter, names in state.SHOWN.items() if name in names]
     report.write_json(book / name, {"name": "another"})
-    assert [problem.split()[0] for problem in study.problems(book, book)] == readers
+    assert [problem.split()[0] for problem in check.problems(book, book)] == readers
     (book / name).unlink()
-    found = study.problems(book, book)
+    found = check.problems(book, book)
     assert [problem.split()[0] for problem in found] == readers
     assert "make chapters NOTEBOOKS=" in found[0] and name not in found[0]
     refresh(book)
-    assert study.problems(book, book) == []
+    assert check.problems(book, book) == []
 
 
 def test_checking_takes_no_torch():
     """The book checks its records at each build."""
-    code = "import sys; from maskfr_utils import study; study.problems(); sys.exit('torch' in sys.modules)"
-    study.problems()  # what the sources compute is known now
+    code = "import sys; from maskfr_utils import study; check.problems(); sys.exit('torch' in sys.modules)"
+    check.problems()  # what the sources compute is known now
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
@@ -193,50 +196,50 @@ def empty(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "runs_dir", lambda: tmp_path / "runs")
     tiny = {"dataset": "demo", "identities": 3, "per_identity": 8, "width": 0.25, "embedding_dim": 16, "epochs": 1}
     tiny |= {"batch_size": 8, "warmup_epochs": 0.0, "margin_warmup_epochs": 0.0, "compile": False}
-    monkeypatch.setattr(study, "recipe", lambda scale: tiny if scale == "demo" else tiny | {"dataset": "nowhere.tar"})
+    monkeypatch.setattr(plan, "recipe", lambda scale: tiny if scale == "demo" else tiny | {"dataset": "nowhere.tar"})
     (tmp_path / "params" / "demo").mkdir(parents=True)
     (tmp_path / "params" / "demo" / "study.yaml").write_text(json.dumps(tiny))
-    monkeypatch.setattr(study, "PARAMS", tmp_path / "params")
+    monkeypatch.setattr(plan, "PARAMS", tmp_path / "params")
     monkeypatch.setattr(
-        study, "GROUPS", {"table_1": lambda scale: [Run(scale=scale, condition=c) for c in ("masked", "unmasked")]}
+        plan, "GROUPS", {"table_1": lambda scale: [Run(scale=scale, condition=c) for c in ("masked", "unmasked")]}
     )
     return tmp_path
 
 
 def test_the_command_runs_what_is_missing_once(empty, capfd):
-    run, other = study.runs(scales=["demo"])
+    run, other = plan.runs(scales=["demo"])
     report.write_json(other.record_path(), records.record(other))
-    assert study.main(["--scale", "demo"]) == 0
+    assert command.main(["--scale", "demo"]) == 0
     assert "1 runs, about" in capfd.readouterr().out
-    assert study.state(run) == "done"
+    assert state.status(run) == "done"
     assert report.read_record(run.record_path())["params"] == run.params()
     stamp = run.record_path().stat().st_mtime_ns
-    assert study.main(["--scale", "demo"]) == 0
+    assert command.main(["--scale", "demo"]) == 0
     assert "nothing to run" in capfd.readouterr().out
     assert run.record_path().stat().st_mtime_ns == stamp
     run.record_path().unlink()  # a run whose record was lost is not trained again, but copied
-    assert study.make(run)
+    assert making.make(run)
     assert "epoch" not in capfd.readouterr().err
 
 
 def test_a_run_that_fails_does_not_stop_the_next(empty, monkeypatch, capfd):
-    monkeypatch.setattr(study, "cost", lambda waiting: dict.fromkeys(waiting, 1.0))
+    monkeypatch.setattr(making, "cost", lambda waiting: dict.fromkeys(waiting, 1.0))
     made = []
-    monkeypatch.setattr(study, "make", lambda run: made.append(run.name) or run.condition == "unmasked")
-    assert study.main(["table_1", "--scale", "demo"]) == 1
+    monkeypatch.setattr(making, "make", lambda run: made.append(run.name) or run.condition == "unmasked")
+    assert command.main(["table_1", "--scale", "demo"]) == 1
     assert made == ["demo-iresnet50-masked-s0", "demo-iresnet50-unmasked-s0"]
     assert "failed: demo-iresnet50-masked-s0" in capfd.readouterr().err
 
 
 def test_without_real_faces_their_scale_is_left_out(empty, monkeypatch, capsys):
     monkeypatch.setenv("MASKFR_DATA", str(empty / "no-such-folder"))
-    assert study.main(["--scale", "pocket"]) == 0
+    assert command.main(["--scale", "pocket"]) == 0
     out = capsys.readouterr().out
     assert "pocket is left out" in out and "MASKFR_DATA" in out
 
 
 def test_list_and_wrong_names(empty, capsys):
-    assert study.main(["--list", "--scale", "demo"]) == 0
+    assert command.main(["--list", "--scale", "demo"]) == 0
     assert capsys.readouterr().out.split() == [
         "demo-iresnet50-masked-s0",
         "missing",
@@ -244,11 +247,11 @@ def test_list_and_wrong_names(empty, capsys):
         "missing",
     ]
     with pytest.raises(SystemExit, match="2"):
-        study.main(["table_3"])
+        command.main(["table_3"])
     assert "table_1" in capsys.readouterr().err
 
 
 def test_check_is_the_state_of_the_book(book, monkeypatch, capsys):
-    monkeypatch.setattr(study, "problems", lambda: ["x is stale"])
-    assert study.main(["--check"]) == 1
+    monkeypatch.setattr(check, "problems", lambda: ["x is stale"])
+    assert command.main(["--check"]) == 1
     assert capsys.readouterr().out == "x is stale\n"

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import records
 
-from maskfr_utils import metrics, report, study, tables
-from maskfr_utils.study import Run
+from maskfr_utils import metrics, report
+from maskfr_utils.study import plan, tables
+from maskfr_utils.study.plan import Run
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +50,8 @@ def test_table_2_holds_two_seeds_of_each_network_and_a_third_where_table_1_has_i
 
 def test_figure_9_has_one_run_in_both_lines(folder):
     epochs, steps = tables.figure_9("demo", folder).values()
-    assert list(epochs.index) == list(steps.index) == list(study.BATCHES["demo"])
-    largest = study.BATCHES["demo"][-1]
+    assert list(epochs.index) == list(steps.index) == list(plan.BATCHES["demo"])
+    largest = plan.BATCHES["demo"][-1]
     assert epochs.loc[largest].equals(steps.loc[largest])
     assert steps["steps"].nunique() == 1 and epochs["steps"].is_monotonic_decreasing
     shown = tables.figure_9_table("demo", folder)
@@ -59,7 +60,7 @@ def test_figure_9_has_one_run_in_both_lines(folder):
     assert (tables.figure_9_table("pocket", folder)[["same epochs", "same number of steps"]] == tables.NOT_RUN).all(
         axis=None
     )
-    assert (epochs["epochs"] <= study.recipe("demo")["epochs"]).all()
+    assert (epochs["epochs"] <= plan.recipe("demo")["epochs"]).all()
 
 
 def test_groups_of_photos(folder):

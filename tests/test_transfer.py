@@ -9,10 +9,11 @@ import pytest
 import records
 from sklearn.metrics import roc_auc_score
 
-from maskfr_utils import masks, metrics, models, plots, report, study
+from maskfr_utils import masks, metrics, models, plots, report
 from maskfr_utils.measure import real_masks
 from maskfr_utils.measure.real_masks import PROBES, Photos
 from maskfr_utils.rendered import render_faces
+from maskfr_utils.study import plan
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -134,7 +135,7 @@ def test_same_names():
 
 def save_run(folder, condition="masked", seed=0, classes=("Person_0", "Somebody_Else"), **changes):
     """A finished run as `train` leaves it, of a small untrained network."""
-    run = study.Run(scale="demo", condition=condition, seed=seed)
+    run = plan.Run(scale="demo", condition=condition, seed=seed)
     record = records.record(run)
     for section, values in changes.items():
         record[section] |= values
@@ -224,7 +225,7 @@ def test_record(folder):
     assert record["left_out"] == 1  # Person0, whom the networks know as Person_0
     assert record["photos"]["all photos"]["people"] == 11 and record["photos"]["all photos"]["masked"] == 22
     assert record["seeds"] == [0]
-    assert record["provenance"]["networks"] == study.Run(scale="demo").behaviour()
+    assert record["provenance"]["networks"] == plan.Run(scale="demo").behaviour()
     for subset in record["results"].values():
         for name in subset["masked"]:
             first, second, gain = (subset[c][name]["value"] for c in ("masked", "unmasked", "gain"))

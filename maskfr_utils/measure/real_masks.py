@@ -22,11 +22,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from maskfr_utils import augment, fingerprint, loop, masks, metrics, models, paths, report, study
+from maskfr_utils import augment, fingerprint, loop, masks, metrics, models, paths, report
 from maskfr_utils.faces.sources import open_source
 from maskfr_utils.measure import realism
 from maskfr_utils.probes.runs import of_run
-from maskfr_utils.tables import points, signed
+from maskfr_utils.study import plan
+from maskfr_utils.study.state import state
+from maskfr_utils.study.tables import points, signed
 
 RECORD = Path("masks") / "transfer.json"  # below the records of the study
 RESAMPLES = 2000
@@ -174,12 +176,12 @@ def load_runs(folders: Sequence[Path]) -> dict[tuple[str, int], dict]:
     """The records of finished runs by (condition, seed); ValueError unless there is one of each, alike in all else."""
     for file in (folder / name for folder in folders for name in ("record.json", "model.safetensors")):
         if not file.is_file():
-            raise ValueError(f"{file} is missing: name finished runs, `{study.command()}` makes them")
+            raise ValueError(f"{file} is missing: name finished runs, `{plan.command()}` makes them")
     records = [report.read_record(folder / "record.json") for folder in folders]
     runs = [(record["params"]["condition"], record["params"]["seed"]) for record in records]
     if sorted(runs) != sorted(itertools.product(("masked", "unmasked"), {seed for _, seed in runs})):
         raise ValueError(f"name one masked and one unmasked run of each seed, not {runs}")
-    problems = study.inconsistencies(dict(zip(map(str, folders), records, strict=True)))
+    problems = state.inconsistencies(dict(zip(map(str, folders), records, strict=True)))
     first, *others = map(recipe, records)
     differ = {name for other in others for name in first | other if first.get(name) != other.get(name)}
     fingerprints = [record["provenance"].get("fingerprint", {}) for record in records]

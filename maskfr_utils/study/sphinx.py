@@ -12,8 +12,8 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util import logging
 
-from maskfr_utils import study
 from maskfr_utils.paths import ROOT
+from maskfr_utils.study import check
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def chapter_problems(notebooks: Path, book: Path) -> list[str]:
     found = []
     for notebook in sorted(notebooks.glob("*.ipynb")):
         chapter, name = book / notebook.name, notebook.name
-        again = f"`python -m maskfr_utils.chapters notebooks/{name} book/{name}` executes it"
+        again = f"`python -m maskfr_utils.study.chapters notebooks/{name} book/{name}` executes it"
         if not chapter.exists():
             found.append(f"book/{name} is missing: {again}")
         elif code(chapter) != code(notebook):
@@ -54,7 +54,7 @@ def stop_if_stale(app: Sphinx) -> None:
     Raises:
         ExtensionError: all that is stale, a line each.
     """
-    if found := chapter_problems(ROOT / "notebooks", ROOT / "book") + study.problems():
+    if found := chapter_problems(ROOT / "notebooks", ROOT / "book") + check.problems():
         raise ExtensionError("\n".join(["the book is stale:", *found]))
 
 

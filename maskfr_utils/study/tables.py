@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from maskfr_utils import metrics, report, study
+from maskfr_utils import metrics, report
 from maskfr_utils.config import MODELS
-from maskfr_utils.study import SCALES, Run
+from maskfr_utils.study import plan, state
+from maskfr_utils.study.plan import SCALES, Run
 
 NOT_RUN = "not run yet"
 FACES = {"pocket": "real photos", "demo": "rendered faces"}
@@ -108,7 +109,7 @@ def results(
         tested: which twin of each test photo.
     """
     found = defaultdict(dict)
-    for run, record in study.load(group, scale, folder).items():
+    for run, record in state.load(group, scale, folder).items():
         found[replace(run, seed=0)][run.seed] = record
     return {run: Result(records, tested) for run, records in found.items()}
 
@@ -176,7 +177,7 @@ def networks(scale: str, folder: str | Path | None = None) -> dict[str, Result]:
 
 def figure_9_runs(scale: str) -> dict[str, list[Run]]:
     """Line of Figure 9 -> its runs by batch size; one of them takes as many steps either way and belongs to both."""
-    runs = sorted(study.figure_9(scale), key=lambda run: run.batch)
+    runs = sorted(plan.figure_9(scale), key=lambda run: run.batch)
     steps = next(run.max_steps for run in runs if run.max_steps)
     return {
         "same epochs": [run for run in runs if not run.max_steps],
@@ -212,13 +213,13 @@ def figure_9_table(scale: str, folder: str | Path | None = None) -> pd.DataFrame
     """The numbers of `figure_9`: accuracy with its interval, and the steps or epochs that its line leaves to vary."""
     columns = {}
     for (name, table), varying in zip(figure_9(scale, folder).items(), ("steps", "epochs"), strict=True):
-        rows = table.reindex(study.BATCHES[scale])
+        rows = table.reindex(plan.BATCHES[scale])
         columns[name] = [
             NOT_RUN if np.isnan(a) else percent(a, low, high)
             for a, low, high in rows[["accuracy", "low", "high"]].to_numpy(float)
         ]
         columns[varying] = rows[varying].map(lambda n: "" if np.isnan(n) else f"{n:g}").to_list()
-    return pd.DataFrame(columns, index=pd.Index(study.BATCHES[scale], name="batch size"))
+    return pd.DataFrame(columns, index=pd.Index(plan.BATCHES[scale], name="batch size"))
 
 
 def by_group(result: Result, groups: np.ndarray, names: list[str]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Executes a notebook into a chapter of the book: `python -m maskfr_utils.chapters notebooks/x.ipynb book/x.ipynb`.
+"""Executes a notebook into a chapter of the book: `python -m maskfr_utils.study.chapters notebooks/x.ipynb book/x.ipynb`.
 
 A chapter is the notebook with its outputs, less what a page cannot show (progress bars, live widgets) and what would
 change from one execution to the next without meaning (time stamps, where the repository lies).
@@ -67,7 +67,9 @@ def _shows(output: NotebookNode) -> bool:
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m maskfr_utils.chapters", description=execute.__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m maskfr_utils.study.chapters", description=execute.__doc__.split("\n")[0]
+    )
     parser.add_argument("notebook", help="the .ipynb to run")
     parser.add_argument("chapter", help="the .ipynb to write")
     parser.add_argument("-p", "--parameters", nargs=2, metavar=("NAME", "VALUE"), action="append", default=[])
@@ -75,7 +77,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         execute(args.notebook, args.chapter, {name: yaml.safe_load(value) for name, value in args.parameters})
     except (ValueError, OSError) as error:
-        print(f"maskfr_utils.chapters: {error}", file=sys.stderr)
+        print(f"maskfr_utils.study.chapters: {error}", file=sys.stderr)
         return 2
     return 0
 

@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from maskfr_utils import report, study, tables
-from maskfr_utils.study import SCALES, Run
-from maskfr_utils.tables import FACES, NOT_RUN, Result
+from maskfr_utils import report
+from maskfr_utils.study import plan, state, tables
+from maskfr_utils.study.plan import SCALES, Run
+from maskfr_utils.study.tables import FACES, NOT_RUN, Result
 
 VERDICTS = (
     "*better*, *worse*: the interval over people, each seed and the corrected *p* agree; *on average*: the interval does not"
@@ -15,7 +16,7 @@ VERDICTS = (
 
 def made_with(group: str | None, scale: str, folder: str | Path | None = None) -> str:
     """What stands beside a table or figure, as Markdown: data, scale, recipe, seeds, device, what is missing, the command."""
-    wanted, records = study.runs([group] if group else (), [scale]), study.load(group, scale, folder)
+    wanted, records = plan.runs([group] if group else (), [scale]), state.load(group, scale, folder)
     missing = [run.name for run in wanted if run not in records]
     text = f"*{FACES[scale].capitalize()}* (scale `{scale}`): "
     if records:
@@ -36,16 +37,16 @@ def made_with(group: str | None, scale: str, folder: str | Path | None = None) -
         ]
         text += "; ".join(facts) + ". "
     text += (
-        f"{len(wanted) - len(missing)} of {len(wanted)} runs are done (records {study.digest(group, folder)}); "
-        f"`{study.command(group, scale)}` makes them."
+        f"{len(wanted) - len(missing)} of {len(wanted)} runs are done (records {state.digest(group, folder)}); "
+        f"`{plan.command(group, scale)}` makes them."
     )
     return text + (f" Not run yet: {', '.join(missing)}." if missing else "")
 
 
 def rerun(group: str | None, scale: str, folder: str | Path | None = None) -> str:
     """`made_with` in short, where the page has said the rest before: faces, seeds, the command."""
-    seeds = _all(run.seed for run in study.load(group, scale, folder)) or "none yet"
-    return f"*{FACES[scale].capitalize()}*, seeds {seeds}: `{study.command(group, scale)}`."
+    seeds = _all(run.seed for run in state.load(group, scale, folder)) or "none yet"
+    return f"*{FACES[scale].capitalize()}*, seeds {seeds}: `{plan.command(group, scale)}`."
 
 
 def _all(values: Iterable, joint: str = ", ") -> str:
@@ -83,7 +84,7 @@ def headline(folder: str | Path | None = None) -> str:
                 f"{one['params']['epochs']} epochs, seeds a network: {seeds}; {one['provenance']['device']}): "
                 + " ".join(found(scale, folder))
             )
-    text += ["", f"`{study.command()}` runs what is missing, `python -m maskfr_utils.study --headline` writes this."]
+    text += ["", f"`{plan.command()}` runs what is missing, `python -m maskfr_utils.study --headline` writes this."]
     return "\n".join(text) + "\n"
 
 

@@ -1,0 +1,90 @@
+"""Makes the runs that are missing: what they will cost, one after the other, past those that fail."""
+
+import subprocess
+import sys
+import time
+
+from maskfr_utils import report
+from maskfr_utils.config import ConfigError
+from maskfr_utils.study.plan import Run
+from maskfr_utils.study.state import stale
+
+
+def images_per_second(run: Run, steps: int = 3) -> float:
+    """Training pictures a second of a run on this machine, from a few steps on noise."""
+    import torch
+
+    from maskfr_utils import loop
+    from maskfr_utils.augment import to_input
+
+    config = run.config()
+    fabric = loop.make_fabric(config)
+    model = fabric.setup_module(loop.Recogniser(config, 100).to(memory_format=torch.channels_last))
+    faces = torch.randint(256, (min(config.batch_size, 64), 112, 112, 3), dtype=torch.uint8)
+    labels = fabric.to_device(torch.zeros(len(faces), dtype=torch.long))
+    for step in range(steps + 1):
+        if step == 1:  # the first one warms up
+            started = time.perf_counter()
+        loss, hits = model(to_input(fabric.to_device(faces)), labels)
+        fabric.backward(loss)
+        hits.item()  # waits for the device
+    return steps * len(faces) / (time.perf_counter() - started)
+
+
+def cost(waiting: list[Run]) -> dict[Run, float]:
+    """Seconds that each run will about take on this machine: its pictures at the pace of a few steps of its network."""
+    pace = {}
+    for run in waiting:
+        key = run.scale, run.model
+        if key not in pace:
+            pace[key] = images_per_second(run)
+    return {run: run.passes() / pace[run.scale, run.model] for run in waiting}
+
+
+def make(run: Run) -> bool:
+    """Trains a run, or goes on with it where it stopped, and leaves its record among the results.
+
+    Returns:
+        Whether it succeeded; its own messages say why not.
+    """
+    left = run.folder / "record.json"  # by a run that ended, where only the copy is missing
+    if not left.exists():
+        done = subprocess.run([sys.executable, "-m", "maskfr_utils.train", *run.command])
+        if done.returncode == 130:  # stopped from the keyboard
+            raise KeyboardInterrupt
+        if done.returncode:
+            return False
+    record = report.read_record(left)
+    if reason := stale(run, record):
+        print(f"{run.name}: its record is not taken: {reason}", file=sys.stderr)
+        return False
+    report.write_json(run.record_path(), record)
+    return True
+
+
+def run_all(waiting: list[Run]) -> int:
+    """Says what the runs cost and makes them one after the other, past those that fail; returns the exit status."""
+    for scale in sorted({run.scale for run in waiting}):
+        try:
+            next(run for run in waiting if run.scale == scale).config()
+        except ConfigError as error:
+            print(f"{scale} is left out: {error}")
+            waiting = [run for run in waiting if run.scale != scale]
+    if not waiting:
+        print("nothing to run")
+        return 0
+    print("a few steps of each network, to know what they cost ...", flush=True)
+    seconds = cost(waiting)
+    print(f"{len(waiting)} runs, about {sum(seconds.values()) / 3600:.1f} hours on this machine", flush=True)
+    failed = []
+    for i, run in enumerate(waiting, 1):
+        print(f"[{i}/{len(waiting)}] {run.name}, about {seconds[run] / 60:.0f} minutes", flush=True)
+        try:
+            if not make(run):
+                failed.append(run.name)
+        except KeyboardInterrupt:
+            print("stopped; the same command goes on from here", file=sys.stderr)
+            return 130
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return bool(failed)

@@ -1,0 +1,93 @@
+"""Which runs have a record, whether it is still true, and what a chapter was made from."""
+
+import hashlib
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+
+from maskfr_utils import fingerprint, paths, report
+from maskfr_utils.config import TrainConfig
+from maskfr_utils.study.plan import Run, runs
+
+SHOWN = {  # chapter -> the records beside the study's that it shows, below the results; those that exist count
+    "data": ("sources/pins.json",),
+    "masking": tuple(f"masks/{name}.json" for name in ("success", "speed", "realism", "peer", "rendered")),
+    "models": ("speed/cpu.json",),
+    "masked_vs_unmasked": ("masks/transfer.json",),
+    "benchmarks": ("speed/cpu.json", "speed/cuda.json"),
+}
+
+
+def stale(run: Run, record: dict) -> str:
+    """Why the record is not what the run would make now, or nothing."""
+    now, then = run.params(), record["params"]
+    defaults = {f.name: f.default for f in fields(TrainConfig)}  # of parameters that came after the record
+    changed = [
+        f"{k} was {then.get(k, defaults[k])!r}, is {v!r}" for k, v in now.items() if then.get(k, defaults[k]) != v
+    ]
+    changed += [f"{k} is no parameter any more" for k in then.keys() - now.keys()]
+    if not (known := record["provenance"].get("fingerprint")):
+        changed.append("it does not say what code made it")
+    elif moved := fingerprint.moved(known, run.behaviour()):
+        changed.append(f"the code now computes other numbers for {', '.join(moved)}")
+    if "photos" not in record:
+        changed.append("it holds no result of each photo")
+    return ", ".join(changed)
+
+
+def status(run: Run, folder: Path | None = None) -> str:
+    """`done`, `missing`, or `stale: ` and why."""
+    path = run.record_path(folder)
+    if not path.exists():
+        return "missing"
+    try:
+        reason = stale(run, report.read_record(path))
+    except ValueError as error:
+        reason = str(error)
+    return f"stale: {reason}" if reason else "done"
+
+
+def load(group: str | None, scale: str, folder: str | Path | None = None) -> dict[Run, dict]:
+    """The records of a group's runs that have been run; of all groups where none is named."""
+    found = {}
+    for run in runs([group] if group else (), [scale]):
+        if (path := run.record_path(folder)).exists():
+            found[run] = report.read_record(path)
+    return found
+
+
+def digest(group: str | None, folder: str | Path | None = None) -> str:
+    """A hash of all records of a group (or of all groups), by which a chapter shows what it was made from."""
+    content = hashlib.sha256()
+    for run in runs([group] if group else ()):
+        if (path := run.record_path(folder)).exists():
+            content.update(run.name.encode() + path.read_bytes())
+    return content.hexdigest()[:8]
+
+
+def made_from(chapter: str, folder: str | Path | None = None) -> str:
+    """The line by which a chapter shows which records of `SHOWN` it was made from: their names and a hash of them."""
+    folder = Path(folder or paths.results_dir())
+    found = [name for name in SHOWN[chapter] if (folder / name).exists()]
+    content = hashlib.sha256(b"".join(name.encode() + (folder / name).read_bytes() for name in found))
+    return f"made from {', '.join(found) or 'no record'} ({content.hexdigest()[:8]})"
+
+
+def inconsistencies(records: dict[str, dict]) -> list[str]:
+    """How the records of one scale differ in what they must share: faces, test photos, number of training photos.
+
+    Args:
+        records: name of the run -> record.
+    """
+    problems, (first, reference) = [], next(iter(records.items()), (None, None))
+    for name, record in records.items():
+        ours, theirs = record["provenance"], reference["provenance"]
+        same = {
+            "the faces": np.shape(ours.get("faces")) == np.shape(theirs.get("faces"))
+            and np.allclose(ours["faces"], theirs["faces"], rtol=0, atol=report.SAMPLE_TOLERANCE),
+            "the test photos": all(record["photos"][k] == reference["photos"][k] for k in ("label", "mask", "yaw")),
+            "the number of training photos": ours["train_photos"] == theirs["train_photos"],
+        }
+        problems += [f"{name}: {what} differ from {first}'s" for what, equal in same.items() if not equal]
+    return problems
