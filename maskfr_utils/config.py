@@ -5,48 +5,23 @@ Free of torch, so that a misspelt name is refused before the seconds that import
 
 import argparse
 import contextlib
-import difflib
 import hashlib
 import json
 import math
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import yaml
 
+from maskfr_utils.names import CONDITIONS, LOSSES, MODELS, PRECISIONS, SCHEDULES, unknown
 from maskfr_utils.paths import find_data, runs_dir
-
-MODELS = ("resnet50", "iresnet50", "iresnet100", "ressanet50", "ressanet100")
-LOSSES = (
-    "arcface",
-    "arcface_straight_through",
-    "softmax",
-    "cosface",
-    "sphereface",
-    "combined_margin",
-    "subcenter_arcface",
-    "curricularface",
-    "magface",
-    "legacy_arcface",
-)
-CONDITIONS = ("masked", "unmasked", "both")
-PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
-SCHEDULES = ("cosine", "constant")
 
 
 class ConfigError(ValueError):
     """A parameter that no run can have; its text says what would do."""
-
-
-def unknown(kind: str, name: object, known: Iterable[str]) -> str:
-    """The message for a name that is not one of `known`, with the nearest right one."""
-    known = list(known)
-    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-    hint = f" (did you mean {near[0]}?)" if near else ""
-    return f"unknown {kind} {name!r}: one of {', '.join(known)}{hint}"
 
 
 def _param(default, text: str, low: float = -math.inf, high: float = math.inf, choices: tuple = ()):

@@ -4,27 +4,23 @@ Every random draw is a function of (seed, epoch, place in the epoch), so a run t
 same weights as one that was not.
 """
 
-import contextlib
-import ctypes
 import math
-import os
 import pickle
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from maskfr_utils.augment import augment, to_input
+from maskfr_utils.batches import EpochBatches, TwinDataset, as_it_is, augment, to_input
 from maskfr_utils.config import TrainConfig
+from maskfr_utils.devices import keep_memory
 from maskfr_utils.losses import create_loss
-from maskfr_utils.masks import mask_faces
 from maskfr_utils.metrics import Accuracy, accuracy
 from maskfr_utils.models import create_model
 from maskfr_utils.paths import replacing
@@ -60,47 +56,6 @@ class Recogniser(nn.Module):
         return self.head(embeddings, labels), hits
 
 
-class TwinDataset(Dataset):
-    """Training pictures of one epoch: of each photo the twin that the condition asks for, and perhaps a new mask."""
-
-    def __init__(self, store: FaceStore, config: TrainConfig, epoch: int = 0):
-        self.store, self.config, self.epoch = store, config, epoch
-
-    def __len__(self) -> int:
-        return len(self.store)
-
-    def __getitem__(self, index: int | list[int]) -> tuple[Tensor, Tensor]:
-        return self.__getitems__([index] if isinstance(index, int) else index)
-
-    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
-        """A batch (n, 112, 112, 3) uint8 with labels (n,); the first index and the epoch seed its draws."""
-        config, indices = self.config, np.asarray(indices)
-        rng = np.random.default_rng((config.seed, self.epoch, int(indices[0])))
-        masked = rng.random(len(indices)) < {"masked": 1.0, "unmasked": 0.0, "both": 0.5}[config.condition]
-        seed = int(rng.integers(2**31))
-        images, labels = self.store.batch(indices, masked=masked & (not config.fresh_masks))
-        if config.fresh_masks and masked.any():
-            drawn = mask_faces(images[masked], self.store.landmarks[indices[masked]], style=config.style, seed=seed)
-            images[masked] = drawn.images
-        return torch.from_numpy(images), torch.from_numpy(labels)
-
-
-class EpochBatches(Sampler[list[int]]):
-    """This process's share of each batch of an epoch, in an order drawn from (seed, epoch); the last, partial batch is left out."""
-
-    def __init__(self, indices: np.ndarray, batch_size: int, seed: int, rank: int = 0, world: int = 1):
-        self.indices, self.seed, self.rank, self.world = indices, seed, rank, world
-        self.batch_size, self.epoch = min(batch_size, len(indices)), 0
-
-    def __len__(self) -> int:
-        return len(self.indices) // self.batch_size
-
-    def __iter__(self) -> Iterator[list[int]]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.indices)
-        for start in range(0, len(self) * self.batch_size, self.batch_size):
-            yield order[start : start + self.batch_size][self.rank :: self.world].tolist()
-
-
 class Speed:
     """Training pictures a second in the steady state: all counts but the first steps of a process and what is skipped.
 
@@ -129,32 +84,6 @@ class Speed:
     def images_per_second(self) -> float:
         """The throughput; 0 where the run was too short to have one."""
         return self.images / self.seconds if self.seconds else 0.0
-
-
-def precision_for(config: TrainConfig, device: torch.device) -> str:
-    """Fabric's name of the arithmetic: bf16 where the hardware computes in it, else half on a GPU, single on a CPU."""
-    if config.precision != "auto":
-        return config.precision
-    if device.type == "cuda":
-        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
-    able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return "bf16-mixed" if able.get("avx512_bf16") or able.get("amx_bf16") else "32-true"
-
-
-def make_fabric(config: TrainConfig) -> Fabric:
-    """Fabric on the best device; as many processes as torchrun started, else one."""
-    world = int(os.environ.get("WORLD_SIZE", 1))
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    fabric = Fabric(
-        accelerator=device.type,
-        devices=local,
-        num_nodes=world // local,
-        strategy="ddp" if world > 1 else "auto",
-        precision=precision_for(config, device),
-    )
-    fabric.launch()
-    return fabric
 
 
 class Trainer:
@@ -249,7 +178,7 @@ class Trainer:
             TwinDataset(self.store, config, self.epoch),
             batch_sampler=self.batches,
             num_workers=config.workers,
-            collate_fn=_as_it_is,
+            collate_fn=as_it_is,
             pin_memory=fabric.device.type == "cuda",
         )
         self.model.train()
@@ -429,23 +358,6 @@ class Trainer:
         self.speed, self.compiled = Speed(*state["speed"]), state.get("compiled")
 
 
-def _as_it_is(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    return batch
-
-
-def keep_memory() -> None:
-    """Tells glibc, where that is the allocator, to keep the memory that is freed instead of giving it back.
-
-    A training step frees and asks for the same gigabytes each time. Given back, every page comes anew from the kernel,
-    which fills it with zeros first: up to a fifth of the time of a narrow network's step on a CPU.
-    """
-    M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h; blocks above 32 MiB, the most it takes, are left out
-    with contextlib.suppress(OSError, AttributeError, TypeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(M_MMAP_THRESHOLD, 32 << 20)
-        mallopt(M_TRIM_THRESHOLD, -1)
-
-
 def check_finite(losses: dict[int, tuple[Tensor, float]]) -> None:
     """Stops a run that has left the numbers.
 
@@ -463,11 +375,3 @@ def check_finite(losses: dict[int, tuple[Tensor, float]]) -> None:
         "learning rate too high (lower lr, or raise warmup_epochs), a scale or margin too large for so few steps "
         "(raise margin_warmup_epochs), or half precision (set precision to 32-true)"
     )
-
-
-def device_name(device: torch.device) -> str:
-    """The device in words, as a record names it."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    name = torch.cpu.get_capabilities().get("cpu_name", "CPU") if hasattr(torch.cpu, "get_capabilities") else "CPU"
-    return f"{name}, {os.cpu_count()} cores"

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maskfr_utils.config import unknown
+from maskfr_utils.names import unknown
 
 
 class CosineLoss(nn.Module):

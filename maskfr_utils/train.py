@@ -31,16 +31,17 @@ def run(config: TrainConfig) -> dict:
     import numpy as np
     import torch
 
-    from maskfr_utils import fingerprint, loop, prepare, report
+    from maskfr_utils import devices, fingerprint, loop, prepare
     from maskfr_utils.mask_shapes import head_yaw
     from maskfr_utils.probes.runs import of_run
+    from maskfr_utils.records import code_revision, face_sample, provenance
     from maskfr_utils.store import TEST, TRAIN, FaceStore
 
-    fabric = loop.make_fabric(config)
+    fabric = devices.make_fabric(config)
     code = {}  # as it is now, not in an hour
     if fabric.is_global_zero:
         now = fingerprint.numbers(of_run(config.science()))
-        code = {"code_revision": report.code_revision(), "fingerprint": now}
+        code = {"code_revision": code_revision(), "fingerprint": now}
 
     path = prepare.prepare(**config.data()) if fabric.is_global_zero else None
     fabric.barrier()  # the other processes find it done
@@ -66,8 +67,8 @@ def run(config: TrainConfig) -> dict:
         "throughput": {"train_images_per_second": trainer.speed.images_per_second, "steps": trainer.step},
         "history": trainer.history,
         "photos": {name: values.tolist() for name, values in photos.items()},
-        "provenance": report.provenance(
-            device=loop.device_name(fabric.device),
+        "provenance": provenance(
+            device=devices.device_name(fabric.device),
             data=store.attrs["fingerprint"],
             seconds=seconds,
             **code,
@@ -77,7 +78,7 @@ def run(config: TrainConfig) -> dict:
             compiled=trainer.recogniser.backbone._compiled_call_impl is not None,
             identities=len(store.identities),
             train_photos=len(store.indices(TRAIN)),
-            faces=report.face_sample(store.batch(some, masked=True)[0], store.batch(some)[0]),
+            faces=face_sample(store.batch(some, masked=True)[0], store.batch(some)[0]),
         ),
     }
     write(config, record, trainer)
@@ -89,7 +90,8 @@ def write(config: TrainConfig, record: dict, trainer) -> None:
     """Leaves the results of a run in its folder; the checkpoint goes last, since it marks a run as unfinished."""
     import pandas as pd
 
-    from maskfr_utils import models, report
+    from maskfr_utils import models
+    from maskfr_utils.records import write_json
     from maskfr_utils.store import TEST
 
     folder, store = config.folder, trainer.store
@@ -100,7 +102,7 @@ def write(config: TrainConfig, record: dict, trainer) -> None:
     models.save_model(folder / "model.safetensors", backbone, classes=classes)
     loss = {"loss": config.loss, "embedding_dim": config.embedding_dim, "scale": config.scale, "margin": config.margin}
     models.weights.save_tensors(folder / "head.safetensors", head, loss | {"classes": classes})
-    report.write_json(folder / "record.json", record)
+    write_json(folder / "record.json", record)
     trainer.checkpoint.unlink(missing_ok=True)
 
 

@@ -34,8 +34,8 @@ scale = "pocket"  # of the figures: pocket (real photos) or demo (rendered faces
 import numpy as np
 from IPython.display import Markdown, display
 
-from maskfr_utils import plots, report
-from maskfr_utils.study import captions, tables
+from maskfr_utils import plots
+from maskfr_utils.study import captions, published, tables
 
 lines = tables.figure_9(scale, results)
 plots.batch_sizes(lines)
@@ -67,7 +67,7 @@ display(tables.in_points(compared), Markdown(captions.VERDICTS), Markdown(captio
 # ## What we learn
 
 # %%
-text = [f"- The report's best is {report.PUBLISHED_BEST_BATCH}."]
+text = [f"- The report's best is {published.BEST_BATCH}."]
 for name, table in lines.items():
     if len(table) > 1:
         best, points = table["accuracy"].idxmax(), 100 * table["accuracy"]

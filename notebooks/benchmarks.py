@@ -44,7 +44,7 @@ from maskfr_utils import diagrams, paths
 from maskfr_utils.measure import speed
 from maskfr_utils.measure.speed import ratio
 from maskfr_utils.models.choices import PUBLISHED
-from maskfr_utils.report import NAMES
+from maskfr_utils.records import NAMES
 from maskfr_utils.study import state
 
 # %config InlineBackend.figure_formats = ["svg"]

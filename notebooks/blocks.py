@@ -32,11 +32,11 @@ import pandas as pd
 import torch
 
 from maskfr_utils import diagrams, plots
-from maskfr_utils.augment import to_input
+from maskfr_utils.batches import to_input
 from maskfr_utils.models import blocks, create_model
 from maskfr_utils.profile import count_parameters, signal_by_depth
+from maskfr_utils.records import NAMES
 from maskfr_utils.rendered import render_faces
-from maskfr_utils.report import NAMES
 
 # %config InlineBackend.figure_formats = ["svg"]
 

@@ -32,10 +32,11 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown, display
 
-from maskfr_utils import metrics, plots, report
+from maskfr_utils import metrics, plots
 from maskfr_utils.models import create_model
+from maskfr_utils.names import TITLES
 from maskfr_utils.profile import count_macs, count_parameters
-from maskfr_utils.study import captions, tables
+from maskfr_utils.study import captions, published, tables
 
 tables.table_2(results)
 
@@ -86,8 +87,8 @@ if freedom:
 
 # %%
 widths = (1.0, *sorted({result.one["params"]["width"] for result in ours.values()}))
-rows = {name: {} for name in report.NAMES.values()}
-for model, name in report.NAMES.items():
+rows = {name: {} for name in TITLES.values()}
+for model, name in TITLES.items():
     for width in widths:
         network = create_model(model, width=width)
         rows[name][f"parameters, M (width {width:g})"] = f"{count_parameters(network) / 1e6:.2f}"
@@ -122,9 +123,9 @@ display(tables.in_points(compared), Markdown(captions.VERDICTS), Markdown(captio
 # %% mystnb={"image": {"alt": "For each pair of networks two dots with error bars, the report and ours, beside a line at zero"}}
 disagreements = tables.disagreements("pocket", results)
 disagreement = float(np.nanmedian(disagreements))
-published = tables.published_pairs(disagreement)
+theirs = tables.published_pairs(disagreement)
 plots.estimates(
-    {"the report": published, tables.FACES[scale]: compared},
+    {"the report": theirs, tables.FACES[scale]: compared},
     "difference in top-1 accuracy, percentage points",
     value="difference",
     zero=True,
@@ -132,15 +133,15 @@ plots.estimates(
 
 # %%
 few = tables.published_pairs(disagreement, photos=3_000)
-unsure = [f"{name} ({100 * row['difference']:.2f})" for name, row in published.iterrows() if row["verdict"] != "better"]
-half = 100 * (published["high"] - published["difference"])
+unsure = [f"{name} ({100 * row['difference']:.2f})" for name, row in theirs.iterrows() if row["verdict"] != "better"]
+half = 100 * (theirs["high"] - theirs["difference"])
 display(
     Markdown(
-        f"The report's test set holds about {report.PUBLISHED_TEST_PHOTOS:,} different photos. On real photos our networks"
+        f"The report's test set holds about {published.TEST_PHOTOS:,} different photos. On real photos our networks"
         f" disagree {disagreement:.2f} times as often as independent errors would (median; {np.nanmin(disagreements):.2f}"
         f" to {np.nanmax(disagreements):.2f} over pairs and seeds). With that, the report's differences carry at least"
         f" ± {half.min():.2f} to ± {half.max():.2f} points."
-        f" Within noise are {len(unsure)} of {len(published)}: {', '.join(unsure)}."
+        f" Within noise are {len(unsure)} of {len(theirs)}: {', '.join(unsure)}."
         f" If the test set held three pictures of each of 1,000 people, as the split notebook of the original code has it,"
         f" {(few['verdict'] != 'better').sum()} would be."
     )
@@ -223,6 +224,6 @@ for each in ("pocket", "demo"):
         text.append(f"- On {tables.FACES[each]}, by mean accuracy: {order}.")
         said = tables.pairs_of_networks(each, results)["verdict"].value_counts()
         verdicts = ", ".join(f"{count} {verdict}" for verdict, count in said.items())
-        text.append(f"- Of the report's {len(published)} orderings, on {tables.FACES[each]}: {verdicts}.")
-text.append(f"- In the report itself, {len(unsure)} of {len(published)} are within noise.")
+        text.append(f"- Of the report's {len(theirs)} orderings, on {tables.FACES[each]}: {verdicts}.")
+text.append(f"- In the report itself, {len(unsure)} of {len(theirs)} are within noise.")
 display(Markdown("\n".join(text)))

@@ -41,7 +41,7 @@ from maskfr_utils.models import MODELS, create_model
 from maskfr_utils.models.choices import COUNTER, POSITIONS, PUBLISHED, SHRINKS, Choices, in_words, printed, total
 from maskfr_utils.models.create import DEPTHS
 from maskfr_utils.profile import count_macs, count_parameters
-from maskfr_utils.report import NAMES
+from maskfr_utils.records import NAMES
 from maskfr_utils.study import state
 
 # %config InlineBackend.figure_formats = ["svg"]

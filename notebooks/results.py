@@ -28,8 +28,8 @@ results = None  # folder of records; default: the book's
 # %config InlineBackend.figure_formats = ["svg"]
 from IPython.display import Markdown, display
 
-from maskfr_utils import plots, report
-from maskfr_utils.study import captions, tables
+from maskfr_utils import plots
+from maskfr_utils.study import captions, published, tables
 
 display(tables.claims(results), Markdown(captions.VERDICTS))
 
@@ -61,7 +61,7 @@ for each in ("pocket", "demo"):
             best, worst = table["accuracy"].idxmax(), table["accuracy"].idxmin()
             ends = f"{best} comes highest, {worst} lowest"
             text.append(f"- {tables.FACES[each].capitalize()}: of batch sizes {sizes} at the {name}, {ends}.")
-text.append(f"- Batch size: the report's best is {report.PUBLISHED_BEST_BATCH}.")
+text.append(f"- Batch size: the report's best is {published.BEST_BATCH}.")
 display(Markdown("\n".join(text)))
 
 # %% [markdown]

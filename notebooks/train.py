@@ -110,9 +110,9 @@ plots.training_curves([*earlier, last])
 # The interval is Wilson's {cite}`wilson1927` at 95 %, over test photos.
 
 # %%
-from maskfr_utils import report
+from maskfr_utils.study import tables
 
-report.result_table({record["run"]: record}).T
+tables.result_table({record["run"]: record}).T
 
 # %% [markdown]
 # Where does it go wrong? Each row is a person; what is off the diagonal was named as somebody else.

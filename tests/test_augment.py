@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from maskfr_utils.augment import augment, to_input
+from maskfr_utils.batches import augment, to_input
 
 
 @pytest.fixture

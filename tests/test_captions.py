@@ -1,7 +1,7 @@
 """Captions: what stands beside tables and figures is what the records hold."""
 
+import made_up_records
 import pytest
-import records
 
 from maskfr_utils.study import captions, state, tables
 from maskfr_utils.study.plan import Run
@@ -9,13 +9,13 @@ from maskfr_utils.study.plan import Run
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return records.demo(tmp_path_factory.mktemp("results"))
+    return made_up_records.demo(tmp_path_factory.mktemp("results"))
 
 
 def test_what_a_table_was_made_with(folder):
     text = captions.made_with("table_2", "demo", folder)
     facts = [
-        f"{records.PEOPLE} people",
+        f"{made_up_records.PEOPLE} people",
         "width 0.25",
         "seed 0, 1, 2",
         "learning rate 0.05",

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from maskfr_utils import augment, fingerprint, loop, losses, masks, metrics, splits, store
+from maskfr_utils import batches, fingerprint, loop, losses, masks, metrics, splits, store
 from maskfr_utils.models import blocks, create
 from maskfr_utils.paths import ROOT
 from maskfr_utils.probes import faces
@@ -91,11 +91,11 @@ CHANGES = {
         {"batches", "evaluation"} | STEPS,
     ),
     "another order": (
-        lambda patch: wrap(patch, loop.EpochBatches, "__iter__", lambda out: iter(list(out)[::-1])),
+        lambda patch: wrap(patch, batches.EpochBatches, "__iter__", lambda out: iter(list(out)[::-1])),
         {"batches"} | STEPS,
     ),
     "never mirrored": (
-        lambda patch: patch.setattr(augment, "augment", lambda images, generator, strength=0.0: images),
+        lambda patch: patch.setattr(batches, "augment", lambda images, generator, strength=0.0: images),
         {"augmentation"},
     ),
     "a rate that ends higher": (
@@ -205,14 +205,10 @@ print(fingerprint.sources(), fingerprint.digest(run.behaviour()))
 def test_files_may_be_renamed_and_code_written_otherwise(copy):
     first_sources, first = python(copy, SHOW).split()
     package = copy / "maskfr_utils"
-    (package / "augment.py").rename(package / "variants.py")
+    (package / "batches.py").rename(package / "feeding.py")
     for path in package.rglob("*.py"):
         text = path.read_text(encoding="utf-8")
-        path.write_text(
-            text.replace("maskfr_utils.augment import", "maskfr_utils.variants import").replace(
-                "import augment,", "import variants as augment,"
-            )
-        )
+        path.write_text(text.replace("X").replace("import augment,", "import variants as augment,"))
     loop_text = (package / "loop.py").read_text(encoding="utf-8")
     assert "LOG_EVERY" in loop_text
     (package / "loop.py").write_text("# A remark.\n" + loop_text.replace("LOG_EVERY", "STEPS_BETWEEN_LOOKS"))

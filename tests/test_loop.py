@@ -14,10 +14,11 @@ import torch
 from lightning_fabric import Fabric
 from safetensors.torch import load_file
 
-from maskfr_utils import loop, prepare, train
-from maskfr_utils.config import LOSSES, TrainConfig
+from maskfr_utils import batches, loop, prepare, train
+from maskfr_utils.config import TrainConfig
 from maskfr_utils.models.weights import read_metadata
-from maskfr_utils.report import read_record
+from maskfr_utils.names import LOSSES
+from maskfr_utils.records import read_record
 from maskfr_utils.store import TEST, TRAIN, FaceStore
 
 SMALL = {
@@ -308,7 +309,7 @@ def test_kept_memory_is_not_fetched_anew():
         pytest.skip("another allocator")
     code = """
 import resource, torch
-from maskfr_utils.loop import keep_memory
+from maskfr_utils.devices import keep_memory
 KEEP
 faults = []
 for _ in range(4):
@@ -361,7 +362,7 @@ def test_rate_and_margin_share(tmp_path, store):
 
 def test_epoch_is_shared_out_whole_and_in_a_new_order():
     indices = np.arange(100, 203)
-    ranks = [loop.EpochBatches(indices, 20, seed=3, rank=r, world=4) for r in range(4)]
+    ranks = [batches.EpochBatches(indices, 20, seed=3, rank=r, world=4) for r in range(4)]
     seen = [i for rank in ranks for batch in rank for i in batch]
     assert len(seen) == len(set(seen)) == 100 and set(seen) <= set(indices.tolist())
     assert all(len(batch) == 5 for rank in ranks for batch in rank)
@@ -375,7 +376,7 @@ def test_condition_picks_the_twin(store):
     originals, twins = store.batch(picked)[0], store.batch(picked, masked=True)[0]
 
     def images(**more):
-        return loop.TwinDataset(store, small("x", **more))[picked.tolist()][0].numpy()
+        return batches.TwinDataset(store, small("x", **more))[picked.tolist()][0].numpy()
 
     assert np.array_equal(images(condition="unmasked"), originals)
     assert np.array_equal(images(condition="masked"), twins)

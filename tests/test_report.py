@@ -3,8 +3,9 @@ import json
 import numpy as np
 import pytest
 
-from maskfr_utils import report
+from maskfr_utils import records
 from maskfr_utils.paths import results_dir
+from maskfr_utils.study import tables
 
 
 def record(accuracy=0.9):
@@ -19,16 +20,16 @@ def record(accuracy=0.9):
 
 def test_json_is_written_whole_or_not_at_all(tmp_path):
     path = tmp_path / "new" / "record.json"
-    report.write_json(path, record())
-    assert report.read_record(path) == record()
+    records.write_json(path, record())
+    assert records.read_record(path) == record()
     with pytest.raises(ValueError, match="JSON compliant"):
-        report.write_json(path, {"loss": float("nan")})
-    assert report.read_record(path) == record()
+        records.write_json(path, {"loss": float("nan")})
+    assert records.read_record(path) == record()
 
 
 def test_a_failed_write_leaves_nothing_behind(tmp_path):
     with pytest.raises(TypeError):
-        report.write_json(tmp_path / "x.json", {"a": object()})
+        records.write_json(tmp_path / "x.json", {"a": object()})
     assert not list(tmp_path.iterdir())
 
 
@@ -37,17 +38,17 @@ def test_broken_record_is_named(tmp_path, text):
     path = tmp_path / "broken.json"
     path.write_text(text)
     with pytest.raises(ValueError, match=r"broken\.json is no record"):
-        report.read_record(path)
+        records.read_record(path)
 
 
 def test_table():
-    table = report.result_table({"one": record(), "two": record(0.5)})
+    table = tables.result_table({"one": record(), "two": record(0.5)})
     assert table.loc["one", "masked"] == "90.0% (80.0%-95.0%)"
     assert table.loc["two", "minutes"] == 1.0
 
 
 def test_provenance_names_versions():
-    p = report.provenance(device="x", data="y", seconds=1.23, more=1)
+    p = records.provenance(device="x", data="y", seconds=1.23, more=1)
     assert p["versions"]["torch"][0].isdigit()
     assert p["more"] == 1
     json.dumps(p, allow_nan=False)
@@ -57,7 +58,7 @@ def test_committed_records_are_records():
     files = sorted(results_dir().glob("*.json"))
     assert files
     for file in files:
-        scores = report.read_record(file)["metrics"]
+        scores = records.read_record(file)["metrics"]
         for condition in ("masked", "unmasked"):
             s = scores[condition]
             assert 0 <= s["accuracy_low"] <= s["accuracy"] <= s["accuracy_high"] <= 1
@@ -66,4 +67,4 @@ def test_committed_records_are_records():
 
 def test_face_sample_tells_twins_apart():
     black, grey = np.zeros((2, 112, 112, 3), np.uint8), np.full((2, 112, 112, 3), 9, np.uint8)
-    assert report.face_sample(grey, black) == [9, 9, 0, 0]
+    assert records.face_sample(grey, black) == [9, 9, 0, 0]

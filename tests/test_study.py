@@ -3,10 +3,10 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import made_up_records
 import pytest
-import records
 
-from maskfr_utils import paths, report
+from maskfr_utils import paths, records
 from maskfr_utils.config import TrainConfig
 from maskfr_utils.study import __main__ as command
 from maskfr_utils.study import captions, check, plan, state
@@ -18,9 +18,9 @@ from maskfr_utils.study.plan import Run
 def book(tmp_path):
     """A book whose records, headline and chapters are all of the study as it stands."""
     for run in plan.runs(["table_1", "figure_9"], ["demo"]):
-        report.write_json(run.record_path(tmp_path), records.record(run))
+        records.write_json(run.record_path(tmp_path), made_up_records.record(run))
     for name in {name for names in state.SHOWN.values() for name in names}:
-        report.write_json(tmp_path / name, {"name": name})
+        records.write_json(tmp_path / name, {"name": name})
     refresh(tmp_path)
     return tmp_path
 
@@ -41,7 +41,7 @@ def change(folder, run, **sections):
     record = json.loads(path.read_text())
     for name, values in sections.items():
         record[name] |= values
-    report.write_json(path, record)
+    records.write_json(path, record)
 
 
 def test_groups_are_what_the_report_compares():
@@ -92,7 +92,7 @@ def test_a_run_that_stopped_is_not_gone_on_with_by_other_code_or_parameters(monk
 def test_state_of_a_run(tmp_path):
     run = Run(scale="demo")
     assert state.status(run, tmp_path) == "missing"
-    report.write_json(run.record_path(tmp_path), records.record(run))
+    records.write_json(run.record_path(tmp_path), made_up_records.record(run))
     assert state.status(run, tmp_path) == "done"
     change(tmp_path, run, params={"lr": 0.5})
     assert state.status(run, tmp_path) == f"stale: lr was 0.5, is {run.params()['lr']!r}"
@@ -108,7 +108,7 @@ def test_state_of_a_run(tmp_path):
 
 def test_a_parameter_that_came_later_with_its_default_is_no_difference():
     run = Run(scale="demo")
-    record = records.record(run)
+    record = made_up_records.record(run)
     del record["params"]["dropout"]
     assert state.stale(run, record) == ""
     record["params"]["colour"] = 1
@@ -157,7 +157,7 @@ def test_unknown_records_of_a_scale_are_problems_and_others_are_not(book):
 
 def test_other_records_make_headline_and_chapters_stale(book):
     run = Run(scale="demo", condition="unmasked")  # of table 1 only
-    report.write_json(run.record_path(book), records.record(run, unmasked=0.5))
+    records.write_json(run.record_path(book), made_up_records.record(run, unmasked=0.5))
     found = [problem.split()[0] for problem in check.problems(book, book)]
     assert found == [check.HEADLINE, "masked_vs_unmasked.ipynb", "results.ipynb"]
 
@@ -172,7 +172,7 @@ def test_a_missing_chapter_is_a_problem(book):
 @pytest.mark.parametrize("name", sorted({name for names in state.SHOWN.values() for name in names}))
 def test_a_record_beside_the_studys_makes_the_chapters_stale_that_show_it(book, name):
     readers = [f"{chapter}.ipynb" for chapter, names in state.SHOWN.items() if name in names]
-    report.write_json(book / name, {"name": "another"})
+    records.write_json(book / name, {"name": "another"})
     assert [problem.split()[0] for problem in check.problems(book, book)] == readers
     (book / name).unlink()
     found = check.problems(book, book)
@@ -208,11 +208,11 @@ def empty(tmp_path, monkeypatch):
 
 def test_the_command_runs_what_is_missing_once(empty, capfd):
     run, other = plan.runs(scales=["demo"])
-    report.write_json(other.record_path(), records.record(other))
+    records.write_json(other.record_path(), made_up_records.record(other))
     assert command.main(["--scale", "demo"]) == 0
     assert "1 runs, about" in capfd.readouterr().out
     assert state.status(run) == "done"
-    assert report.read_record(run.record_path())["params"] == run.params()
+    assert records.read_record(run.record_path())["params"] == run.params()
     stamp = run.record_path().stat().st_mtime_ns
     assert command.main(["--scale", "demo"]) == 0
     assert "nothing to run" in capfd.readouterr().out

@@ -1,15 +1,15 @@
+import made_up_records
 import numpy as np
 import pytest
-import records
 
-from maskfr_utils import metrics, report
+from maskfr_utils import metrics, names, records
 from maskfr_utils.study import plan, tables
 from maskfr_utils.study.plan import Run
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return records.demo(tmp_path_factory.mktemp("results"))
+    return made_up_records.demo(tmp_path_factory.mktemp("results"))
 
 
 def test_results_are_means_over_seeds(folder):
@@ -17,7 +17,7 @@ def test_results_are_means_over_seeds(folder):
     assert set(found) == {Run(scale="demo"), Run(scale="demo", condition="unmasked")}
     result = found[Run(scale="demo")]
     by_hand = [
-        report.read_record(Run(scale="demo", seed=s).record_path(folder))["metrics"]["unmasked"]["accuracy"]
+        records.read_record(Run(scale="demo", seed=s).record_path(folder))["metrics"]["unmasked"]["accuracy"]
         for s in range(3)
     ]
     assert result.by_seed == pytest.approx(by_hand)
@@ -40,9 +40,9 @@ def test_table_1_stands_beside_the_report_and_says_what_is_missing(folder):
 
 def test_table_2_holds_two_seeds_of_each_network_and_a_third_where_table_1_has_it(folder):
     ours = tables.networks("demo", folder)
-    assert list(ours) == list(report.NAMES.values())
+    assert list(ours) == list(names.TITLES.values())
     third = {name: 2 in result.records for name, result in ours.items()}
-    assert third == {name: name == "IResNet-50" for name in report.NAMES.values()}
+    assert third == {name: name == "IResNet-50" for name in names.TITLES.values()}
     table = tables.table_2(folder)
     assert table.loc["ResSaNet-100", "the report"] == "92.08 % (batch 256)"
     assert table.loc["ResSaNet-100", "rendered faces"] == str(ours["ResSaNet-100"])
@@ -120,7 +120,7 @@ def test_an_ordering_that_is_reversed_is_the_opposite(tmp_path):
     for seed in range(2):
         for model, share in (("resnet50", 0.8), ("iresnet50", 0.5)):
             run = Run(scale="demo", model=model, seed=seed)
-            report.write_json(run.record_path(tmp_path), records.record(run, masked=share))
+            records.write_json(run.record_path(tmp_path), made_up_records.record(run, masked=share))
     assert tables.claims(tmp_path).loc["IResNet-50 beats ResNet-50", "rendered faces"].startswith("the opposite: −")
 
 
@@ -146,4 +146,4 @@ def test_the_spread_over_seeds_is_pooled_over_networks(folder):
 
 def test_table_2_tells_how_much_was_learnt(folder):
     column = tables.table_2(folder)["rendered faces, on training photos"]
-    assert column["ResNet-50"] == f"{100 * records.SHARES['resnet50']:.0f} %"
+    assert column["ResNet-50"] == f"{100 * made_up_records.SHARES['resnet50']:.0f} %"

@@ -5,7 +5,7 @@ import yaml
 from maskfr_utils import models, train
 from maskfr_utils.config import TrainConfig
 from maskfr_utils.paths import ROOT
-from maskfr_utils.report import read_record
+from maskfr_utils.records import read_record
 
 TINY = [
     "width",

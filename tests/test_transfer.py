@@ -4,12 +4,12 @@ import csv
 import tarfile
 
 import cv2
+import made_up_records
 import numpy as np
 import pytest
-import records
 from sklearn.metrics import roc_auc_score
 
-from maskfr_utils import masks, metrics, models, plots, report
+from maskfr_utils import masks, metrics, models, plots, records
 from maskfr_utils.measure import real_masks
 from maskfr_utils.measure.real_masks import PROBES, Photos
 from maskfr_utils.rendered import render_faces
@@ -136,11 +136,11 @@ def test_same_names():
 def save_run(folder, condition="masked", seed=0, classes=("Person_0", "Somebody_Else"), **changes):
     """A finished run as `train` leaves it, of a small untrained network."""
     run = plan.Run(scale="demo", condition=condition, seed=seed)
-    record = records.record(run)
+    record = made_up_records.record(run)
     for section, values in changes.items():
         record[section] |= values
     folder.mkdir(parents=True)
-    report.write_json(folder / "record.json", record)
+    records.write_json(folder / "record.json", record)
     model = models.create_model("iresnet50", width=0.25, embedding_dim=32)
     models.save_model(folder / "model.safetensors", model, classes=list(classes))
     return folder

@@ -25,11 +25,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from maskfr_utils import masks, rendered, report
+from maskfr_utils import masks, rendered
 from maskfr_utils.faces import align, pictures
 from maskfr_utils.faces.sources import open_source
 from maskfr_utils.mask_folder import mask_folder
 from maskfr_utils.paths import find_data, results_dir
+from maskfr_utils.records import code_revision, provenance, write_json
 
 RECORDS = results_dir() / "masks"
 SETS = ("pins", "glint24")  # of aligned crops
@@ -247,13 +248,11 @@ def main(argv: list[str] | None = None) -> None:
     if args.what != "success":
         import torch
 
-        from maskfr_utils.loop import device_name
+        from maskfr_utils.devices import device_name
 
         found["processor"] = device_name(torch.device("cpu"))
-    made = report.provenance(
-        device="cpu", data=data, seconds=time.perf_counter() - start, code_revision=report.code_revision()
-    )
-    report.write_json(args.out / f"{args.what}.json", found | {"provenance": made})
+    made = provenance(device="cpu", data=data, seconds=time.perf_counter() - start, code_revision=code_revision())
+    write_json(args.out / f"{args.what}.json", found | {"provenance": made})
     print(found)
 
 

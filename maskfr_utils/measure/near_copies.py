@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from maskfr_utils import report, splits
+from maskfr_utils import splits
 from maskfr_utils.faces.sources import open_source
 from maskfr_utils.paths import find_data, results_dir
+from maskfr_utils.records import code_revision, provenance, write_json
 
 RECORD = results_dir() / "sources" / "pins.json"
 # Name -> the part of the face that thumbnails show, and the correlation above which two show one photo.
@@ -97,13 +98,13 @@ def main(argv: list[str] | None = None) -> None:
         "labels_checked_with": "dlib 68-point predictor and dlib face descriptor",
         "cleaning": cleaning(*map(read, tars)),
     }
-    made = report.provenance(
+    made = provenance(
         device="cpu",
         data="+".join(open_source(tar).fingerprint for tar in tars),
         seconds=time.perf_counter() - start,
-        code_revision=report.code_revision(),
+        code_revision=code_revision(),
     )
-    report.write_json(args.out, found | {"provenance": made})
+    write_json(args.out, found | {"provenance": made})
     print(found)
 
 

@@ -22,10 +22,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from maskfr_utils import augment, fingerprint, loop, masks, metrics, models, paths, report
+from maskfr_utils import batches, devices, fingerprint, masks, metrics, models, paths
 from maskfr_utils.faces.sources import open_source
 from maskfr_utils.measure import realism
+from maskfr_utils.names import TITLES
 from maskfr_utils.probes.runs import of_run
+from maskfr_utils.records import code_revision, provenance, read_record, write_json
 from maskfr_utils.study import plan
 from maskfr_utils.study.state import state
 from maskfr_utils.study.tables import points, signed
@@ -177,7 +179,7 @@ def load_runs(folders: Sequence[Path]) -> dict[tuple[str, int], dict]:
     for file in (folder / name for folder in folders for name in ("record.json", "model.safetensors")):
         if not file.is_file():
             raise ValueError(f"{file} is missing: name finished runs, `{plan.command()}` makes them")
-    records = [report.read_record(folder / "record.json") for folder in folders]
+    records = [read_record(folder / "record.json") for folder in folders]
     runs = [(record["params"]["condition"], record["params"]["seed"]) for record in records]
     if sorted(runs) != sorted(itertools.product(("masked", "unmasked"), {seed for _, seed in runs})):
         raise ValueError(f"name one masked and one unmasked run of each seed, not {runs}")
@@ -199,7 +201,7 @@ def recipe(record: dict) -> dict[str, object]:
 @torch.inference_mode()
 def embed(model: torch.nn.Module, faces: np.ndarray) -> np.ndarray:
     """Embeddings (n, d) of length 1 of faces (n, 112, 112, 3) uint8, on the CPU in single precision."""
-    found = torch.cat([model(augment.to_input(part)) for part in torch.from_numpy(faces).split(64)])
+    found = torch.cat([model(batches.to_input(part)) for part in torch.from_numpy(faces).split(64)])
     return torch.nn.functional.normalize(found).numpy()
 
 
@@ -225,11 +227,11 @@ def make_record(folders: Sequence[Path]) -> dict:
         "left_out": len(set(everybody.people[known])),
         "photos": {name: photos.only(keep).counts() for name, keep in subsets.items()},
         "results": {name: summaries(values) for name, values in found.items()},
-        "provenance": report.provenance(
-            device=loop.device_name(torch.device("cpu")),
+        "provenance": provenance(
+            device=devices.device_name(torch.device("cpu")),
             data=open_source(mfr2 / "mfr2_112.tar").fingerprint,
             seconds=time.perf_counter() - start,
-            code_revision=report.code_revision(),
+            code_revision=code_revision(),
             networks=next(iter(runs.values()))["provenance"]["fingerprint"],
         ),
     }
@@ -286,7 +288,7 @@ def made_with(record: dict | None) -> str:
         f"*MFR2*: {photos['people']} people (without {record['left_out']} whom the networks were trained on), "
         f"{photos['masked']} photos with a real mask, {photos['bare']} without, {sum(photos['both masked'])} and "
         f"{sum(photos['one masked'])} pairs with one on both or on one; in {photos['masked'] - detected['masked']} photos "
-        f"the face was guessed, as no detector found it. {report.NAMES[params['model']]} trained on "
+        f"the face was guessed, as no detector found it. {TITLES[params['model']]} trained on "
         f"`{Path(params['dataset']).stem}`: width "
         f"{params['width']}, {params['epochs']} epochs, batch size {params['batch_size']}, seed "
         f"{', '.join(map(str, record['seeds']))}; {record['provenance']['device']}. `{record['command']}` measures it again."
@@ -308,7 +310,7 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"maskfr_utils.measure.real_masks: {error}", file=sys.stderr)
         return 1
-    report.write_json(args.out, record)
+    write_json(args.out, record)
     print(table(record).to_string(), in_words(record), sep="\n")
     return 0
 

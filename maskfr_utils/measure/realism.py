@@ -27,12 +27,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from maskfr_utils import masks, report
+from maskfr_utils import masks
 from maskfr_utils.faces import align
 from maskfr_utils.faces.align import FACE_SIZE as SIZE
 from maskfr_utils.faces.sources import Face, open_source
 from maskfr_utils.mask_styles import Style, styles
 from maskfr_utils.paths import find_data, results_dir
+from maskfr_utils.records import code_revision, provenance, write_json
 
 RECORD = results_dir() / "masks" / "realism.json"
 _EYE_ROW, _EYE_DISTANCE = 51.6, 35.2  # of aligned faces, pixels
@@ -423,10 +424,8 @@ def main(argv: list[str] | None = None) -> None:
     found["auc"]["draws"] = [told_alike(half, seed=args.seed + 1000 * i)["auc"] for i in range(5)]
     found["auc"]["all_photos"] = told_alike(data, seed=args.seed) | {"photos": len(data.real)}
     source = open_source(folder / "mfr2_112.tar").fingerprint
-    made = report.provenance(
-        device="cpu", data=source, seconds=time.perf_counter() - start, code_revision=report.code_revision()
-    )
-    report.write_json(args.out, found | {"seed": args.seed, "provenance": made})
+    made = provenance(device="cpu", data=source, seconds=time.perf_counter() - start, code_revision=code_revision())
+    write_json(args.out, found | {"seed": args.seed, "provenance": made})
     for name, auc in found["auc"]["masks"].items():
         print(f"real against drawn, {name}: AUC {auc['auc']:.3f} ({auc['low']:.3f}-{auc['high']:.3f})")
 

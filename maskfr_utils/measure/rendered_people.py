@@ -18,10 +18,11 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import Normalizer
 
-from maskfr_utils import masks, report
+from maskfr_utils import masks
 from maskfr_utils.faces import align
 from maskfr_utils.measure.realism import gradients
 from maskfr_utils.paths import results_dir
+from maskfr_utils.records import code_revision, provenance, write_json
 from maskfr_utils.rendered import render_faces
 
 RECORD = results_dir() / "masks" / "rendered.json"
@@ -146,10 +147,8 @@ def main(argv: list[str] | None = None) -> None:
         "distances": distances(),
         "difficulty": {"values": list(DIFFICULTIES), "identities": 60, "per_identity": 16, "accuracy": spread},
     }
-    made = report.provenance(
-        device="cpu", data="rendered", seconds=time.perf_counter() - start, code_revision=report.code_revision()
-    )
-    report.write_json(args.out, found | {"provenance": made})
+    made = provenance(device="cpu", data="rendered", seconds=time.perf_counter() - start, code_revision=code_revision())
+    write_json(args.out, found | {"provenance": made})
     print(found["accepted"], {k: v for k, v in found["distances"].items() if k not in ("bins", "counts")}, spread)
 
 

@@ -25,12 +25,14 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from maskfr_utils import loop, prepare, report
-from maskfr_utils.augment import to_input
-from maskfr_utils.config import MODELS, TrainConfig
+from maskfr_utils import batches, devices, loop, prepare
+from maskfr_utils.batches import to_input
+from maskfr_utils.config import TrainConfig
 from maskfr_utils.losses import ArcFace
 from maskfr_utils.models import blocks, create_model, export_onnx
+from maskfr_utils.names import MODELS
 from maskfr_utils.profile import count_macs, timings
+from maskfr_utils.records import code_revision, provenance, write_json
 from maskfr_utils.store import FaceStore
 
 HALVES = {"bf16-mixed": "bf16", "16-mixed": "fp16", "32-true": "fp32"}
@@ -98,10 +100,10 @@ def measure(plan: Plan, peer: str | Path | None = None) -> dict:
     """
     start, load = time.perf_counter(), os.getloadavg()[0]
     theirs = load_peer(peer) if peer else None
-    loop.keep_memory()
+    devices.keep_memory()
     torch.manual_seed(0)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    half = HALVES[loop.precision_for(TrainConfig(), device)]
+    half = HALVES[devices.precision_for(TrainConfig(), device)]
     if device.type == "cuda":
         parts = {"cuda": lambda: cuda(plan, half)}
     else:
@@ -124,14 +126,14 @@ def measure(plan: Plan, peer: str | Path | None = None) -> dict:
             torch.compiler.reset()  # each part compiles its own networks
             record[name] = parts[name]()
     return record | {
-        "provenance": report.provenance(
-            device=loop.device_name(device),
+        "provenance": provenance(
+            device=devices.device_name(device),
             data="random pictures; rendered faces in the loop",
             seconds=time.perf_counter() - start,
             date=time.strftime("%Y-%m-%d"),
             threads=torch.get_num_threads(),
             load_before=round(load, 2),
-            code_revision=report.code_revision(),
+            code_revision=code_revision(),
         )
     }
 
@@ -204,10 +206,10 @@ def training(plan: Plan, half: str, peer: nn.Module | None = None) -> dict:
     )  # fmt: skip
     with contextlib.redirect_stdout(io.StringIO()):
         store = FaceStore(prepare.prepare(**config.data(), progress=False))
-    trainer = loop.Trainer(config, store, loop.make_fabric(config))
+    trainer = loop.Trainer(config, store, devices.make_fabric(config))
     backbone, steps = trainer.recogniser.backbone, len(trainer.batches)
     bar = tqdm(total=trainer.total_steps, file=io.StringIO())
-    faces, labels = loop.TwinDataset(store, config)[trainer.batches.indices[: plan.batch].tolist()]
+    faces, labels = batches.TwinDataset(store, config)[trainer.batches.indices[: plan.batch].tolist()]
     images = to_input(faces)
     ready = images.to(DTYPES[half])  # as Fabric hands them to the network
 
@@ -289,7 +291,7 @@ class Elsewhere:
 def _make_step(plan: Plan, half: str, keep: bool) -> None:
     global _step
     if keep:
-        loop.keep_memory()
+        devices.keep_memory()
     _step = step_of("iresnet50", plan, half)
 
 
@@ -430,7 +432,7 @@ def main(argv: list[str] | None = None) -> int:
     if os.getloadavg()[0] > 0.3:
         print(f"speed: the machine is busy (load {os.getloadavg()[0]:.1f}): times will be off", file=sys.stderr)
     try:
-        report.write_json(args.out, measure(PLANS[args.plan], args.peer))
+        write_json(args.out, measure(PLANS[args.plan], args.peer))
     except (OSError, ValueError, ImportError, AttributeError) as error:
         print(f"maskfr_utils.measure.speed: {error}", file=sys.stderr)
         return 1

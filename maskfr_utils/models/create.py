@@ -5,10 +5,10 @@ Each maps aligned faces (N, 3, 112, 112), RGB in [-1, 1], to embeddings (N, 512)
 
 from torch import nn
 
-from maskfr_utils.config import unknown
 from maskfr_utils.models.blocks import IBT, IBasic, SEIBasicF
 from maskfr_utils.models.legacy import LegacyNet
 from maskfr_utils.models.networks import STRIDE, IResNet, ResNet, Stage, initialise
+from maskfr_utils.names import unknown
 
 DEPTHS = {
     "resnet50": (3, 4, 6, 3),

@@ -16,9 +16,11 @@ from lightning_fabric import Fabric
 from torch import nn
 from tqdm import tqdm
 
-from maskfr_utils import augment, loop, losses, models
-from maskfr_utils.config import CONDITIONS, TrainConfig
+from maskfr_utils import loop, losses, models
+from maskfr_utils.batches import TwinDataset, augment, to_input
+from maskfr_utils.config import TrainConfig
 from maskfr_utils.fingerprint import Numbers, sketch
+from maskfr_utils.names import CONDITIONS
 from maskfr_utils.probes import faces
 from maskfr_utils.store import TEST, TRAIN, FaceStore, FaceWriter
 
@@ -57,7 +59,7 @@ def batches() -> Numbers:
             found[f"order of epoch {epoch}"] = [float(i) for batch in run.batches for i in batch]
         for condition in CONDITIONS:
             config = TrainConfig(**{**run.config.science(), "condition": condition})
-            images, labels = loop.TwinDataset(run.store, config, epoch=1)[[9, 2, 26, 5]]
+            images, labels = TwinDataset(run.store, config, epoch=1)[[9, 2, 26, 5]]
             found[condition] = [x for image in images.numpy() for x in sketch(image)] + labels.tolist()
     return found
 
@@ -65,16 +67,16 @@ def batches() -> Numbers:
 def fresh_masks() -> Numbers:
     """A batch with a new mask on each face."""
     with trainer(fresh_masks=True, condition="masked") as run:
-        images, _ = loop.TwinDataset(run.store, run.config, epoch=1)[[9, 2, 26, 5]]
+        images, _ = TwinDataset(run.store, run.config, epoch=1)[[9, 2, 26, 5]]
         return {"faces": [x for image in images.numpy() for x in sketch(image)]}
 
 
 def augmentation() -> Numbers:
     """The input of the network, mirrored alone and with everything else."""
-    images = augment.to_input(torch.from_numpy(faces.plain_faces(6, seed=6)))
+    images = to_input(torch.from_numpy(faces.plain_faces(6, seed=6)))
     found = {"input": images.mean((1, 2, 3)).tolist() + images[0, :, 3, 5].tolist()}
     for strength in (0.0, 0.5):
-        varied = augment.augment(images.clone(), torch.Generator().manual_seed(1), strength)
+        varied = augment(images.clone(), torch.Generator().manual_seed(1), strength)
         found[f"strength {strength:g}"] = (varied * torch.linspace(-1, 1, 112)).mean((2, 3)).flatten().tolist()
     return found
 
@@ -96,7 +98,7 @@ def network(name: str) -> Numbers:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(2)
         model = models.create_model(name, width=0.05, embedding_dim=16).train()
-        images = augment.to_input(torch.from_numpy(faces.plain_faces(4, seed=8)))
+        images = to_input(torch.from_numpy(faces.plain_faces(4, seed=8)))
         embeddings = model(images)
         (1000 * (embeddings * torch.linspace(-1, 1, 16)).square().mean()).backward()
         tested = model.eval()(images)

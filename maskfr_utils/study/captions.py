@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from maskfr_utils import report
-from maskfr_utils.study import plan, state, tables
+from maskfr_utils.names import TITLES
+from maskfr_utils.study import plan, published, state, tables
 from maskfr_utils.study.plan import SCALES, Run
 from maskfr_utils.study.tables import FACES, NOT_RUN, Result
 
@@ -59,10 +59,9 @@ def headline(folder: str | Path | None = None) -> str:
     scales = list(reversed(SCALES))
     ours = {scale: tables.specialists(scale, folder) for scale in scales}
     # Name of the line -> the report's accuracy, and ours by scale.
-    lines = {"IResNet-50, without masks": (report.PUBLISHED_TABLE_1["unmasked"], ("iresnet50", "unmasked"))}
+    lines = {"IResNet-50, without masks": (published.TABLE_1["unmasked"], ("iresnet50", "unmasked"))}
     lines |= {
-        f"{report.NAMES[model]}, with masks": (value, (model, "masked"))
-        for model, (value, _) in report.PUBLISHED_TABLE_2.items()
+        f"{TITLES[model]}, with masks": (value, (model, "masked")) for model, (value, _) in published.TABLE_2.items()
     }
     text = [
         f"| share of photos named rightly | the report | {' | '.join(FACES[scale] for scale in scales)} |",

@@ -13,7 +13,7 @@ import papermill
 import yaml
 from nbformat import NotebookNode
 
-from maskfr_utils.config import unknown
+from maskfr_utils.names import unknown
 from maskfr_utils.paths import ROOT, replacing
 
 

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from maskfr_utils import paths, report
+from maskfr_utils import paths
+from maskfr_utils.records import read_record
 from maskfr_utils.study import captions
 from maskfr_utils.study.plan import SCALES, TRAIN_PHOTOS, command, runs
 from maskfr_utils.study.state import SHOWN, digest, inconsistencies, made_from, status
@@ -30,7 +31,7 @@ def problems(folder: Path | None = None, book: Path | None = None) -> list[str]:
         records = {}
         for run in runs(scales=[scale]):
             if (now := status(run, folder)) == "done":
-                records[run.name] = report.read_record(run.record_path(folder))
+                records[run.name] = read_record(run.record_path(folder))
             elif now != "missing":
                 found.append(f"{run.name}.json is {now}: `{command(run=run)}` runs it again")
         found += inconsistencies(records)

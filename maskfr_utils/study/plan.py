@@ -9,7 +9,8 @@ from functools import cache
 from pathlib import Path
 
 from maskfr_utils import fingerprint, paths
-from maskfr_utils.config import MODELS, TrainConfig, load_params
+from maskfr_utils.config import TrainConfig, load_params
+from maskfr_utils.names import MODELS
 from maskfr_utils.probes.runs import of_run
 
 TRAIN_PHOTOS = {"demo": 1068, "pocket": 12869}  # of each scale's prepared faces: they make steps of epochs

@@ -4,8 +4,8 @@ import subprocess
 import sys
 import time
 
-from maskfr_utils import report
 from maskfr_utils.config import ConfigError
+from maskfr_utils.records import read_record, write_json
 from maskfr_utils.study.plan import Run
 from maskfr_utils.study.state import stale
 
@@ -14,11 +14,11 @@ def images_per_second(run: Run, steps: int = 3) -> float:
     """Training pictures a second of a run on this machine, from a few steps on noise."""
     import torch
 
-    from maskfr_utils import loop
-    from maskfr_utils.augment import to_input
+    from maskfr_utils import devices, loop
+    from maskfr_utils.batches import to_input
 
     config = run.config()
-    fabric = loop.make_fabric(config)
+    fabric = devices.make_fabric(config)
     model = fabric.setup_module(loop.Recogniser(config, 100).to(memory_format=torch.channels_last))
     faces = torch.randint(256, (min(config.batch_size, 64), 112, 112, 3), dtype=torch.uint8)
     labels = fabric.to_device(torch.zeros(len(faces), dtype=torch.long))
@@ -54,11 +54,11 @@ def make(run: Run) -> bool:
             raise KeyboardInterrupt
         if done.returncode:
             return False
-    record = report.read_record(left)
+    record = read_record(left)
     if reason := stale(run, record):
         print(f"{run.name}: its record is not taken: {reason}", file=sys.stderr)
         return False
-    report.write_json(run.record_path(), record)
+    write_json(run.record_path(), record)
     return True
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from maskfr_utils import fingerprint, paths, report
+from maskfr_utils import fingerprint, paths
 from maskfr_utils.config import TrainConfig
+from maskfr_utils.records import SAMPLE_TOLERANCE, read_record
 from maskfr_utils.study.plan import Run, runs
 
 SHOWN = {  # chapter -> the records beside the study's that it shows, below the results; those that exist count
@@ -42,7 +43,7 @@ def status(run: Run, folder: Path | None = None) -> str:
     if not path.exists():
         return "missing"
     try:
-        reason = stale(run, report.read_record(path))
+        reason = stale(run, read_record(path))
     except ValueError as error:
         reason = str(error)
     return f"stale: {reason}" if reason else "done"
@@ -53,7 +54,7 @@ def load(group: str | None, scale: str, folder: str | Path | None = None) -> dic
     found = {}
     for run in runs([group] if group else (), [scale]):
         if (path := run.record_path(folder)).exists():
-            found[run] = report.read_record(path)
+            found[run] = read_record(path)
     return found
 
 
@@ -85,7 +86,7 @@ def inconsistencies(records: dict[str, dict]) -> list[str]:
         ours, theirs = record["provenance"], reference["provenance"]
         same = {
             "the faces": np.shape(ours.get("faces")) == np.shape(theirs.get("faces"))
-            and np.allclose(ours["faces"], theirs["faces"], rtol=0, atol=report.SAMPLE_TOLERANCE),
+            and np.allclose(ours["faces"], theirs["faces"], rtol=0, atol=SAMPLE_TOLERANCE),
             "the test photos": all(record["photos"][k] == reference["photos"][k] for k in ("label", "mask", "yaw")),
             "the number of training photos": ours["train_photos"] == theirs["train_photos"],
         }

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from maskfr_utils import metrics, report
-from maskfr_utils.config import MODELS
-from maskfr_utils.study import plan, state
+from maskfr_utils import metrics
+from maskfr_utils.names import MODELS, TITLES
+from maskfr_utils.study import plan, published, state
 from maskfr_utils.study.plan import SCALES, Run
 
 NOT_RUN = "not run yet"
@@ -140,8 +140,8 @@ def table_1(folder: str | Path | None = None) -> pd.DataFrame:
         for trained in ("unmasked", "masked")
         for tested in ("unmasked", "masked")
     }
-    published = {
-        line: f"{100 * report.PUBLISHED_TABLE_1[tested]:.2f} %" if trained == tested else ""
+    theirs = {
+        line: f"{100 * published.TABLE_1[tested]:.2f} %" if trained == tested else ""
         for line, (trained, tested) in lines.items()
     }
     ours = {}
@@ -152,17 +152,16 @@ def table_1(folder: str | Path | None = None) -> pd.DataFrame:
             for line, (trained, tested) in lines.items()
             if (run := Run(scale=scale, condition=trained)) in by_twin[tested]
         }
-    return _beside(published, ours)
+    return _beside(theirs, ours)
 
 
 def table_2(folder: str | Path | None = None) -> pd.DataFrame:
     """The report's Table 2 beside ours: the networks trained and tested on masked faces."""
-    published = {
-        report.NAMES[model]: f"{100 * value:.2f} % (batch {batch})"
-        for model, (value, batch) in report.PUBLISHED_TABLE_2.items()
+    theirs = {
+        TITLES[model]: f"{100 * value:.2f} % (batch {batch})" for model, (value, batch) in published.TABLE_2.items()
     }
     ours = {scale: networks(scale, folder) for scale in reversed(SCALES)}
-    table = _beside(published, ours)
+    table = _beside(theirs, ours)
     for scale, results in ours.items():
         learnt = [f"{100 * results[name].learnt:.0f} %" if name in results else "" for name in table.index]
         table[f"{FACES[scale]}, on training photos"] = learnt
@@ -172,7 +171,7 @@ def table_2(folder: str | Path | None = None) -> pd.DataFrame:
 def networks(scale: str, folder: str | Path | None = None) -> dict[str, Result]:
     """Name of the network -> its result on masked faces (Table 2), in the report's order."""
     found = results("table_2", scale, folder)
-    return {report.NAMES[m]: found[run] for m in MODELS if (run := Run(scale=scale, model=m)) in found}
+    return {TITLES[m]: found[run] for m in MODELS if (run := Run(scale=scale, model=m)) in found}
 
 
 def figure_9_runs(scale: str) -> dict[str, list[Run]]:
@@ -314,8 +313,8 @@ def _p(p: float) -> str:
 def pairs_of_networks(scale: str, folder: str | Path | None = None) -> pd.DataFrame:
     """All pairs of networks on masked faces, see `comparisons`; each pair in the report's order, its better one first."""
     ours = networks(scale, folder)
-    published = {report.NAMES[m]: value for m, (value, _) in report.PUBLISHED_TABLE_2.items()}
-    order = sorted(ours, key=lambda name: -published[name])
+    theirs = {TITLES[m]: value for m, (value, _) in published.TABLE_2.items()}
+    order = sorted(ours, key=lambda name: -theirs[name])
     return comparisons({f"{a} − {b}": (ours[a], ours[b]) for a, b in itertools.combinations(order, 2)})
 
 
@@ -340,7 +339,7 @@ def disagreements(scale: str, folder: str | Path | None = None) -> np.ndarray:
 
 
 def published_differences(
-    pairs: Mapping[str, tuple[float, float]], disagreement: float = 1.0, photos: int = report.PUBLISHED_TEST_PHOTOS
+    pairs: Mapping[str, tuple[float, float]], disagreement: float = 1.0, photos: int = published.TEST_PHOTOS
 ) -> pd.DataFrame:
     """Differences of the report's accuracies, each with the interval that its test set allows, and p of all after Holm.
 
@@ -359,20 +358,17 @@ def published_differences(
     return table.drop(columns=["a", "b"])
 
 
-def published_pairs(disagreement: float = 1.0, photos: int = report.PUBLISHED_TEST_PHOTOS) -> pd.DataFrame:
+def published_pairs(disagreement: float = 1.0, photos: int = published.TEST_PHOTOS) -> pd.DataFrame:
     """All pairs of networks in the report's Table 2, see `published_differences`; the better one first."""
-    order = sorted(report.PUBLISHED_TABLE_2.items(), key=lambda item: -item[1][0])
-    pairs = {
-        f"{report.NAMES[a]} − {report.NAMES[b]}": (x, y)
-        for (a, (x, _)), (b, (y, _)) in itertools.combinations(order, 2)
-    }
+    order = sorted(published.TABLE_2.items(), key=lambda item: -item[1][0])
+    pairs = {f"{TITLES[a]} − {TITLES[b]}": (x, y) for (a, (x, _)), (b, (y, _)) in itertools.combinations(order, 2)}
     return published_differences(pairs, disagreement, photos)
 
 
 def claim_tables(folder: str | Path | None = None) -> dict[str, pd.DataFrame]:
     """The report's orderings as differences, by its own numbers and by ours at each scale; p corrected for their number."""
-    values = {(model, "masked"): value for model, (value, _) in report.PUBLISHED_TABLE_2.items()}
-    values["iresnet50", "unmasked"] = report.PUBLISHED_TABLE_1["unmasked"]
+    values = {(model, "masked"): value for model, (value, _) in published.TABLE_2.items()}
+    values["iresnet50", "unmasked"] = published.TABLE_1["unmasked"]
     pairs = {claim: (values[a], values[b]) for claim, a, b in CLAIMS}
     found = {"the report": published_differences(pairs, np.nanmedian(disagreements("pocket", folder)))}
     for scale in reversed(SCALES):
@@ -392,3 +388,29 @@ def claims(folder: str | Path | None = None) -> pd.DataFrame:
             for claim, row in table.iterrows()
         }
     return pd.DataFrame(columns, index=[claim for claim, _, _ in CLAIMS]).fillna(NOT_RUN)
+
+
+def result_table(records: dict[str, dict]) -> pd.DataFrame:
+    """One row a run: masked and unmasked test accuracy in percent with its 95 % interval, and what it was made with.
+
+    Args:
+        records: name of the run -> its record.
+    """
+
+    def share(scores: dict) -> str:
+        return f"{scores['accuracy']:.1%} ({scores['accuracy_low']:.1%}-{scores['accuracy_high']:.1%})"
+
+    rows = {
+        name: {
+            "masked": share(r["metrics"]["masked"]),
+            "unmasked": share(r["metrics"]["unmasked"]),
+            "test photos": r["metrics"]["masked"]["photos"],
+            "trained on": r["params"]["condition"],
+            "width": r["params"]["width"],
+            "epochs": r["params"]["epochs"],
+            "images/s": round(r["throughput"]["train_images_per_second"], 1),
+            "minutes": round(r["provenance"]["seconds"] / 60, 1),
+        }
+        for name, r in records.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from maskfr_utils import report
+from maskfr_utils import records
 from maskfr_utils.study import plan
 
 PEOPLE, EACH = 20, 10
@@ -63,5 +63,5 @@ def demo(folder: Path) -> Path:
     """All runs of the demo scale, in `folder`; none of pocket's."""
     for run in plan.runs(scales=["demo"]):
         share = SHARES[run.model] - 0.1 * (run.condition == "unmasked")
-        report.write_json(run.record_path(folder), record(run, masked=share, unmasked=share + 0.2))
+        records.write_json(run.record_path(folder), record(run, masked=share, unmasked=share + 0.2))
     return folder

@@ -1,15 +1,69 @@
-"""Batches for training: uint8 faces to network input, mirrored and, if wanted, moved, recoloured and partly erased.
+"""What a training step is fed: which photos, which twin of each, and how they are varied.
 
-Works on whole batches on the training device; every draw comes from one generator.
+Order and twins are drawn by the loader from (seed, epoch, place in the epoch); mirroring and augmentation work on whole
+batches on the training device, and every draw comes from one generator.
 """
 
 import math
+from collections.abc import Iterator
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from maskfr_utils.config import TrainConfig
+from maskfr_utils.masks import mask_faces
+from maskfr_utils.store import FaceStore
 
 LUMA = (0.299, 0.587, 0.114)
+
+
+class TwinDataset(Dataset):
+    """Training pictures of one epoch: of each photo the twin that the condition asks for, and perhaps a new mask."""
+
+    def __init__(self, store: FaceStore, config: TrainConfig, epoch: int = 0):
+        self.store, self.config, self.epoch = store, config, epoch
+
+    def __len__(self) -> int:
+        return len(self.store)
+
+    def __getitem__(self, index: int | list[int]) -> tuple[Tensor, Tensor]:
+        return self.__getitems__([index] if isinstance(index, int) else index)
+
+    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
+        """A batch (n, 112, 112, 3) uint8 with labels (n,); the first index and the epoch seed its draws."""
+        config, indices = self.config, np.asarray(indices)
+        rng = np.random.default_rng((config.seed, self.epoch, int(indices[0])))
+        masked = rng.random(len(indices)) < {"masked": 1.0, "unmasked": 0.0, "both": 0.5}[config.condition]
+        seed = int(rng.integers(2**31))
+        images, labels = self.store.batch(indices, masked=masked & (not config.fresh_masks))
+        if config.fresh_masks and masked.any():
+            drawn = mask_faces(images[masked], self.store.landmarks[indices[masked]], style=config.style, seed=seed)
+            images[masked] = drawn.images
+        return torch.from_numpy(images), torch.from_numpy(labels)
+
+
+class EpochBatches(Sampler[list[int]]):
+    """This process's share of each batch of an epoch, in an order drawn from (seed, epoch); the last, partial batch is left out."""
+
+    def __init__(self, indices: np.ndarray, batch_size: int, seed: int, rank: int = 0, world: int = 1):
+        self.indices, self.seed, self.rank, self.world = indices, seed, rank, world
+        self.batch_size, self.epoch = min(batch_size, len(indices)), 0
+
+    def __len__(self) -> int:
+        return len(self.indices) // self.batch_size
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.indices)
+        for start in range(0, len(self) * self.batch_size, self.batch_size):
+            yield order[start : start + self.batch_size][self.rank :: self.world].tolist()
+
+
+def as_it_is(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Hands on what `TwinDataset` has made a batch of already."""
+    return batch
 
 
 def to_input(faces: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Records: the JSON a run leaves, with all that tells what made it; and the numbers published before us."""
+"""Records: the JSON that a run or a measurement leaves, with all that tells what made it."""
 
 import json
 import platform
@@ -10,27 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from maskfr_utils.paths import ROOT, replacing
-
-# The student report, as fractions: IResNet-50 at batch 512, trained and tested on the same kind of faces; the networks on
-# masked faces, with their batch sizes. Of Figure 9 only the best batch size is known: the rest is in the picture alone.
-PUBLISHED_TABLE_1 = {"masked": 0.8989, "unmasked": 0.9494}
-PUBLISHED_TABLE_2 = {
-    "resnet50": (0.8962, 512),
-    "iresnet50": (0.8989, 512),
-    "iresnet100": (0.8907, 512),
-    "ressanet50": (0.9017, 512),
-    "ressanet100": (0.9208, 256),
-}
-PUBLISHED_BEST_BATCH = 512
-# It tested on a random 10 % of about 100,000 photos and as many mirror images: on so many different photos.
-PUBLISHED_TEST_PHOTOS = round(100_000 * (1 - 0.9**2))
-NAMES = {
-    "resnet50": "ResNet-50",
-    "iresnet50": "IResNet-50",
-    "iresnet100": "IResNet-100",
-    "ressanet50": "ResSaNet-50",
-    "ressanet100": "ResSaNet-100",
-}
 
 SAMPLE_TOLERANCE = 0.3  # grey levels
 
@@ -102,30 +81,3 @@ def provenance(*, device: str, data: str, seconds: float, **more: object) -> dic
         "seconds": round(seconds, 1),
         **more,
     }
-
-
-def result_table(records: dict[str, dict]):
-    """One row a run: masked and unmasked test accuracy in percent with its 95 % interval, and what it was made with.
-
-    Args:
-        records: name of the run -> its record.
-    """
-    import pandas as pd
-
-    def percent(scores: dict) -> str:
-        return f"{scores['accuracy']:.1%} ({scores['accuracy_low']:.1%}-{scores['accuracy_high']:.1%})"
-
-    rows = {
-        name: {
-            "masked": percent(r["metrics"]["masked"]),
-            "unmasked": percent(r["metrics"]["unmasked"]),
-            "test photos": r["metrics"]["masked"]["photos"],
-            "trained on": r["params"]["condition"],
-            "width": r["params"]["width"],
-            "epochs": r["params"]["epochs"],
-            "images/s": round(r["throughput"]["train_images_per_second"], 1),
-            "minutes": round(r["provenance"]["seconds"] / 60, 1),
-        }
-        for name, r in records.items()
-    }
-    return pd.DataFrame.from_dict(rows, orient="index")
