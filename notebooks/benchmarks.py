@@ -44,7 +44,7 @@ from maskfr_utils import diagrams, paths
 from maskfr_utils.measure import speed
 from maskfr_utils.measure.speed import ratio
 from maskfr_utils.models.choices import PUBLISHED
-from maskfr_utils.records import NAMES
+from maskfr_utils.names import TITLES
 from maskfr_utils.study import state
 
 # %config InlineBackend.figure_formats = ["svg"]
@@ -125,7 +125,7 @@ print(f"convolutions take {share:.0%} of a bare step: they alone would be {bound
 # what was small beside the products now counts.
 
 # %% mystnb={"image": {"alt": "Stacked bars for each network: the shares of a training step's time that each kind of operation takes"}}
-percent = 100 * pd.DataFrame(r["shares"]).rename(columns=NAMES)
+percent = 100 * pd.DataFrame(r["shares"]).rename(columns=TITLES)
 diagrams.stacked_bars(percent.to_dict(), "share of a training step's time, %")
 
 # %% [markdown]
@@ -152,7 +152,7 @@ rows = {}
 for width, narrow in r["narrow"].items():
     for name in plan["networks"]:
         eager, compiled = narrow[f"{name}, eager"], narrow.get(f"{name}, compiled")
-        rows[NAMES[name], width] = {
+        rows[TITLES[name], width] = {
             "eager, images/s": f"{batch / statistics.median(eager):.0f}",
             "compiled, images/s": f"{batch / statistics.median(compiled):.0f}" if compiled else "",
             "compiled / eager": f"{ratio(eager, compiled)[0]:.2f}" if compiled else "",
@@ -171,7 +171,7 @@ for size in plan["answers"]:
         network, way = name.split(", ")
         each = size / statistics.median(values)
         share = r["macs"][network] * each / rate[way.split()[-1]]
-        rows.setdefault((NAMES[network], way), {})[f"batch {size}"] = f"{each:.1f}/s, {share:.0%}"
+        rows.setdefault((TITLES[network], way), {})[f"batch {size}"] = f"{each:.1f}/s, {share:.0%}"
 worst = max(r["inference"]["onnx difference"].values())
 print(f"embeddings in onnxruntime differ from torch's by {worst:.0e} of the largest value at most")
 pd.DataFrame.from_dict(rows, orient="index").fillna("").rename_axis(["network", "way"])
@@ -184,10 +184,10 @@ pd.DataFrame.from_dict(rows, orient="index").fillna("").rename_axis(["network", 
 one = r["inference"]["1"]
 rows = {}
 for name in plan["networks"]:
-    rows[NAMES[name]] = {"published": PUBLISHED[name][2] / PUBLISHED["iresnet50"][2]} if name in PUBLISHED else {}
+    rows[TITLES[name]] = {"published": PUBLISHED[name][2] / PUBLISHED["iresnet50"][2]} if name in PUBLISHED else {}
     for way in ("eager fp32", f"eager {half}", "onnxruntime fp32"):
         if f"{name}, {way}" in one:
-            rows[NAMES[name]][way] = ratio(one[f"{name}, {way}"], one[f"iresnet50, {way}"])[0]
+            rows[TITLES[name]][way] = ratio(one[f"{name}, {way}"], one[f"iresnet50, {way}"])[0]
 pd.DataFrame.from_dict(rows, orient="index").style.format("{:.2f}", na_rep="")
 
 # %% [markdown]

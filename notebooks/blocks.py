@@ -34,8 +34,8 @@ import torch
 from maskfr_utils import diagrams, plots
 from maskfr_utils.batches import to_input
 from maskfr_utils.models import blocks, create_model
+from maskfr_utils.names import TITLES
 from maskfr_utils.profile import count_parameters, signal_by_depth
-from maskfr_utils.records import NAMES
 from maskfr_utils.rendered import render_faces
 
 # %config InlineBackend.figure_formats = ["svg"]
@@ -121,7 +121,7 @@ diagrams.block_diagram(
 torch.manual_seed(0)
 images = torch.randn(batch_size, 3, image_size, image_size)
 names = ("iresnet50", "iresnet100", "ressanet50", "ressanet100")
-models = {NAMES[n]: create_model(n, width=width, image_size=image_size) for n in names}
+models = {TITLES[n]: create_model(n, width=width, image_size=image_size) for n in names}
 signals = {name: signal_by_depth(model, images) for name, model in models.items()}
 diagrams.by_depth(signals)
 

@@ -40,8 +40,8 @@ from maskfr_utils.measure.speed import ratio
 from maskfr_utils.models import MODELS, create_model
 from maskfr_utils.models.choices import COUNTER, POSITIONS, PUBLISHED, SHRINKS, Choices, in_words, printed, total
 from maskfr_utils.models.create import DEPTHS
+from maskfr_utils.names import TITLES
 from maskfr_utils.profile import count_macs, count_parameters
-from maskfr_utils.records import NAMES
 from maskfr_utils.study import state
 
 # %config InlineBackend.figure_formats = ["svg"]
@@ -107,7 +107,7 @@ for name, net in nets.items():
     column |= beside("multiply-adds, G", count_macs(net) / 1e9, macs)
     column["time of a face"] = f"{ratio(seconds[name], seconds['iresnet50'])[0]:.2f}"
     column["time of a face: published"] = f"{ms / PUBLISHED['iresnet50'][2]:.2f}" if ms else ""
-    columns[NAMES[name]] = column
+    columns[TITLES[name]] = column
 made = speed["provenance"]
 print(f"time: fp32, not compiled, {made['device']}, {made['date']}; {state.made_from('models')}")
 pd.DataFrame(columns)
@@ -128,7 +128,7 @@ def by_part(net):
     }
 
 
-bars = {NAMES[name]: by_part(net) for name, net in nets.items()}
+bars = {TITLES[name]: by_part(net) for name, net in nets.items()}
 diagrams.stacked_bars(bars, "parameters, millions")
 
 # %% [markdown]
@@ -148,7 +148,7 @@ for norm, known, form_50, form_100 in itertools.product((0, 1, 2, 4), flags, fla
     if all(all(printed(s, name, missed, counter)) for name, s in sums.items()):
         print(f"BatchNorm: {norm} operations an element; PReLU: {'counted' if known else 'missed'}")
         for name, form in forms.items():
-            print(f"{NAMES[name]}: {'with' if form else 'without'} the BatchNorm in between")
+            print(f"{TITLES[name]}: {'with' if form else 'without'} the BatchNorm in between")
 
 # %% [markdown]
 # One combination of 32 hits all four numbers to the last digit: the two IResNet columns come from two code bases, and their
@@ -238,7 +238,7 @@ rules = {
 rows = {}
 for rule, kinds in rules.items():
     counter = {kind: COUNTER[kind] for kind in kinds}
-    row = {f"{NAMES[name]}, G": f"{total(name).billions(counter):.5f}" for name in ressanets}
+    row = {f"{TITLES[name]}, G": f"{total(name).billions(counter):.5f}" for name in ressanets}
     found = search(counter)
     row["settings that fit"] = len({replace(choices, positions="any") for choices, _ in found})
     rows[rule] = row
@@ -254,8 +254,8 @@ for shrink, full in itertools.product(SHRINKS, flags):
     row = {}
     for name in ressanets:
         ours = total(name, Choices(shrink=shrink, full_shortcut=full)).billions()
-        row[f"{NAMES[name]}, G"] = f"{ours:.3f}"
-        row[f"{NAMES[name]}, off by %"] = 100 * (ours / PUBLISHED[name][1] - 1)
+        row[f"{TITLES[name]}, G"] = f"{ours:.3f}"
+        row[f"{TITLES[name]}, off by %"] = 100 * (ours / PUBLISHED[name][1] - 1)
     rows[places[shrink], "after its projection" if full else "at its projection"] = row
 table = pd.DataFrame.from_dict(rows, orient="index")
 table = table.rename_axis(["main path halved", "shortcut halved"])

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from maskfr_utils import batches, fingerprint, loop, losses, masks, metrics, splits, store
-from maskfr_utils.models import blocks, create
+from maskfr_utils.models import blocks, networks
 from maskfr_utils.paths import ROOT
 from maskfr_utils.probes import faces
 from maskfr_utils.probes.runs import of_run
@@ -95,8 +95,8 @@ CHANGES = {
         {"batches"} | STEPS,
     ),
     "never mirrored": (
-        lambda patch: patch.setattr(batches, "augment", lambda images, generator, strength=0.0: images),
-        {"augmentation"},
+        lambda patch: patch.setattr(loop, "augment", lambda images, generator, strength=0.0: images),
+        {"augmentation"} | STEPS,
     ),
     "a rate that ends higher": (
         lambda patch: wrap(patch, loop.Trainer, "rate_and_margin_share", lambda out: (out[0] * 1.01, out[1])),
@@ -111,7 +111,7 @@ CHANGES = {
         {"network ressanet50", "steps ressanet50"},
     ),
     "other initial weights": (
-        lambda patch: patch.setattr(create, "initialise", lambda model: None),
+        lambda patch: patch.setattr(networks, "initialise", lambda model: None),
         {"network iresnet50", "network ressanet50"} | STEPS,
     ),
     "another margin": (
@@ -196,8 +196,9 @@ def python(folder, code):
 
 
 SHOW = """
-from maskfr_utils import fingerprint, study
-run = study.Run(scale="demo", model="resnet50")
+from maskfr_utils import fingerprint
+from maskfr_utils.study.plan import Run
+run = Run(scale="demo", model="resnet50")
 print(fingerprint.sources(), fingerprint.digest(run.behaviour()))
 """
 
@@ -208,7 +209,7 @@ def test_files_may_be_renamed_and_code_written_otherwise(copy):
     (package / "batches.py").rename(package / "feeding.py")
     for path in package.rglob("*.py"):
         text = path.read_text(encoding="utf-8")
-        path.write_text(text.replace("X").replace("import augment,", "import variants as augment,"))
+        path.write_text(text.replace("maskfr_utils.batches", "maskfr_utils.feeding"))
     loop_text = (package / "loop.py").read_text(encoding="utf-8")
     assert "LOG_EVERY" in loop_text
     (package / "loop.py").write_text("# A remark.\n" + loop_text.replace("LOG_EVERY", "STEPS_BETWEEN_LOOKS"))

@@ -10,7 +10,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
 from maskfr_utils.faces import align
-from maskfr_utils.rendered import TEMPLATE5, head, render_faces
+from maskfr_utils.faces.align import TEMPLATE5
+from maskfr_utils.rendered import head, render_faces
 from maskfr_utils.rendered.person import draw_person
 
 # iBUG points and their partners on the other side of the face.

@@ -184,7 +184,7 @@ def test_a_record_beside_the_studys_makes_the_chapters_stale_that_show_it(book, 
 
 def test_checking_takes_no_torch():
     """The book checks its records at each build."""
-    code = "import sys; from maskfr_utils import study; check.problems(); sys.exit('torch' in sys.modules)"
+    code = "import sys; from maskfr_utils.study import check; check.problems(); sys.exit('torch' in sys.modules)"
     check.problems()  # what the sources compute is known now
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
@@ -252,6 +252,6 @@ def test_list_and_wrong_names(empty, capsys):
 
 
 def test_check_is_the_state_of_the_book(book, monkeypatch, capsys):
-    monkeypatch.setattr(check, "problems", lambda: ["x is stale"])
+    monkeypatch.setattr(command, "problems", lambda: ["x is stale"])
     assert command.main(["--check"]) == 1
     assert capsys.readouterr().out == "x is stale\n"

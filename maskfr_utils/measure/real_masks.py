@@ -28,8 +28,7 @@ from maskfr_utils.measure import realism
 from maskfr_utils.names import TITLES
 from maskfr_utils.probes.runs import of_run
 from maskfr_utils.records import code_revision, provenance, read_record, write_json
-from maskfr_utils.study import plan
-from maskfr_utils.study.state import state
+from maskfr_utils.study import plan, state
 from maskfr_utils.study.tables import points, signed
 
 RECORD = Path("masks") / "transfer.json"  # below the records of the study

@@ -1,7 +1,8 @@
 """What decides a run once its faces are prepared, as numbers: batches, schedule, network, loss, steps, evaluation.
 
-The faces are noise, the networks narrow, the arithmetic single precision on a CPU; draws and steps are those of
-`loop.Trainer` itself. Nothing is left behind: no file, and no draw of torch's is used up.
+The faces are noise, the networks narrow; draws and steps are those of `loop.Trainer` itself. The arithmetic is double
+precision on a CPU: BatchNorm over a few pictures makes of single precision's rounding, which hangs on the number of
+threads, other losses within three steps. Nothing is left behind: no file, and no draw of torch's is used up.
 """
 
 import tempfile
@@ -17,7 +18,6 @@ from torch import nn
 from tqdm import tqdm
 
 from maskfr_utils import loop, losses, models
-from maskfr_utils.batches import TwinDataset, augment, to_input
 from maskfr_utils.config import TrainConfig
 from maskfr_utils.fingerprint import Numbers, sketch
 from maskfr_utils.names import CONDITIONS
@@ -47,7 +47,7 @@ def trainer(**values: object) -> Iterator[loop.Trainer]:
             writer.assign(labels, split, [chr(97 + i) for i in range(PEOPLE)])
         given = {"width": 0.05, "embedding_dim": 16, "batch_size": 4, "precision": "32-true", "compile": False}
         config = TrainConfig(**given | {"resume": False, "out_dir": folder, "eval_every": 0} | values)
-        yield loop.Trainer(config, FaceStore(path), Fabric(accelerator="cpu", devices=1, precision="32-true"))
+        yield loop.Trainer(config, FaceStore(path), Fabric(accelerator="cpu", devices=1, precision="64-true"))
 
 
 def batches() -> Numbers:
@@ -59,7 +59,7 @@ def batches() -> Numbers:
             found[f"order of epoch {epoch}"] = [float(i) for batch in run.batches for i in batch]
         for condition in CONDITIONS:
             config = TrainConfig(**{**run.config.science(), "condition": condition})
-            images, labels = TwinDataset(run.store, config, epoch=1)[[9, 2, 26, 5]]
+            images, labels = loop.TwinDataset(run.store, config, epoch=1)[[9, 2, 26, 5]]
             found[condition] = [x for image in images.numpy() for x in sketch(image)] + labels.tolist()
     return found
 
@@ -67,16 +67,16 @@ def batches() -> Numbers:
 def fresh_masks() -> Numbers:
     """A batch with a new mask on each face."""
     with trainer(fresh_masks=True, condition="masked") as run:
-        images, _ = TwinDataset(run.store, run.config, epoch=1)[[9, 2, 26, 5]]
+        images, _ = loop.TwinDataset(run.store, run.config, epoch=1)[[9, 2, 26, 5]]
         return {"faces": [x for image in images.numpy() for x in sketch(image)]}
 
 
 def augmentation() -> Numbers:
     """The input of the network, mirrored alone and with everything else."""
-    images = to_input(torch.from_numpy(faces.plain_faces(6, seed=6)))
+    images = loop.to_input(torch.from_numpy(faces.plain_faces(6, seed=6)))
     found = {"input": images.mean((1, 2, 3)).tolist() + images[0, :, 3, 5].tolist()}
     for strength in (0.0, 0.5):
-        varied = augment(images.clone(), torch.Generator().manual_seed(1), strength)
+        varied = loop.augment(images.clone(), torch.Generator().manual_seed(1), strength)
         found[f"strength {strength:g}"] = (varied * torch.linspace(-1, 1, 112)).mean((2, 3)).flatten().tolist()
     return found
 
@@ -97,8 +97,8 @@ def network(name: str) -> Numbers:
     """Embeddings by fresh weights, and how strongly each kind of parameter is pulled."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(2)
-        model = models.create_model(name, width=0.05, embedding_dim=16).train()
-        images = to_input(torch.from_numpy(faces.plain_faces(4, seed=8)))
+        model = models.create_model(name, width=0.05, embedding_dim=16).double().train()
+        images = loop.to_input(torch.from_numpy(faces.plain_faces(4, seed=8))).double()
         embeddings = model(images)
         (1000 * (embeddings * torch.linspace(-1, 1, 16)).square().mean()).backward()
         tested = model.eval()(images)
