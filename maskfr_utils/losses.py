@@ -11,14 +11,12 @@ between an embedding x and the weight w_j of identity j, y the true identity, an
 """
 
 import math
-from collections.abc import Callable
-from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maskfr_utils.names import unknown
+from maskfr_utils.names import LOSSES, unknown
 
 
 class CosineLoss(nn.Module):
@@ -359,25 +357,11 @@ def falling_cosine(u: Tensor) -> Tensor:
     return (1 - 2 * (k % 2)) * u.cos() - 2 * k
 
 
-LOSSES: dict[str, Callable[..., nn.Module]] = {
-    "arcface": ArcFace,
-    "arcface_straight_through": partial(ArcFace, straight_through=True),
-    "softmax": Softmax,
-    "cosface": CosFace,
-    "sphereface": SphereFace,
-    "combined_margin": CombinedMargin,
-    "subcenter_arcface": SubCenterArcFace,
-    "curricularface": CurricularFace,
-    "magface": MagFace,
-    "legacy_arcface": LegacyArcFace,
-}
-
-
 def create_loss(name: str, embedding_dim: int, num_classes: int, **arguments: float) -> nn.Module:
     """Build a loss by name.
 
     Args:
-        name: one of `LOSSES`.
+        name: one of `names.LOSSES`.
         embedding_dim: length of an embedding.
         num_classes: number of identities.
         arguments: the loss's own, such as `scale` and `margin`; what is left out has the value that its paper gives.
@@ -387,4 +371,5 @@ def create_loss(name: str, embedding_dim: int, num_classes: int, **arguments: fl
     """
     if name not in LOSSES:
         raise ValueError(unknown("loss", name, LOSSES))
-    return LOSSES[name](embedding_dim, num_classes, **arguments)
+    kind, own = LOSSES[name]
+    return globals()[kind](embedding_dim, num_classes, **own, **arguments)

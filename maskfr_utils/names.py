@@ -2,31 +2,52 @@
 
 import difflib
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-MODELS = ("resnet50", "iresnet50", "iresnet100", "ressanet50", "ressanet100")
-LOSSES = (
-    "arcface",
-    "arcface_straight_through",
-    "softmax",
-    "cosface",
-    "sphereface",
-    "combined_margin",
-    "subcenter_arcface",
-    "curricularface",
-    "magface",
-    "legacy_arcface",
-)
+
+@dataclass(frozen=True)
+class Network:
+    """What makes a network.
+
+    Attributes:
+        title: its name in texts and figures.
+        depths: blocks in each of the four stages.
+        blocks: the block of each stage, by its name in `models.create.BLOCKS`; none for torchvision's ResNet.
+    """
+
+    title: str
+    depths: tuple[int, int, int, int]
+    blocks: tuple[str, ...] = ()
+
+
+_SANET = ("ibasic", "se_ibasic_f", "se_ibasic_f", "ibt")
+NETWORKS = {
+    "resnet50": Network("ResNet-50", (3, 4, 6, 3)),
+    "iresnet50": Network("IResNet-50", (3, 4, 14, 3), ("ibasic",) * 4),
+    "iresnet100": Network("IResNet-100", (3, 13, 30, 3), ("ibasic",) * 4),
+    "ressanet50": Network("ResSaNet-50", (3, 4, 14, 3), _SANET),
+    "ressanet100": Network("ResSaNet-100", (3, 13, 30, 3), _SANET),
+}
+MODELS = tuple(NETWORKS)
+TITLES = {name: network.title for name, network in NETWORKS.items()}
+
+# Name of a loss -> its class in `losses`, and arguments that belong to the name.
+LOSSES: dict[str, tuple[str, dict[str, object]]] = {
+    "arcface": ("ArcFace", {}),
+    "arcface_straight_through": ("ArcFace", {"straight_through": True}),
+    "softmax": ("Softmax", {}),
+    "cosface": ("CosFace", {}),
+    "sphereface": ("SphereFace", {}),
+    "combined_margin": ("CombinedMargin", {}),
+    "subcenter_arcface": ("SubCenterArcFace", {}),
+    "curricularface": ("CurricularFace", {}),
+    "magface": ("MagFace", {}),
+    "legacy_arcface": ("LegacyArcFace", {}),
+}
+
 CONDITIONS = ("masked", "unmasked", "both")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 SCHEDULES = ("cosine", "constant")
-
-TITLES = {
-    "resnet50": "ResNet-50",
-    "iresnet50": "IResNet-50",
-    "iresnet100": "IResNet-100",
-    "ressanet50": "ResSaNet-50",
-    "ressanet100": "ResSaNet-100",
-}
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:

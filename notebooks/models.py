@@ -39,8 +39,7 @@ from maskfr_utils import diagrams, paths
 from maskfr_utils.measure.speed import ratio
 from maskfr_utils.models import MODELS, create_model
 from maskfr_utils.models.choices import COUNTER, POSITIONS, PUBLISHED, SHRINKS, Choices, in_words, printed, total
-from maskfr_utils.models.create import DEPTHS
-from maskfr_utils.names import TITLES
+from maskfr_utils.names import NETWORKS, TITLES
 from maskfr_utils.profile import count_macs, count_parameters
 from maskfr_utils.study import state
 
@@ -102,7 +101,7 @@ def beside(what, ours, published):
 columns = {}
 for name, net in nets.items():
     parameters, macs, ms = PUBLISHED.get(name, (None, None, None))
-    column = {"blocks": ", ".join(map(str, DEPTHS[name]))}
+    column = {"blocks": ", ".join(map(str, NETWORKS[name].depths))}
     column |= beside("parameters, M", count_parameters(net) / 1e6, parameters)
     column |= beside("multiply-adds, G", count_macs(net) / 1e9, macs)
     column["time of a face"] = f"{ratio(seconds[name], seconds['iresnet50'])[0]:.2f}"

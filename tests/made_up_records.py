@@ -47,7 +47,7 @@ def record(run: plan.Run, masked: float = 0.7, unmasked: float = 0.9, people: in
             "data": f"faces of {run.scale}",
             "faces": [100.0, 120.0, 80.5],
             "fingerprint": run.behaviour(),
-            "train_photos": plan.TRAIN_PHOTOS[run.scale],
+            "train_photos": plan.train_photos(run.scale),
             "identities": people,
             "device": "a CPU",
             "threads": 1,

@@ -6,14 +6,7 @@ from dataclasses import asdict, fields
 import pytest
 import yaml
 
-from maskfr_utils import config as config_module
-from maskfr_utils import losses, models
 from maskfr_utils.config import ConfigError, TrainConfig
-
-
-def test_names_are_those_of_the_modules():
-    assert set(config_module.MODELS) == set(models.MODELS)
-    assert set(config_module.LOSSES) == set(losses.LOSSES)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytorch_metric_learning import losses as metric_learning
 
-from maskfr_utils import config
 from maskfr_utils.losses import (
     LOSSES,
     ArcFace,
@@ -375,10 +374,6 @@ def test_subcenters_take_the_nearest():
     assert loss.weight.shape == (CLASSES, 2, DIM)
     x = loss.weight[3, 1][None]
     assert loss.logits(x)[0, 3].item() == pytest.approx(64, rel=1e-5)
-
-
-def test_names_are_the_configurations():
-    assert set(LOSSES) == set(config.LOSSES)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 import pickle
 import struct
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,8 +11,8 @@ import torch.nn.functional as F
 import torchvision
 from torch import nn
 
-from maskfr_utils import config, models
 from maskfr_utils.models import MODELS, create_model, load_insightface_weights, load_model, save_model
+from maskfr_utils.names import NETWORKS
 from maskfr_utils.profile import count_macs, count_parameters
 
 SMALL = {"width": 0.125, "embedding_dim": 16, "image_size": 32}
@@ -111,7 +112,7 @@ def test_forward_and_backward(name, precision):
 @pytest.mark.parametrize("name", ["resnet50", "iresnet50", "ressanet50"])
 def test_traces_as_one_graph(name, monkeypatch):
     """Nothing in the code of a network breaks the graph that torch.compile works on."""
-    monkeypatch.setitem(models.create.DEPTHS, name, (1, 1, 1, 1))
+    monkeypatch.setitem(NETWORKS, name, replace(NETWORKS[name], depths=(1, 1, 1, 1)))
     model = small(name)
     compiled = torch.compile(model, fullgraph=True, backend="eager")
     x = images(4, 3, 32, 32)
@@ -169,10 +170,6 @@ def test_dropout_acts_in_training_alone():
 def test_refuses_wrong_arguments(name, arguments, message):
     with torch.device("meta"), pytest.raises(ValueError, match=message):
         create_model(name, **arguments)
-
-
-def test_names_are_the_configurations():
-    assert MODELS == config.MODELS
 
 
 # The field's weights
@@ -256,7 +253,7 @@ def reference_forward(state, x):
 
 @pytest.mark.parametrize("name", ["iresnet50", "iresnet100"])
 def test_insightface_weights_give_the_same_embeddings(name):
-    state = insightface_state(models.create.DEPTHS[name])
+    state = insightface_state(NETWORKS[name].depths)
     model = load_insightface_weights(create_model(name), state).eval()
     x = images(1, 3, 112, 112)
     with torch.inference_mode():
@@ -271,7 +268,7 @@ def iresnet50():
 
 
 def test_insightface_file_with_parallel_prefix_and_counters(tmp_path, iresnet50):
-    state = insightface_state(models.create.DEPTHS["iresnet50"])
+    state = insightface_state(NETWORKS["iresnet50"].depths)
     stored = {f"module.{key}": value for key, value in state.items()} | {
         "module.bn1.num_batches_tracked": torch.tensor(7)
     }

@@ -1,12 +1,14 @@
 """Export of the five networks, checked in onnxruntime."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from maskfr_utils import models
 from maskfr_utils.models import MODELS, create_model, export_onnx
+from maskfr_utils.names import NETWORKS
 
 
 def images(batch):
@@ -18,7 +20,7 @@ def test_onnx_agrees_for_any_batch(tmp_path, name, monkeypatch):
     """Every kind of block, at one or two a stage: full depth repeats them, and takes the exporter a minute."""
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    monkeypatch.setitem(models.create.DEPTHS, name, (1, 1, 1, 1) if "100" in name else (1, 2, 1, 2))
+    monkeypatch.setitem(NETWORKS, name, replace(NETWORKS[name], depths=(1, 1, 1, 1) if "100" in name else (1, 2, 1, 2)))
     torch.manual_seed(0)
     model = create_model(name, width=0.125, embedding_dim=16, image_size=32)
     for norm in [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]:

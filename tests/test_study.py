@@ -59,16 +59,16 @@ def test_groups_are_what_the_report_compares():
 @pytest.mark.parametrize("scale", plan.SCALES)
 def test_same_steps_are_the_same_steps_of_the_same_schedule(scale):
     runs = [run for run in plan.figure_9(scale) if run.max_steps]
-    largest = next(run for run in plan.figure_9(scale) if run.batch == plan.BATCHES[scale][-1])
+    largest = next(run for run in plan.figure_9(scale) if run.batch == plan.SCALES[scale].batches[-1])
     assert largest.max_steps is None and {run.max_steps for run in runs} == {largest.steps()}
-    assert sorted(run.batch for run in (*runs, largest)) == sorted(plan.BATCHES[scale])
+    assert sorted(run.batch for run in (*runs, largest)) == sorted(plan.SCALES[scale].batches)
 
     def growing(run, name):  # steps of a warm-up, as the loop counts them
-        return run.params()[name] * (plan.TRAIN_PHOTOS[scale] // run.batch)
+        return run.params()[name] * (plan.train_photos(scale) // run.batch)
 
     for run in runs:
         epochs = run.params()["epochs"]
-        assert epochs * (plan.TRAIN_PHOTOS[scale] // run.batch) >= run.max_steps
+        assert epochs * (plan.train_photos(scale) // run.batch) >= run.max_steps
         for name in ("warmup_epochs", "margin_warmup_epochs"):
             assert growing(run, name) == pytest.approx(growing(largest, name), abs=0.05)
 

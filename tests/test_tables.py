@@ -50,8 +50,8 @@ def test_table_2_holds_two_seeds_of_each_network_and_a_third_where_table_1_has_i
 
 def test_figure_9_has_one_run_in_both_lines(folder):
     epochs, steps = tables.figure_9("demo", folder).values()
-    assert list(epochs.index) == list(steps.index) == list(plan.BATCHES["demo"])
-    largest = plan.BATCHES["demo"][-1]
+    assert list(epochs.index) == list(steps.index) == list(plan.SCALES["demo"].batches)
+    largest = plan.SCALES["demo"].batches[-1]
     assert epochs.loc[largest].equals(steps.loc[largest])
     assert steps["steps"].nunique() == 1 and epochs["steps"].is_monotonic_decreasing
     shown = tables.figure_9_table("demo", folder)

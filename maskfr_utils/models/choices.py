@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
-from maskfr_utils.models.create import DEPTHS
+from maskfr_utils.names import NETWORKS
 
 CHANNELS = (64, 64, 128, 256, 512)  # of the stem and the four stages
 SIZES = (112, 56, 28, 14, 7)
@@ -159,7 +159,7 @@ def total(name: str, choices: Choices = Choices()) -> Sum:
     result.conv(3, 64, 3, 112)
     result.norm(64, 112)
     result.prelu(64, 112)
-    for stage, depth in enumerate(DEPTHS[name], 1):
+    for stage, depth in enumerate(NETWORKS[name].depths, 1):
         kind = "ibasic" if stage == 1 or name.startswith("iresnet") else "se_ibasic_f" if stage < 4 else "ibt"
         result.add(block(kind, stage, True, choices))
         result.add(block(kind, stage, False, choices), depth - 1)

@@ -1,4 +1,4 @@
-"""The five networks of the study: ResNet-50, IResNet-50 and -100, ResSaNet-50 and -100.
+"""Networks by name (`names.NETWORKS`), made of the blocks that stand there.
 
 Each maps aligned faces (N, 3, 112, 112), RGB in [-1, 1], to embeddings (N, 512) in float32.
 """
@@ -8,31 +8,14 @@ from torch import nn
 from maskfr_utils.models.blocks import IBT, IBasic, SEIBasicF
 from maskfr_utils.models.legacy import LegacyNet
 from maskfr_utils.models.networks import STRIDE, IResNet, ResNet, Stage, initialise
-from maskfr_utils.names import unknown
+from maskfr_utils.names import MODELS, NETWORKS, unknown
 
-DEPTHS = {
-    "resnet50": (3, 4, 6, 3),
-    "iresnet50": (3, 4, 14, 3),
-    "iresnet100": (3, 13, 30, 3),
-    "ressanet50": (3, 4, 14, 3),
-    "ressanet100": (3, 13, 30, 3),
+# Name of a block -> a function (in_channels, out_channels, stride, height and width of the output) that makes one.
+BLOCKS: dict[str, Stage] = {
+    "ibasic": lambda in_channels, out_channels, stride, size: IBasic(in_channels, out_channels, stride),
+    "se_ibasic_f": lambda in_channels, out_channels, stride, size: SEIBasicF(in_channels, out_channels, stride),
+    "ibt": lambda in_channels, out_channels, stride, size: IBT(in_channels, out_channels, size, stride),
 }
-MODELS = tuple(DEPTHS)
-
-
-def stages(name: str) -> tuple[Stage, ...]:
-    """The block of each of the four stages of an IResNet or a ResSaNet."""
-
-    def ibasic(in_channels: int, out_channels: int, stride: int, size: int) -> nn.Module:
-        return IBasic(in_channels, out_channels, stride)
-
-    def se_ibasic_f(in_channels: int, out_channels: int, stride: int, size: int) -> nn.Module:
-        return SEIBasicF(in_channels, out_channels, stride)
-
-    def ibt(in_channels: int, out_channels: int, stride: int, size: int) -> nn.Module:
-        return IBT(in_channels, out_channels, size, stride)
-
-    return (ibasic, se_ibasic_f, se_ibasic_f, ibt) if name.startswith("ressanet") else (ibasic,) * 4
 
 
 def create_model(
@@ -47,7 +30,7 @@ def create_model(
     """Build a network with fresh weights; its attribute `config` keeps the arguments.
 
     Args:
-        name: one of `MODELS`.
+        name: one of `names.NETWORKS`.
         width: factor on the channels 64, 128, 256, 512, rounded to multiples of 8, at least 16; the embedding is not
             scaled.
         embedding_dim: length of the embedding.
@@ -75,18 +58,20 @@ def create_model(
         raise ValueError(f"dropout {dropout}: a probability in [0, 1)")
     # At least 16: torch 2.14 corrupts memory in the backward pass of a strided 1x1 convolution over fewer channels in
     # channels_last layout on a CPU.
+    network = NETWORKS[name]
     channels = tuple(max(16, round(width * full / 8) * 8) for full in (64, 128, 256, 512))
     if legacy:
-        if name == "resnet50" or dropout:
+        if not network.blocks or dropout:
             raise ValueError("legacy: IResNet and ResSaNet without dropout; the original's ResNet-50 was torchvision's")
         if embedding_dim != channels[-1]:
             raise ValueError(f"embedding_dim {embedding_dim}: a legacy network of width {width} has {channels[-1]}")
-        model = LegacyNet(DEPTHS[name], channels, image_size, name.startswith("ressanet"))
+        model = LegacyNet(network.depths, channels, image_size, "ibt" in network.blocks)
         initialise(model)
-    elif name == "resnet50":
-        model = ResNet(DEPTHS[name], channels, embedding_dim, image_size, dropout)
+    elif not network.blocks:
+        model = ResNet(network.depths, channels, embedding_dim, image_size, dropout)
     else:
-        model = IResNet(DEPTHS[name], stages(name), channels, embedding_dim, image_size, dropout)
+        blocks = tuple(BLOCKS[block] for block in network.blocks)
+        model = IResNet(network.depths, blocks, channels, embedding_dim, image_size, dropout)
     model.config = {
         "name": name,
         "width": width,

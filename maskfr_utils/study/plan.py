@@ -10,19 +10,51 @@ from pathlib import Path
 
 from maskfr_utils import fingerprint, paths
 from maskfr_utils.config import TrainConfig, load_params
-from maskfr_utils.names import MODELS
 from maskfr_utils.probes.runs import of_run
+from maskfr_utils.records import read_record
+from maskfr_utils.study import published
 
-TRAIN_PHOTOS = {"demo": 1068, "pocket": 12869}  # of each scale's prepared faces: they make steps of epochs
-BATCHES = {"demo": (16, 32, 64, 128), "pocket": (32, 64, 128, 256, 512)}
-SCALES = tuple(TRAIN_PHOTOS)
 PARAMS = paths.ROOT / "params"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large the study is run: a folder of `params/`, whose `study.yaml` is the recipe that all its runs share.
+
+    Attributes:
+        faces: what it is trained on, in words.
+        batches: batch sizes of Figure 9, the first of which is the recipe's.
+    """
+
+    faces: str
+    batches: tuple[int, ...]
+
+
+SCALES = {
+    "demo": Scale("rendered faces", (16, 32, 64, 128)),
+    "pocket": Scale("real photos", (32, 64, 128, 256, 512)),
+}
 
 
 @cache
 def recipe(scale: str) -> dict[str, object]:
-    """The parameters that all runs of a scale share: `params/<scale>/study.yaml`."""
+    """The parameters that all runs of a scale share."""
     return load_params(PARAMS / scale / "study.yaml")
+
+
+@cache
+def train_photos(scale: str) -> int:
+    """How many photos the runs of a scale train on: they make steps of epochs.
+
+    Read from any record of the scale among the book's; where there is none yet, its faces are prepared and counted.
+    """
+    for path in sorted(paths.results_dir().glob(f"{scale}-*.json")):
+        return read_record(path)["provenance"]["train_photos"]
+    from maskfr_utils.prepare import prepare
+    from maskfr_utils.store import TRAIN, FaceStore
+
+    config = TrainConfig.from_mapping(recipe(scale))
+    return len(FaceStore(prepare(**config.data())).indices(TRAIN))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +62,7 @@ class Run:
     """One training of the study.
 
     Attributes:
-        scale: `demo` (rendered faces) or `pocket` (real photos).
+        scale: one of `SCALES`.
         model: the network.
         condition: what it trains on.
         batch_size: photos a step; None: the recipe's.
@@ -63,7 +95,7 @@ class Run:
         values = {"model": self.model, "condition": self.condition, "seed": self.seed, "batch_size": self.batch}
         if not self.max_steps:
             return values
-        common, per_epoch = recipe(self.scale), TRAIN_PHOTOS[self.scale] // self.batch
+        common, per_epoch = recipe(self.scale), train_photos(self.scale) // self.batch
         shrink = self.max_steps / (common["epochs"] * per_epoch)  # of an epoch of the batch with as many steps, in ours
         return values | {
             "max_steps": self.max_steps,
@@ -108,7 +140,7 @@ class Run:
 
     def steps(self) -> int:
         """Steps that it trains for."""
-        return self.max_steps or recipe(self.scale)["epochs"] * (TRAIN_PHOTOS[self.scale] // self.batch)
+        return self.max_steps or recipe(self.scale)["epochs"] * (train_photos(self.scale) // self.batch)
 
     def passes(self) -> int:
         """Pictures that it trains on, each counted at each visit."""
@@ -122,13 +154,13 @@ def table_1(scale: str) -> list[Run]:
 
 def table_2(scale: str) -> list[Run]:
     """The five networks trained on masked faces, two seeds; of IResNet-50 the three that Table 1 has anyway."""
-    return [Run(scale=scale, model=m, seed=s) for s in range(3) for m in MODELS if s < 2 or m == "iresnet50"]
+    return [Run(scale=scale, model=m, seed=s) for s in range(3) for m in published.TABLE_2 if s < 2 or m == "iresnet50"]
 
 
 def figure_9(scale: str) -> list[Run]:
     """IResNet-50 on masked faces by batch size: for the recipe's epochs, and for the steps of the largest batch."""
-    _, *others, largest = BATCHES[scale]
-    steps = recipe(scale)["epochs"] * (TRAIN_PHOTOS[scale] // largest)
+    _, *others, largest = SCALES[scale].batches
+    steps = recipe(scale)["epochs"] * (train_photos(scale) // largest)
     epochs = [Run(scale=scale, batch_size=size) for size in (None, *others, largest)]
     return epochs + [Run(scale=scale, batch_size=size, max_steps=steps) for size in (None, *others)]
 

@@ -12,12 +12,12 @@ import pandas as pd
 from scipy import stats
 
 from maskfr_utils import metrics
-from maskfr_utils.names import MODELS, TITLES
+from maskfr_utils.names import TITLES
 from maskfr_utils.study import plan, published, state
 from maskfr_utils.study.plan import SCALES, Run
 
 NOT_RUN = "not run yet"
-FACES = {"pocket": "real photos", "demo": "rendered faces"}
+FACES = {name: scale.faces for name, scale in SCALES.items()}
 YAWS = {"under 10°": (0, 10), "10 to 20°": (10, 20), "20 to 30°": (20, 30), "30° and more": (30, 91)}
 # The report's orderings: claim, the better, the worse; each a run's network and training condition, tested on the same.
 CLAIMS = (
@@ -171,7 +171,7 @@ def table_2(folder: str | Path | None = None) -> pd.DataFrame:
 def networks(scale: str, folder: str | Path | None = None) -> dict[str, Result]:
     """Name of the network -> its result on masked faces (Table 2), in the report's order."""
     found = results("table_2", scale, folder)
-    return {TITLES[m]: found[run] for m in MODELS if (run := Run(scale=scale, model=m)) in found}
+    return {TITLES[m]: found[run] for m in published.TABLE_2 if (run := Run(scale=scale, model=m)) in found}
 
 
 def figure_9_runs(scale: str) -> dict[str, list[Run]]:
@@ -212,13 +212,13 @@ def figure_9_table(scale: str, folder: str | Path | None = None) -> pd.DataFrame
     """The numbers of `figure_9`: accuracy with its interval, and the steps or epochs that its line leaves to vary."""
     columns = {}
     for (name, table), varying in zip(figure_9(scale, folder).items(), ("steps", "epochs"), strict=True):
-        rows = table.reindex(plan.BATCHES[scale])
+        rows = table.reindex(plan.SCALES[scale].batches)
         columns[name] = [
             NOT_RUN if np.isnan(a) else percent(a, low, high)
             for a, low, high in rows[["accuracy", "low", "high"]].to_numpy(float)
         ]
         columns[varying] = rows[varying].map(lambda n: "" if np.isnan(n) else f"{n:g}").to_list()
-    return pd.DataFrame(columns, index=pd.Index(plan.BATCHES[scale], name="batch size"))
+    return pd.DataFrame(columns, index=pd.Index(plan.SCALES[scale].batches, name="batch size"))
 
 
 def by_group(result: Result, groups: np.ndarray, names: list[str]) -> pd.DataFrame:
