@@ -107,57 +107,6 @@ def rank_curve(ranks: np.ndarray, upto: int) -> np.ndarray:
     return (ranks[:, None] <= np.arange(1, upto + 1)).mean(0)
 
 
-def cluster_bootstrap(
-    correct: np.ndarray, identities: np.ndarray, *, resamples: int = 2000, seed: int = 0
-) -> tuple[float, float]:
-    """95 % interval of the mean of `correct` when identities, not photos, are drawn anew.
-
-    Photos of one person are alike, so an interval over photos is too narrow for "people like these".
-
-    Args:
-        correct: (N,) bool or float, one value a photo; the difference of two networks' hits gives a paired interval.
-        identities: (N,) labels, the clusters.
-    """
-    _, cluster = np.unique(identities, return_inverse=True)
-    hits = np.bincount(cluster, weights=np.asarray(correct, float))
-    sizes = np.bincount(cluster)
-    drawn = np.random.default_rng(seed).integers(len(sizes), size=(resamples, len(sizes)))
-    means = hits[drawn].sum(1) / sizes[drawn].sum(1)
-    low, high = np.percentile(means, (2.5, 97.5))
-    return float(low), float(high)
-
-
-def t_interval(values: np.ndarray) -> tuple[float, float]:
-    """95 % interval of the mean of a few independent values by Student's t.
-
-    With three values it is 2.5 standard deviations wide to either side; with two (9 deviations) it says nothing, and is
-    (nan, nan).
-    """
-    values = np.asarray(values, float)
-    if len(values) < 3:
-        return float("nan"), float("nan")
-    half = t_half_width(values.std(ddof=1), len(values) - 1, len(values))
-    return float(values.mean() - half), float(values.mean() + half)
-
-
-def t_half_width(deviation: float, freedom: int, values: int) -> float:
-    """Half the 95 % interval of the mean of some values by Student's t, of a standard deviation with its degrees of freedom."""
-    return float(stats.t.ppf(0.975, freedom) * deviation / np.sqrt(values))
-
-
-def mcnemar(a: np.ndarray, b: np.ndarray) -> float:
-    """Exact two-sided p of McNemar (1947): do two recognisers differ on the same photos, or is it chance?
-
-    Only the photos count that one names rightly and the other does not: were both equally good, each would win half.
-
-    Args:
-        a, b: (N,) bool, which photos each names rightly.
-    """
-    a, b = np.asarray(a, bool), np.asarray(b, bool)
-    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
-    return float(stats.binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
-
-
 def holm(p: np.ndarray) -> np.ndarray:
     """The p of several tests after Holm (1979): below 0.05 where a claim holds though so many were tried.
 
@@ -171,62 +120,6 @@ def holm(p: np.ndarray) -> np.ndarray:
     order = np.argsort(p)
     adjusted = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
     return np.minimum(adjusted, 1.0)[np.argsort(order)]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Whether one recogniser is better than another on the same photos.
-
-    Attributes:
-        difference: accuracy of the first less that of the second, mean over seeds, as a fraction.
-        low, high: its 95 % interval when identities are drawn anew.
-        by_seed: the difference of each pair of runs.
-        p: exact McNemar; of several pairs of runs the largest, since a claim about networks has to hold in each.
-    """
-
-    difference: float
-    low: float
-    high: float
-    by_seed: tuple[float, ...]
-    p: float
-
-    def verdict(self, p: float | None = None) -> str:
-        """`better` or `worse` where the interval, every seed and p all say so; `within noise` where the interval holds 0.
-
-        In between, `better on average`: other people would hardly turn it round, but not each pair of runs shows it beyond
-        chance. With a single seed it is `better in one seed`: that holds for these two runs, not for what they are runs of.
-
-        Args:
-            p: this comparison's p after correction for how many are made; default: as it is.
-        """
-        one, sure = len(self.by_seed) == 1, (self.p if p is None else p) < 0.05
-        if self.low <= 0 <= self.high or (one and not sure):
-            return "within noise"
-        said = "better" if self.difference > 0 else "worse"
-        if one:
-            return f"{said} in one seed"
-        return said if sure and len(set(np.sign(self.by_seed))) == 1 else f"{said} on average"
-
-
-def compare(a: np.ndarray, b: np.ndarray, identities: np.ndarray) -> Comparison:
-    """Compares two recognisers, each trained with the same few seeds, on the same photos.
-
-    Args:
-        a, b: (seeds, N) bool, which photos each run names rightly.
-        identities: (N,) true identities.
-
-    Raises:
-        ValueError: shapes that do not fit.
-    """
-    a, b = np.asarray(a, bool), np.asarray(b, bool)
-    if a.shape != b.shape or a.ndim != 2 or a.shape[1:] != np.shape(identities) or not a.size:
-        raise ValueError(
-            f"hits must be (seeds, photos) of the same runs and photos, got {a.shape}, {b.shape}, {np.shape(identities)}"
-        )
-    differences = a.astype(float) - b
-    low, high = cluster_bootstrap(differences.mean(0), identities)
-    p = max(mcnemar(x, y) for x, y in zip(a, b, strict=True))
-    return Comparison(float(differences.mean()), low, high, tuple(differences.mean(1).tolist()), p)
 
 
 def disagreement(a: np.ndarray, b: np.ndarray) -> float:

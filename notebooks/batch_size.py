@@ -50,9 +50,9 @@ for each in ("pocket", "demo"):
 # %% [markdown]
 # ## Is it more than noise?
 #
-# Each batch size against the smallest, on the same photos; corrected after Holm for the number of lines. A point is one seed:
-# what is beyond the noise of the photos may still be the seed's doing. How much the seed alone changes, [](compare_models)
-# shows at one batch size.
+# Each batch size against the smallest, on the same photos. A point is one seed: what an interval over people leaves out may
+# still be the seed's doing, so nothing is decided here. How much the seed alone changes, [](compare_models) shows at one
+# batch size.
 
 # %%
 pairs = {}
@@ -76,8 +76,8 @@ for name, table in lines.items():
             f"- At the {name}, the best of {sizes} is {best} with {points[best]:.1f} %; "
             f"{points.idxmin()} is the worst, {np.ptp(points):.1f} points lower."
         )
-noise = compared.index[compared["verdict"] == "within noise"]
-text.append(f"- Within the noise of the photos: {len(noise)} of {len(compared)} differences. {'; '.join(noise)}")
+noise = compared.index[compared["verdict"].str.startswith("undecided")]
+text.append(f"- Undecided are {len(noise)} of {len(compared)} differences, since a point is one seed.")
 usual = tables.specialists(scale, results).get(("iresnet50", "masked"))
 if usual:
     text.append(f"- The seed alone, at batch size {usual.one['params']['batch_size']}: {usual.each()} %.")

@@ -25,15 +25,16 @@
 #
 # where $u_i$ is 1 if the network names photo $i$ rightly without the mask, else 0, and $m_i$ the same with it.
 #
-# Photos of one person succeed and fail together. So the 95 % intervals below are a bootstrap {cite}`efron1979` over
-# *people*: as many people as there are, drawn from them with replacement, each with all their photos, 2,000 times; the
-# interval holds 95 % of the 2,000 results.
+# Two kinds of luck must not pass for a difference. The *people* who are tested: photos of one person succeed and fail
+# together, so a bootstrap {cite}`efron1979` draws as many people as there are, with replacement, each with all their
+# photos, 2,000 times, and holds 95 % of the results. And the *seed*: other initial weights and another order of the
+# photos give another network. With the differences $d_1, \dots, d_n$ of $n$ seeds, Student's $t$ gives
 #
-# Two networks that are tested on the same photos can be told apart better than their intervals suggest, for only those
-# photos count that one names rightly and the other does not. With $b$ photos won by the first and $c$ by the second,
-# McNemar's exact test {cite}`mcnemar1947` asks how likely so uneven a split is if each were won by the toss of a coin:
+# $$\bar d \pm t_{0.975,\,n-1} \frac{s_d}{\sqrt n}.$$
 #
-# $$p = \min\Big(1,\; 2 \sum_{k=0}^{\min(b, c)} \binom{b + c}{k} 2^{-(b + c)}\Big)$$
+# An interval in this book is the wider of the two at either end, and a $p$ the larger of the two. *Better* or *worse* is said
+# only with three seeds or more, where the interval leaves out 0. Simulated networks that do not differ are then called
+# different in at most 5 % of cases, also where seeds matter as much as they do here (`tests/test_verdicts.py`).
 #
 # Who makes many comparisons finds something by luck. Holm's correction {cite}`holm1979` multiplies the smallest $p$ by the
 # number of comparisons, the next by one less, and so on.
@@ -44,6 +45,7 @@ scale = "pocket"  # of the figures: pocket (real photos) or demo (rendered faces
 
 # %%
 # %config InlineBackend.figure_formats = ["svg"]
+import numpy as np
 import pandas as pd
 from IPython.display import Markdown, display
 
@@ -54,7 +56,7 @@ from maskfr_utils.study import captions, state, tables
 tables.table_1(results)
 
 # %% [markdown]
-# In brackets, 95 % intervals over people, of the mean over seeds. The report's numbers come from other people, more
+# In brackets, 95 % intervals over seeds and people. The report's numbers come from other people, more
 # photos and full width: what can be compared is the differences, not the heights.
 
 # %%
@@ -64,9 +66,7 @@ for each in ("pocket", "demo"):
 # %% [markdown]
 # ## How much the seed decides
 #
-# An interval over people says nothing about another start: other initial weights, another order of the photos. Three
-# runs give a rough idea. Student's $t$ makes an interval of them, at three values 2.5 standard deviations wide to either
-# side. In percent:
+# The accuracy of each seed in percent, their standard deviation, and the interval of their mean over seeds and people:
 
 # %%
 found = {
@@ -76,21 +76,19 @@ found = {
 }
 found = dict(sorted(found.items(), reverse=True))
 rows = {
-    f"trained on {trained}, tested on {tested}": [*result.by_seed, result.mean, *metrics.t_interval(result.by_seed)]
+    f"trained on {trained}, tested on {tested}": dict(zip(result.records, result.by_seed, strict=True))
+    | {"mean": result.mean, "low": result.interval[0], "high": result.interval[1]}
     for (trained, tested), result in found.items()
 }
-seeds = sorted({seed for result in found.values() for seed in result.records})
-columns = [*(f"seed {seed}" for seed in seeds), "mean", "low (t)", "high (t)"]
-if len({len(row) for row in rows.values()}) == 1:
-    table = 100 * pd.DataFrame.from_dict(rows, orient="index", columns=columns)
-    display(table.map("{:.1f}".format).replace("nan", ""))
+table = pd.DataFrame.from_dict(rows, orient="index").rename(columns=lambda c: c if isinstance(c, str) else f"seed {c}")
+table["deviation"] = tables.deviations(dict(zip(rows, found.values(), strict=True)))
+display((100 * table).map("{:.1f}".format).replace("nan", ""))
 display(Markdown(captions.rerun("table_1", scale, results)))
 
 # %% [markdown]
 # ## The cost of a mask, and of the wrong training
 #
-# Each line is a difference on the same photos, of the same seeds; $p$ is McNemar's, the largest over the seeds, and
-# corrected for the number of lines.
+# Each line is a difference on the same photos, of the same seeds; $p$ is corrected for the number of lines.
 
 # %%
 lines = {
@@ -113,8 +111,7 @@ display(Markdown(captions.rerun("table_1", scale, results)))
 # ## Which masks, which poses
 #
 # Accuracy on the masked twins by the kind of mask. The kinds were drawn by chance, and in unequal numbers; the unmasked
-# twins of the same photos, on the network trained for them, show how much of a difference is the photos' own. The
-# intervals here are Wilson's {cite}`wilson1927`, over photos.
+# twins of the same photos, on the network trained for them, show how much of a difference is the photos' own.
 
 # %% mystnb={"image": {"alt": "For each kind of mask, three dots with error bars: masked twins by both networks, unmasked twins by one"}}
 shown = {
@@ -123,7 +120,7 @@ shown = {
     "unmasked twin, trained on unmasked": found.get(("unmasked", "unmasked")),
 }
 shown = {name: result for name, result in shown.items() if result}
-kinds = sorted({kind for result in shown.values() for kind in result.photos("mask")})
+kinds = sorted({kind for result in shown.values() for seed in result.photos("mask") for kind in seed})
 by_mask = {name: tables.by_group(result, result.photos("mask"), kinds) for name, result in shown.items()}
 plots.estimates(by_mask, "top-1 accuracy, %")
 
@@ -132,7 +129,7 @@ plots.estimates(by_mask, "top-1 accuracy, %")
 
 # %% mystnb={"image": {"alt": "For each range of head turn, three dots with error bars: masked twins by both networks, unmasked twins by one"}}
 by_yaw = {
-    name: tables.by_group(result, tables.yaw_groups(result.photos("yaw")), list(tables.YAWS))
+    name: tables.by_group(result, [tables.yaw_groups(yaw) for yaw in result.photos("yaw")], list(tables.YAWS))
     for name, result in shown.items()
 }
 plots.estimates(by_yaw, "top-1 accuracy, %")
@@ -152,7 +149,7 @@ display(Markdown(captions.rerun("table_1", scale, results)))
 
 # %% mystnb={"image": {"alt": "Four curves that rise with k: two networks, each tested on masked and on unmasked twins"}}
 curves = {
-    f"trained on {trained}, tested on {tested}": metrics.rank_curve(result.ranks, 20)
+    f"trained on {trained}, tested on {tested}": metrics.rank_curve(np.concatenate(result.ranks), 20)
     for (trained, tested), result in found.items()
 }
 plots.rank_curves(curves)

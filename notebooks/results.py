@@ -17,9 +17,8 @@
 # **Question.** The report orders networks and conditions by its tables. Which of these conclusions stand, by its own numbers and by ours?
 #
 # The chapters before this one hold the tables. Here each conclusion is a difference of two accuracies, with an interval. By
-# the report's own numbers the interval is what its test set allows, worked out in [](compare_models). By ours it comes from
-# drawing people anew; and a conclusion *holds* only if the interval, every seed and McNemar's $p$, corrected after Holm for
-# the number of conclusions, agree. Read *holds* for *better* below, and *the opposite* for *worse*.
+# the report's own numbers the interval is what its test set allows, worked out in [](compare_models). By ours it
+# answers for seeds and people, as [](masked_vs_unmasked) explains, and a conclusion needs three seeds to *hold*. Read *holds* for *better* below, and *the opposite* for *worse*.
 
 # %% tags=["parameters"]
 results = None  # folder of records; default: the book's

@@ -9,8 +9,8 @@ from maskfr_utils.study.plan import SCALES, Run
 from maskfr_utils.study.tables import FACES, NOT_RUN, Result
 
 VERDICTS = (
-    "*better*, *worse*: the interval over people, each seed and the corrected *p* agree; *on average*: the interval does not"
-    " hold 0, but not each seed's *p* is below 0.05; *in one seed*: only one was run; *within noise*: the rest."
+    "*better*, *worse*: three seeds or more, the interval over seeds and people leaves 0 out, and the corrected *p* is below"
+    " 0.05; *undecided*: all else."
 )
 
 
@@ -72,7 +72,7 @@ def headline(folder: str | Path | None = None) -> str:
         text.append(f"| {name} | {100 * value:.2f}\N{NO-BREAK SPACE}% | {' | '.join(cells)} |")
     untrained = [str(_untrained(scale, folder) or NOT_RUN) for scale in scales]
     text.append(f"| IResNet-50, with masks, but trained without | | {' | '.join(untrained)} |")
-    text += ["", "In brackets, 95 % intervals over people, of the mean over seeds.", ""]
+    text += ["", "In brackets, 95 % intervals over seeds and people (with two seeds, over people alone).", ""]
     for scale in scales:
         if ours[scale]:
             one = next(iter(ours[scale].values())).one
@@ -115,11 +115,12 @@ def found(scale: str, folder: str | Path | None = None) -> list[str]:
     if attention:
         words = tables.in_points(tables.comparisons(attention))
         text.append(
-            "Self-attention: "
+            "At one learning rate for all networks: "
             + "; ".join(
                 f"{name} {row['difference, points']} points, {row['verdict']}" for name, row in words.iterrows()
             )
-            + "."
+            + ". Which network is better this does not tell: a rate that suits one may be far too high for another, and"
+            " none was tuned yet."
         )
     if learnt := [100 * result.learnt for result in ours.values()]:
         so = "Those far below 100 % were still learning: the table orders how fast they learn, not how good they get."

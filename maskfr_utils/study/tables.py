@@ -2,7 +2,7 @@
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ from maskfr_utils import metrics
 from maskfr_utils.names import TITLES
 from maskfr_utils.study import plan, published, state
 from maskfr_utils.study.plan import SCALES, Run
+from maskfr_utils.verdicts import Comparison, compare, over_seeds_and_people
 
 NOT_RUN = "not run yet"
 FACES = {name: scale.faces for name, scale in SCALES.items()}
@@ -47,34 +48,49 @@ class Result:
         """One of the records, for what they share."""
         return next(iter(self.records.values()))
 
-    def photos(self, name: str) -> np.ndarray:
-        """(N,) `label`, `mask` or `yaw` of each photo."""
-        return np.array(self.one["photos"][name])
+    def photos(self, name: str) -> list[np.ndarray]:
+        """Of each seed (N,) `label`, `mask` or `yaw` of each photo; seeds may be tested on other photos."""
+        return [np.array(record["photos"][name]) for record in self.records.values()]
+
+    @property
+    def people(self) -> list[np.ndarray]:
+        """Of each seed (N,) who is on each photo: rendered people of other seeds are other people."""
+        rendered = self.one["params"]["dataset"] == "demo"
+        draws = {seed: r["params"].get("data_seed", 0) for seed, r in self.records.items()}
+        names = zip(draws.items(), self.photos("label"), strict=True)
+        return [
+            label.astype(int) + 10**6 * rendered * (seed if draw is None else draw) for (seed, draw), label in names
+        ]
 
     @cached_property
-    def ranks(self) -> np.ndarray:
-        """(seeds, N) place of the right identity among all, 1 where the run names the photo rightly."""
-        return np.array([record["photos"][f"{self.tested}_rank"] for record in self.records.values()])
+    def ranks(self) -> list[np.ndarray]:
+        """Of each seed (N,) the place of the right identity among all, 1 where the run names the photo rightly."""
+        return self.photos(f"{self.tested}_rank")
 
     @property
-    def hits(self) -> np.ndarray:
-        """(seeds, N) bool, whether a run names a photo rightly."""
-        return self.ranks == 1
+    def hits(self) -> list[np.ndarray]:
+        """Of each seed (N,) bool, whether the run names a photo rightly."""
+        return [ranks == 1 for ranks in self.ranks]
+
+    @cached_property
+    def estimate(self) -> Comparison:
+        """The accuracy over seeds and people."""
+        return over_seeds_and_people(self.hits, self.people)
 
     @property
-    def by_seed(self) -> np.ndarray:
-        """(seeds,) accuracy of each run."""
-        return self.hits.mean(1)
+    def by_seed(self) -> tuple[float, ...]:
+        """The accuracy of each run."""
+        return self.estimate.by_seed
 
     @property
     def mean(self) -> float:
         """Accuracy, mean over seeds."""
-        return float(self.hits.mean())
+        return self.estimate.value
 
-    @cached_property
+    @property
     def interval(self) -> tuple[float, float]:
-        """95 % interval of the mean over seeds, when the people are drawn anew."""
-        return metrics.cluster_bootstrap(self.hits.mean(0), self.photos("label"))
+        """Its 95 % interval over seeds and people; with fewer than three seeds over people alone."""
+        return self.estimate.low, self.estimate.high
 
     @property
     def learnt(self) -> float:
@@ -221,20 +237,22 @@ def figure_9_table(scale: str, folder: str | Path | None = None) -> pd.DataFrame
     return pd.DataFrame(columns, index=pd.Index(plan.SCALES[scale].batches, name="batch size"))
 
 
-def by_group(result: Result, groups: np.ndarray, names: list[str]) -> pd.DataFrame:
-    """Accuracy in each group of the test photos, mean over seeds, with Wilson's 95 % interval over its photos.
+def by_group(result: Result, groups: list[np.ndarray], names: list[str]) -> pd.DataFrame:
+    """Accuracy in each group of the test photos, with its 95 % interval over seeds and people.
 
     Args:
         result: of some runs.
-        groups: (N,) the group of each photo.
-        names: the groups to show, in order; those without a photo are left out.
+        groups: of each seed (N,) the group of each photo.
+        names: the groups to show, in order; those that are not in every seed's photos are left out.
     """
-    correct, rows = result.hits.mean(0), {}
+    rows = {}
     for name in names:
-        if n := int((groups == name).sum()):
-            hits = correct[groups == name].sum()
-            low, high = metrics.wilson(hits, n)
-            rows[name] = {"accuracy": hits / n, "low": low, "high": high, "photos": n}
+        inside = [group == name for group in groups]
+        if all(some.any() for some in inside):
+            parts = ([x[some] for x, some in zip(xs, inside, strict=True)] for xs in (result.hits, result.people))
+            found = over_seeds_and_people(*parts)
+            photos = round(np.mean([some.sum() for some in inside]))
+            rows[name] = {"accuracy": found.value, "low": found.low, "high": found.high, "photos": photos}
     return pd.DataFrame.from_dict(rows, orient="index", columns=["accuracy", "low", "high", "photos"])
 
 
@@ -246,32 +264,34 @@ def yaw_groups(yaw: np.ndarray) -> np.ndarray:
 
 
 def comparisons(pairs: Mapping[str, tuple[Result, Result]]) -> pd.DataFrame:
-    """Each pair compared on the same photos and over the seeds that both have; p corrected for the number of pairs.
+    """Each pair compared on the same photos of the seeds that both have; p corrected for the number of pairs.
 
     Args:
         pairs: a name -> the two results; those without a common seed are left out.
 
     Returns:
-        A line a pair: `difference`, `low`, `high` (fractions; interval over people), `seeds` (the difference of each),
-        `p` (exact McNemar, the largest over seeds), `p, Holm`, and the `verdict`, see `metrics.Comparison.verdict`.
+        A line a pair: `difference`, `low`, `high` (fractions; interval over seeds and people), `seeds` (the difference of
+        each), `p`, `p, Holm`, and the `verdict`, see `verdicts`.
     """
     compared = {}
     for name, (a, b) in pairs.items():
         if common := a.records.keys() & b.records.keys():
             a, b = a.seeds(common), b.seeds(common)
-            compared[name] = metrics.compare(a.hits, b.hits, a.photos("label"))
-    corrected = metrics.holm(np.array([c.p for c in compared.values()]))
+            compared[name] = compare(a.hits, b.hits, a.people)
+    p = np.array([c.p for c in compared.values()])
+    corrected = p.copy()
+    corrected[~np.isnan(p)] = metrics.holm(p[~np.isnan(p)])
     rows = {
         name: {
-            "difference": c.difference,
+            "difference": c.value,
             "low": c.low,
             "high": c.high,
             "seeds": c.by_seed,
             "p": c.p,
-            "p, Holm": p,
-            "verdict": c.verdict(p),
+            "p, Holm": adjusted,
+            "verdict": c.verdict(adjusted),
         }
-        for (name, c), p in zip(compared.items(), corrected, strict=True)
+        for (name, c), adjusted in zip(compared.items(), corrected, strict=True)
     }
     columns = ["difference", "low", "high", "seeds", "p", "p, Holm", "verdict"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
@@ -307,6 +327,8 @@ def signed(difference: float) -> str:
 
 
 def _p(p: float) -> str:
+    if np.isnan(p):
+        return ""
     return f"{p:.3f}" if p >= 0.001 else "<\N{NO-BREAK SPACE}0.001"
 
 
@@ -318,14 +340,12 @@ def pairs_of_networks(scale: str, folder: str | Path | None = None) -> pd.DataFr
     return comparisons({f"{a} − {b}": (ours[a], ours[b]) for a, b in itertools.combinations(order, 2)})
 
 
-def pooled_over_seeds(results: Iterable[Result]) -> tuple[float, int]:
-    """Standard deviation of an accuracy over seeds, pooled over several results, and its degrees of freedom.
+def deviations(results: Mapping[str, Result]) -> dict[str, float]:
+    """Standard deviation of the accuracy over seeds of each of some results that have two seeds or more.
 
-    It takes the seed to matter as much to each: then two seeds of each of five networks tell what two of one cannot.
+    Each by itself: networks that learn slowly vary more than the others.
     """
-    deviations = [result.by_seed - result.mean for result in results]
-    freedom = sum(len(d) - 1 for d in deviations)
-    return (float(np.sqrt(sum((d**2).sum() for d in deviations) / freedom)) if freedom else float("nan")), freedom
+    return {name: float(np.std(r.by_seed, ddof=1)) for name, r in results.items() if len(r.by_seed) > 1}
 
 
 def disagreements(scale: str, folder: str | Path | None = None) -> np.ndarray:
@@ -354,7 +374,7 @@ def published_differences(
     table["low"], table["high"] = table["difference"] - half, table["difference"] + half
     table["p, Holm"] = metrics.holm(2 * stats.norm.sf(metrics.Z * table["difference"].abs() / np.maximum(half, 1e-9)))
     said = np.where(table["difference"] > 0, "better", "worse")
-    table["verdict"] = np.where(table["p, Holm"] < 0.05, said, "within noise")
+    table["verdict"] = np.where(table["p, Holm"] < 0.05, said, "undecided")
     return table.drop(columns=["a", "b"])
 
 
