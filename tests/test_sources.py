@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from maskfr_utils import paths, rendered
-from maskfr_utils.faces import align, sources
+from maskfr_utils.faces import align, pictures, sources
 
 RNG = np.random.default_rng(0)
 FACE = RNG.integers(0, 256, (112, 112, 3), np.uint8)
@@ -80,14 +80,14 @@ def member(name: str, kind: bytes, link: str = "") -> tarfile.TarInfo:
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM"])
 def test_lossless_formats_are_exact(kind):
-    np.testing.assert_array_equal(sources.read_picture(encode(FACE, kind)), FACE)
-    np.testing.assert_array_equal(sources.read_picture(encode(FACE, "WEBP", lossless=True)), FACE)
+    np.testing.assert_array_equal(pictures.read_picture(encode(FACE, kind)), FACE)
+    np.testing.assert_array_equal(pictures.read_picture(encode(FACE, "WEBP", lossless=True)), FACE)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "GIF", "WEBP"])
 def test_lossy_formats_are_close(kind):
     smooth = np.array(Image.fromarray(FACE[:8, :8]).resize((112, 112), Image.Resampling.BICUBIC))
-    assert np.abs(sources.read_picture(encode(smooth, kind)).astype(int) - smooth).mean() < 12
+    assert np.abs(pictures.read_picture(encode(smooth, kind)).astype(int) - smooth).mean() < 12
 
 
 GREY = FACE[..., 0]
@@ -108,7 +108,7 @@ GREY = FACE[..., 0]
     ids=["grey", "grey 16 PNG", "grey 16 TIFF", "grey 32", "float 0..1", "float 0..255", "black and white", "palette"],
 )
 def test_grey_pictures_become_rgb(data, expected):
-    picture = sources.read_picture(data)
+    picture = pictures.read_picture(data)
     assert picture.shape == (112, 112, 3)
     assert picture.dtype == np.uint8
     np.testing.assert_allclose(picture, np.repeat(np.asarray(expected)[..., None], 3, 2).astype(int), atol=1)
@@ -120,19 +120,19 @@ def test_transparency_is_laid_on_white():
     expected = FACE.copy()
     expected[50:] = 255
     rgba = Image.fromarray(np.dstack([FACE, alpha]))
-    np.testing.assert_array_equal(sources.read_picture(encode(rgba)), expected)
+    np.testing.assert_array_equal(pictures.read_picture(encode(rgba)), expected)
     grey = Image.fromarray(np.dstack([GREY, alpha]))
-    np.testing.assert_array_equal(sources.read_picture(encode(grey))[60:], 255)
+    np.testing.assert_array_equal(pictures.read_picture(encode(grey))[60:], 255)
     palette = Image.fromarray(np.where(alpha, 1, 0).astype(np.uint8), "P")
     palette.putpalette([10, 20, 30, 40, 50, 60])
-    picture = sources.read_picture(encode(palette, transparency=0))
+    picture = pictures.read_picture(encode(palette, transparency=0))
     assert picture[0, 0].tolist() == [40, 50, 60]
     assert picture[111, 0].tolist() == [255, 255, 255]
 
 
 def test_cmyk_keeps_its_colours():
     red = Image.new("RGB", (112, 112), (200, 30, 30)).convert("CMYK")
-    assert np.abs(sources.read_picture(encode(red, "JPEG")).mean((0, 1)) - [200, 30, 30]).max() < 10
+    assert np.abs(pictures.read_picture(encode(red, "JPEG")).mean((0, 1)) - [200, 30, 30]).max() < 10
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -143,12 +143,12 @@ def test_exif_rotation_is_undone(orientation):
     stored = upright.transpose(undo[orientation]) if orientation > 1 else upright
     exif = Image.Exif()
     exif[0x0112] = orientation
-    np.testing.assert_array_equal(sources.read_picture(encode(stored, exif=exif)), FACE[:, :100])
+    np.testing.assert_array_equal(pictures.read_picture(encode(stored, exif=exif)), FACE[:, :100])
 
 
 def test_broken_exif_does_not_lose_the_picture():
     data = encode(FACE, "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff broken")
-    assert sources.read_picture(data).shape == (112, 112, 3)
+    assert pictures.read_picture(data).shape == (112, 112, 3)
 
 
 @pytest.mark.parametrize(
@@ -162,13 +162,13 @@ def test_broken_exif_does_not_lose_the_picture():
         (png_claiming(9_500, 9_500), "above 89 million pixels"),
         (png_claiming(2_000, 2_000), "truncated"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 112 112\n(ls) run\n", "unreadable"),
-        (b"\x89PNG" + bytes(sources.MAX_BYTES), "file above 64 MB"),
+        (b"\x89PNG" + bytes(pictures.MAX_BYTES), "file above 64 MB"),
     ],
     ids=["empty", "text", "cut PNG", "cut JPEG", "bomb", "smaller bomb", "empty PNG", "PostScript", "long"],
 )
 def test_unusable_pictures_have_a_reason(data, reason):
-    with pytest.raises(sources.PictureError) as caught:
-        sources.read_picture(data)
+    with pytest.raises(pictures.PictureError) as caught:
+        pictures.read_picture(data)
     assert str(caught.value) == reason
 
 
@@ -180,8 +180,8 @@ def test_damage_is_a_picture_or_a_reason(kind, data):
         encoded[data.draw(st.integers(0, len(encoded) - 1))] = data.draw(st.integers(0, 255))
     encoded = encoded[: data.draw(st.integers(0, len(encoded)))]
     try:
-        picture = sources.read_picture(bytes(encoded))
-    except sources.PictureError as error:
+        picture = pictures.read_picture(bytes(encoded))
+    except pictures.PictureError as error:
         assert str(error) in {"empty file", "truncated", "unreadable", "above 89 million pixels"}
     else:
         assert picture.dtype == np.uint8
@@ -214,7 +214,7 @@ def test_photos_are_detected_and_aligned():
 
 
 def test_photo_without_a_face():
-    with pytest.raises(sources.PictureError, match="no face found"):
+    with pytest.raises(pictures.PictureError, match="no face found"):
         sources.to_face("a/1.png", encode(RNG.integers(0, 256, (200, 150, 3), np.uint8)))
 
 
@@ -244,7 +244,7 @@ def test_folder_and_tar_give_the_same_faces(make):
         assert sorted(face.name for face in found) == sorted(PICTURES)
         assert {face.identity for face in found} == {"ann", "bob"}
         for face in found:
-            np.testing.assert_array_equal(face.image, sources.read_picture(PICTURES[face.name]))
+            np.testing.assert_array_equal(face.image, pictures.read_picture(PICTURES[face.name]))
             assert face.landmarks is None
         assert source.skipped == Counter({"not a picture, by its name": 1})
 
@@ -341,7 +341,7 @@ def test_tar_that_ends_abruptly(tmp_path, share, compressed):
         return
     found = list(source)
     for face in found:
-        np.testing.assert_array_equal(face.image, sources.read_picture(PICTURES[face.name]))
+        np.testing.assert_array_equal(face.image, pictures.read_picture(PICTURES[face.name]))
     if len(found) < 6:
         assert source.skipped["rest of the tar, which ends abruptly"] == 1
         assert len(found) + source.skipped["truncated"] == source.total
