@@ -7,6 +7,7 @@ import lzma
 import os
 import struct
 import tarfile
+import zipfile
 import zlib
 from collections import Counter
 from pathlib import Path
@@ -66,6 +67,13 @@ def tar_bytes(files: dict[str, bytes] | list[tuple[str, bytes]], *members: tarfi
 
 def write_tar(path: Path, *args) -> Path:
     path.write_bytes(tar_bytes(*args))
+    return path
+
+
+def write_zip(path: Path, files: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data, zipfile.ZIP_DEFLATED)
     return path
 
 
@@ -221,13 +229,15 @@ def test_photo_without_a_face():
 # Folders and tars
 
 
-@pytest.fixture(params=["folder", "tar", "tar.gz", "tar.bz2", "tar.xz"])
+@pytest.fixture(params=["folder", "zip", "tar", "tar.gz", "tar.bz2", "tar.xz"])
 def make(request, tmp_path):
-    """Writes files as a folder or tar and opens it."""
+    """Writes files as a folder or archive and opens it."""
 
     def open_files(files: dict[str, bytes]) -> sources.Source:
         if request.param == "folder":
             return sources.open_source(write_folder(tmp_path / "set", files))
+        if request.param == "zip":
+            return sources.open_source(write_zip(tmp_path / "set.zip", files))
         compress = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress, "tar": bytes}
         path = tmp_path / f"set.{request.param}"
         path.write_bytes(compress[request.param.rsplit(".", 1)[-1]](tar_bytes(files)))
@@ -236,7 +246,7 @@ def make(request, tmp_path):
     return open_files
 
 
-def test_folder_and_tar_give_the_same_faces(make):
+def test_every_container_gives_the_same_faces(make):
     source = make(dict(reversed(PICTURES.items())) | {"readme.txt": b"hello", "ann/.DS_Store": b"x"})
     assert source.total == 6
     for _ in range(2):  # a source can be read again
@@ -274,13 +284,17 @@ def test_folders_above_the_identities_are_left_out(make):
 def test_names_sorted_where_the_source_can_be_read_so(tmp_path):
     names = ["b/2.png", "a/9.png", "b/1.png", "a/10.png"]
     files = dict.fromkeys(names, PNG)
-    for path in (write_folder(tmp_path / "set", files), write_tar(tmp_path / "set.tar", files)):
+    paths = [
+        write(tmp_path / name, files) for name, write in (("set", write_folder), ("t", write_tar), ("z", write_zip))
+    ]
+    for path in paths:
         assert [face.name for face in sources.open_source(path)] == sorted(names)
 
 
 def test_fingerprint_tells_contents_not_containers(tmp_path):
     folder = sources.open_source(write_folder(tmp_path / "a", PICTURES)).fingerprint
     assert sources.open_source(write_tar(tmp_path / "a.tar", dict(reversed(PICTURES.items())))).fingerprint == folder
+    assert sources.open_source(write_zip(tmp_path / "a.zip", PICTURES)).fingerprint == folder
     (tmp_path / "a.tar.gz").write_bytes(gzip.compress(tar_bytes(PICTURES)))
     assert sources.open_source(tmp_path / "a.tar.gz").fingerprint == folder
     changed = bytearray(PICTURES["ann/1.png"])

@@ -164,11 +164,8 @@ class Zip(Archive):
         return path.suffix.lower() == ".zip" or _starts_with(path, b"PK\3\4", b"PK\5\6")
 
     def _members(self) -> Iterator[Entry]:
-        try:
-            with zipfile.ZipFile(self.path) as archive:
-                members = archive.infolist()
-        except Exception as error:  # damaged zips raise nearly anything
-            raise ValueError(f"{self.path} is no zip that can be read ({error}): was it copied to its end?") from error
+        with self._open() as archive:
+            members = archive.infolist()
         for member in sorted(members, key=lambda member: _posix(member.filename)):
             kind = stat.S_IFMT(member.external_attr >> 16)
             if member.is_dir():
@@ -180,9 +177,15 @@ class Zip(Archive):
             else:
                 yield Entry(member.filename, member.file_size, member)
 
+    def _open(self) -> zipfile.ZipFile:
+        try:
+            return zipfile.ZipFile(self.path)
+        except Exception as error:  # damaged zips raise nearly anything
+            raise ValueError(f"{self.path} is no zip that can be read ({error}): was it copied to its end?") from error
+
     @contextmanager
     def _opened(self) -> Iterator[Read]:
-        with zipfile.ZipFile(self.path) as archive:
+        with self._open() as archive:
 
             def read(entry: Entry) -> bytes:
                 with archive.open(entry.place) as member:
