@@ -14,6 +14,7 @@ from scipy.interpolate import RectBivariateSpline
 from scipy.ndimage import gaussian_filter
 
 from maskfr_utils import mask_shapes
+from maskfr_utils.faces.pictures import PictureError, read_picture
 
 PATTERNS = ("plain", "check", "stripe", "dots", "floral", "noise", "gradient")
 VARIANTS = 6  # of each pattern
@@ -233,16 +234,15 @@ def read_texture(path: str) -> np.ndarray:
     """A user's picture as RGB uint8, at most 1024 pixels a side.
 
     Raises:
-        ValueError: the file is no picture.
+        ValueError: the file is no picture, or too large a one.
     """
-    data = np.frombuffer(Path(path).read_bytes(), np.uint8)
-    picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    if picture is None:
-        raise ValueError(f"{path} is no picture that a mask could carry")
+    try:
+        picture = read_picture(Path(path).read_bytes())
+    except PictureError as error:
+        raise ValueError(f"{path} is no picture that a mask could carry: {error}") from None
     shrink = min(1.0, 1024 / max(picture.shape[:2]))
-    return cv2.cvtColor(
-        cv2.resize(picture, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB
-    )
+    size = [max(1, round(side * shrink)) for side in picture.shape[1::-1]]
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
 
 
 def _disc(u: np.ndarray, v: np.ndarray, x: float, y: float, width: float, height: float, soft: float) -> np.ndarray:

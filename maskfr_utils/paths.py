@@ -1,11 +1,15 @@
 """Where data, caches and results live: the one place that knows, whatever the current folder is."""
 
+import glob
 import os
+import secrets
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+_KEPT = 40  # characters of a file's name that its temporary name ends with
 
 
 def data_dir() -> Path:
@@ -48,11 +52,29 @@ def find_data(name: str | Path) -> Path:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name in the folder of `path`, renamed to it at the end: the file is written whole or not at all."""
+    """A temporary name in the folder of `path`, renamed to it at the end: the file is written whole or not at all.
+
+    The temporary name is as short as file systems need and ends as `path` does: some writers go by the suffix. What a
+    killed process left under such a name is for `remove_temporaries`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    temporary = path.with_name(f".tmp-{secrets.token_hex(4)}-{path.name[-_KEPT:]}")
     try:
         yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_temporaries(folder: Path, name: str = "", older_than: float = 24 * 3600) -> None:
+    """Removes what killed processes left of files that `replacing` was to write.
+
+    Args:
+        folder: where they were to be.
+        name: of that file; by default of any.
+        older_than: seconds since it was last written to: nobody can be at work on it any more.
+    """
+    for left in folder.glob(f".tmp-????????-{glob.escape(name[-_KEPT:]) or '*'}"):
+        with suppress(FileNotFoundError):  # another process tidies up too
+            if time.time() - left.stat().st_mtime >= older_than:
+                left.unlink()

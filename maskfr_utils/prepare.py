@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 
 from maskfr_utils import fingerprint, mask_styles, masks, paths, rendered, splits, store
 from maskfr_utils.faces import align, sources
+from maskfr_utils.faces.pictures import PictureError
 from maskfr_utils.probes.faces import of_data
 
 DEMO = "demo"
@@ -174,7 +175,7 @@ def _decode_and_mask(pictures: list[Picture], style: masks.StyleLike, seed: int)
     for name, data, landmarks in pictures:
         try:
             faces.append(sources.to_face(name, data, landmarks))
-        except sources.PictureError as error:
+        except PictureError as error:
             skipped[str(error)] += 1
     return *_mask(faces, style, seed), skipped
 

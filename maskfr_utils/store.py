@@ -11,11 +11,8 @@ so a store may be forked, pickled and shared by threads as it is.
 """
 
 import contextlib
-import glob
 import io
 import os
-import tempfile
-import time
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -24,12 +21,13 @@ from typing import Any, Self
 import h5py
 import numpy as np
 
+from maskfr_utils import paths
+
 FORMAT = "maskfr-faces-1"
 FACE_SHAPE = (112, 112, 3)
 FACE_BYTES = int(np.prod(FACE_SHAPE))
 TRAIN, TEST, LEFT_OUT = 0, 1, -1
 
-_DEAD = 24 * 3600  # seconds; a temporary file untouched for longer was left by a killed writer
 _TEXT = h5py.string_dtype("utf-8")
 # name: (shape of one row, dtype, value where none is given)
 _COLUMNS = {
@@ -87,19 +85,35 @@ class FaceWriter:
         self._assigned = False
 
     def __enter__(self) -> Self:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        for left in self.path.parent.glob(f".{glob.escape(self.path.name)}.*.tmp"):
-            if time.time() - left.stat().st_mtime > _DEAD:
-                left.unlink(missing_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{self.path.name}.", suffix=".tmp", dir=self.path.parent)
-        os.close(handle)
-        self._temporary = Path(name)
-        self._scratch = _Scratch(self._temporary, "w+")
-        self._file = h5py.File(self._scratch, "w", libver="v110")
-        for name, (shape, dtype, _) in _COLUMNS.items():
-            chunk = (1, *shape) if shape == FACE_SHAPE else (1024, *shape)
-            self._file.create_dataset(name, (0, *shape), dtype, maxshape=(None, *shape), chunks=chunk)
+        with contextlib.ExitStack() as stack:
+            temporary = stack.enter_context(paths.replacing(self.path))
+            paths.remove_temporaries(self.path.parent, self.path.name)
+            self._scratch = stack.enter_context(_Scratch(temporary, "w+"))
+            self._file = h5py.File(self._scratch, "w", libver="v110")
+            stack.push(self._finish)
+            for name, (shape, dtype, _) in _COLUMNS.items():
+                chunk = (1, *shape) if shape == FACE_SHAPE else (1024, *shape)
+                self._file.create_dataset(name, (0, *shape), dtype, maxshape=(None, *shape), chunks=chunk)
+            self._opened = stack.pop_all()
         return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._opened.__exit__(*error)
+
+    def _finish(self, kind: type[BaseException] | None, *_: Any) -> None:
+        """Ends the file: whole, if no error (`kind`) came up."""
+        try:
+            if kind is None:
+                if not self._assigned:
+                    names, labels = np.unique(np.array(self._identities, object), return_inverse=True)
+                    self.assign(labels, np.full(len(self), TRAIN), names)
+                self._file.attrs.update(self.attrs | {"format": FORMAT})
+                self._file.close()
+                self._scratch.close()
+                self._scratch.check()
+        finally:
+            with contextlib.suppress(Exception):
+                self._file.close()
 
     def __len__(self) -> int:
         return len(self._identities)
@@ -183,27 +197,6 @@ class FaceWriter:
             self._file["duplicate_of"][:] = duplicate_of
         self._file.create_dataset("identities", data=[str(name) for name in identities], dtype=_TEXT)
         self._assigned = True
-
-    def __exit__(self, kind, error, trace) -> None:
-        try:
-            if kind is None:
-                if not self._assigned:
-                    names, labels = np.unique(np.array(self._identities, object), return_inverse=True)
-                    self.assign(labels, np.full(len(self), TRAIN), names)
-                self._file.attrs.update(self.attrs | {"format": FORMAT})
-                self._file.close()
-                self._scratch.close()
-                self._scratch.check()
-                # mkstemp makes files that only their owner may read.
-                umask = os.umask(0)
-                os.umask(umask)
-                self._temporary.chmod(0o666 & ~umask)
-                self._temporary.replace(self.path)
-        finally:
-            with contextlib.suppress(Exception):
-                self._file.close()
-            self._scratch.close()
-            self._temporary.unlink(missing_ok=True)
 
 
 class FaceStore:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from maskfr_utils import prepare, rendered, store
-from maskfr_utils.faces import recordio, sources
+from maskfr_utils.faces import recordio, sources, verification
 
 MAGIC = 0xCED7230A
 
@@ -141,7 +141,7 @@ FACES = np.random.default_rng(1).integers(0, 256, (6, 112, 112, 3), np.uint8)
 def test_verification_set(tmp_path, protocol):
     path = tmp_path / "lfw.bin"
     path.write_bytes(pickle.dumps(([png(face) for face in FACES], [True, False, True]), protocol=protocol))
-    pairs = recordio.read_verification_bin(path)
+    pairs = verification.read_verification_bin(path)
     np.testing.assert_array_equal(pairs.images, FACES.reshape(3, 2, 112, 112, 3))
     assert pairs.same.tolist() == [True, False, True]
     assert not pairs.skipped
@@ -155,7 +155,7 @@ def test_verification_set_of_python_2(tmp_path):
     pictures = b"".join(string(png(face)) for face in FACES[:2])
     path = tmp_path / "lfw.bin"
     path.write_bytes(b"\x80\x02](" + pictures + b"e](\x88e\x86.")
-    np.testing.assert_array_equal(recordio.read_verification_bin(path).images[0], FACES[:2])
+    np.testing.assert_array_equal(verification.read_verification_bin(path).images[0], FACES[:2])
 
 
 class Attack:
@@ -170,7 +170,7 @@ def test_pickle_runs_nothing(tmp_path):
     path = tmp_path / "lfw.bin"
     path.write_bytes(pickle.dumps(([png(FACES[0]), Attack(tmp_path / "hit")], [True])))
     with pytest.raises(ValueError, match=r"lfw\.bin is no verification set.*io\.open"):
-        recordio.read_verification_bin(path)
+        verification.read_verification_bin(path)
     assert not (tmp_path / "hit").exists()
     pickle.loads(path.read_bytes())  # an ordinary unpickler would have
     assert (tmp_path / "hit").exists()
@@ -179,7 +179,7 @@ def test_pickle_runs_nothing(tmp_path):
 def test_pair_with_a_broken_picture_is_left_out(tmp_path):
     path = tmp_path / "lfw.bin"
     path.write_bytes(pickle.dumps(([png(FACES[0]), b"junk", png(FACES[1]), png(FACES[2])], [True, False])))
-    pairs = recordio.read_verification_bin(path)
+    pairs = verification.read_verification_bin(path)
     assert pairs.same.tolist() == [False]
     np.testing.assert_array_equal(pairs.images[0], FACES[1:3])
     assert pairs.skipped == {"unreadable": 1}
@@ -199,6 +199,6 @@ def test_pair_with_a_broken_picture_is_left_out(tmp_path):
 def test_other_pickles_are_refused(tmp_path, content):
     (tmp_path / "x.bin").write_bytes(content)
     with pytest.raises(ValueError, match=r"x\.bin"):
-        recordio.read_verification_bin(tmp_path / "x.bin")
+        verification.read_verification_bin(tmp_path / "x.bin")
     with pytest.raises(FileNotFoundError):
-        recordio.read_verification_bin(tmp_path / "y.bin")
+        verification.read_verification_bin(tmp_path / "y.bin")

@@ -7,6 +7,7 @@ import lzma
 import os
 import struct
 import tarfile
+import zipfile
 import zlib
 from collections import Counter
 from pathlib import Path
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from maskfr_utils import paths, rendered
-from maskfr_utils.faces import align, sources
+from maskfr_utils.faces import align, pictures, sources
 
 RNG = np.random.default_rng(0)
 FACE = RNG.integers(0, 256, (112, 112, 3), np.uint8)
@@ -69,6 +70,13 @@ def write_tar(path: Path, *args) -> Path:
     return path
 
 
+def write_zip(path: Path, files: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data, zipfile.ZIP_DEFLATED)
+    return path
+
+
 def member(name: str, kind: bytes, link: str = "") -> tarfile.TarInfo:
     info = tarfile.TarInfo(name)
     info.type, info.linkname = kind, link
@@ -80,14 +88,14 @@ def member(name: str, kind: bytes, link: str = "") -> tarfile.TarInfo:
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM"])
 def test_lossless_formats_are_exact(kind):
-    np.testing.assert_array_equal(sources.read_picture(encode(FACE, kind)), FACE)
-    np.testing.assert_array_equal(sources.read_picture(encode(FACE, "WEBP", lossless=True)), FACE)
+    np.testing.assert_array_equal(pictures.read_picture(encode(FACE, kind)), FACE)
+    np.testing.assert_array_equal(pictures.read_picture(encode(FACE, "WEBP", lossless=True)), FACE)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "GIF", "WEBP"])
 def test_lossy_formats_are_close(kind):
     smooth = np.array(Image.fromarray(FACE[:8, :8]).resize((112, 112), Image.Resampling.BICUBIC))
-    assert np.abs(sources.read_picture(encode(smooth, kind)).astype(int) - smooth).mean() < 12
+    assert np.abs(pictures.read_picture(encode(smooth, kind)).astype(int) - smooth).mean() < 12
 
 
 GREY = FACE[..., 0]
@@ -108,7 +116,7 @@ GREY = FACE[..., 0]
     ids=["grey", "grey 16 PNG", "grey 16 TIFF", "grey 32", "float 0..1", "float 0..255", "black and white", "palette"],
 )
 def test_grey_pictures_become_rgb(data, expected):
-    picture = sources.read_picture(data)
+    picture = pictures.read_picture(data)
     assert picture.shape == (112, 112, 3)
     assert picture.dtype == np.uint8
     np.testing.assert_allclose(picture, np.repeat(np.asarray(expected)[..., None], 3, 2).astype(int), atol=1)
@@ -120,19 +128,19 @@ def test_transparency_is_laid_on_white():
     expected = FACE.copy()
     expected[50:] = 255
     rgba = Image.fromarray(np.dstack([FACE, alpha]))
-    np.testing.assert_array_equal(sources.read_picture(encode(rgba)), expected)
+    np.testing.assert_array_equal(pictures.read_picture(encode(rgba)), expected)
     grey = Image.fromarray(np.dstack([GREY, alpha]))
-    np.testing.assert_array_equal(sources.read_picture(encode(grey))[60:], 255)
+    np.testing.assert_array_equal(pictures.read_picture(encode(grey))[60:], 255)
     palette = Image.fromarray(np.where(alpha, 1, 0).astype(np.uint8), "P")
     palette.putpalette([10, 20, 30, 40, 50, 60])
-    picture = sources.read_picture(encode(palette, transparency=0))
+    picture = pictures.read_picture(encode(palette, transparency=0))
     assert picture[0, 0].tolist() == [40, 50, 60]
     assert picture[111, 0].tolist() == [255, 255, 255]
 
 
 def test_cmyk_keeps_its_colours():
     red = Image.new("RGB", (112, 112), (200, 30, 30)).convert("CMYK")
-    assert np.abs(sources.read_picture(encode(red, "JPEG")).mean((0, 1)) - [200, 30, 30]).max() < 10
+    assert np.abs(pictures.read_picture(encode(red, "JPEG")).mean((0, 1)) - [200, 30, 30]).max() < 10
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -143,12 +151,12 @@ def test_exif_rotation_is_undone(orientation):
     stored = upright.transpose(undo[orientation]) if orientation > 1 else upright
     exif = Image.Exif()
     exif[0x0112] = orientation
-    np.testing.assert_array_equal(sources.read_picture(encode(stored, exif=exif)), FACE[:, :100])
+    np.testing.assert_array_equal(pictures.read_picture(encode(stored, exif=exif)), FACE[:, :100])
 
 
 def test_broken_exif_does_not_lose_the_picture():
     data = encode(FACE, "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff broken")
-    assert sources.read_picture(data).shape == (112, 112, 3)
+    assert pictures.read_picture(data).shape == (112, 112, 3)
 
 
 @pytest.mark.parametrize(
@@ -162,13 +170,13 @@ def test_broken_exif_does_not_lose_the_picture():
         (png_claiming(9_500, 9_500), "above 89 million pixels"),
         (png_claiming(2_000, 2_000), "truncated"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 112 112\n(ls) run\n", "unreadable"),
-        (b"\x89PNG" + bytes(sources.MAX_BYTES), "file above 64 MB"),
+        (b"\x89PNG" + bytes(pictures.MAX_BYTES), "file above 64 MB"),
     ],
     ids=["empty", "text", "cut PNG", "cut JPEG", "bomb", "smaller bomb", "empty PNG", "PostScript", "long"],
 )
 def test_unusable_pictures_have_a_reason(data, reason):
-    with pytest.raises(sources.PictureError) as caught:
-        sources.read_picture(data)
+    with pytest.raises(pictures.PictureError) as caught:
+        pictures.read_picture(data)
     assert str(caught.value) == reason
 
 
@@ -180,8 +188,8 @@ def test_damage_is_a_picture_or_a_reason(kind, data):
         encoded[data.draw(st.integers(0, len(encoded) - 1))] = data.draw(st.integers(0, 255))
     encoded = encoded[: data.draw(st.integers(0, len(encoded)))]
     try:
-        picture = sources.read_picture(bytes(encoded))
-    except sources.PictureError as error:
+        picture = pictures.read_picture(bytes(encoded))
+    except pictures.PictureError as error:
         assert str(error) in {"empty file", "truncated", "unreadable", "above 89 million pixels"}
     else:
         assert picture.dtype == np.uint8
@@ -214,20 +222,22 @@ def test_photos_are_detected_and_aligned():
 
 
 def test_photo_without_a_face():
-    with pytest.raises(sources.PictureError, match="no face found"):
+    with pytest.raises(pictures.PictureError, match="no face found"):
         sources.to_face("a/1.png", encode(RNG.integers(0, 256, (200, 150, 3), np.uint8)))
 
 
 # Folders and tars
 
 
-@pytest.fixture(params=["folder", "tar", "tar.gz", "tar.bz2", "tar.xz"])
+@pytest.fixture(params=["folder", "zip", "tar", "tar.gz", "tar.bz2", "tar.xz"])
 def make(request, tmp_path):
-    """Writes files as a folder or tar and opens it."""
+    """Writes files as a folder or archive and opens it."""
 
     def open_files(files: dict[str, bytes]) -> sources.Source:
         if request.param == "folder":
             return sources.open_source(write_folder(tmp_path / "set", files))
+        if request.param == "zip":
+            return sources.open_source(write_zip(tmp_path / "set.zip", files))
         compress = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress, "tar": bytes}
         path = tmp_path / f"set.{request.param}"
         path.write_bytes(compress[request.param.rsplit(".", 1)[-1]](tar_bytes(files)))
@@ -236,7 +246,7 @@ def make(request, tmp_path):
     return open_files
 
 
-def test_folder_and_tar_give_the_same_faces(make):
+def test_every_container_gives_the_same_faces(make):
     source = make(dict(reversed(PICTURES.items())) | {"readme.txt": b"hello", "ann/.DS_Store": b"x"})
     assert source.total == 6
     for _ in range(2):  # a source can be read again
@@ -244,7 +254,7 @@ def test_folder_and_tar_give_the_same_faces(make):
         assert sorted(face.name for face in found) == sorted(PICTURES)
         assert {face.identity for face in found} == {"ann", "bob"}
         for face in found:
-            np.testing.assert_array_equal(face.image, sources.read_picture(PICTURES[face.name]))
+            np.testing.assert_array_equal(face.image, pictures.read_picture(PICTURES[face.name]))
             assert face.landmarks is None
         assert source.skipped == Counter({"not a picture, by its name": 1})
 
@@ -274,13 +284,17 @@ def test_folders_above_the_identities_are_left_out(make):
 def test_names_sorted_where_the_source_can_be_read_so(tmp_path):
     names = ["b/2.png", "a/9.png", "b/1.png", "a/10.png"]
     files = dict.fromkeys(names, PNG)
-    for path in (write_folder(tmp_path / "set", files), write_tar(tmp_path / "set.tar", files)):
+    paths = [
+        write(tmp_path / name, files) for name, write in (("set", write_folder), ("t", write_tar), ("z", write_zip))
+    ]
+    for path in paths:
         assert [face.name for face in sources.open_source(path)] == sorted(names)
 
 
 def test_fingerprint_tells_contents_not_containers(tmp_path):
     folder = sources.open_source(write_folder(tmp_path / "a", PICTURES)).fingerprint
     assert sources.open_source(write_tar(tmp_path / "a.tar", dict(reversed(PICTURES.items())))).fingerprint == folder
+    assert sources.open_source(write_zip(tmp_path / "a.zip", PICTURES)).fingerprint == folder
     (tmp_path / "a.tar.gz").write_bytes(gzip.compress(tar_bytes(PICTURES)))
     assert sources.open_source(tmp_path / "a.tar.gz").fingerprint == folder
     changed = bytearray(PICTURES["ann/1.png"])
@@ -341,7 +355,7 @@ def test_tar_that_ends_abruptly(tmp_path, share, compressed):
         return
     found = list(source)
     for face in found:
-        np.testing.assert_array_equal(face.image, sources.read_picture(PICTURES[face.name]))
+        np.testing.assert_array_equal(face.image, pictures.read_picture(PICTURES[face.name]))
     if len(found) < 6:
         assert source.skipped["rest of the tar, which ends abruptly"] == 1
         assert len(found) + source.skipped["truncated"] == source.total

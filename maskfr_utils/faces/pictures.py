@@ -2,14 +2,19 @@
 
 import io
 import warnings
+from functools import partial
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"}
+SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"}
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")  # no format that starts another program
+if features.check("avif"):  # from Pillow 11.3 on
+    SUFFIXES, FORMATS = SUFFIXES | {".avif"}, (*FORMATS, "AVIF")
 MAX_PIXELS = 89_000_000  # beyond it a picture counts as a decompression bomb; just below Pillow's own warning
 MAX_BYTES = 64 * 2**20  # of one encoded picture
+TOO_LONG = "file above 64 MB"
+_TILE = 1024  # pixels: what is converted at a time, so that a picture takes little more memory than before and after
 
 
 class PictureError(ValueError):
@@ -22,7 +27,7 @@ def read_picture(data: bytes) -> np.ndarray:
     EXIF orientation is applied, transparency laid on white, 16-bit brought to 8, the first frame taken.
 
     Args:
-        data: the file's bytes (JPEG, PNG, BMP, WebP, TIFF, GIF, PPM).
+        data: the file's bytes (JPEG, PNG, BMP, WebP, TIFF, GIF, PPM; AVIF where Pillow reads it).
 
     Returns:
         (height, width, 3) uint8.
@@ -33,7 +38,7 @@ def read_picture(data: bytes) -> np.ndarray:
     if not data:
         raise PictureError("empty file")
     if len(data) > MAX_BYTES:
-        raise PictureError("file above 64 MB")
+        raise PictureError(TOO_LONG)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -41,7 +46,7 @@ def read_picture(data: bytes) -> np.ndarray:
             if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombError
             image.load()
-            return np.array(_to_rgb(_upright(image)))
+            return _rgb(_upright(image))
     except Image.DecompressionBombError:
         raise PictureError("above 89 million pixels") from None
     except Exception as error:  # a decoder given hostile bytes raises nearly anything
@@ -56,13 +61,36 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _rgb(image: Image.Image) -> np.ndarray:
+    width, height = image.size
+    boxes = [
+        (left, upper, min(left + _TILE, width), min(upper + _TILE, height))
+        for upper in range(0, height, _TILE)
+        for left in range(0, width, _TILE)
+    ]
+    convert = _to_rgb
     if image.mode == "F" or image.mode.startswith("I"):
-        values = np.nan_to_num(np.asarray(image, np.float64))
+        highest = max(_numbers(image.crop(box)).max() for box in boxes) if image.mode == "F" else np.inf
         # Grey of 16 bits, 8 bits, or a fraction: the smallest of the usual ranges that holds the values.
-        top = next((limit for limit in (1.0, 255.0, 65535.0) if image.mode == "F" and values.max() <= limit), 65535.0)
-        return Image.fromarray((values.clip(0, top) * (255 / top)).round().astype(np.uint8)).convert("RGB")
+        top = next((limit for limit in (1.0, 255.0) if highest <= limit), 65535.0)
+        convert = partial(_grey_to_rgb, top=top)
+    rgb = np.empty((height, width, 3), np.uint8)
+    for box in boxes:
+        left, upper, right, lower = box
+        rgb[upper:lower, left:right] = convert(image.crop(box))
+    return rgb
+
+
+def _numbers(image: Image.Image) -> np.ndarray:
+    return np.nan_to_num(np.asarray(image, np.float64))
+
+
+def _grey_to_rgb(image: Image.Image, top: float) -> np.ndarray:
+    return (_numbers(image).clip(0, top) * (255 / top)).round().astype(np.uint8)[..., None]
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("RGB")

@@ -1,0 +1,330 @@
+"""Where pictures come from: a folder, a zip, a tar, a RecordIO file, or one picture; each read by one class, here.
+
+Archives come from anywhere. Nothing of them is ever written to disc, no name leads out of them, no picture takes more
+memory than `MAX_BYTES`, and a broken one gives what it holds up to there. What is left out is counted by reason.
+
+Another format is a class with `knows`, `_members` and `_opened`, and its entry in `FORMATS`.
+"""
+
+import bz2
+import gzip
+import lzma
+import os
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from operator import attrgetter
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, NamedTuple
+
+from maskfr_utils.faces import recordio
+from maskfr_utils.faces.pictures import MAX_BYTES, SUFFIXES, TOO_LONG, PictureError
+
+LANDMARKS = "landmarks68.npz"  # beside the pictures, and read with them: not counted as a file that is no picture
+
+
+class Entry(NamedTuple):
+    """One picture: `name` below the archive's top, its `size` in bytes, and the `place` where the archive finds it."""
+
+    name: str
+    size: int
+    place: Any
+
+
+Read = Callable[[Entry], bytes]
+
+
+class Archive:
+    """Encoded pictures by name; made by `open_archive`.
+
+    Attributes:
+        skipped: how many files the last `entries` left out, by reason.
+        listed: whether all entries may be held in memory at once; where not, they hold the pictures themselves.
+    """
+
+    listed = True
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.skipped: Counter[str] = Counter()
+
+    @staticmethod
+    def knows(path: Path) -> bool:
+        """Whether a path is of this format."""
+        raise NotImplementedError
+
+    def _members(self) -> Iterator[Entry]:
+        """All files that can be read safely, under any name; the others are counted in `skipped`.
+
+        Raises:
+            ValueError: there is nothing that can be read.
+        """
+        raise NotImplementedError
+
+    def _opened(self) -> AbstractContextManager[Read]:
+        """What reads a member, up to some bytes beyond `MAX_BYTES`; errors of any kind are the caller's."""
+        raise NotImplementedError
+
+    def entries(self) -> Iterator[Entry]:
+        """All pictures, each name once; the order is the same each time. Names can be written as UTF-8."""
+        self.skipped = Counter()
+        names = set()
+        for name, size, place in self._members():
+            path = PurePosixPath(name)
+            is_picture = path.suffix.lower() in SUFFIXES
+            if path.name.startswith(".") or "__MACOSX" in path.parts:
+                continue  # what operating systems leave behind
+            if any(folder.startswith(".") for folder in path.parts):
+                self.skipped["in a hidden folder"] += is_picture
+            elif not is_picture:
+                self.skipped["not a picture, by its name"] += path.name != LANDMARKS
+            elif (name := _posix(name)) in names:
+                self.skipped["name occurs twice"] += 1
+            else:
+                names.add(name)
+                yield Entry(name, size, place)
+        self.skipped = +self.skipped
+
+    @contextmanager
+    def reader(self) -> Iterator[Read]:
+        """A function that gives the bytes of an entry; PictureError, with the reason, where it cannot."""
+        with self._opened() as read_member:
+
+            def read(entry: Entry) -> bytes:
+                if entry.size > MAX_BYTES:
+                    raise PictureError(TOO_LONG)
+                try:
+                    data = read_member(entry)
+                except (EOFError, zlib.error, lzma.LZMAError):
+                    raise PictureError("truncated") from None
+                except Exception as error:  # damaged archives raise nearly anything
+                    raise PictureError("unreadable") from error
+                if len(data) < entry.size:
+                    raise PictureError("truncated")
+                return data
+
+            yield read
+
+
+class Folder(Archive):
+    """Pictures below a folder, in order of their names. Links are followed: the folder is the user's own."""
+
+    @staticmethod
+    def knows(path: Path) -> bool:
+        return path.is_dir()
+
+    def _members(self) -> Iterator[Entry]:
+        def cannot(_: OSError) -> None:
+            self.skipped["folder that cannot be read"] += 1
+
+        seen = set()
+        for folder, folders, files in os.walk(self.path, onerror=cannot, followlinks=True):
+            real = os.path.realpath(folder)
+            if real in seen:  # a link that leads back
+                folders.clear()
+                continue
+            seen.add(real)
+            folders.sort()
+            for file in sorted(files):
+                path = Path(folder, file)
+                if path.is_file():
+                    name = path.relative_to(self.path).as_posix()
+                    yield Entry(name, path.stat().st_size, name)
+                elif path.suffix.lower() in SUFFIXES:
+                    self.skipped["not a regular file"] += 1
+
+    def _opened(self) -> AbstractContextManager[Read]:
+        return nullcontext(self._read)
+
+    def _read(self, entry: Entry) -> bytes:
+        with (self.path / entry.place).open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+
+
+class Picture(Folder):
+    """One picture."""
+
+    @staticmethod
+    def knows(path: Path) -> bool:
+        return path.suffix.lower() in SUFFIXES
+
+    def _members(self) -> Iterator[Entry]:
+        yield Entry(self.path.name, self.path.stat().st_size, "")
+
+
+class Zip(Archive):
+    """Pictures of a zip, in order of their names."""
+
+    @staticmethod
+    def knows(path: Path) -> bool:
+        return path.suffix.lower() == ".zip" or _starts_with(path, b"PK\3\4", b"PK\5\6")
+
+    def _members(self) -> Iterator[Entry]:
+        with self._open() as archive:
+            members = archive.infolist()
+        for member in sorted(members, key=lambda member: _posix(member.filename)):
+            kind = stat.S_IFMT(member.external_attr >> 16)
+            if member.is_dir():
+                continue
+            if kind not in (0, stat.S_IFREG) or not _is_safe(member.filename):
+                self.skipped["unsafe zip member"] += 1
+            elif member.flag_bits & 1:
+                self.skipped["encrypted zip member"] += 1
+            else:
+                yield Entry(member.filename, member.file_size, member)
+
+    def _open(self) -> zipfile.ZipFile:
+        try:
+            return zipfile.ZipFile(self.path)
+        except Exception as error:  # damaged zips raise nearly anything
+            raise ValueError(f"{self.path} is no zip that can be read ({error}): was it copied to its end?") from error
+
+    @contextmanager
+    def _opened(self) -> Iterator[Read]:
+        with self._open() as archive:
+
+            def read(entry: Entry) -> bytes:
+                with archive.open(entry.place) as member:
+                    return member.read(MAX_BYTES + 1)
+
+            yield read
+
+
+class Tar(Archive):
+    """Pictures of a tar: in order of their names, or, where it is compressed, in the archive's own order."""
+
+    COMPRESSIONS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}  # noqa: RUF012
+
+    @staticmethod
+    def knows(path: Path) -> bool:
+        return path.is_file()  # or at least nothing else is known about it
+
+    def _open(self) -> IO[bytes]:
+        openers = (opener for start, opener in self.COMPRESSIONS.items() if _starts_with(self.path, start))
+        return next(openers, open)(self.path, "rb")
+
+    def _members(self) -> Iterator[Entry]:
+        entries = []
+        for member in self._headers():
+            if member.isdir():
+                continue
+            if not member.isreg() or member.sparse or member.size < 0 or not _is_safe(member.name):
+                self.skipped["unsafe tar member"] += 1
+            else:
+                entries.append(Entry(member.name, member.size, member.offset_data))
+        is_compressed = _starts_with(self.path, *self.COMPRESSIONS)
+        yield from entries if is_compressed else sorted(entries, key=lambda entry: _posix(entry.name))
+
+    def _headers(self) -> Iterator[tarfile.TarInfo]:
+        """All members up to where the archive ends or breaks."""
+        end = -1
+        with self._open() as file:
+            try:
+                with tarfile.open(fileobj=_HeaderFile(file), mode="r:") as archive:
+                    while (member := archive.next()) is not None and archive.offset > end:
+                        end = archive.offset  # a negative size would lead in circles
+                        yield member
+                        archive.members.clear()  # tarfile would keep them all
+                    # tarfile takes a broken header for the end; the true end is a block of zeros.
+                    file.seek(archive.offset)
+                    whole = file.read(512) == bytes(512)
+            except Exception as error:  # damaged tars raise nearly anything
+                if end < 0:
+                    raise ValueError(
+                        f"{self.path} is neither a folder nor a tar, zip or RecordIO file: {error}"
+                    ) from error
+                whole = False
+        if not whole:
+            self.skipped["rest of the tar, which ends abruptly"] += 1
+
+    @contextmanager
+    def _opened(self) -> Iterator[Read]:
+        with self._open() as file:
+
+            def read(entry: Entry) -> bytes:
+                file.seek(entry.place)
+                return file.read(entry.size)
+
+            yield read
+
+
+class _HeaderFile:
+    """What `tarfile` may read of a tar: a name that claims 2^60 bytes is refused, not allocated."""
+
+    LONGEST = 2**15
+
+    def __init__(self, file: IO[bytes]):
+        self.tell, self.seek, self._read = file.tell, file.seek, file.read
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= self.LONGEST:
+            raise tarfile.ReadError(f"a header of {size} bytes")
+        return self._read(size)
+
+
+class Records(Archive):
+    """An MXNet RecordIO file (MS1M-RetinaFace, MS1MV2, Glint360K): `<label>/<number of the record>`, in its own order.
+
+    It holds millions of pictures, which are therefore not listed, but read as they come.
+    """
+
+    listed = False
+
+    def __init__(self, path: Path):
+        super().__init__(path / "train.rec" if path.is_dir() else path)
+        next(recordio.read_records(self.path), None)  # refuses another kind of file at once
+
+    @staticmethod
+    def knows(path: Path) -> bool:
+        return path.suffix == ".rec" or (path / "train.rec").is_file()
+
+    def entries(self) -> Iterator[Entry]:
+        self.skipped = Counter()
+        try:
+            for number, label, data in recordio.read_pictures(self.path):
+                yield Entry(f"{label:07d}/{number:08d}", len(data), data)
+        except recordio.BrokenRecordError:
+            self.skipped["rest of the file, which is broken"] += 1
+
+    def _opened(self) -> AbstractContextManager[Read]:
+        return nullcontext(attrgetter("place"))
+
+
+FORMATS: tuple[type[Archive], ...] = (Records, Folder, Picture, Zip, Tar)  # the first that knows a path reads it
+
+
+def open_archive(path: str | Path) -> Archive:
+    """The pictures of a folder, zip, tar (.tar, .tar.gz, .tar.bz2, .tar.xz) or RecordIO file, or one picture.
+
+    A folder with a `train.rec` is read as that file.
+
+    Raises:
+        FileNotFoundError: nothing at the path.
+        ValueError: it is no file or folder.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"no picture, folder or tar, zip or RecordIO file at {path}")
+    if not (path.is_dir() or path.is_file()):
+        raise ValueError(f"{path} is neither a folder nor a file")
+    return next(known for known in FORMATS if known.knows(path))(path)
+
+
+def _is_safe(name: str) -> bool:
+    """Whether a member's name stays below the archive's top, on any system."""
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts and "\\" not in name
+
+
+def _posix(name: str) -> str:
+    """A name in its plain spelling, storable as UTF-8: bytes that are no text, and NUL, are written as escapes."""
+    return PurePosixPath(name).as_posix().encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+
+
+def _starts_with(path: Path, *starts: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(6).startswith(starts)

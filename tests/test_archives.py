@@ -1,0 +1,243 @@
+"""Archives from anywhere: what is safe is read, the rest is counted, and nothing ends in a crash or takes all memory."""
+
+import gzip
+import io
+import os
+import subprocess
+import sys
+import tarfile
+import textwrap
+import zipfile
+from collections import Counter
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from maskfr_utils import mask_cloth
+from maskfr_utils.faces import archives
+from maskfr_utils.faces.pictures import PictureError
+
+DATA = b"a picture"
+
+
+def tar(*members: tuple[str, bytes], form: int = tarfile.GNU_FORMAT) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=form) as archive:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def header(name: str = "a/2.png", size: int = 0, kind: bytes = tarfile.REGTYPE) -> bytes:
+    """The header alone, whatever it claims."""
+    info = tarfile.TarInfo(name)
+    info.size, info.type = size, kind
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+def content(archive: archives.Archive) -> dict[str, bytes | str]:
+    """Of every entry its bytes, or why they can't be read."""
+    found = {}
+    with archive.reader() as read:
+        for entry in archive.entries():
+            try:
+                found[entry.name] = read(entry)
+            except PictureError as error:
+                found[entry.name] = str(error)
+    return found
+
+
+GOOD = tar(("a/1.png", DATA))[:1024]  # without the end
+END = bytes(1024)
+CUT = {"rest of the tar, which ends abruptly": 1}
+LONG = "x" * 5000
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress], ids=["plain", "gz"])
+@pytest.mark.parametrize(
+    ("rest", "more", "skipped"),
+    [
+        (END, {}, {}),
+        (b"", {}, CUT),
+        (b"junk" * 256, {}, CUT),
+        (header(size=2**60), {"a/2.png": "file above 64 MB"}, CUT),
+        (header(size=2**60, kind=tarfile.GNUTYPE_LONGNAME), {}, CUT),
+        (header(size=2**60, kind=tarfile.XHDTYPE), {}, CUT),
+        (header(size=2**31, kind=tarfile.XGLTYPE), {}, CUT),
+        (header(size=-1) + END, {}, {"unsafe tar member": 1}),
+        (header(size=-(2**40)) + END, {}, CUT),
+        ((header(size=2, kind=tarfile.GNUTYPE_LONGNAME) + b"x".ljust(512, b"\0")) * 2000 + END, {}, CUT),
+        (header(size=9, kind=tarfile.XHDTYPE) + b"9 size=x\n".ljust(512, b"\0") + header() + END, None, None),
+        (header(size=99, kind=tarfile.XHDTYPE) + b"999999999999 a=b\n".ljust(512, b"\0") + header() + END, None, None),
+        (header(kind=tarfile.GNUTYPE_SPARSE) + END, {}, {"unsafe tar member": 1}),
+        (tar((f"a/{LONG}.png", DATA)), {f"a/{LONG}.png": DATA}, {}),
+        (tar((f"a/{LONG}.png", DATA), form=tarfile.PAX_FORMAT), {f"a/{LONG}.png": DATA}, {}),
+        (tar(("a/caf\udce9.png", DATA)), {"a/caf\\udce9.png": DATA}, {}),
+        (tar(("a/nul\0.png", DATA), form=tarfile.PAX_FORMAT), None, None),
+        (tar(("a/1.png/2.png", DATA), ("a/1.png/2.png/3.png", b"")), {"a/1.png/2.png": DATA, "a/1.png/2.png/3.png": b""}, {}),
+        (tar(("a//1.png", b"twice"), ("./a/1.png", b"thrice")), {}, {"name occurs twice": 2}),
+        (tar(("", DATA), (".", DATA), ("..", DATA), ("/", DATA), ("a/", DATA)), None, None),
+        (tar((".git/1.png", DATA), ("a/.x/1.png", DATA), (".git/x", b""), ("a/._1.png", b""), ("__MACOSX/1.png", b"")),
+         {}, {"in a hidden folder": 2}),
+    ],
+    ids=["whole", "no end", "junk", "huge", "huge name", "huge pax", "2 GB of globals", "size -1", "size -2^40",
+         "chained names", "pax size", "pax length", "sparse", "long", "long pax", "latin-1", "NUL", "below a file",
+         "twice", "no names", "hidden"],
+)  # fmt: skip
+def test_odd_tars(tmp_path, compress, rest, more, skipped):
+    """The good picture before it is always read; `None`: whatever else comes out, it ends well."""
+    (tmp_path / "x.tar").write_bytes(compress(GOOD + rest))
+    archive = archives.open_archive(tmp_path / "x.tar")
+    found = content(archive)
+    assert found.pop("a/1.png") == DATA
+    "".join(found).encode()
+    if more is not None:
+        assert found == more
+        assert archive.skipped == Counter(skipped)
+
+
+def test_a_tar_that_begins_with_nonsense_is_refused(tmp_path):
+    for size in (2**60, 2**33):
+        (tmp_path / "x.tar").write_bytes(header(size=size, kind=tarfile.GNUTYPE_LONGNAME))
+        with pytest.raises(ValueError, match=r"x\.tar is neither a folder nor a tar"):
+            list(archives.open_archive(tmp_path / "x.tar").entries())
+
+
+# Zips
+
+
+def test_hostile_zip_members_are_refused_and_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with zipfile.ZipFile("x.zip", "w") as archive:
+        for name in ("a/1.png", "../1.png", "/1.png", "a/../../1.png", "a\\1.png", "a/readme.md", "./a/1.png", "a/"):
+            archive.writestr(name, DATA if name[-1] != "/" else b"")
+        link = zipfile.ZipInfo("a/link.png")
+        link.external_attr = 0o120777 << 16
+        archive.writestr(link, "/etc/passwd")
+    found = archives.open_archive("x.zip")
+    assert content(found) == {"a/1.png": DATA}
+    assert found.skipped == Counter({"unsafe zip member": 5, "not a picture, by its name": 1, "name occurs twice": 1})
+    assert [file.name for file in tmp_path.iterdir()] == ["x.zip"]
+
+
+def write_zip(path, data: bytes = DATA) -> bytearray:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/1.png", data)
+        archive.writestr("a/2.png", DATA)
+    return bytearray(path.read_bytes())
+
+
+def test_encrypted_zip_members_are_counted(tmp_path):
+    data = write_zip(tmp_path / "x.zip")
+    data[data.index(b"PK\1\2") + 8] |= 1  # the flag in the list of contents
+    (tmp_path / "x.zip").write_bytes(data)
+    archive = archives.open_archive(tmp_path / "x.zip")
+    assert content(archive) == {"a/2.png": DATA}
+    assert archive.skipped == {"encrypted zip member": 1}
+
+
+def test_damaged_zip_members_have_a_reason(tmp_path):
+    data = write_zip(tmp_path / "x.zip", os.urandom(1000))
+    data[200] ^= 1
+    (tmp_path / "x.zip").write_bytes(data)
+    assert content(archives.open_archive(tmp_path / "x.zip")) == {"a/1.png": "unreadable", "a/2.png": DATA}
+
+
+@pytest.mark.parametrize("kind", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
+def test_zip_bomb(tmp_path, kind):
+    """Members that claim much are not read; those that lie about it are cut at what they claim."""
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", kind) as archive:
+        archive.writestr("a/1.png", bytes(80_000_000))
+        archive.writestr("a/2.png", bytes(60_000_000))
+    data = bytearray((tmp_path / "x.zip").read_bytes())
+    place = data.rindex(b"PK\1\2") + 24
+    data[place : place + 4] = (9).to_bytes(4, "little")  # the size that the second claims
+    (tmp_path / "x.zip").write_bytes(data)
+    assert len(data) < 200_000
+    found = content(archives.open_archive(tmp_path / "x.zip"))
+    assert found["a/1.png"] == "file above 64 MB" and len(found["a/2.png"]) <= 10
+
+
+@pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.9, 0.99])
+def test_cut_zip_is_a_clear_error(tmp_path, share):
+    data = write_zip(tmp_path / "x.zip")
+    (tmp_path / "x.zip").write_bytes(data[: int(share * len(data))])
+    with pytest.raises(ValueError, match=r"x\.zip is no zip that can be read"):
+        list(archives.open_archive(tmp_path / "x.zip").entries())
+
+
+@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_flipped_bits_never_crash(tmp_path, seed, kind):
+    rng = np.random.default_rng(seed)
+    data = write_zip(tmp_path / "x.zip") if kind == "zip" else bytearray(tar(("a/1.png", DATA), ("a/2.png", DATA)))
+    for place in rng.integers(0, len(data) if kind == "zip" else 1700, 1 + seed // 10):
+        data[place] ^= 1 << rng.integers(8)
+    (tmp_path / f"x.{kind}").write_bytes(data)
+    try:
+        found = content(archives.open_archive(tmp_path / f"x.{kind}"))
+    except ValueError as error:
+        assert f"x.{kind}" in str(error)
+    else:
+        assert set(found.values()) <= {DATA, "truncated", "unreadable", "file above 64 MB"} or kind == "tar"
+
+
+# Anything else
+
+
+def test_one_picture(tmp_path):
+    (tmp_path / "x.png").write_bytes(DATA)
+    assert content(archives.open_archive(tmp_path / "x.png")) == {"x.png": DATA}
+
+
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "x.tar")
+    with pytest.raises(ValueError, match=r"x\.tar is neither a folder nor a file"):
+        archives.open_archive(tmp_path / "x.tar")
+
+
+def test_links_of_a_folder_are_followed_but_not_in_circles(tmp_path):
+    (tmp_path / "all" / "a").mkdir(parents=True)
+    (tmp_path / "b").mkdir()
+    for path in ("all/a/1.png", "b/1.png"):
+        (tmp_path / path).write_bytes(DATA)
+    (tmp_path / "all" / "b").symlink_to("../b")
+    (tmp_path / "b" / "back").symlink_to("../all")
+    assert content(archives.open_archive(tmp_path / "all")) == {"a/1.png": DATA, "b/1.png": DATA}
+
+
+def peak(code: str, tmp_path) -> float:
+    """MB that a process takes at most to run some lines, beyond those that the imports take."""
+    code = f"""
+        import resource, sys
+        from maskfr_utils import mask_cloth
+        from maskfr_utils.faces.pictures import read_picture
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        try:
+            {code}
+        except ValueError as error:
+            print(error, file=sys.stderr)
+        print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    return float(done.stdout)
+
+
+@pytest.mark.parametrize("mode", ["I;16", "RGBA", "L"])
+def test_a_large_picture_takes_little_more_than_its_pixels(tmp_path, mode):
+    Image.new(mode, (6000, 6000)).save(tmp_path / "x.png", compress_level=1)
+    assert (tmp_path / "x.png").stat().st_size < 700_000
+    bytes_a_pixel = {"I;16": 2, "RGBA": 4, "L": 1}[mode] + 3
+    assert peak("read_picture(open('x.png', 'rb').read())", tmp_path) < 36 * bytes_a_pixel + 90
+
+
+def test_textures_have_the_limits_of_pictures(tmp_path):
+    Image.new("L", (12_000, 12_000)).save(tmp_path / "x.png", compress_level=1)
+    with pytest.raises(ValueError, match=r"x\.png is no picture that a mask could carry: above 89 million pixels"):
+        mask_cloth.read_texture(str(tmp_path / "x.png"))
+    assert peak("mask_cloth.read_texture('x.png')", tmp_path) < 50
