@@ -25,9 +25,9 @@ import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
-from maskfr_utils import mask_styles, masks
+from maskfr_utils import masks
 from maskfr_utils.faces import align, pictures
-from maskfr_utils.mask_shapes import NO_MASK
+from maskfr_utils.masks import NO_MASK, styles
 
 _IN_FLIGHT = 8  # pictures a worker may have waiting: memory stays bounded however large the folder is
 _ORIENTATION = 0x0112  # EXIF tag
@@ -64,7 +64,7 @@ def mask_folder(
     source, out = Path(source), Path(out)
     if not source.exists():
         raise FileNotFoundError(f"no picture, folder or tar at {source}")
-    mask_styles.resolve(style)
+    styles.resolve(style)
     header = {"style": style, "seed": int(seed), "style_files": _style_files(style)}
     out.mkdir(parents=True, exist_ok=True)
     manifest = out / "manifest.jsonl"
@@ -275,7 +275,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=None, help="processes (default: one a core)")
     args = parser.parse_args(argv)
-    style = mask_styles.parse(args.style)
+    style = styles.parse(args.style)
     try:
         counts = mask_folder(args.source, args.out, style=style, seed=args.seed, workers=args.workers)
     except (OSError, ValueError) as error:

@@ -10,11 +10,28 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from maskfr_utils import mask_shapes
+from maskfr_utils.faces.pose import follow
 
 SIZE = 112  # side of the aligned face that light is estimated from
 SMALL = 28  # side of its thumbnail
 _EYES, _MIDDLE = 35.2, np.array([55.9, 51.6])  # eye distance and their middle in aligned faces
+
+# Skin whose brightness tells the light: cheeks, chin, nose, forehead; not eyes, nostrils, lips.
+_SKIN = np.array(
+    [(x * s, y) for x, y in [(0.18, 0.30), (0.42, 0.42), (0.62, 0.36), (0.82, 0.38), (0.52, 0.62), (0.74, 0.62)] for s in (-1, 1)]
+    + [(x * s, y) for x, y in [(0.92, 0.66), (0.66, 0.88), (0.84, 0.92), (0.76, 1.12), (0.48, 1.36), (0.24, 1.5)] for s in (-1, 1)]
+    + [(x * s, y) for x, y in [(0.2, -0.42), (0.5, -0.48), (0.1, 0.5)] for s in (-1, 1)]
+    + [(0, 0.1), (0, 0.25), (0, 0.42), (0, -0.4), (0, 1.48), (0, 0.82)]
+)  # fmt: skip
+
+
+def _skin_samples() -> tuple[np.ndarray, np.ndarray]:
+    """Points (n, 3) of skin and their outward normals; an ellipsoid stands for the face where only its light matters."""
+    xy = _SKIN
+    x, y = xy[:, 0] / 1.25, (xy[:, 1] - 0.6) / 1.75
+    z = np.sqrt(np.maximum(1 - x**2 - y**2, 0.02))
+    normals = np.stack([x / 1.25, y / 1.75, z / 1.3], 1)
+    return np.stack([xy[:, 0], xy[:, 1], 1.3 * z - 0.9], 1), normals / np.linalg.norm(normals, axis=1, keepdims=True)
 
 
 @dataclass(frozen=True)
@@ -37,8 +54,8 @@ class Light:
     small: np.ndarray
 
 
-_SKIN_POINTS, _SKIN_NORMALS = mask_shapes.skin_samples()
-_SKIN_PLACES = mask_shapes.follow(_SKIN_POINTS).astype(np.float32)
+_SKIN_POINTS, _SKIN_NORMALS = _skin_samples()
+_SKIN_PLACES = follow(_SKIN_POINTS).astype(np.float32)
 _MEAN_NORMAL = _SKIN_NORMALS.mean(0)
 _CENTRED = _SKIN_NORMALS - _MEAN_NORMAL
 # Ridge regression of brightness on the normal; depth hardly varies over a face, so its slope is held shorter.

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.interpolate import RectBivariateSpline
 from scipy.ndimage import gaussian_filter
 
-from maskfr_utils import mask_shapes
+from maskfr_utils.masks.shapes import surface
 
 PATTERNS = ("plain", "check", "stripe", "dots", "floral", "noise", "gradient")
 VARIANTS = 6  # of each pattern
@@ -158,13 +158,13 @@ def normals(kind: str, wear: str, size: int, folds: int, valve: bool) -> np.ndar
     """Normals in head coordinates, a 1 and the sheen of light from the left and from the right, times the light that
     reaches each place: (size * size, 6) float32.
 
-    Its product with `mask_light.Light.shading` is the shading of the mask. Kept in memory: do not write to it.
+    Its product with `light.Light.shading` is the shading of the mask. Kept in memory: do not write to it.
     """
     return (_kept_normals if size <= SMALL else _large_normals)(kind, wear, size, folds, valve)
 
 
 def _normals(kind: str, wear: str, size: int, folds: int, valve: bool) -> np.ndarray:
-    points = mask_shapes.surface(kind, wear, size, size)
+    points = surface(kind, wear, size, size)
     height, light = _relief(kind, wear, size, folds, valve)
 
     def of(p: np.ndarray) -> np.ndarray:

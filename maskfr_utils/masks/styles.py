@@ -11,16 +11,17 @@ import numpy as np
 import yaml
 from matplotlib.colors import to_rgb
 
-from maskfr_utils.mask_cloth import FOLDS, PATTERNS, VARIANTS, Cloth
-from maskfr_utils.mask_shapes import HEIGHTS, KINDS, NO_MASK, WEARS
+from maskfr_utils.masks.cloth import FOLDS, PATTERNS, VARIANTS, Cloth
+from maskfr_utils.masks.kinds import KINDS, NO_MASK
+from maskfr_utils.masks.shapes import HEIGHTS, WEARS
 
-STYLE_FILE = Path(__file__).with_name("mask_styles.yaml")
+STYLE_FILE = Path(__file__).with_name("styles.yaml")
 _CHOICES = ("colours", "second_colours", "patterns", "wears", "straps")
 
 
 @dataclass(frozen=True)
 class Style:
-    """One kind of mask with its choices; mappings are name -> weight. The fields are described in mask_styles.yaml."""
+    """One kind of mask with its choices; mappings are name -> weight. The fields are described in styles.yaml."""
 
     kind: str
     weight: float = 1.0

@@ -1,0 +1,177 @@
+"""Paints one planned mask into its picture."""
+
+import math
+
+import cv2
+import numpy as np
+from scipy.interpolate import CubicSpline
+
+from maskfr_utils.masks import cloth as cloths
+from maskfr_utils.masks.kinds import NO_MASK
+from maskfr_utils.masks.light import GREY
+from maskfr_utils.masks.plan import LARGE, STRAP_WIDTH, Plan, ribbons_round, sixteenths
+from maskfr_utils.masks.shapes import STRAP_POINTS
+from maskfr_utils.masks.styles import Look
+
+_MIN_AREA = 0.25  # a mask that covers less than this (square eye distances) inside the picture has failed
+_NOISE = cv2.GaussianBlur(np.random.default_rng(5).normal(0, 1, (256, 256, 3)).astype(np.float32), (3, 3), 0.45)
+_NOISE = 0.55 * _NOISE + 0.45 * _NOISE.mean(2, keepdims=True) * 3**0.5
+_NOISE = np.clip(128 + 32 * _NOISE / _NOISE.std(), 0, 255).astype(np.uint8)
+_NOISE_SIDE, _NOISE = len(_NOISE), np.tile(_NOISE, (2, 2, 1))  # so that any small part is one piece
+
+
+def paint(
+    image: np.ndarray, coverage: np.ndarray, opacity: np.ndarray, plan: Plan, k: int, in_front: np.ndarray = ()
+) -> bool:
+    """Draws mask `k` of the plan into the picture, its coverage and opacity; False if hardly any of it is inside."""
+    look, scale = plan.looks[k], float(plan.place.scale[k])
+    if look.cloth.kind == NO_MASK:
+        return True
+    blur, grain = float(plan.blur[k]), float(plan.grain[k])
+    soft = max(blur, 0.45)
+
+    # The part of the picture that may change.
+    reach = max(1, round(0.06 * scale))  # of the shadow
+    spread = reach + (1 if soft <= 0.6 else 4 * soft) + 1
+    height, width = image.shape[:2]
+    (left, top), (right, bottom) = plan.corners[k].tolist()
+    x0, x1 = (min(max(x, 0), width) for x in (math.floor(left - spread), math.ceil(right + spread + 1)))
+    y0, y1 = (min(max(y, 0), height) for y in (math.floor(top - spread), math.ceil(bottom + spread + 1)))
+    if x1 - x0 < 4 or y1 - y0 < 4:
+        return False
+    corner, size = np.array([x0, y0], np.int32), (x1 - x0, y1 - y0)
+    region = (slice(y0, y1), slice(x0, x1))
+
+    seen = plan.seen[k]
+    outline, ribbons, middles = (
+        p - 16 * corner for p in (plan.outline[k], plan.ribbons[k, seen], plan.middles[k, seen])
+    )
+    strap = STRAP_WIDTH.get(look.cloth.kind, 0.036) * scale
+    if scale >= LARGE and len(ribbons):
+        fine = [_fine_strap(*each, 16 * strap) for each in zip(middles, plan.last[k, seen], strict=True)]
+        ribbons, middles = (np.round(curves).astype(np.int32) for curves in zip(*fine, strict=True))
+    alpha = _fill(outline, ribbons, size, scale)
+    if cv2.countNonZero(alpha) < _MIN_AREA * scale**2:
+        return False
+    drawn = _lit_weave(look, plan, k, corner, size)
+    if len(ribbons):
+        body = cv2.fillPoly(np.zeros_like(alpha), [outline], 255, cv2.LINE_8, 4)
+        cv2.polylines(body, [outline], True, 255, 1, cv2.LINE_8, 4)
+        strapped = drawn.copy()
+        thick = round(strap)
+        # Round: darker at both sides.
+        for inward in np.linspace(0, 1, max(2, thick // 3)) if thick > 2 else (1,):
+            line = max(3, round(thick + 3 - inward * (thick + 3 - thick // 2)))
+            for middle, colour in zip(middles, (0.7 + 0.3 * inward) * plan.colours[k, seen], strict=True):
+                cv2.polylines(strapped, [middle], False, colour.tolist(), line, cv2.LINE_8, 4)
+        drawn = cv2.copyTo(drawn, body, strapped)
+
+    # Sharpness and grain of the picture.
+    if blur > 0.6:
+        drawn = cv2.GaussianBlur(drawn, (0, 0), blur)
+    alpha = cv2.GaussianBlur(alpha, (0, 0) if soft > 0.6 else (3, 3), soft)
+    if grain > 0.7 and look.cloth.kind != "inpaint":
+        strength = min(grain, 24.0) / 32
+        drawn = cv2.addWeighted(drawn, 1, _noise(size, plan.draws[k, 15]), strength, -128 * strength)
+
+    shadow = cv2.blur(alpha, (2 * reach + 1, 2 * reach + 1))
+    if look.cloth.kind == "inpaint":
+        shadow[:] = 0
+    _keep_free(alpha, shadow, plan.eyes[k] if plan.near_eyes[k] else (), in_front, corner, scale)
+    if look.intensity < 1:
+        alpha = cv2.convertScaleAbs(alpha, alpha=look.intensity)
+    bright = cv2.convertScaleAbs(shadow, alpha=-0.30 * look.intensity, beta=255)
+    clear = cv2.multiply(cv2.bitwise_not(alpha), bright, scale=1 / 255)  # of the face itself
+    under = cv2.multiply(np.ascontiguousarray(image[region]), cv2.merge((clear, clear, clear)), scale=1 / 255)
+    over = cv2.multiply(drawn, cv2.merge((alpha, alpha, alpha)), scale=1 / 255)
+    image[region] = cv2.add(over, under)
+    coverage[region] |= clear < 255
+    np.maximum(opacity[region], alpha, out=opacity[region])
+    return True
+
+
+# A strap fades at its end, where ear or hair hides it: how many points of it, and how opaque.
+_FADE = ((STRAP_POINTS, 70), (STRAP_POINTS - 3, 255))
+_FINE_POINTS = 128
+_FINE_FADE = [(_FINE_POINTS - k, 5 * k) for k in range(1, 52)]  # up to 255
+
+
+def _fine_strap(middle: np.ndarray, last: int, width: float) -> tuple[np.ndarray, np.ndarray]:
+    """A smooth band (2 * _FINE_POINTS, 2) that ends in a tip at point `last` of its middle line, and that line refined."""
+    t = np.linspace(0, 1, _FINE_POINTS)
+    curve = CubicSpline(np.arange(len(middle)), middle)(last * t)
+    return ribbons_round(curve, np.array(_FINE_POINTS), width * np.minimum(1, 3 * (1 - t))[:, None] ** 0.5), curve
+
+
+def _fill(outline: np.ndarray, ribbons: np.ndarray, size: tuple[int, int], scale: float) -> np.ndarray:
+    """Coverage 0..255 of polygons (sixteenths of a pixel): drawn on a finer grid, then the mean (OpenCV's own is coarse)."""
+    times, fade = (4, _FADE) if scale < LARGE else (2, _FINE_FADE)
+    canvas = np.zeros((size[1] * times, size[0] * times), np.uint8)
+    offset = 8 * (times - 1)
+    # One by one: where two overlap, OpenCV would leave a hole.
+    for ribbon in ribbons * times + offset:
+        for points, opacity in fade:
+            cv2.fillPoly(canvas, [np.concatenate((ribbon[:points], ribbon[-points:]))], opacity, cv2.LINE_8, 4)
+    cv2.fillPoly(canvas, [outline * times + offset], 255, cv2.LINE_8, 4)
+    return cv2.resize(canvas, size, interpolation=cv2.INTER_AREA)
+
+
+# Three quarters of the light -> what a camera makes of the whole: too bright cloth bends its curve.
+_SHOULDER = np.arange(256) / 0.75
+_SHOULDER = np.where(_SHOULDER < 190, _SHOULDER, 255 - 65 * np.exp((190 - _SHOULDER) / 65)).round().astype(np.uint8)
+
+
+def _lit_weave(look: Look, plan: Plan, k: int, corner: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The lit mask over a part of the picture (size: width, height), uint8 RGB; outside of the mask it is arbitrary."""
+    cloth, place, light = look.cloth, plan.place, plan.light
+    if cloth.kind == "inpaint":
+        return np.full((*size[::-1], 3), cloth.colour, np.uint8)
+    scale = float(place.scale[k])
+    # The texture is a bit finer than the pixels; aligned faces share one size, so that it can be kept.
+    detail = cloths.SMALL if scale < 50 else min(1024, 1 << int(np.ceil(np.log2(2.4 * scale))))
+    normals = cloths.normals(cloth.kind, look.wear, detail, look.folds, cloth.valve)
+    lit = normals @ np.outer(light.shading[k], 120 * light.gain[k]).astype(np.float32)
+    lit = cv2.convertScaleAbs(cv2.max(lit, 15.0)).reshape(detail, detail, 3)
+    texture = cv2.LUT(cv2.multiply(cloths.weave(cloth, detail), lit, scale=1 / 160), _SHOULDER)
+    chroma = float(light.chroma[k])
+    if chroma < 1:  # a grey picture stays grey
+        texture = cv2.transform(texture, chroma * np.eye(3) + (1 - chroma) * np.tile(GREY, (3, 1)))
+
+    to_lattice = place.to_lattice[k].copy()
+    to_lattice[:, 2] += to_lattice[:, :2] @ corner
+    nodes = place.lattice[k] * np.array([0.5 * (detail - 1), detail - 1], np.float32)
+    nodes[..., 0] += 0.5 * (detail - 1)
+    if detail > cloths.SMALL:  # OpenCV's warp knows 32 steps between two nodes: fine nodes for fine pictures
+        finer = detail / len(nodes)
+        nodes = cv2.resize(nodes, (detail, detail), interpolation=cv2.INTER_CUBIC)
+        to_lattice = to_lattice * finer
+        to_lattice[:, 2] += 0.5 * finer - 0.5
+    at = cv2.warpAffine(
+        nodes, to_lattice, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
+    )
+    return cv2.remap(texture, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _keep_free(
+    alpha: np.ndarray, shadow: np.ndarray, eyes: np.ndarray, in_front: np.ndarray, corner: np.ndarray, scale: float
+) -> None:
+    """Takes eyes, and faces nearer to the camera, out of the mask and its shadow."""
+    margin = 1 + round(0.03 * scale)
+    for eye in eyes - 16 * corner if len(eyes) else ():
+        for layer in (alpha, shadow):
+            cv2.fillPoly(layer, [eye], 0, cv2.LINE_AA, 4)
+            cv2.polylines(layer, [eye], True, 0, 2 * margin + 1, cv2.LINE_AA, 4)
+    for face in in_front:
+        head = np.concatenate([face[:17], face[26:16:-1] - 0.55 * (face[8] - face[27])])
+        for layer in (alpha, shadow):
+            cv2.fillPoly(layer, [sixteenths(head - corner)], 0, cv2.LINE_AA, 4)
+
+
+def _noise(size: tuple[int, int], draw: float) -> np.ndarray:
+    """Grain for a part of a picture, from one large tile."""
+    width, height = size
+    x, y = int(draw * 61 * _NOISE_SIDE) % _NOISE_SIDE, int(draw * _NOISE_SIDE)
+    tile = _NOISE
+    if max(x + width, y + height) > len(tile):
+        tile = np.tile(tile, (1 + (y + height) // len(tile), 1 + (x + width) // len(tile), 1))
+    return tile[y : y + height, x : x + width]
