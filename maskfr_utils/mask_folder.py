@@ -139,7 +139,7 @@ def _mask(
     photo: np.ndarray, style: str | dict[str, float], seed: int, landmarks: list | None
 ) -> tuple[np.ndarray, np.ndarray, list, list[str]]:
     """The masked picture, the masks' opacity, and of each face its landmarks and kind ("" without a mask)."""
-    if photo.shape == (masks.SIZE, masks.SIZE, 3):
+    if photo.shape == (align.FACE_SIZE, align.FACE_SIZE, 3):
         points = align.face_landmarks(photo[None]) if landmarks is None else np.array(landmarks, np.float32)
         done = masks.mask_faces(photo[None], points, style=style, seed=seed)
         return done.images[0], done.alpha[0], points.tolist(), done.kinds.tolist()

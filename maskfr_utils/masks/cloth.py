@@ -13,7 +13,9 @@ import numpy as np
 from scipy.interpolate import RectBivariateSpline
 from scipy.ndimage import gaussian_filter
 
+from maskfr_utils.masks.kinds import ALL_KINDS, Kind
 from maskfr_utils.masks.shapes import surface
+from maskfr_utils.masks.strokes import METAL, Dye, Relief, disc, line, ramp, step
 
 PATTERNS = ("plain", "check", "stripe", "dots", "floral", "noise", "gradient")
 VARIANTS = 6  # of each pattern
@@ -36,14 +38,6 @@ class Cloth:
 
 
 # ---- relief -------------------------------------------------------------------------------------------------------
-
-
-def _line(x: np.ndarray, at: float | np.ndarray, width: float) -> np.ndarray:
-    return np.exp(-(((x - at) / width) ** 2))
-
-
-def _step(x: np.ndarray, at: float | np.ndarray, width: float) -> np.ndarray:
-    return 1 / (1 + np.exp(np.clip(-(x - at) / width, -40, 40)))
 
 
 def _wrinkles(u: np.ndarray, v: np.ndarray, folds: int) -> np.ndarray:
@@ -75,83 +69,23 @@ def _creases(size: int, folds: int) -> np.ndarray:
     return cv2.resize(out, (size, size), interpolation=cv2.INTER_CUBIC)
 
 
-def _wave(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A smooth random function of about unit height."""
-    return sum(rng.normal(0, 0.8) * np.sin(k * x + rng.uniform(0, 6.3)) for k in (2, 4, 7))
-
-
-def _seam(across: np.ndarray, at: float, along: np.ndarray, size: int, fine: float) -> np.ndarray:
-    """A row of stitches or welds, which only a large mask shows one by one."""
-    return _line(across, at, fine) * (0.6 + 0.4 * np.cos(along * 130) if size >= 256 else 0.6)
-
-
-# How much each kind creases, and how much it shines.
-_CREASED = {"surgical": 0.018, "cloth": 0.030, "bandana": 0.012, "kn95": 0.006, "n95": 0.003}
-_GLOSS = {"surgical": 1.0, "n95": 0.9, "kn95": 0.9, "respirator": 1.2, "cloth": 1.0, "bandana": 0.7}
-
-
-def _relief(kind: str, wear: str, size: int, folds: int, valve: bool) -> tuple[np.ndarray, np.ndarray]:
+def _relief(kind: Kind, wear: str, size: int, folds: int, valve: bool) -> tuple[np.ndarray, np.ndarray]:
     """Height (in eye distances) and light that reaches the place (1 all) over the mask, (size, size) each."""
     u, v = np.meshgrid(np.linspace(-1, 1, size), np.linspace(0, 1, size))
-    fine = max(0.010, 1.7 / size)  # no line thinner than the grid can carry
-    edge = np.minimum.reduce([1 - np.abs(u), 2 * v, 2 * (1 - v)])  # 0 at the rim
-    light = 1 - 0.16 * np.exp(-edge / 0.030)
+    edge = np.minimum.reduce([1 - np.abs(u), 2 * v, 2 * (1 - v)])
     wrinkles = _wrinkles(u, v, folds)
-    light += 0.012 * wrinkles[::-1, ::-1]  # thinner and thicker places
     height = {"loose": 0.030, "tight": 0.010}.get(wear, 0.018) * wrinkles
-    height += _CREASED.get(kind, 0) * {"loose": 1.3, "tight": 0.7}.get(wear, 1.0) * _creases(size, folds)
-    if kind == "surgical":
-        height += 0.014 * wrinkles
-        rng = np.random.default_rng([folds, 11])
-        for at in np.array([0.26, 0.47, 0.68]) + rng.uniform(-0.05, 0.05, 3):
-            tilt, deep, reach = rng.uniform((-1, 0.4, 0.08), (1, 1.2, 0.18))
-            # Pinched together at the sides, pleats open in the middle, some quite.
-            line = 0.5 + (at - 0.5) * (1.12 - 0.4 * u**2) + 0.03 * (1 - u**2) + 0.02 * tilt * u + 0.008 * _wave(u, rng)
-            depth = deep * (0.35 + 0.65 * np.abs(u - 0.3 * tilt) ** 1.3) * np.clip(1 + 0.35 * _wave(u, rng), 0.1, 1.6)
-            # Each pleat bulges above its lip and throws a thin shadow on the one below.
-            height += 0.044 * depth * np.clip((v - line) / reach + 1, 0, 1) * _step(line, v, fine)
-            light -= 0.34 * depth * _line(v, line + 1.3 * fine, fine * 1.4)
-            light += 0.05 * depth * _line(v, line - 1.8 * fine, fine * 1.5)
-        height += 0.012 * _line(v, 0.055, 0.018) * _step(0.5 - np.abs(u), 0, 0.03)  # the wire
-        height += 0.005 * np.sin(45 * u + 4 * _wave(u, rng)) * np.exp(-((v / 0.12) ** 2))  # the hem puckers
-        light -= 0.16 * _seam(v, 0.105, u, size, fine) + 0.13 * _seam(v, 0.95, u, size, fine)
-        light -= 0.22 * _seam(np.abs(u), 0.945, v, size, fine * 1.2)
-    elif kind == "kn95":
-        height += 0.010 * _line(v, 0.055, 0.018) * _step(0.42 - np.abs(u), 0, 0.02)
-        light -= 0.14 * _line(u, 0, fine) - 0.10 * _line(np.abs(u), 2.5 * fine, 1.5 * fine)
-        for at in (0.93, 0.965):
-            light -= 0.16 * _seam(np.abs(u), at, v, size, fine)
-        light -= 0.14 * (_seam(v, 0.11, u, size, fine) + _seam(v, 0.94, u, size, fine))
-        fold = 0.16 + 0.24 * np.abs(u)  # the panel folds that make the beak
-        light -= 0.10 * _line(v, fold, 1.4 * fine) * _step(np.abs(u), 0.1, 0.05)
-        light -= 0.10 * _line(v, 1 - fold * 0.9, 1.4 * fine) * _step(np.abs(u), 0.1, 0.05)
-    elif kind in ("n95", "respirator"):
-        rim = _step(0.14 - edge, 0, 0.012)
-        height -= 0.02 * rim
-        light -= 0.16 * _line(edge, 0.15, 0.022) - 0.05 * _line(edge, 0.09, 0.02)
-        height += 0.012 * _line(v, 0.13, 0.022) * _step(0.62 - np.abs(u), 0, 0.03)
-        if kind == "respirator":
-            # Two filter cartridges and the exhaust in the middle.
-            for side in (-1, 1):
-                d = np.hypot((u - side * 0.60) / 0.27, (v - 0.56) / 0.25)
-                height += 0.16 * _step(1 - d, 0, 0.03)
-                light -= 0.45 * _line(d, 1.06, 0.06) + 0.10 * _line((d * 5) % 1.0, 0.5, 0.2) * (d < 0.9)
-    elif kind == "cloth":
-        light -= 0.12 * _line(u, 0, fine * 1.2) - 0.06 * _line(np.abs(u), 2.4 * fine, fine * 1.4)
-        for at in (0.035, 0.965):
-            light -= 0.16 * _seam(v, at, u, size, fine)
-        light -= 0.16 * _seam(np.abs(u), 0.955, v, size, fine)
-        height += 0.035 * wrinkles * np.exp(-((u / 0.75) ** 2))
-    elif kind == "bandana":
-        for i, at in enumerate((0.25, 0.45, 0.68, 0.9)):
-            fold = at + 0.10 * (1 - np.abs(u)) ** 1.5 - 0.05 * ((folds + i) % 3)
-            height += 0.035 * _line(v, fold, 0.045) * (0.4 + 0.6 * np.abs(u))
-            light -= 0.22 * _line(v, fold + 0.05, 0.03) * (0.4 + 0.6 * np.abs(u))
+    height += kind.creases * {"loose": 1.3, "tight": 0.7}.get(wear, 1.0) * _creases(size, folds)
+    light = 1 - 0.16 * np.exp(-edge / 0.030)
+    light += 0.012 * wrinkles[::-1, ::-1]  # thinner and thicker places
+    relief = Relief(u, v, edge, wrinkles, folds, max(0.010, 1.7 / size), height, light)
+    if kind.relief:
+        kind.relief(relief)
     if valve:
         d = np.hypot(u / 0.24, (v - 0.60) / 0.20)
-        height += 0.05 * _step(1 - d, 0, 0.04)
-        light -= 0.28 * _line(d, 1.08, 0.08) + 0.16 * _line(d, 0.72, 0.05)
-    return height, light
+        relief.height += 0.05 * step(1 - d, 0, 0.04)
+        relief.light -= 0.28 * line(d, 1.08, 0.08) + 0.16 * line(d, 0.72, 0.05)
+    return relief.height, relief.light
 
 
 def normals(kind: str, wear: str, size: int, folds: int, valve: bool) -> np.ndarray:
@@ -165,7 +99,7 @@ def normals(kind: str, wear: str, size: int, folds: int, valve: bool) -> np.ndar
 
 def _normals(kind: str, wear: str, size: int, folds: int, valve: bool) -> np.ndarray:
     points = surface(kind, wear, size, size)
-    height, light = _relief(kind, wear, size, folds, valve)
+    height, light = _relief(ALL_KINDS[kind], wear, size, folds, valve)
 
     def of(p: np.ndarray) -> np.ndarray:
         n = np.cross(np.gradient(p, axis=1), np.gradient(p, axis=0))
@@ -176,7 +110,7 @@ def _normals(kind: str, wear: str, size: int, folds: int, valve: bool) -> np.nda
     if size >= 512:  # on so fine a grid folds turn a sharp seam inside out, which shows as a slit
         bumpy *= np.where((bumpy * smooth).sum(-1) < 0, -1, 1)[..., None]
     lobes = [np.exp(-((bumpy[..., 0] - x) ** 2 + (bumpy[..., 1] + 0.25) ** 2) / 0.15) for x in (-0.4, 0.4)]
-    sheen = _GLOSS.get(kind, 0) * np.stack(lobes, -1)
+    sheen = ALL_KINDS[kind].gloss * np.stack(lobes, -1)
     return (np.dstack([bumpy, np.ones((size, size)), sheen]) * light[..., None]).reshape(-1, 6).astype(np.float32)
 
 
@@ -184,11 +118,6 @@ _kept_normals, _large_normals = lru_cache(maxsize=512)(_normals), lru_cache(maxs
 
 
 # ---- colour -------------------------------------------------------------------------------------------------------
-
-
-def _soft(x: np.ndarray, width: float) -> np.ndarray:
-    """A step at 0 that is `width` wide: patterns without stairs."""
-    return np.clip(x / width + 0.5, 0, 1)
 
 
 @lru_cache(maxsize=32)
@@ -199,15 +128,15 @@ def _pattern(name: str, size: int, variant: int) -> np.ndarray:
     rng = np.random.default_rng([PATTERNS.index(name), variant])
     pitch = (0.16, 0.22, 0.3, 0.4)[variant % 4]
     if name == "check":
-        bands = [_soft(np.abs((t / pitch) % 1 - 0.5) - 0.25, pixel / pitch) for t in (u, v)]
+        bands = [ramp(np.abs((t / pitch) % 1 - 0.5) - 0.25, pixel / pitch) for t in (u, v)]
         return (bands[0] + bands[1]) / 2
     if name == "stripe":
         t = (u, v, u + v, u - v)[variant % 4]
-        return _soft(np.abs((t / pitch) % 1 - 0.5) - 0.25, pixel / pitch)
+        return ramp(np.abs((t / pitch) % 1 - 0.5) - 0.25, pixel / pitch)
     if name == "dots":
         row = np.floor(v / pitch)
         d = np.hypot((u / pitch + 0.5 * (row % 2)) % 1 - 0.5, (v / pitch) % 1 - 0.5)
-        return _soft(0.27 - d, pixel / pitch)
+        return ramp(0.27 - d, pixel / pitch)
     if name == "floral":
         out = np.zeros((size, size))
         for x, y, r, turn, petals in zip(
@@ -215,13 +144,13 @@ def _pattern(name: str, size: int, variant: int) -> np.ndarray:
             rng.integers(4, 7, 46), strict=True,
         ):  # fmt: skip
             d, angle = np.hypot(u - x, v - y) / r, np.arctan2(v - y, u - x)
-            flower = _soft(0.62 + 0.38 * np.cos(petals * angle + turn) - d, pixel / r) * _soft(d - 0.2, pixel / r)
-            out = np.maximum(out * _soft(d - 1.1, pixel / r), flower)
+            flower = ramp(0.62 + 0.38 * np.cos(petals * angle + turn) - d, pixel / r) * ramp(d - 0.2, pixel / r)
+            out = np.maximum(out * ramp(d - 1.1, pixel / r), flower)
         return out
     if name == "noise":  # camouflage
         coarse = cv2.resize(rng.standard_normal((9, 9)), (size, size), interpolation=cv2.INTER_CUBIC)
         middle = cv2.resize(rng.standard_normal((22, 22)), (size, size), interpolation=cv2.INTER_CUBIC)
-        return _soft(coarse + 0.6 * middle - 0.1, 0.12) * 0.6 + _soft(middle - coarse * 0.5 - 0.5, 0.12) * 0.4
+        return ramp(coarse + 0.6 * middle - 0.1, 0.12) * 0.6 + ramp(middle - coarse * 0.5 - 0.5, 0.12) * 0.4
     if name == "gradient":
         t = (u / 2 + 0.5, v / 1.7, np.hypot(u, v - 0.85), (u + 1) / 4 + v / 3.4)[variant % 4]
         return np.clip(t, 0, 1)
@@ -245,10 +174,6 @@ def read_texture(path: str) -> np.ndarray:
     )
 
 
-def _disc(u: np.ndarray, v: np.ndarray, x: float, y: float, width: float, height: float, soft: float) -> np.ndarray:
-    return _soft(1 - np.hypot((u - x) / width, (v - y) / height), soft)[..., None]
-
-
 def weave(cloth: Cloth, size: int) -> np.ndarray:
     """The unlit mask, (size, size, 3) uint8 RGB over u (across) and v (down). Kept in memory: do not write to it."""
     return (_kept_weave if size <= SMALL else _large_weave)(cloth, size)
@@ -263,35 +188,14 @@ def _weave(cloth: Cloth, size: int) -> np.ndarray:
     elif cloth.pattern != "plain":
         amount = cloth.pattern_weight * _pattern(cloth.pattern, size, cloth.variant)[..., None]
         base += amount * (np.array(cloth.second, float) - base)
-    soft = 3 / size
-    grey = np.array([176, 178, 180.0])
-    if cloth.kind == "surgical":  # where its hem is welded it is thin and paler
-        rim = np.maximum.reduce([_soft(np.abs(u) - 0.945, soft), _soft(0.035 - v, soft), _soft(v - 0.965, soft)])
-        base *= 1 + 0.12 * rim[..., None]
-    if cloth.kind == "n95":
-        clip = (_soft(0.025 - np.abs(v - 0.13), soft) * _soft(0.55 - np.abs(u), soft))[..., None]
-        base += 0.8 * clip * (grey - base)
-        print_ = np.zeros((size, size), np.uint8)  # what the maker prints on it
-        for text, at, height in (("N95", 0.30, 1.0), (f"NR 42{cloth.variant}", 0.36, 0.6)):
-            ((width, _), _), scale = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 1, 1), height * size / 900
-            origin = (round(0.5 * (size - scale * width)), round(at * size))
-            cv2.putText(print_, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, 255, max(1, size // 400), cv2.LINE_AA)
-        base += (0.6 / 255) * print_[..., None] * (np.array([70, 75, 90.0]) - base)
-    if cloth.kind == "respirator":
-        filters = np.array([(196, 92, 128), (150, 152, 156), (120, 60, 130), (176, 168, 150)][cloth.variant % 4], float)
-        for side in (-1, 1):
-            base += _disc(u, v, side * 0.6, 0.56, 0.26, 0.24, 4 * soft) * (filters - base)
-        base += _disc(u, v, 0, 0.72, 0.17, 0.13, 4 * soft) * (0.7 * np.array(cloth.colour) - base)
+    kind, dye = ALL_KINDS[cloth.kind], Dye(u, v, cloth.colour, cloth.variant, base)
+    if kind.trim:
+        kind.trim(dye)
     if cloth.valve:
-        base += _disc(u, v, 0, 0.60, 0.23, 0.19, 4 * soft) * (0.5 * (grey + base.mean((0, 1))) - base)
-    if size >= 256 and cloth.kind not in ("respirator", "inpaint"):  # threads, where they can be seen
-        if cloth.kind in ("cloth", "bandana"):
-            threads = 0.10 * np.sin(u * size * 0.7) * np.sin(v * size * 0.9)
-        else:  # fibres laid at random
-            fibres = np.random.default_rng(size).standard_normal((size, size), np.float32)
-            threads = 0.08 * gaussian_filter(fibres, (0.7, 2.0))
-        base *= 1 + threads[..., None]
-    return np.clip(base, 0, 255).astype(np.uint8)
+        dye.rgb += disc(u, v, 0, 0.60, 0.23, 0.19, 4 * dye.soft) * (0.5 * (METAL + dye.rgb.mean((0, 1))) - dye.rgb)
+    if size >= 256 and kind.threads:  # where they can be seen
+        dye.rgb *= 1 + kind.threads(u, v)[..., None]
+    return np.clip(dye.rgb, 0, 255).astype(np.uint8)
 
 
 _kept_weave, _large_weave = lru_cache(maxsize=2048)(_weave), lru_cache(maxsize=4)(_weave)

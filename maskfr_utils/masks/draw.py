@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from maskfr_utils.faces import align
+from maskfr_utils.faces.align import FACE_SIZE
 from maskfr_utils.masks import jpeg
 from maskfr_utils.masks.kinds import KINDS
 from maskfr_utils.masks.light import thumbnail
@@ -15,7 +16,6 @@ from maskfr_utils.masks.plan import make_plan, random_numbers
 from maskfr_utils.masks.shapes import COARSE, FINE
 from maskfr_utils.masks.styles import Style, resolve
 
-SIZE = 112
 CHUNK = 128  # faces placed at once: memory stays small, results do not depend on it
 
 StyleLike = str | Style | Mapping[str | Style, float]
@@ -78,8 +78,8 @@ def mask_faces(
         ValueError: wrong shape or dtype, or an unknown style.
     """
     faces = np.asarray(faces)
-    if faces.dtype != np.uint8 or faces.ndim != 4 or faces.shape[1:] != (SIZE, SIZE, 3):
-        raise ValueError(f"faces must be (N, {SIZE}, {SIZE}, 3) uint8 RGB, got {faces.shape} {faces.dtype}")
+    if faces.dtype != np.uint8 or faces.ndim != 4 or faces.shape[1:] != (FACE_SIZE, FACE_SIZE, 3):
+        raise ValueError(f"faces must be (N, {FACE_SIZE}, {FACE_SIZE}, 3) uint8 RGB, got {faces.shape} {faces.dtype}")
     n = len(faces)
     points = np.full((n, 68, 2), np.nan, np.float32) if landmarks is None else np.array(landmarks, np.float32)
     if points.shape != (n, 68, 2):
@@ -89,8 +89,8 @@ def mask_faces(
         points[missing] = align.face_landmarks(faces[missing])
     styles = resolve(style)
     images = np.array(faces, order="C")
-    coverage = np.zeros((n, SIZE, SIZE), bool)
-    alpha = np.zeros((n, SIZE, SIZE), np.uint8)
+    coverage = np.zeros((n, FACE_SIZE, FACE_SIZE), bool)
+    alpha = np.zeros((n, FACE_SIZE, FACE_SIZE), np.uint8)
     ok = np.zeros(n, bool)
     kinds = np.full(n, "", f"<U{max(map(len, KINDS))}")
     for start in range(0, n, CHUNK):

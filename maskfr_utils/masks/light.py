@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from maskfr_utils.faces.align import FACE_SIZE
 from maskfr_utils.faces.pose import follow
 
-SIZE = 112  # side of the aligned face that light is estimated from
 SMALL = 28  # side of its thumbnail
 _EYES, _MIDDLE = 35.2, np.array([55.9, 51.6])  # eye distance and their middle in aligned faces
 
@@ -67,7 +67,7 @@ def estimate(faces: np.ndarray, points: np.ndarray) -> Light:
     """Estimates the light of aligned faces (n, 112, 112, 3) uint8 with landmarks (n, 68, 2)."""
     n = len(faces)
     small = np.array([cv2.resize(face, (SMALL, SMALL), interpolation=cv2.INTER_AREA) for face in faces])
-    at = (np.matmul(_SKIN_PLACES, points) * (SMALL / SIZE)).clip(0, SMALL - 1).astype(int)
+    at = (np.matmul(_SKIN_PLACES, points) * (SMALL / FACE_SIZE)).clip(0, SMALL - 1).astype(int)
     samples = small[np.arange(n)[:, None], at[..., 1], at[..., 0]].astype(np.float32)  # (n, places, 3)
     grey = samples @ GREY
     middle = np.maximum(np.median(grey, axis=1), 6.0)
@@ -138,7 +138,7 @@ def thumbnail(photo: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.nda
     middle, across = (left + right) / 2, right - left
     length = float(np.hypot(*across))
     if not 1 < length < 1e5:
-        return np.zeros((SIZE, SIZE, 3), np.uint8), np.zeros((68, 2))
+        return np.zeros((FACE_SIZE, FACE_SIZE, 3), np.uint8), np.zeros((68, 2))
     scale = _EYES / length
     turn = np.array([[across[0], across[1]], [-across[1], across[0]]]) * scale / length
     offset = _MIDDLE - turn @ middle
@@ -147,10 +147,12 @@ def thumbnail(photo: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.nda
     high = np.ceil(middle + 100 / scale).clip(0, photo.shape[1::-1]).astype(int)
     part = photo[low[1] : high[1], low[0] : high[0]]
     if not part.size:
-        return np.zeros((SIZE, SIZE, 3), np.uint8), points @ turn.T + offset
+        return np.zeros((FACE_SIZE, FACE_SIZE, 3), np.uint8), points @ turn.T + offset
     shrink = min(1.0, 2 * scale)
     size = [max(1, round(s * shrink)) for s in part.shape[1::-1]]
     grow = np.array(part.shape[1::-1]) / size
     matrix = np.c_[turn * grow, offset + turn @ low]
     part = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
-    return cv2.warpAffine(part, matrix, (SIZE, SIZE), borderMode=cv2.BORDER_REPLICATE), points @ turn.T + offset
+    return cv2.warpAffine(
+        part, matrix, (FACE_SIZE, FACE_SIZE), borderMode=cv2.BORDER_REPLICATE
+    ), points @ turn.T + offset

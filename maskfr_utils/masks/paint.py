@@ -7,9 +7,9 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from maskfr_utils.masks import cloth as cloths
-from maskfr_utils.masks.kinds import NO_MASK
+from maskfr_utils.masks.kinds import ALL_KINDS, NO_MASK
 from maskfr_utils.masks.light import GREY
-from maskfr_utils.masks.plan import LARGE, STRAP_WIDTH, Plan, ribbons_round, sixteenths
+from maskfr_utils.masks.plan import LARGE, Plan, ribbons_round, sixteenths
 from maskfr_utils.masks.shapes import STRAP_POINTS
 from maskfr_utils.masks.styles import Look
 
@@ -25,7 +25,8 @@ def paint(
 ) -> bool:
     """Draws mask `k` of the plan into the picture, its coverage and opacity; False if hardly any of it is inside."""
     look, scale = plan.looks[k], float(plan.place.scale[k])
-    if look.cloth.kind == NO_MASK:
+    kind = ALL_KINDS[look.cloth.kind]
+    if kind.name == NO_MASK:
         return True
     blur, grain = float(plan.blur[k]), float(plan.grain[k])
     soft = max(blur, 0.45)
@@ -46,7 +47,7 @@ def paint(
     outline, ribbons, middles = (
         p - 16 * corner for p in (plan.outline[k], plan.ribbons[k, seen], plan.middles[k, seen])
     )
-    strap = STRAP_WIDTH.get(look.cloth.kind, 0.036) * scale
+    strap = kind.strap_width * scale
     if scale >= LARGE and len(ribbons):
         fine = [_fine_strap(*each, 16 * strap) for each in zip(middles, plan.last[k, seen], strict=True)]
         ribbons, middles = (np.round(curves).astype(np.int32) for curves in zip(*fine, strict=True))
@@ -70,12 +71,12 @@ def paint(
     if blur > 0.6:
         drawn = cv2.GaussianBlur(drawn, (0, 0), blur)
     alpha = cv2.GaussianBlur(alpha, (0, 0) if soft > 0.6 else (3, 3), soft)
-    if grain > 0.7 and look.cloth.kind != "inpaint":
+    if grain > 0.7 and kind.lit:
         strength = min(grain, 24.0) / 32
         drawn = cv2.addWeighted(drawn, 1, _noise(size, plan.draws[k, 15]), strength, -128 * strength)
 
     shadow = cv2.blur(alpha, (2 * reach + 1, 2 * reach + 1))
-    if look.cloth.kind == "inpaint":
+    if not kind.lit:
         shadow[:] = 0
     _keep_free(alpha, shadow, plan.eyes[k] if plan.near_eyes[k] else (), in_front, corner, scale)
     if look.intensity < 1:
@@ -124,7 +125,7 @@ _SHOULDER = np.where(_SHOULDER < 190, _SHOULDER, 255 - 65 * np.exp((190 - _SHOUL
 def _lit_weave(look: Look, plan: Plan, k: int, corner: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """The lit mask over a part of the picture (size: width, height), uint8 RGB; outside of the mask it is arbitrary."""
     cloth, place, light = look.cloth, plan.place, plan.light
-    if cloth.kind == "inpaint":
+    if not ALL_KINDS[cloth.kind].lit:
         return np.full((*size[::-1], 3), cloth.colour, np.uint8)
     scale = float(place.scale[k])
     # The texture is a bit finer than the pixels; aligned faces share one size, so that it can be kept.

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from maskfr_utils.masks.light import GREY, SIZE, SMALL, Light, blur_and_grain, estimate
+from maskfr_utils.faces.align import FACE_SIZE
+from maskfr_utils.masks.kinds import ALL_KINDS
+from maskfr_utils.masks.light import GREY, SMALL, Light, blur_and_grain, estimate
 from maskfr_utils.masks.placement import Placement, place, put_on
 from maskfr_utils.masks.shapes import STRAP_POINTS, shape
 from maskfr_utils.masks.styles import Look, Style, choose
 
 _EYES = (slice(36, 42), slice(42, 48))
 LARGE = 100  # eye distance from which a strap is drawn smooth and with a tip, pixels
-STRAP_WIDTH = {"n95": 0.06, "respirator": 0.06}  # eye distances; ear loops are thinner
 _STRAP_NORMALS = np.array([(x, 0, 0.66, 1, 0, 0) for x in (-0.75, -0.75, 0.75, 0.75)], np.float32).T
 
 
@@ -76,7 +77,7 @@ def make_plan(
     seen &= (last >= 4) & np.array([s.has_straps for s in shapes])[:, None]
     # Large enough to show it, a strap ends within the hair, not before it.
     last = np.minimum(last + 2 * (placed.scale >= LARGE)[:, None], STRAP_POINTS - 1)
-    width = np.array([STRAP_WIDTH.get(look.cloth.kind, 0.036) for look in looks]) * np.maximum(placed.scale, 20)
+    width = np.array([ALL_KINDS[look.cloth.kind].strap_width for look in looks]) * np.maximum(placed.scale, 20)
     ribbons = ribbons_round(curves.reshape(n, 4, -1, 2), last, width[:, None, None, None])
     outline = sixteenths(placed.outline)
     ribbons = np.where(seen[..., None, None], sixteenths(ribbons), outline[:, None, :1])
@@ -116,7 +117,7 @@ def ribbons_round(curves: np.ndarray, last: np.ndarray, width: np.ndarray) -> np
 
 def _last_on_skin(curves: np.ndarray, light: Light) -> np.ndarray:
     """Index of the last point of each strap (n, 4, points, 2), thumbnail pixels, before hair or background begins."""
-    x, y = np.moveaxis((curves * (SMALL / SIZE)).clip(0, SMALL - 1).astype(int), -1, 0)
+    x, y = np.moveaxis((curves * (SMALL / FACE_SIZE)).clip(0, SMALL - 1).astype(int), -1, 0)
     colours = light.small[np.arange(len(curves))[:, None, None], y, x].astype(np.float32)
     skin = light.skin[:, None, None]
     grey, skin_grey = colours @ GREY + 4, skin @ GREY + 4

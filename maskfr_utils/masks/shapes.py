@@ -10,7 +10,7 @@ import numpy as np
 from scipy.interpolate import RectBivariateSpline
 
 from maskfr_utils.faces.pose import follow
-from maskfr_utils.masks.kinds import CREASED, NETS, STRAPS
+from maskfr_utils.masks.kinds import ALL_KINDS
 
 # Rows and columns of the net that is placed on a face, and points a side of the lattice where the picture looks its mask
 # coordinates up: coarse for aligned faces, fine for photos, in which a bend would be seen.
@@ -40,7 +40,7 @@ class Shape:
 
 def surface(kind: str, wear: str, rows: int, columns: int, height: float = 0.0) -> np.ndarray:
     """The mask as (rows, columns, 3) points of the mean head, its upper edge `height` above the usual."""
-    half = np.array(NETS[kind], float)
+    half = np.array(ALL_KINDS[kind].net, float)
     if wear == "below_nose":  # the upper half slides down until the nose is free
         shift = np.array([0.50, 0.36, 0.18, 0.06, 0.0])[:, None]
         half[..., 1] += shift
@@ -58,7 +58,7 @@ def surface(kind: str, wear: str, rows: int, columns: int, height: float = 0.0) 
         half[..., 1] = 1.0 + (half[..., 1] - 1.0) * [[1.0], [1.0], [1.0], [1.05], [1.08]] + 0.05
         half[..., 2] += np.array([0.02, 0.10, 0.14, 0.12, 0.04])[:, None] * np.array([1, 0.8, 0.4, 0])
     u, v = np.linspace(-1, 1, columns), np.linspace(0, 1, rows)
-    if kind in CREASED:
+    if ALL_KINDS[kind].folded:
         net, at, place = half, np.linspace(0, 1, 4), np.abs(u)
     else:
         net, at, place = np.concatenate([half[:, :0:-1] * [-1, 1, 1], half], 1), np.linspace(-1, 1, 7), u
@@ -67,7 +67,7 @@ def surface(kind: str, wear: str, rows: int, columns: int, height: float = 0.0) 
     for axis in range(3):
         spline = RectBivariateSpline(np.linspace(0, 1, 5), at, net[..., axis], kx=3, ky=3)
         out[:, order, axis] = spline(v, place[order])
-    if kind in CREASED:
+    if ALL_KINDS[kind].folded:
         out[..., 0] *= np.where(u < 0, -1, 1)
     return out
 
@@ -79,7 +79,7 @@ def shape(kind: str, wear: str = "normal", grid: tuple[int, int, int] = COARSE, 
     straps = np.zeros((2, 2, STRAP_POINTS, 68), np.float32)
     t = np.linspace(0, 1, STRAP_POINTS)[:, None]
     edge = surface(kind, wear, 101, 17, height)[:, -1]
-    for j, (v, way, end) in enumerate(STRAPS[kind]):
+    for j, (v, way, end) in enumerate(ALL_KINDS[kind].straps):
         start = edge[round(v * 100)] * [0.98, 1, 1]  # sewn on a little inside the edge
         curve = (1 - t) ** 2 * start + 2 * t * (1 - t) * np.array(way) + t**2 * np.array(end)
         for i, side in enumerate((-1, 1)):
@@ -90,5 +90,5 @@ def shape(kind: str, wear: str = "normal", grid: tuple[int, int, int] = COARSE, 
         follow(net.reshape(-1, 3)).astype(np.float32),
         net.reshape(-1, 3).astype(np.float32),
         straps,
-        len(STRAPS[kind]) > 0,
+        len(ALL_KINDS[kind].straps) > 0,
     )
