@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from maskfr_utils import masks
+from maskfr_utils.masks import chance
 from maskfr_utils.masks import cloth as mask_cloth
 from maskfr_utils.masks import light as mask_light
 from maskfr_utils.masks import plan as mask_plan
@@ -52,7 +53,7 @@ def geometry(face: np.ndarray, landmarks: np.ndarray, *, kind: str = "surgical",
     style = replace(mask_styles.styles()[kind], patterns={"plain": 1}, wears={"normal": 1})
     done = masks.mask_photo(image, style=style, seed=seed, landmarks=points[None])
     thumb, thumb_points = mask_light.thumbnail(image, points)
-    draws = mask_plan.random_numbers(seed, [zlib.crc32(points.tobytes(), zlib.crc32(image))])
+    draws = chance.draw(seed, [zlib.crc32(points.tobytes(), zlib.crc32(image))])
     thumbs = thumb[None], thumb_points[None].astype(np.float32)
     plan = mask_plan.make_plan([image], points[None], *thumbs, draws, mask_styles.resolve(style), mask_shapes.FINE)
     placed, look = plan.place, plan.looks[0]  # of the mask as it is drawn

@@ -9,7 +9,7 @@ from skimage.data import astronaut
 from maskfr_utils import masks
 from maskfr_utils.faces import align
 from maskfr_utils.faces.pose import HEAD, MIRROR
-from maskfr_utils.masks import draw
+from maskfr_utils.masks import chance
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +47,8 @@ def test_photo_finds_its_faces(photo):
 @pytest.mark.parametrize("kind", ["surgical", "cloth", "n95", "bandana"])
 def test_photo_masks_scale_with_the_face(photo, kind, monkeypatch):
     """The same face at three times the size has the same mask, once both are drawn with the same numbers."""
-    numbers = draw.random_numbers
-    monkeypatch.setattr(draw, "random_numbers", lambda seed, pictures: numbers(seed, [7] * len(pictures)))
+    numbers = chance.draw
+    monkeypatch.setattr(chance, "draw", lambda seed, pictures: numbers(seed, [7] * len(pictures)))
     image, points = photo
     large = cv2.resize(image, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC)
     sizes = (image, points), (large, points * 3 + 1)

@@ -8,11 +8,11 @@ import numpy as np
 
 from maskfr_utils.faces import align
 from maskfr_utils.faces.align import FACE_SIZE
-from maskfr_utils.masks import jpeg
+from maskfr_utils.masks import chance, jpeg
 from maskfr_utils.masks.kinds import KINDS
 from maskfr_utils.masks.light import thumbnail
 from maskfr_utils.masks.paint import paint
-from maskfr_utils.masks.plan import make_plan, random_numbers
+from maskfr_utils.masks.plan import make_plan
 from maskfr_utils.masks.shapes import COARSE, FINE
 from maskfr_utils.masks.styles import Style, resolve
 
@@ -95,7 +95,7 @@ def mask_faces(
     kinds = np.full(n, "", f"<U{max(map(len, KINDS))}")
     for start in range(0, n, CHUNK):
         part = slice(start, start + CHUNK)
-        draws = random_numbers(seed, [zlib.crc32(image) for image in images[part]])
+        draws = chance.draw(seed, [zlib.crc32(image) for image in images[part]])
         here = points[part]
         plan = make_plan(images[part], here, images[part], here, draws, styles, COARSE)
         for k, i in enumerate(range(start, min(start + CHUNK, n))):
@@ -135,7 +135,7 @@ def mask_photo(
     ok, kinds = np.zeros(n, bool), np.full(n, "", f"<U{max(map(len, KINDS))}")
     if n:
         whole = zlib.crc32(image)
-        draws = random_numbers(seed, [zlib.crc32(p.tobytes(), whole) for p in points])
+        draws = chance.draw(seed, [zlib.crc32(p.tobytes(), whole) for p in points])
         thumbs = [thumbnail(photo, p) for p in points]
         thumb_points = np.array([p for _, p in thumbs], np.float32)
         plan = make_plan([photo] * n, points, np.array([t for t, _ in thumbs]), thumb_points, draws, styles, FINE)

@@ -63,7 +63,7 @@ _SLOPE = np.linalg.solve(_CENTRED.T @ _CENTRED + np.diag([1.0, 1.0, 4.0]), _CENT
 GREY = np.array([0.299, 0.587, 0.114], np.float32)
 
 
-def estimate(faces: np.ndarray, points: np.ndarray) -> Light:
+def estimate_light(faces: np.ndarray, points: np.ndarray) -> Light:
     """Estimates the light of aligned faces (n, 112, 112, 3) uint8 with landmarks (n, 68, 2)."""
     n = len(faces)
     small = np.array([cv2.resize(face, (SMALL, SMALL), interpolation=cv2.INTER_AREA) for face in faces])
