@@ -14,8 +14,8 @@ import numpy as np
 MIRROR = np.r_[
     16:-1:-1, 26:16:-1, 27:31, 35:30:-1, 45:41:-1, 47, 46, 39:35:-1, 41, 40, 54:47:-1, 59:54:-1, 64:59:-1, 67:64:-1
 ]  # fmt: skip
-# Left half and middle of the mean head: a rank-3 factorisation (Tomasi and Kanade 1992) of landmarks of many faces,
-# made symmetric, the depth scaled so that nose and ears stand apart as they do in anthropometric tables.
+# Left half and middle of the mean head: a rank-3 factorisation (Tomasi and Kanade 1992) of landmarks of many faces (which is
+# not recorded), made symmetric, the depth scaled so that nose and ears stand apart as they do in anthropometric tables.
 _HALF_HEAD = {
     0: (-1.13, 0.02, -0.82), 1: (-1.12, 0.30, -0.77), 2: (-1.09, 0.58, -0.74), 3: (-1.03, 0.86, -0.71),
     4: (-0.92, 1.12, -0.61), 5: (-0.74, 1.35, -0.46), 6: (-0.52, 1.54, -0.27), 7: (-0.28, 1.69, -0.08),
@@ -43,8 +43,8 @@ HEAD = _mean_head()
 # The camera comes from the parts of the face that do not slide along its contour as the jaw does.
 _WEIGHT = np.where(np.arange(68) < 17, 0.15, 1.0)
 _HOMOGENEOUS = np.c_[HEAD, np.ones(68)]
-CAMERA = np.linalg.pinv(_HOMOGENEOUS * _WEIGHT[:, None]) * _WEIGHT  # (4, 68): landmarks -> columns of the camera
-_LEFTOVER = np.eye(68) - _HOMOGENEOUS @ CAMERA
+_CAMERA = np.linalg.pinv(_HOMOGENEOUS * _WEIGHT[:, None]) * _WEIGHT  # (4, 68): landmarks -> columns of the camera
+_LEFTOVER = np.eye(68) - _HOMOGENEOUS @ _CAMERA
 _ANCHORS = np.array([*range(17), *range(27, 36), *range(36, 48)])  # an open mouth must not bend the mask
 
 
@@ -56,12 +56,17 @@ def follow(points: np.ndarray) -> np.ndarray:
     """The matrix (n, 68) that takes 68 landmarks to where `points` (n, 3) of the mean head lie in the picture."""
     anchors = HEAD[_ANCHORS]
     weights = np.linalg.solve(_kernel(anchors, anchors) + 0.1 * np.eye(len(anchors)), _kernel(anchors, points)).T
-    return np.c_[points, np.ones(len(points))] @ CAMERA + weights @ _LEFTOVER[_ANCHORS]
+    return np.c_[points, np.ones(len(points))] @ _CAMERA + weights @ _LEFTOVER[_ANCHORS]
 
 
 def fit_camera(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Fits the camera: axes (n, 3, 2), origin (n, 2), error (n,) in eye distances."""
-    camera = np.matmul(CAMERA.astype(np.float32), landmarks)
+    """Fits a weak-perspective camera to landmarks (n, 68, 2) float32.
+
+    Returns:
+        Where the head's x, y, z axes point in the picture (n, 3, 2), an eye distance long; the point between the eyes
+        (n, 2), pixels; how far the landmarks of the mean head miss those of the face (n,), eye distances.
+    """
+    camera = np.matmul(_CAMERA.astype(np.float32), landmarks)
     error = np.matmul(_HOMOGENEOUS.astype(np.float32), camera) - landmarks
     axes = camera[:, :3]
     scale = np.maximum(np.sqrt((axes[:, :2] ** 2).sum((1, 2)) / 2), 1e-6)

@@ -3,15 +3,22 @@
     >>> masked = mask_faces(faces, seed=1)
     >>> masked.images[masked.ok]
 
-A mask is placed by `mask_shapes` (pose up to the profile), looks as `mask_styles` draws it, and is lit as the face
-below it is: brightness and its direction are fitted to the skin (a linear function of the surface normal, the first
-two orders of a spherical harmonic), colour cast, sharpness and grain measured in the picture. Every face is drawn by
-its own numbers, derived from the seed and the picture's bytes, whatever batch it comes in.
+From landmarks to pixels, a module a step:
+
+- `kinds`: what a kind of mask is: its net on the mean head, straps, relief, trim. To add a kind, begin (and mostly end) here.
+- `styles` (and `styles.yaml`): which kind, colour, pattern and way to wear it, picked by the numbers that `chance` draws from
+  the seed and the picture's bytes, whatever batch it comes in.
+- `shapes`, `placement`: the net becomes a matrix times the landmarks (pose up to the profile), then an outline and mask
+  coordinates (u, v) in the picture, without what the head hides.
+- `light`: brightness and its direction fitted to the skin, colour cast, sharpness and grain measured in the picture.
+- `plan`: all of that together for n faces; straps, and where eyes are near.
+- `cloth` (drawn with `strokes`): the textures over (u, v); `paint`: warped, lit, blurred and laid over the face.
+- `draw`: `mask_faces` and `mask_photo`, which call `plan` and `paint`; `jpeg`: a photo's JPEG traces, for the mask too.
 """
 
-from maskfr_utils.masks.draw import MaskedFaces, MaskedPhoto, StyleLike, mask_faces, mask_photo
+from maskfr_utils.masks.draw import MaskedFaces, MaskedPhoto, mask_faces, mask_photo
 from maskfr_utils.masks.kinds import KINDS, NO_MASK
-from maskfr_utils.masks.styles import Style, load_styles
+from maskfr_utils.masks.styles import Style, StyleLike, load_styles
 
 __all__ = [
     "KINDS",

@@ -1,7 +1,6 @@
 """Masks drawn on aligned faces, and on whole photos."""
 
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,11 +13,9 @@ from maskfr_utils.masks.light import thumbnail
 from maskfr_utils.masks.paint import paint
 from maskfr_utils.masks.plan import make_plan
 from maskfr_utils.masks.shapes import COARSE, FINE
-from maskfr_utils.masks.styles import Style, resolve
+from maskfr_utils.masks.styles import StyleLike, resolve
 
 CHUNK = 128  # faces placed at once: memory stays small, results do not depend on it
-
-StyleLike = str | Style | Mapping[str | Style, float]
 
 
 @dataclass(frozen=True)
@@ -103,8 +100,6 @@ def mask_faces(
                 ok[i] = paint(images[i], coverage[i], alpha[i], plan, k)
             if ok[i]:
                 kinds[i] = plan.looks[k].cloth.kind
-            else:
-                images[i], coverage[i], alpha[i] = faces[i], False, 0
     return MaskedFaces(images, coverage, ok, kinds, alpha)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from maskfr_utils.faces.pose import HEAD, fit_camera
 from maskfr_utils.masks.shapes import COARSE, Shape
 
-MAX_ERROR = 0.3  # of the camera, eye distances; real faces stay below
+_MAX_ERROR = 0.3  # of the camera, eye distances; real faces stay below (which were tried is not recorded)
 _MARGIN = 0.12  # of the lattice round the mask, eye distances
 
 
@@ -71,7 +71,7 @@ def place(
     linear = upright * per_step[:, :, None]
     offset = -np.matmul(linear, origin[:, :, None])[..., 0] - low * per_step
     to_lattice = np.concatenate([linear, offset[..., None]], 2)
-    ok = finite & (error < MAX_ERROR) & _is_seen_from_before(axes, scale) & ((high - low).max(1) < 8)
+    ok = finite & (error < _MAX_ERROR) & _is_seen_from_before(axes, scale) & ((high - low).max(1) < 8)
     return Placement(ok, outline, lattice, to_lattice, axes, scale, origin, upright)
 
 

@@ -1,7 +1,7 @@
 """Styles of masks: which kind, colour, pattern and way to wear it; read from YAML, drawn by chance."""
 
 from bisect import bisect
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache, cached_property
 from pathlib import Path
@@ -36,7 +36,7 @@ class Style:
     straps: Mapping[str, float] = field(default_factory=lambda: {"#eceae6": 1.0})
 
     def __post_init__(self) -> None:
-        _known("kind", self.kind, ALL_KINDS)
+        _known("kind", self.kind, tuple(ALL_KINDS))
         for name, choices in (("pattern", PATTERNS), ("wear", WEARS)):
             for value in getattr(self, name + "s"):
                 _known(name, value, choices)
@@ -55,6 +55,9 @@ class Style:
     def shares(self) -> dict[str, tuple[list[str], list[float]]]:
         """For each field with weights its names and their cumulated shares."""
         return {name: (list(getattr(self, name)), _shares(name, getattr(self, name)).tolist()) for name in _CHOICES}
+
+
+StyleLike = str | Style | Mapping[str | Style, float]
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def rgb(colour: str) -> tuple[int, int, int]:
         raise ValueError(f'unknown colour {colour!r}: a CSS name or "#rrggbb"') from None
 
 
-def _known(what: str, value: object, choices: Iterable[str]) -> None:
+def _known(what: str, value: object, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ValueError(unknown(f"mask {what}", value, choices))
 
@@ -132,7 +135,7 @@ def styles() -> dict[str, Style]:
     return load_styles()
 
 
-def resolve(style: "str | Style | Mapping[str | Style, float]") -> tuple[list[Style], list[float]]:
+def resolve(style: StyleLike) -> tuple[list[Style], list[float]]:
     """A style as users write it -> styles and their cumulated shares.
 
     Args:
