@@ -14,20 +14,35 @@ From landmarks to pixels, a module a step:
 - `plan`: all of that together for n faces; straps, and where eyes are near.
 - `cloth` (drawn with `strokes`): the textures over (u, v); `paint`: warped, lit, blurred and laid over the face.
 - `draw`: `mask_faces` and `mask_photo`, which call `plan` and `paint`; `jpeg`: a photo's JPEG traces, for the mask too.
+- `transform`: the same for torchvision; only it needs torch.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from maskfr_utils.masks.draw import MaskedFaces, MaskedPhoto, mask_faces, mask_photo
 from maskfr_utils.masks.kinds import KINDS, NO_MASK
 from maskfr_utils.masks.styles import Style, StyleLike, load_styles
+
+if TYPE_CHECKING:
+    from maskfr_utils.masks.transform import RandomVirtualMask
 
 __all__ = [
     "KINDS",
     "NO_MASK",
     "MaskedFaces",
     "MaskedPhoto",
+    "RandomVirtualMask",
     "Style",
     "StyleLike",
     "load_styles",
     "mask_faces",
     "mask_photo",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "RandomVirtualMask":  # not before it is asked for: torch takes seconds to import
+        from maskfr_utils.masks.transform import RandomVirtualMask
+
+        return RandomVirtualMask
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
