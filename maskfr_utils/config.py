@@ -89,7 +89,7 @@ class TrainConfig:
             except FileNotFoundError as error:
                 raise ConfigError(f"unknown dataset {self.dataset!r}: not `demo`, and {error}") from None
         if self.style != "random":
-            from maskfr_utils.mask_styles import resolve
+            from maskfr_utils.masks.styles import resolve
 
             try:
                 resolve(self.style)

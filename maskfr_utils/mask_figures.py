@@ -9,7 +9,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from maskfr_utils import mask_cloth, mask_light, mask_shapes, mask_styles, masks
+from maskfr_utils import masks
+from maskfr_utils.masks import chance
+from maskfr_utils.masks import cloth as mask_cloth
+from maskfr_utils.masks import light as mask_light
+from maskfr_utils.masks import plan as mask_plan
+from maskfr_utils.masks import shapes as mask_shapes
+from maskfr_utils.masks import styles as mask_styles
+from maskfr_utils.masks.placement import Placement
 from maskfr_utils.plots import _done
 
 if TYPE_CHECKING:
@@ -46,9 +53,9 @@ def geometry(face: np.ndarray, landmarks: np.ndarray, *, kind: str = "surgical",
     style = replace(mask_styles.styles()[kind], patterns={"plain": 1}, wears={"normal": 1})
     done = masks.mask_photo(image, style=style, seed=seed, landmarks=points[None])
     thumb, thumb_points = mask_light.thumbnail(image, points)
-    draws = masks._draws(seed, [zlib.crc32(points.tobytes(), zlib.crc32(image))])
+    draws = chance.draw(seed, [zlib.crc32(points.tobytes(), zlib.crc32(image))])
     thumbs = thumb[None], thumb_points[None].astype(np.float32)
-    plan = masks._plan([image], points[None], *thumbs, draws, mask_styles.resolve(style), mask_shapes.FINE)
+    plan = mask_plan.make_plan([image], points[None], *thumbs, draws, mask_styles.resolve(style), mask_shapes.FINE)
     placed, look = plan.place, plan.looks[0]  # of the mask as it is drawn
     net = (mask_shapes.shape(kind, look.wear, height=look.height).net @ points).reshape(*mask_shapes.COARSE[:2], 2)
     u, v = _mask_coordinates(placed, image.shape[:2])
@@ -86,7 +93,7 @@ def geometry(face: np.ndarray, landmarks: np.ndarray, *, kind: str = "surgical",
     return _done(fig, pad=0.4)
 
 
-def _mask_coordinates(placed: mask_shapes.Placement, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def _mask_coordinates(placed: Placement, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """(u, v) at each pixel of a picture (height, width); NaN outside the mask."""
     maps = cv2.warpAffine(
         placed.lattice[0], placed.to_lattice[0], size[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
@@ -265,7 +272,7 @@ def designer(image: np.ndarray, landmarks: np.ndarray | None = None) -> "ipywidg
     image = cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
     points = (points + 0.5) * zoom - 0.5
     controls = {
-        "kind": widgets.Dropdown(options=mask_shapes.KINDS, description="kind"),
+        "kind": widgets.Dropdown(options=masks.KINDS, description="kind"),
         "colour": widgets.ColorPicker(value="#a8cfe9", description="colour"),
         "second": widgets.ColorPicker(value="#f4f3ef", description="second"),
         "pattern": widgets.Dropdown(options=mask_cloth.PATTERNS, description="pattern"),

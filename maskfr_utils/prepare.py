@@ -17,9 +17,10 @@ import joblib
 import numpy as np
 from tqdm.auto import tqdm
 
-from maskfr_utils import fingerprint, mask_styles, masks, paths, rendered, splits, store
+from maskfr_utils import fingerprint, masks, paths, rendered, splits, store
 from maskfr_utils.faces import align, sources
 from maskfr_utils.faces.pictures import PictureError
+from maskfr_utils.masks.styles import resolve
 from maskfr_utils.probes.faces import of_data
 
 DEMO = "demo"
@@ -68,7 +69,7 @@ def prepare(
         ValueError: a parameter out of range, an unusable data set, or no identity with enough pictures.
     """
     splits.check_parameters(min_masked, test_fraction)
-    looks = repr(mask_styles.resolve(style))  # refuses an unknown style, and tells what is in a style file
+    looks = repr(resolve(style))  # refuses an unknown style, and tells what is in a style file
     parameters = {"seed": seed, "min_masked": min_masked, "test_fraction": test_fraction}
     if str(dataset) == DEMO:
         source, name, content = None, DEMO, f"{identities} x {per_identity}, difficulty {difficulty}"

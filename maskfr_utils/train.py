@@ -32,7 +32,7 @@ def run(config: TrainConfig) -> dict:
     import torch
 
     from maskfr_utils import devices, fingerprint, loop, prepare
-    from maskfr_utils.mask_shapes import head_yaw
+    from maskfr_utils.faces.pose import head_yaw
     from maskfr_utils.probes.runs import of_run
     from maskfr_utils.records import code_revision, face_sample, provenance
     from maskfr_utils.store import TEST, TRAIN, FaceStore

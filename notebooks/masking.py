@@ -46,7 +46,7 @@ from skimage.data import astronaut
 
 from maskfr_utils import mask_figures, masks
 from maskfr_utils.faces import align
-from maskfr_utils.mask_folder import mask_folder
+from maskfr_utils.masks.folder import mask_folder
 from maskfr_utils.measure import mask_success, realism
 from maskfr_utils.paths import results_dir
 from maskfr_utils.rendered import render_faces

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskfr_utils import mask_cloth
 from maskfr_utils.faces import archives
 from maskfr_utils.faces.pictures import PictureError
+from maskfr_utils.masks import cloth as mask_cloth
 
 DATA = b"a picture"
 
@@ -213,7 +213,7 @@ def peak(code: str, tmp_path) -> float:
     """MB that a process takes at most to run some lines, beyond those that the imports take."""
     code = f"""
         import resource, sys
-        from maskfr_utils import mask_cloth
+        from maskfr_utils.masks import cloth as mask_cloth
         from maskfr_utils.faces.pictures import read_picture
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         try:

@@ -44,7 +44,7 @@ def test_figures_are_drawn(faces):
     for name, figure in drawn.items():
         assert isinstance(figure, Figure), name
         assert pixels(figure).std() > 10, name
-    assert len(drawn["kinds"].axes) == 2 * len(masks.mask_styles.styles())
+    assert len(drawn["kinds"].axes) == 2 * len(masks.load_styles())
     np.testing.assert_array_equal(drawn["cases"].axes[1].images[0].get_array(), image)
 
 

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 from skimage.data import astronaut
 
-from maskfr_utils import mask_folder, masks
+from maskfr_utils import masks
+from maskfr_utils.masks import folder
 from maskfr_utils.rendered import render_faces
 
 
@@ -54,7 +55,7 @@ def photos(tmp_path, portrait):
 
 def test_folder(photos, tmp_path):
     out = tmp_path / "masked"
-    counts = mask_folder.mask_folder(photos, out, workers=1, progress=False, seed=3)
+    counts = folder.mask_folder(photos, out, workers=1, progress=False, seed=3)
     assert counts["pictures"] == 3 and counts["faces"] == 3
     assert counts["no face found"] == 1 and counts["truncated"] + counts["unreadable"] == 1
     assert sorted(p.relative_to(out / "images").as_posix() for p in (out / "images").rglob("*.*")) == [
@@ -71,13 +72,13 @@ def test_folder(photos, tmp_path):
         changed = (before != after).any(2)
         near = cv2.dilate(segment, np.ones((23, 23), np.uint8)) > 0  # shadow and fading straps reach farther
         assert changed.any() and not changed[~near].any()
-        redrawn = mask_folder.redraw(entry, (photos / entry["source"]).read_bytes())
+        redrawn = folder.redraw(entry, (photos / entry["source"]).read_bytes())
         np.testing.assert_array_equal(redrawn, after)
 
 
 def test_same_as_the_functions(photos, tmp_path):
     out = tmp_path / "masked"
-    mask_folder.mask_folder(photos, out, workers=1, progress=False, style="cloth", seed=5)
+    folder.mask_folder(photos, out, workers=1, progress=False, style="cloth", seed=5)
     face = read(photos / "face0.png")
     np.testing.assert_array_equal(
         read(out / "images" / "face0.png"), masks.mask_faces(face[None], style="cloth", seed=5).images[0]
@@ -90,8 +91,8 @@ def test_same_as_the_functions(photos, tmp_path):
 
 def test_resumes_where_it_stopped(photos, tmp_path, monkeypatch):
     whole, out = tmp_path / "whole", tmp_path / "masked"
-    counts = mask_folder.mask_folder(photos, whole, workers=1, progress=False)
-    drawn, real = [], mask_folder.mask_one
+    counts = folder.mask_folder(photos, whole, workers=1, progress=False)
+    drawn, real = [], folder.mask_one
 
     def stops_after_two(name, *rest):
         if len(drawn) == 2:
@@ -99,19 +100,19 @@ def test_resumes_where_it_stopped(photos, tmp_path, monkeypatch):
         drawn.append(name)
         return real(name, *rest)
 
-    monkeypatch.setattr(mask_folder, "mask_one", stops_after_two)
+    monkeypatch.setattr(folder, "mask_one", stops_after_two)
     with pytest.raises(KeyboardInterrupt):
-        mask_folder.mask_folder(photos, out, workers=1, progress=False)
+        folder.mask_folder(photos, out, workers=1, progress=False)
     with (out / "manifest.jsonl").open("a") as file:
         file.write('{"source": "b/fa')  # a line that was being written
-    monkeypatch.setattr(mask_folder, "mask_one", lambda name, *rest: (drawn.append(name), real(name, *rest))[1])
-    assert mask_folder.mask_folder(photos, out, workers=1, progress=False) == counts
+    monkeypatch.setattr(folder, "mask_one", lambda name, *rest: (drawn.append(name), real(name, *rest))[1])
+    assert folder.mask_folder(photos, out, workers=1, progress=False) == counts
     assert len(drawn) == len(set(drawn)) == 5
     assert sorted(map(str, lines(out))) == sorted(map(str, lines(whole)))
-    assert mask_folder.mask_folder(photos, out, workers=1, progress=False) == counts and len(drawn) == 5
+    assert folder.mask_folder(photos, out, workers=1, progress=False) == counts and len(drawn) == 5
 
     (out / "images" / "face0.png").unlink()  # what is lost is made again, and nothing else
-    mask_folder.mask_folder(photos, out, workers=1, progress=False)
+    folder.mask_folder(photos, out, workers=1, progress=False)
     assert drawn[5:] == ["face0.png"]
     np.testing.assert_array_equal(read(out / "images" / "face0.png"), read(whole / "images" / "face0.png"))
 
@@ -123,7 +124,7 @@ def test_killed_and_resumed(portrait, tmp_path):
     faces = render_faces(4, 1, seed=1).images
     for i in range(120):
         (photos / f"{i:03d}.png").write_bytes(encode(np.roll(faces[i % 4], i, 1)))
-    command = [sys.executable, "-m", "maskfr_utils.mask_folder", str(photos), str(out), "--workers", "1"]
+    command = [sys.executable, "-m", "maskfr_utils.masks.folder", str(photos), str(out), "--workers", "1"]
     seen = 0
     for _ in range(2):
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
@@ -134,13 +135,13 @@ def test_killed_and_resumed(portrait, tmp_path):
         assert seen < len(whole_lines(out)) < 121
         seen = len(whole_lines(out))
     stamps = {entry["out"]: (out / "images" / entry["out"]).stat().st_mtime_ns for entry in whole_lines(out)[1:]}
-    counts = mask_folder.mask_folder(photos, out, workers=1, progress=False)
+    counts = folder.mask_folder(photos, out, workers=1, progress=False)
     assert counts["pictures"] == 120
     names = [entry["source"] for entry in lines(out)[1:]]
     assert len(names) == len(set(names)) == 120
     assert all((out / "images" / name).stat().st_mtime_ns == stamp for name, stamp in stamps.items())
     unhurt = tmp_path / "unhurt"
-    mask_folder.mask_folder(photos, unhurt, workers=1, progress=False)
+    folder.mask_folder(photos, unhurt, workers=1, progress=False)
     for path in (unhurt / "images").iterdir():
         assert path.read_bytes() == (out / "images" / path.name).read_bytes()
     assert not [p for p in (out / "images").iterdir() if p.name.startswith(".")]  # no rest of a half-written file
@@ -153,7 +154,7 @@ def whole_lines(out) -> list[dict]:
 
 
 def test_faces_left_bare_are_counted_apart(photos, tmp_path):
-    counts = mask_folder.mask_folder(photos, tmp_path / "masked", workers=1, progress=False, style="none")
+    counts = folder.mask_folder(photos, tmp_path / "masked", workers=1, progress=False, style="none")
     assert counts["pictures"] == 3 and counts["faces"] == 0 and counts["faces left bare by the style"] == 3
     np.testing.assert_array_equal(read(tmp_path / "masked" / "images" / "face0.png"), read(photos / "face0.png"))
     assert not read(tmp_path / "masked" / "coverage" / "face0.png").any()
@@ -170,7 +171,7 @@ def test_memory_does_not_grow_with_the_folder(tmp_path, monkeypatch):
         for i in range(5_000):
             file.write(json.dumps({"source": f"person{i:07d}/{i:07d}.jpg"} | entry) + "\n")
     tracemalloc.start()
-    done, counts = mask_folder._resume(out / "manifest.jsonl", header)
+    done, counts = folder._resume(out / "manifest.jsonl", header)
     kept, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(done) == counts["no face found"] == 5_000
@@ -178,33 +179,33 @@ def test_memory_does_not_grow_with_the_folder(tmp_path, monkeypatch):
 
 
 def test_other_settings_need_another_folder(photos, tmp_path):
-    mask_folder.mask_folder(photos, tmp_path / "masked", workers=1, progress=False)
+    folder.mask_folder(photos, tmp_path / "masked", workers=1, progress=False)
     for changed in ({"seed": 1}, {"style": "cloth"}):
         with pytest.raises(ValueError, match="was begun with"):
-            mask_folder.mask_folder(photos, tmp_path / "masked", workers=1, progress=False, **changed)
+            folder.mask_folder(photos, tmp_path / "masked", workers=1, progress=False, **changed)
 
 
 def test_broken_manifest_is_refused(photos, tmp_path):
     out = tmp_path / "masked"
-    mask_folder.mask_folder(photos, out, workers=1, progress=False)
+    folder.mask_folder(photos, out, workers=1, progress=False)
     text = (out / "manifest.jsonl").read_text().splitlines(keepends=True)
     (out / "manifest.jsonl").write_text("".join([text[0], "{broken\n", *text[2:]]))
     with pytest.raises(ValueError, match="line 2 is broken"):
-        mask_folder.mask_folder(photos, out, workers=1, progress=False)
+        folder.mask_folder(photos, out, workers=1, progress=False)
 
 
 def test_changed_source_is_not_redrawn(photos, tmp_path):
     out = tmp_path / "masked"
-    mask_folder.mask_folder(photos, out, workers=1, progress=False)
+    folder.mask_folder(photos, out, workers=1, progress=False)
     entry = next(e for e in lines(out)[1:] if "out" in e)
     with pytest.raises(ValueError, match="has changed"):
-        mask_folder.redraw(entry, b"other")
+        folder.redraw(entry, b"other")
 
 
 def test_processes_draw_the_same(photos, tmp_path):
     alone, many = tmp_path / "alone", tmp_path / "many"
-    counts = mask_folder.mask_folder(photos, alone, workers=1, progress=False)
-    assert mask_folder.mask_folder(photos, many, workers=2, progress=False) == counts
+    counts = folder.mask_folder(photos, alone, workers=1, progress=False)
+    assert folder.mask_folder(photos, many, workers=2, progress=False) == counts
     for path in (alone / "images").rglob("*.png"):
         np.testing.assert_array_equal(read(path), read(many / "images" / path.relative_to(alone / "images")))
 
@@ -220,7 +221,7 @@ def test_tar_with_traps(portrait, tmp_path):
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(link)
     out = tmp_path / "deep" / "masked"
-    counts = mask_folder.mask_folder(tmp_path / "photos.tar.gz", out, workers=1, progress=False)
+    counts = folder.mask_folder(tmp_path / "photos.tar.gz", out, workers=1, progress=False)
     assert counts["pictures"] == 1
     assert [p.name for p in tmp_path.rglob("*.png")].count("good.png") == 2  # picture and coverage
     assert not list(tmp_path.rglob("*escape*")) and not list(tmp_path.rglob("*absolute*"))
@@ -230,7 +231,7 @@ def test_single_photo_keeps_orientation_and_exif(portrait, tmp_path):
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "a description"  # to be turned clockwise
     (tmp_path / "phone.jpg").write_bytes(encode(np.rot90(portrait).copy(), "JPEG", quality=95, exif=exif.tobytes()))
-    counts = mask_folder.mask_folder(tmp_path / "phone.jpg", tmp_path / "masked", workers=1, progress=False)
+    counts = folder.mask_folder(tmp_path / "phone.jpg", tmp_path / "masked", workers=1, progress=False)
     assert counts["pictures"] == 1
     with Image.open(tmp_path / "masked" / "images" / "phone.png") as image:
         assert image.size == (240, 240)
@@ -245,26 +246,26 @@ def test_names_that_collide_are_not_overwritten(portrait, tmp_path):
     (folder / "a.png").write_bytes(encode(portrait))
     out = tmp_path / "masked"
     for _ in range(2):
-        counts = mask_folder.mask_folder(folder, out, workers=1, progress=False)
+        counts = folder.mask_folder(folder, out, workers=1, progress=False)
         assert counts["pictures"] == 1 and sum(counts.values()) - counts["faces"] == 2
 
 
 def test_out_inside_the_source_is_not_read(photos):
-    counts = mask_folder.mask_folder(photos, photos / "masked", workers=1, progress=False)
-    assert mask_folder.mask_folder(photos, photos / "masked", workers=1, progress=False) == counts
+    counts = folder.mask_folder(photos, photos / "masked", workers=1, progress=False)
+    assert folder.mask_folder(photos, photos / "masked", workers=1, progress=False) == counts
 
 
 @pytest.mark.parametrize("style", ["surgicl", {"cloth": -1}, 3])
 def test_wrong_style_writes_nothing(photos, tmp_path, style):
     with pytest.raises(ValueError):
-        mask_folder.mask_folder(photos, tmp_path / "masked", style=style)
+        folder.mask_folder(photos, tmp_path / "masked", style=style)
     assert not (tmp_path / "masked").exists()
 
 
 def test_command(photos, tmp_path, capsys):
-    mask_folder.main([str(photos), str(tmp_path / "masked"), "--style", "{surgical: 1, cloth: 1}", "--workers", "1"])
+    folder.main([str(photos), str(tmp_path / "masked"), "--style", "{surgical: 1, cloth: 1}", "--workers", "1"])
     assert "3 pictures" in capsys.readouterr().out
     assert {k for e in lines(tmp_path / "masked")[1:] for k in e.get("kinds", [])} <= {"surgical", "cloth"}
     with pytest.raises(SystemExit, match="2"):
-        mask_folder.main([str(tmp_path / "missing"), str(tmp_path / "x")])
+        folder.main([str(tmp_path / "missing"), str(tmp_path / "x")])
     assert "no picture, folder or tar" in capsys.readouterr().err

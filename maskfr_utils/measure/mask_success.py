@@ -28,7 +28,8 @@ import numpy as np
 from maskfr_utils import masks, rendered
 from maskfr_utils.faces import align, pictures
 from maskfr_utils.faces.sources import open_source
-from maskfr_utils.mask_folder import mask_folder
+from maskfr_utils.masks.folder import mask_folder
+from maskfr_utils.masks.shapes import WEARS
 from maskfr_utils.paths import find_data, results_dir
 from maskfr_utils.records import code_revision, provenance, write_json
 
@@ -206,7 +207,7 @@ def against_the_peer(success: dict, speed: dict, realism: dict, peer: dict):
         ("intensity", "of colour and texture", "of mask and of pattern"),
         ("mixes", "a code string", "a mapping of kinds, styles and files to shares"),
         ("pose", "three templates, by yaw", "continuous to the profile; the far side is hidden"),
-        ("ways to wear", "one", ", ".join(w.replace("_", " ") for w in masks.mask_shapes.WEARS)),
+        ("ways to wear", "one", ", ".join(w.replace("_", " ") for w in WEARS)),
         ("height of the upper edge", "the same on all", "varies as among real masks"),
         ("edges", "jagged", "anti-aliased, as sharp as the photo"),
         ("light", "mean brightness", "direction, exposure, colour cast, contact shadow, grain, JPEG traces"),

@@ -31,7 +31,7 @@ from maskfr_utils import masks
 from maskfr_utils.faces import align
 from maskfr_utils.faces.align import FACE_SIZE as SIZE
 from maskfr_utils.faces.sources import Face, open_source
-from maskfr_utils.mask_styles import Style, styles
+from maskfr_utils.masks.styles import Style, styles
 from maskfr_utils.paths import find_data, results_dir
 from maskfr_utils.records import code_revision, provenance, write_json
 
@@ -267,7 +267,7 @@ def read_mfr2(folder: Path) -> RealMasks:
 
 
 def held_out(people: np.ndarray) -> np.ndarray:
-    """Indices of the photos whose people `mask_shapes.HEIGHTS` was not checked on: every second of the sorted names."""
+    """Indices of the photos whose people `shapes.HEIGHTS` was not checked on: every second of the sorted names."""
     return np.flatnonzero(np.isin(people, np.unique(people)[1::2]))
 
 

@@ -12,10 +12,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from maskfr_utils import mask_shapes, mask_styles, masks, rendered, splits
+from maskfr_utils import masks, rendered, splits
 from maskfr_utils.faces import align
+from maskfr_utils.faces.pose import HEAD
 from maskfr_utils.faces.sources import open_source
 from maskfr_utils.fingerprint import Numbers, sketch
+from maskfr_utils.masks.styles import styles
 
 SIZE = 112
 
@@ -36,7 +38,7 @@ def plain_faces(count: int, seed: int = 0) -> np.ndarray:
 def plain_landmarks(count: int) -> np.ndarray:
     """The mean head seen from -40 to 40 degrees, as it lies in aligned faces: (count, 68, 2) float32."""
     yaw = np.radians(np.linspace(-40, 40, count))[:, None]
-    x, y, z = mask_shapes.HEAD.T
+    x, y, z = HEAD.T
     turned = np.stack([x * np.cos(yaw) + z * np.sin(yaw), np.broadcast_to(y, (count, 68))], -1)
     return (turned * 35 + (56, 51.6)).astype(np.float32)
 
@@ -98,7 +100,7 @@ def drawn() -> Numbers:
     """Masks of every style on some heads, and on a photo."""
     faces, points = plain_faces(8), plain_landmarks(8)
     found = {}
-    for style in mask_styles.styles():
+    for style in styles():
         masked = masks.mask_faces(faces, points, style=style, seed=1)
         found[style] = [x for image in masked.images for x in sketch(image)]
         found[style] += (masked.alpha.mean((1, 2)) / 50).tolist()

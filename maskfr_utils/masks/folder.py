@@ -1,6 +1,6 @@
 """Masks for a whole folder or tar of pictures, or a single photo: streamed, resumed where it stopped.
 
-    python -m maskfr_utils.mask_folder photos/ masked/ --style surgical
+    python -m maskfr_utils.masks.folder photos/ masked/ --style surgical
 
 Below `out`: `images/` the masked pictures, `coverage/` where the masks are (255; ground truth of a mask segmentation),
 `manifest.jsonl` one line a picture: with its source, landmarks, style and seed every mask can be redrawn bit for bit.
@@ -25,9 +25,9 @@ import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
-from maskfr_utils import mask_styles, masks
+from maskfr_utils import masks
 from maskfr_utils.faces import align, pictures
-from maskfr_utils.mask_shapes import NO_MASK
+from maskfr_utils.masks import NO_MASK, styles
 
 _IN_FLIGHT = 8  # pictures a worker may have waiting: memory stays bounded however large the folder is
 _ORIENTATION = 0x0112  # EXIF tag
@@ -64,7 +64,7 @@ def mask_folder(
     source, out = Path(source), Path(out)
     if not source.exists():
         raise FileNotFoundError(f"no picture, folder or tar at {source}")
-    mask_styles.resolve(style)
+    styles.resolve(style)
     header = {"style": style, "seed": int(seed), "style_files": _style_files(style)}
     out.mkdir(parents=True, exist_ok=True)
     manifest = out / "manifest.jsonl"
@@ -139,7 +139,7 @@ def _mask(
     photo: np.ndarray, style: str | dict[str, float], seed: int, landmarks: list | None
 ) -> tuple[np.ndarray, np.ndarray, list, list[str]]:
     """The masked picture, the masks' opacity, and of each face its landmarks and kind ("" without a mask)."""
-    if photo.shape == (masks.SIZE, masks.SIZE, 3):
+    if photo.shape == (align.FACE_SIZE, align.FACE_SIZE, 3):
         points = align.face_landmarks(photo[None]) if landmarks is None else np.array(landmarks, np.float32)
         done = masks.mask_faces(photo[None], points, style=style, seed=seed)
         return done.images[0], done.alpha[0], points.tolist(), done.kinds.tolist()
@@ -266,7 +266,7 @@ def _count(counts: Counter, entry: dict) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m maskfr_utils.mask_folder", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m maskfr_utils.masks.folder", description=__doc__.split("\n")[0])
     parser.add_argument("source", help="a folder, a tar, or one picture")
     parser.add_argument("out", help="folder to write into")
     parser.add_argument(
@@ -275,7 +275,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=None, help="processes (default: one a core)")
     args = parser.parse_args(argv)
-    style = mask_styles.parse(args.style)
+    style = styles.parse(args.style)
     try:
         counts = mask_folder(args.source, args.out, style=style, seed=args.seed, workers=args.workers)
     except (OSError, ValueError) as error:

@@ -1,26 +1,27 @@
 """Styles of masks: which kind, colour, pattern and way to wear it; read from YAML, drawn by chance."""
 
-import difflib
 from bisect import bisect
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
 import yaml
 from matplotlib.colors import to_rgb
 
-from maskfr_utils.mask_cloth import FOLDS, PATTERNS, VARIANTS, Cloth
-from maskfr_utils.mask_shapes import HEIGHTS, KINDS, NO_MASK, WEARS
+from maskfr_utils.masks.cloth import FOLDS, PATTERNS, VARIANTS, Cloth
+from maskfr_utils.masks.kinds import ALL_KINDS, NO_MASK
+from maskfr_utils.masks.shapes import HEIGHTS, WEARS
+from maskfr_utils.names import unknown
 
-STYLE_FILE = Path(__file__).with_name("mask_styles.yaml")
+STYLE_FILE = Path(__file__).with_name("styles.yaml")
 _CHOICES = ("colours", "second_colours", "patterns", "wears", "straps")
 
 
 @dataclass(frozen=True)
 class Style:
-    """One kind of mask with its choices; mappings are name -> weight. The fields are described in mask_styles.yaml."""
+    """One kind of mask with its choices; mappings are name -> weight. The fields are described in styles.yaml."""
 
     kind: str
     weight: float = 1.0
@@ -35,20 +36,28 @@ class Style:
     straps: Mapping[str, float] = field(default_factory=lambda: {"#eceae6": 1.0})
 
     def __post_init__(self) -> None:
-        _known("kind", self.kind, (*KINDS, NO_MASK))
+        _known("kind", self.kind, tuple(ALL_KINDS))
         for name, choices in (("pattern", PATTERNS), ("wear", WEARS)):
             for value in getattr(self, name + "s"):
                 _known(name, value, choices)
         for name in ("colours", "second_colours", "straps"):
             for colour in getattr(self, name):
                 rgb(colour)
-        tables = {name: (list(getattr(self, name)), _weights(name, getattr(self, name)).tolist()) for name in _CHOICES}
-        object.__setattr__(self, "_tables", tables)
+        for name in _CHOICES:
+            _shares(name, getattr(self, name))
         for name in ("pattern_weight", "intensity", "valve"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} of a mask style must lie in 0..1, got {getattr(self, name)!r}")
         if not 0 <= self.weight < float("inf"):
             raise ValueError(f"weight of a mask style must not be negative, got {self.weight!r}")
+
+    @cached_property
+    def shares(self) -> dict[str, tuple[list[str], list[float]]]:
+        """For each field with weights its names and their cumulated shares."""
+        return {name: (list(getattr(self, name)), _shares(name, getattr(self, name)).tolist()) for name in _CHOICES}
+
+
+StyleLike = str | Style | Mapping[str | Style, float]
 
 
 @dataclass(frozen=True)
@@ -74,13 +83,11 @@ def rgb(colour: str) -> tuple[int, int, int]:
 
 def _known(what: str, value: object, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        near = difflib.get_close_matches(str(value), choices, 1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
-        raise ValueError(f"unknown mask {what} {value!r}: one of {', '.join(choices)}{hint}")
+        raise ValueError(unknown(f"mask {what}", value, choices))
 
 
-def _weights(what: str, weights: Mapping) -> np.ndarray:
-    """Weights -> cumulated shares."""
+def _shares(what: str, weights: Mapping) -> np.ndarray:
+    """Weights -> their cumulated shares, an array."""
     try:
         values = np.array([float(w) for w in weights.values()])
     except (TypeError, ValueError, AttributeError):
@@ -128,7 +135,7 @@ def styles() -> dict[str, Style]:
     return load_styles()
 
 
-def resolve(style: "str | Style | Mapping[str | Style, float]") -> tuple[list[Style], list[float]]:
+def resolve(style: StyleLike) -> tuple[list[Style], list[float]]:
     """A style as users write it -> styles and their cumulated shares.
 
     Args:
@@ -137,7 +144,7 @@ def resolve(style: "str | Style | Mapping[str | Style, float]") -> tuple[list[St
     if isinstance(style, Style):
         return [style], [1.0]
     if isinstance(style, Mapping):
-        shares = np.diff(_weights("mask styles", style), prepend=0)
+        shares = np.diff(_shares("mask styles", style), prepend=0)
         chosen, parts = [], []
         for name, share in zip(style, shares, strict=True):
             some, cumulated = resolve(name)
@@ -153,7 +160,7 @@ def resolve(style: "str | Style | Mapping[str | Style, float]") -> tuple[list[St
     else:
         _known("style", style, ("random", *styles(), NO_MASK))
         return [styles()[style]], [1.0]
-    return list(found.values()), _weights("mask styles", {name: s.weight for name, s in found.items()}).tolist()
+    return list(found.values()), _shares("mask styles", {name: s.weight for name, s in found.items()}).tolist()
 
 
 def parse(text: str) -> str | dict[str, float]:
@@ -163,27 +170,32 @@ def parse(text: str) -> str | dict[str, float]:
     return value
 
 
-def choose(chosen: list[Style], shares: list[float], draws: list[float]) -> Look:
-    """The look that ten numbers in [0, 1) pick; `chosen` and `shares` as `resolve` gives them."""
-    style = chosen[min(bisect(shares, draws[0]), len(chosen) - 1)]
-    tables = style._tables
+def choose(chosen: list[Style], shares: list[float], draw: np.void) -> Look:
+    """The look that a `chance.DRAW` picks; `chosen` and `shares` as `resolve` gives them."""
+    style = chosen[min(bisect(shares, draw["style"]), len(chosen) - 1)]
 
-    def pick(name: str, draw: float) -> str:
-        names, cumulated = tables[name]
-        return names[min(bisect(cumulated, draw), len(names) - 1)]
+    def pick(field: str, name: str) -> str:
+        names, cumulated = style.shares[field]
+        return names[min(bisect(cumulated, draw[name]), len(names) - 1)]
 
-    colour = rgb(pick("colours", draws[1]))
-    pattern = "texture" if style.texture else pick("patterns", draws[2])
-    second = colour if pattern in ("plain", "texture") else rgb(pick("second_colours", draws[3]))
+    colour = rgb(pick("colours", "colour"))
+    pattern = "texture" if style.texture else pick("patterns", "pattern")
+    plain = pattern in ("plain", "texture")
     cloth = Cloth(
         style.kind,
         colour,
-        second,
+        colour if plain else rgb(pick("second_colours", "second_colour")),
         pattern,
-        int(draws[4] * VARIANTS),
-        draws[5] < style.valve,
+        int(draw["variant"] * VARIANTS),
+        bool(draw["valve"] < style.valve),
         style.texture,
         style.pattern_weight,
     )
-    folds, height = int(draws[8] * FOLDS), HEIGHTS[int(draws[9] * len(HEIGHTS))]
-    return Look(cloth, folds, pick("wears", draws[6]), height, rgb(pick("straps", draws[7])), style.intensity)
+    return Look(
+        cloth,
+        int(draw["folds"] * FOLDS),
+        pick("wears", "wear"),
+        HEIGHTS[int(draw["height"] * len(HEIGHTS))],
+        rgb(pick("straps", "straps")),
+        style.intensity,
+    )

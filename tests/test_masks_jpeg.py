@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 from skimage.data import astronaut
 
-from maskfr_utils import mask_jpeg, masks
+from maskfr_utils import masks
 from maskfr_utils.faces import align
+from maskfr_utils.masks.jpeg import jpeg_quality
 
 
 @pytest.fixture(scope="module")
@@ -25,11 +26,11 @@ def saved(image: np.ndarray, quality: int, subsampling: int = 2) -> np.ndarray:
 @pytest.mark.parametrize("quality", [30, 50, 60, 76, 84, 90, 94])
 @pytest.mark.parametrize("subsampling", [0, 2])
 def test_quality_is_read_back(portrait, quality, subsampling):
-    assert mask_jpeg.jpeg_quality(saved(portrait, quality, subsampling)) == quality
+    assert jpeg_quality(saved(portrait, quality, subsampling)) == quality
 
 
 def test_coarser_of_two_compressions(portrait):
-    assert mask_jpeg.jpeg_quality(saved(saved(portrait, 60), 94)) == 60
+    assert jpeg_quality(saved(saved(portrait, 60), 94)) == 60
 
 
 def test_no_trace_no_quality(portrait):
@@ -38,7 +39,7 @@ def test_no_trace_no_quality(portrait):
     flat = np.full((64, 64, 3), 128, np.uint8)
     noise = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
     for without in (portrait, resized, photo[3:, 5:], flat, noise, flat[:5], saved(flat, 50)):
-        assert mask_jpeg.jpeg_quality(without) is None
+        assert jpeg_quality(without) is None
 
 
 def test_masks_on_a_jpeg_photo_are_as_coarse_as_it(portrait):
