@@ -16,7 +16,7 @@ from pathlib import Path
 
 import yaml
 
-from maskfr_utils.names import CONDITIONS, LOSSES, MODELS, PRECISIONS, SCHEDULES, unknown
+from maskfr_utils.names import CONDITIONS, DECAY, FANS, LOSSES, MODELS, PARTS, PRECISIONS, SCHEDULES, unknown
 from maskfr_utils.paths import find_data, runs_dir
 
 
@@ -55,9 +55,13 @@ class TrainConfig:
     lr: float = _param(0.05, "peak learning rate of SGD", 1e-12)
     momentum: float = _param(0.9, "momentum of SGD", 0.0, 0.9999)
     weight_decay: float = _param(5e-4, "weight decay of SGD", 0.0)
+    decay: str = _param(
+        "weights", "what decays: weights (of convolutions, linear layers, classes), or all", choices=DECAY
+    )
     schedule: str = _param("cosine", "learning rate after the warm-up", choices=SCHEDULES)
     warmup_epochs: float = _param(1.0, "epochs over which the learning rate grows to its peak; 0 switches it off", 0.0)
     width: float = _param(1.0, "channels, as a multiple of the paper's", 0.05, 4.0)
+    depthwise_fan: str = _param("group", "initial scale of depthwise filters: by group, or as if dense", choices=FANS)
     embedding_dim: int = _param(512, "length of the embedding", 2)
     dropout: float = _param(0.0, "dropout before the embedding layer", 0.0, 0.95)
     augment: float = _param(0.0, "strength of the training augmentation beyond mirroring; 0 switches it off", 0.0, 1.0)
@@ -66,6 +70,8 @@ class TrainConfig:
     style: str = _param("random", "style of the virtual masks: random, a name, or a style file")
     min_masked: int = _param(5, "leave out identities with fewer masked pictures (the report: 80)", 2)
     test_fraction: float = _param(0.1, "share of each identity's photos that is tested on", 0.01, 0.9)
+    validation_fraction: float = _param(0.1, "share of each identity's other photos for validation", 0.0, 0.9)
+    scored_on: str = _param("test", "photos that the record is about; trials are scored on validation", choices=PARTS)
     identities: int = _param(20, "rendered identities, where the data set is `demo`", 2)
     per_identity: int = _param(30, "pictures of each rendered identity", 2)
     difficulty: float = _param(0.1, "how alike rendered people are, and how different their pictures", 0.0, 1.0)
@@ -73,10 +79,12 @@ class TrainConfig:
     compile: str | bool = _param(
         "auto", "torch.compile: true, false, or `auto`: where the run is long enough to repay it"
     )
-    eval_every: int = _param(2, "epochs between looks at the test twins while training; 0: only at the end", 0)
+    eval_every: int = _param(2, "epochs between looks at the validation photos; 0: none", 0)
     workers: int = _param(0, "loader processes", 0, 256)
     seed: int = _param(0, "seed of initial weights, order, augmentation, fresh masks", 0, 2**31 - 1)
-    data_seed: int = _param(0, "seed of test photos, masked twins and rendered people", 0, 2**31 - 1)
+    data_seed: int | None = _param(
+        None, "seed of split, masked twins and rendered people; null: as `seed`", 0, 2**31 - 1
+    )
     out_dir: str | None = _param(None, "folder of the record, weights and checkpoint (default: runs/<name of the run>)")
     resume: bool = _param(True, "go on from the checkpoint that a stopped run of the same parameters left in out_dir")
 
@@ -95,6 +103,8 @@ class TrainConfig:
                 resolve(self.style)
             except (ValueError, OSError) as error:
                 raise ConfigError(str(error)) from None
+        if self.scored_on == "validation" and not self.validation_fraction:
+            raise ConfigError("scored_on=validation needs validation photos: set validation_fraction above 0")
         if self.loss == "sphereface":
             if self.margin is not None and self.margin <= 1:
                 raise ConfigError(
@@ -163,8 +173,9 @@ class TrainConfig:
 
     def data(self) -> dict[str, object]:
         """The parameters that `prepare.prepare` takes."""
-        names = "dataset style min_masked test_fraction identities per_identity difficulty"
-        return {name: getattr(self, name) for name in names.split()} | {"seed": self.data_seed}
+        names = "dataset style min_masked test_fraction validation_fraction identities per_identity difficulty"
+        seed = self.seed if self.data_seed is None else self.data_seed
+        return {name: getattr(self, name) for name in names.split()} | {"seed": seed}
 
     @property
     def run_name(self) -> str:

@@ -23,9 +23,10 @@ from maskfr_utils.devices import keep_memory
 from maskfr_utils.losses import create_loss
 from maskfr_utils.metrics import Accuracy, accuracy
 from maskfr_utils.models import create_model
+from maskfr_utils.models.networks import shrink_depthwise
 from maskfr_utils.paths import replacing
 from maskfr_utils.profile import latency
-from maskfr_utils.store import TEST, TRAIN, FaceStore
+from maskfr_utils.store import TEST, TRAIN, VALIDATION, FaceStore
 
 # Training pictures x width: fewer do not repay the minute or two that compiling costs.
 COMPILE_FROM = {"cpu": 50_000, "cuda": 1_000_000}
@@ -45,6 +46,8 @@ class Recogniser(nn.Module):
         self.backbone = create_model(
             config.model, width=config.width, embedding_dim=config.embedding_dim, dropout=config.dropout
         )
+        if config.depthwise_fan == "layer":
+            shrink_depthwise(self.backbone)
         given = {name: value for name in ("scale", "margin") if (value := getattr(config, name)) is not None}
         self.head = create_loss(config.loss, config.embedding_dim, num_classes, **given)
 
@@ -54,6 +57,23 @@ class Recogniser(nn.Module):
         with torch.no_grad():
             hits = (self.head.logits(embeddings).argmax(1) == labels).sum()
         return self.head(embeddings, labels), hits
+
+    def groups(self, weight_decay: float, decay: str) -> list[dict]:
+        """Parameter groups of the optimiser: what decays, and what does not.
+
+        Norms, slopes, biases and position terms have no scale that decay would keep in bounds.
+
+        Args:
+            weight_decay: of those that decay.
+            decay: `weights`, of convolutions, linear layers and classes; or `all`.
+        """
+        layers = [module for module in self.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+        weights = {id(layer.weight) for layer in layers} | {id(p) for p in self.head.parameters()}
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        decaying = [p for p in parameters if decay == "all" or id(p) in weights]
+        others = [p for p in parameters if decay != "all" and id(p) not in weights]
+        groups = [{"params": decaying, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+        return [group for group in groups if group["params"]]
 
 
 class Speed:
@@ -94,8 +114,12 @@ class Trainer:
         store: the prepared faces.
         fabric: device, precision and processes.
 
+    Attributes:
+        scored: the part of the photos that the record is about, `store.TEST` or `store.VALIDATION`.
+
     Raises:
-        TrainingError: the batch is too small for the processes, or the checkpoint in the folder cannot be used.
+        TrainingError: the batch is too small for the processes, no photo can be scored, or the checkpoint in the folder
+            cannot be used.
     """
 
     def __init__(self, config: TrainConfig, store: FaceStore, fabric: Fabric):
@@ -107,14 +131,16 @@ class Trainer:
         )
         if self.batches.batch_size < 2 * fabric.world_size:
             raise TrainingError(f"batch_size={self.batches.batch_size} is too small for {fabric.world_size} processes")
+        self.scored = {"test": TEST, "validation": VALIDATION}[config.scored_on]
+        if not len(store.indices(self.scored)):
+            raise TrainingError(
+                f"{store.path} holds no {config.scored_on} photos: give a data set with more, or a larger share"
+            )
         self.total_steps = min(config.epochs * len(self.batches), config.max_steps or sys.maxsize)
         self.model = fabric.setup_module(self.recogniser)
         self.optimizer = fabric.setup_optimizers(
             torch.optim.SGD(
-                self.recogniser.parameters(),
-                lr=config.lr,
-                momentum=config.momentum,
-                weight_decay=config.weight_decay,
+                self.recogniser.groups(config.weight_decay, config.decay), lr=config.lr, momentum=config.momentum
             )
         )
         self.epoch, self.step, self.history, self.speed = 0, 0, [], Speed()
@@ -138,12 +164,13 @@ class Trainer:
         return self.total_steps * self.batches.batch_size * self.config.width >= COMPILE_FROM[self.fabric.device.type]
 
     def fit(self) -> None:
-        """Trains to the last step; a checkpoint after each epoch, and the test twins every `eval_every` epochs.
+        """Trains to the last step; a checkpoint after each epoch, and the validation photos every `eval_every` epochs.
 
         Raises:
             TrainingError: the loss is no longer finite.
         """
         keep_memory()
+        every = self.config.eval_every if len(self.store.indices(VALIDATION)) else 0
         if self.compiles and self.step < self.total_steps:
             self.compile()
         bar = tqdm(
@@ -157,9 +184,8 @@ class Trainer:
         with bar:
             while self.step < self.total_steps:
                 entry = self.train_epoch(bar)
-                every = self.config.eval_every
-                if every and self.epoch % every == 0 and self.step < self.total_steps and self.fabric.is_global_zero:
-                    entry |= {name: round(value.accuracy, 4) for name, value in self.evaluate()[0].items()}
+                if every and self.epoch % every == 0 and self.fabric.is_global_zero:
+                    entry |= {name: round(value.accuracy, 4) for name, value in self.evaluate(VALIDATION)[0].items()}
                 self.history.append(entry)
                 self.speed.skip()
                 if self.fabric.is_global_zero:
@@ -287,19 +313,22 @@ class Trainer:
                 value.copy_(before[name])
 
     @torch.no_grad()
-    def evaluate(self) -> tuple[dict[str, Accuracy], dict[str, np.ndarray]]:
-        """Accuracy on the masked and on the unmasked test twins, and of each test photo the results.
+    def evaluate(self, part: int = TEST) -> tuple[dict[str, Accuracy], dict[str, np.ndarray]]:
+        """Accuracy on the masked and on the unmasked twins of a part's photos, and of each photo the results.
+
+        Args:
+            part: `TEST` or `VALIDATION`.
 
         Returns:
             Scores by condition; and by condition the predicted identities (n,), with `_rank` after its name the place
             (n,) of the right identity among all, 1 where the prediction is right.
         """
-        test = self.store.indices(TEST)
-        labels, photos, scores = self.store.labels[test], {}, {}
+        places = self.store.indices(part)
+        labels, photos, scores = self.store.labels[places], {}, {}
         for name, masked in (("masked", True), ("unmasked", False)):
-            parts = np.array_split(test, math.ceil(len(test) / 128))
-            bar = tqdm(parts, desc=f"test, {name}", unit="batch", leave=False, mininterval=1, delay=2)
-            logits = np.concatenate([self.predict(self.store.batch(part, masked=masked)[0]) for part in bar])
+            blocks = np.array_split(places, math.ceil(len(places) / 128))
+            bar = tqdm(blocks, desc=f"{name} faces", unit="batch", leave=False, mininterval=1, delay=2)
+            logits = np.concatenate([self.predict(self.store.batch(block, masked=masked)[0]) for block in bar])
             photos[name] = logits.argmax(1)
             above = (logits > np.take_along_axis(logits, labels[:, None], 1)).sum(1)
             photos[f"{name}_rank"] = np.where(photos[name] == labels, 1, np.maximum(above + 1, 2))  # a tie is no hit

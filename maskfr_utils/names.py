@@ -25,10 +25,14 @@ NETWORKS = {
     "resnet50": Network("ResNet-50", (3, 4, 6, 3)),
     "iresnet50": Network("IResNet-50", (3, 4, 14, 3), ("ibasic",) * 4),
     "iresnet100": Network("IResNet-100", (3, 13, 30, 3), ("ibasic",) * 4),
+    "iresnet50_se": Network("IResNet-50 + SE", (3, 4, 14, 3), ("ibasic", "se_ibasic", "se_ibasic", "ibasic")),
+    "iresnet50_frelu": Network("IResNet-50 + FReLU", (3, 4, 14, 3), ("ibasic", "ibasic_f", "ibasic_f", "ibasic")),
+    "iresnet50_ibt": Network("IResNet-50 + IBT", (3, 4, 14, 3), ("ibasic", "ibasic", "ibasic", "ibt")),
     "ressanet50": Network("ResSaNet-50", (3, 4, 14, 3), _SANET),
     "ressanet100": Network("ResSaNet-100", (3, 13, 30, 3), _SANET),
 }
 MODELS = tuple(NETWORKS)
+REPORTED = ("resnet50", "iresnet50", "iresnet100", "ressanet50", "ressanet100")  # that the report compares
 TITLES = {name: network.title for name, network in NETWORKS.items()}
 
 # Name of a loss -> its class in `losses`, and arguments that belong to the name.
@@ -48,6 +52,9 @@ LOSSES: dict[str, tuple[str, dict[str, object]]] = {
 CONDITIONS = ("masked", "unmasked", "both")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 SCHEDULES = ("cosine", "constant")
+PARTS = ("test", "validation")
+DECAY = ("weights", "all")
+FANS = ("group", "layer")
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:

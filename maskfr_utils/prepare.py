@@ -38,6 +38,7 @@ def prepare(
     style: masks.StyleLike = "random",
     min_masked: int = 5,
     test_fraction: float = 0.1,
+    validation_fraction: float = 0.0,
     identities: int = 24,
     per_identity: int = 25,
     difficulty: float = 0.5,
@@ -55,6 +56,7 @@ def prepare(
         style: of the masks, as `masks.mask_faces` takes it.
         min_masked: identities with fewer clean masked pictures are left out; at least 2.
         test_fraction: share of each identity's pictures for testing.
+        validation_fraction: share of each identity's other pictures for validation.
         identities: number of rendered people; only for "demo".
         per_identity: pictures of each; only for "demo".
         difficulty: how alike rendered people are, 0 to 1 (see `rendered.render_faces`); only for "demo".
@@ -68,9 +70,10 @@ def prepare(
         FileNotFoundError: no such data set.
         ValueError: a parameter out of range, an unusable data set, or no identity with enough pictures.
     """
-    splits.check_parameters(min_masked, test_fraction)
+    splits.check_parameters(min_masked, test_fraction, validation_fraction)
     looks = repr(resolve(style))  # refuses an unknown style, and tells what is in a style file
     parameters = {"seed": seed, "min_masked": min_masked, "test_fraction": test_fraction}
+    parameters |= {"validation_fraction": validation_fraction}
     if str(dataset) == DEMO:
         source, name, content = None, DEMO, f"{identities} x {per_identity}, difficulty {difficulty}"
         if per_identity < min_masked:
@@ -122,6 +125,8 @@ def prepare(
             writer.read,
             min_pictures=min_masked,
             test_fraction=test_fraction,
+            validation_fraction=validation_fraction,
+            copies=source is not None,  # rendered pictures are drawn one by one
             seed=seed,
         )
         writer.assign(result.labels, result.split, result.identities, result.duplicate_of)
@@ -223,6 +228,7 @@ def _summary(name: str, seen: int, skipped: Counter, result: splits.Splits, path
     rows += [("left out", reason, count) for reason, count in result.dropped.items() if count]
     rows += [("kept", "identities", len(result.identities))]
     rows += [("kept", "training pictures", int((result.split == store.TRAIN).sum()))]
+    rows += [("kept", "validation pictures", int((result.split == store.VALIDATION).sum()))]
     rows += [("kept", "test pictures", int((result.split == store.TEST).sum()))]
     lines = [f"  {group:<9} {reason:<38} {count:>10,}" for group, reason, count in rows]
     return "\n".join([f"{name} -> {path}", *lines])
@@ -241,6 +247,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--min-masked", type=int, default=5, help="leave out identities with fewer masked pictures")
     parser.add_argument(
         "--test-fraction", type=float, default=0.1, help="share of each identity's pictures for testing"
+    )
+    parser.add_argument(
+        "--validation-fraction", type=float, default=0.0, help="share of each identity's other pictures for validation"
     )
     parser.add_argument("--style", default="random", help="of the masks: random, the name of a style, or a style file")
     parser.add_argument("--seed", type=int, default=0, help="of masks, test pictures and rendered faces")

@@ -1,21 +1,25 @@
-"""Cleaning and splitting: which pictures are kept, and which of them are test pictures.
+"""Cleaning and splitting: which pictures are kept, and which of them are for training, validation and testing.
 
 A test picture must not be known from training, under any disguise. Hence, in this order: pictures without a placed mask
-are left out (so the unmasked set is exactly the twins of the masked one); a photo under two names is left out under
+are left out (so the unmasked set is exactly the twins of the masked one); a photo of two people is left out under
 both; of near-duplicates within an identity one stays; identities with too few pictures left are left out; of the others
-a fixed share of the pictures is for testing. Twins share a row, hence a side. Mirrored copies are never stored.
+a fixed share of the pictures is for testing, and of the rest a share for validation, on which every choice is made.
+Pictures that may yet be copies lie in one part. Twins share a row, hence a part. Mirrored copies are never stored.
 
 Nothing depends on the order of the pictures, only on their names, contents and the seed.
 """
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-from maskfr_utils.store import LEFT_OUT, TEST, TRAIN
+from maskfr_utils.store import LEFT_OUT, TEST, TRAIN, VALIDATION
 
 THUMBNAIL = 32
 # What copies of a photo share is the face: its surroundings differ by how each was cropped, padded or cut out.
@@ -23,6 +27,11 @@ FACE_PART = slice(16, 96)
 # On 1,178 known near-duplicates of a set of 17,511 photos this finds 98 %; most of what else it finds there are copies
 # that were overlooked. 0.95 finds 95 %; at 0.93 half of the pairs are different photos of a similar pose.
 CORRELATION = 0.94
+SUSPECT = 0.92  # from here on pictures of one person may be copies: one in ten is
+# Of 9,736 pairs across people of that set that are more alike than 0.9 none exceeds 0.83; of 60 copies, turned, cut out
+# anew, recoloured and compressed, 57 exceed 0.84.
+DETAIL = 0.84
+CROSS_LIMIT = 100_000  # pictures; beyond, comparing each with each takes hours
 _BLOCK = 512
 
 
@@ -32,7 +41,7 @@ class Splits:
 
     Attributes:
         labels: (N,) int64, 0..n-1 by name of the identities kept; -1 elsewhere.
-        split: (N,) int8, 0 train, 1 test, -1 left out.
+        split: (N,) int8, 0 train, 1 test, 2 validation, -1 left out.
         identities: names of the n identities kept.
         duplicate_of: (N,) int64, the kept picture that this one repeats, else -1.
         dropped: how many pictures were left out, by reason.
@@ -102,14 +111,70 @@ def near_duplicates(faces: np.ndarray, threshold: float = CORRELATION, part: sli
     return repeats
 
 
+def together(faces: np.ndarray, threshold: float = SUSPECT) -> np.ndarray:
+    """Groups (N,) int of pictures of one person that may be copies: chains of a `likeness` above the threshold."""
+    small = thumbnails(faces)
+    pairs = [
+        np.argwhere(_likeness(small[start : start + _BLOCK], small) > threshold) + (start, 0)
+        for start in range(0, len(small), _BLOCK)
+    ]
+    rows, columns = np.concatenate(pairs or [np.empty((0, 2), int)]).T
+    graph = coo_array((np.ones(len(rows), bool), (rows, columns)), (len(small), len(small)))
+    return connected_components(graph, directed=False)[1]
+
+
+def same_photo(face: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two faces (112, 112, 3) uint8 are one photo, by their details once one lies on the other.
+
+    Thumbnails of two people in one pose, light and make-up are much alike; their details are not.
+    """
+    return max(_detail(face, way) for way in (other, other[:, ::-1])) > DETAIL
+
+
+def _detail(face: np.ndarray, other: np.ndarray) -> float:
+    """Correlation of the details of two faces, after the affine map that fits them best."""
+    small = []
+    for picture in (face, other):
+        grey = cv2.cvtColor(np.ascontiguousarray(picture[FACE_PART, FACE_PART]), cv2.COLOR_RGB2GRAY)
+        small.append(cv2.resize(grey, (64, 64), interpolation=cv2.INTER_AREA).astype(np.float32))
+    turn = np.eye(2, 3, dtype=np.float32)
+    until = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 50, 1e-4)
+    with contextlib.suppress(cv2.error):  # it finds no map: as they lie
+        _, turn = cv2.findTransformECC(small[0], small[1], turn, cv2.MOTION_AFFINE, until, None, 5)
+    small[1] = cv2.warpAffine(small[1], turn, (64, 64), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    a, b = ((x - cv2.GaussianBlur(x, (0, 0), 3))[6:-6, 6:-6].ravel() for x in small)
+    return float(np.corrcoef(a, b)[0, 1]) if a.any() and b.any() else 0.0
+
+
+def across_people(small: np.ndarray, person: np.ndarray, read: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """(N,) bool: the photo is also there under another person, recoloured or cut out anew.
+
+    Args:
+        small: `thumbnails` of the pictures (N, 1024).
+        person: (N,) who is said to be on each.
+        read: gives the pictures (n, 112, 112, 3) at n of the N places.
+    """
+    found = np.zeros(len(small), bool)
+    for start in range(0, len(small), _BLOCK):
+        rest = slice(start, len(small))
+        alike = _likeness(small[start : start + _BLOCK], small[rest]) > SUSPECT
+        alike &= person[start : start + _BLOCK, None] != person[rest]
+        for a, b in np.argwhere(np.triu(alike)) + start:
+            if same_photo(*read(np.array([a, b]))):
+                found[[a, b]] = True
+    return found
+
+
 def picture_hash(face: np.ndarray) -> int:
     """64 bits that are equal for equal and for mirrored pictures."""
     digests = (hashlib.blake2b(way.tobytes(), digest_size=8).digest() for way in (face, face[:, ::-1]))
     return int.from_bytes(min(digests))
 
 
-def check_parameters(min_pictures: int, test_fraction: float) -> None:
+def check_parameters(min_pictures: int, test_fraction: float, validation_fraction: float = 0.0) -> None:
     """Refuse what `make_splits` cannot work with (ValueError)."""
+    if not 0 <= validation_fraction < 1:
+        raise ValueError(f"validation_fraction is {validation_fraction}: from 0 (none) to less than 1")
     if min_pictures < 2:
         raise ValueError(f"min_masked is {min_pictures}: at least 2, one picture to train and one to test on")
     if not 0 < test_fraction < 1:
@@ -125,6 +190,8 @@ def make_splits(
     *,
     min_pictures: int = 5,
     test_fraction: float = 0.1,
+    validation_fraction: float = 0.0,
+    copies: bool = True,
     seed: int = 0,
 ) -> Splits:
     """Clean and split N pictures.
@@ -138,29 +205,42 @@ def make_splits(
         min_pictures: an identity with fewer pictures after cleaning is left out; at least 2.
         test_fraction: share of each identity's pictures for testing, in (0, 1); at least one, and at least one is left
             for training.
+        validation_fraction: share of each identity's other pictures for validation, in [0, 1).
+        copies: look for near-duplicates; pictures drawn separately, as rendered ones, have none however alike they are.
         seed: another one gives other test pictures.
 
     Raises:
         ValueError: a parameter out of range, or no identity with enough pictures; the message names the number that
             would do.
     """
-    check_parameters(min_pictures, test_fraction)
+    check_parameters(min_pictures, test_fraction, validation_fraction)
     names, usable = np.asarray(names, object), np.asarray(usable, bool)
     people, person = np.unique(np.asarray(identities, object), return_inverse=True)
     split = np.full(len(names), LEFT_OUT, np.int8)
     labels, duplicate_of = np.full(len(names), -1, np.int64), np.full(len(names), -1, np.int64)
     two_names = usable & _under_two_names(np.array(hashes, np.uint64), person)
-    kept = usable & ~two_names
 
     # Indices by identity, and by name within it.
     order = np.array(sorted(range(len(names)), key=lambda i: (person[i], names[i])), np.int64)
     groups = np.split(order, np.searchsorted(person[order], np.arange(1, len(people))))
-    clean = []
+    if copies and len(names) <= CROSS_LIMIT:
+        kept = [group[(usable & ~two_names)[group]] for group in groups]
+        small, place = np.concatenate([thumbnails(read(group)) for group in kept]), np.concatenate(kept)
+        two_names[place[across_people(small, person[place], lambda some: read(place[some]))]] = True
+    clean, unit = (
+        [],
+        np.arange(len(names)),
+    )  # of each picture, what it must share a part with: itself, or a group's first
     for group in groups:
-        group = group[kept[group]]
-        repeats = near_duplicates(read(group))
-        duplicate_of[group[repeats >= 0]] = group[repeats[repeats >= 0]]
-        clean.append(group[repeats < 0])
+        group = group[(usable & ~two_names)[group]]
+        if copies:
+            faces = read(group)
+            repeats = near_duplicates(faces)
+            duplicate_of[group[repeats >= 0]] = group[repeats[repeats >= 0]]
+            group, faces = group[repeats < 0], faces[repeats < 0]
+            _, first, chain = np.unique(together(faces), return_index=True, return_inverse=True)
+            unit[group] = group[first[chain]] if len(group) else group
+        clean.append(group)
 
     enough = [number for number, group in enumerate(clean) if len(group) >= min_pictures]
     if not enough:
@@ -170,12 +250,12 @@ def make_splits(
             f"0 of {len(people)} identities have {min_pictures} masked pictures; the largest has {most}: {way_out}"
         )
     for label, number in enumerate(enough):
-        group = clean[number]
-        test = min(max(1, round(test_fraction * len(group))), len(group) - 1)
-        # A draw by name: it stays the same when files are listed in another order.
-        drawn = sorted(group, key=lambda i: hashlib.blake2b(f"{seed}/{names[i]}".encode(), digest_size=8).digest())
         labels[groups[number]] = label
-        split[drawn[:test]], split[drawn[test:]] = TEST, TRAIN
+        drawn = _drawn(clean[number], names, unit, seed)
+        test = _cut(drawn, unit, round(test_fraction * len(drawn)) or 1)
+        rest = drawn[test:]
+        validation = _cut(rest, unit, round(validation_fraction * len(rest)))
+        split[drawn[:test]], split[rest[:validation]], split[rest[validation:]] = TEST, VALIDATION, TRAIN
     dropped = {
         "mask not placed": int((~usable).sum()),
         "one photo under two names": int(two_names.sum()),
@@ -183,6 +263,24 @@ def make_splits(
         f"identity below {min_pictures} pictures": sum(len(group) for group in clean if len(group) < min_pictures),
     }
     return Splits(labels, split, [str(people[number]) for number in enough], duplicate_of, dropped)
+
+
+def _drawn(group: np.ndarray, names: np.ndarray, unit: np.ndarray, seed: int) -> np.ndarray:
+    """Pictures of one person in an order drawn by name, so that the order in which files are listed does not count."""
+
+    def draw(i: int) -> bytes:
+        return hashlib.blake2b(f"{seed}/{names[i]}".encode(), digest_size=8).digest()
+
+    return np.array(sorted(group, key=lambda i: (draw(unit[i]), draw(i))), np.int64)
+
+
+def _cut(drawn: np.ndarray, unit: np.ndarray, size: int) -> int:
+    """How many of the first pictures make a part of about `size` that leaves some, and cuts no group that stays together."""
+    size = min(size, len(drawn) - 1)
+    ends = np.flatnonzero(unit[drawn[1:]] != unit[drawn[:-1]]) + 1
+    if size <= 0 or not len(ends):  # all may be copies of one photo: then they are cut all the same
+        return max(size, 0)
+    return int(ends[np.abs(ends - size).argmin()])
 
 
 def _under_two_names(hashes: np.ndarray, person: np.ndarray) -> np.ndarray:

@@ -26,7 +26,7 @@ from maskfr_utils import paths
 FORMAT = "maskfr-faces-1"
 FACE_SHAPE = (112, 112, 3)
 FACE_BYTES = int(np.prod(FACE_SHAPE))
-TRAIN, TEST, LEFT_OUT = 0, 1, -1
+TRAIN, TEST, VALIDATION, LEFT_OUT = 0, 1, 2, -1
 
 _TEXT = h5py.string_dtype("utf-8")
 # name: (shape of one row, dtype, value where none is given)
@@ -187,8 +187,8 @@ class FaceWriter:
         labels, split = np.asarray(labels), np.asarray(split)
         if labels.shape != (len(self),) or split.shape != (len(self),):
             raise ValueError(f"labels {labels.shape} and split {split.shape} for {len(self)} faces")
-        if not np.isin(split, (TRAIN, TEST, LEFT_OUT)).all():
-            raise ValueError("split holds values other than 0 (train), 1 (test), -1 (left out)")
+        if not np.isin(split, (TRAIN, TEST, VALIDATION, LEFT_OUT)).all():
+            raise ValueError("split holds values other than 0 (train), 1 (test), 2 (validation), -1 (left out)")
         if len(labels) and (labels.min() < -1 or labels.max() >= len(identities) or (labels[split >= 0] < 0).any()):
             raise ValueError(f"labels outside 0..{len(identities) - 1} (-1 is for faces left out)")
         self._file["labels"][:] = labels
@@ -210,7 +210,7 @@ class FaceStore:
 
     Attributes:
         labels: (N,) int64, 0..n-1; -1 where the identity was left out.
-        split: (N,) int8, 0 train, 1 test, -1 left out.
+        split: (N,) int8, 0 train, 1 test, 2 validation, -1 left out.
         identities: list of n names.
         attrs: dict of how the file came about (fingerprint, seed, style, ...).
 
@@ -251,7 +251,7 @@ class FaceStore:
                 raise ValueError(f"{self.path} is damaged: pictures lie beyond its end; make it anew")
 
     def indices(self, split: int) -> np.ndarray:
-        """The places (n,) int64 of the pictures of one side of the split: `TRAIN`, `TEST` or `LEFT_OUT`."""
+        """The places (n,) int64 of the pictures of one part of the split: `TRAIN`, `VALIDATION`, `TEST` or `LEFT_OUT`."""
         return np.flatnonzero(self.split == split)
 
     def _check(self, file: h5py.File) -> None:

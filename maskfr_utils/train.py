@@ -13,13 +13,13 @@ from maskfr_utils.paths import replacing
 
 
 def run(config: TrainConfig) -> dict:
-    """Prepares the faces, trains, tests on masked and unmasked twins, and writes the record.
+    """Prepares the faces, trains, scores masked and unmasked twins, and writes the record.
 
     Args:
         config: what to run.
 
     Returns:
-        The record: `run`, `params`, `metrics`, `throughput`, `history`, `photos` (of each test photo its label, mask,
+        The record: `run`, `params`, `metrics`, `throughput`, `history`, `photos` (of each photo scored its label, mask,
         yaw, and by twin the prediction and the right identity's rank), `provenance`.
 
     Raises:
@@ -35,7 +35,7 @@ def run(config: TrainConfig) -> dict:
     from maskfr_utils.faces.pose import head_yaw
     from maskfr_utils.probes.runs import of_run
     from maskfr_utils.records import code_revision, face_sample, provenance
-    from maskfr_utils.store import TEST, TRAIN, FaceStore
+    from maskfr_utils.store import TRAIN, FaceStore
 
     fabric = devices.make_fabric(config)
     code = {}  # as it is now, not in an hour
@@ -51,14 +51,14 @@ def run(config: TrainConfig) -> dict:
     if not fabric.is_global_zero:
         fabric.barrier()
         return {}
-    scores, photos = trainer.evaluate()
-    test = store.indices(TEST)
+    scores, photos = trainer.evaluate(trainer.scored)
+    scored = store.indices(trainer.scored)
     photos = {
-        "label": store.labels[test],
-        "mask": np.array(store.mask_kinds)[test],
-        "yaw": head_yaw(store.landmarks[test]).round().astype(int),
+        "label": store.labels[scored],
+        "mask": np.array(store.mask_kinds)[scored],
+        "yaw": head_yaw(store.landmarks[scored]).round().astype(int),
     } | photos
-    some = test[np.linspace(0, len(test) - 1, min(16, len(test)), dtype=int)]
+    some = scored[np.linspace(0, len(scored) - 1, min(16, len(scored)), dtype=int)]
     seconds = time.perf_counter() - started
     record = {
         "run": config.run_name,
@@ -92,10 +92,9 @@ def write(config: TrainConfig, record: dict, trainer) -> None:
 
     from maskfr_utils import models
     from maskfr_utils.records import write_json
-    from maskfr_utils.store import TEST
 
     folder, store = config.folder, trainer.store
-    table = pd.DataFrame({"source": [store.sources[i] for i in store.indices(TEST)], **record["photos"]})
+    table = pd.DataFrame({"source": [store.sources[i] for i in store.indices(trainer.scored)], **record["photos"]})
     with replacing(folder / "predictions.csv") as temporary:
         table.to_csv(temporary, index=False)
     backbone, head, classes = trainer.recogniser.backbone, trainer.recogniser.head, list(store.identities)
@@ -120,7 +119,7 @@ def main(argv: list[str] | None = None) -> int:
     if record:
         for name, score in record["metrics"].items():
             print(
-                f"{name:9} test accuracy {score['accuracy']:.1%} (95 % {score['accuracy_low']:.1%} to "
+                f"{name:9} {config.scored_on} accuracy {score['accuracy']:.1%} (95 % {score['accuracy_low']:.1%} to "
                 f"{score['accuracy_high']:.1%}, {score['photos']} photos)"
             )
         print(f"{record['throughput']['train_images_per_second']:.1f} images/s; {config.folder / 'record.json'}")

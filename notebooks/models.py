@@ -37,9 +37,9 @@ from IPython.display import Markdown
 
 from maskfr_utils import diagrams, paths
 from maskfr_utils.measure.speed import ratio
-from maskfr_utils.models import MODELS, create_model
+from maskfr_utils.models import create_model
 from maskfr_utils.models.choices import COUNTER, POSITIONS, PUBLISHED, SHRINKS, Choices, in_words, printed, total
-from maskfr_utils.names import NETWORKS, TITLES
+from maskfr_utils.names import NETWORKS, REPORTED, TITLES
 from maskfr_utils.profile import count_macs, count_parameters
 from maskfr_utils.study import state
 
@@ -87,9 +87,9 @@ pd.DataFrame.from_dict(rows, orient="index").round(2)
 
 # %%
 with torch.device("meta"):  # counting needs no numbers
-    nets = {name: create_model(name).eval() for name in MODELS}
+    nets = {name: create_model(name).eval() for name in REPORTED}
 speed = json.loads((paths.results_dir() / "speed" / "cpu.json").read_text(encoding="utf-8"))
-seconds = {name: speed["inference"]["1"][f"{name}, eager fp32"] for name in MODELS}
+seconds = {name: speed["inference"]["1"][f"{name}, eager fp32"] for name in REPORTED}
 
 
 def beside(what, ours, published):

@@ -145,7 +145,7 @@ def test_assign(tmp_path):
         np.testing.assert_array_equal(writer.read(np.array([4, 1, 4])), columns["images"][[4, 1, 4]])
         for labels, split in (
             ([0] * 5, [0] * 5),
-            ([0] * 6, [2] + [0] * 5),
+            ([0] * 6, [3] + [0] * 5),
             ([9] + [0] * 5, [0] * 6),
             ([-1] + [0] * 5, [1] * 6),
         ):

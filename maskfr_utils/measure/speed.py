@@ -30,7 +30,7 @@ from maskfr_utils.batches import to_input
 from maskfr_utils.config import TrainConfig
 from maskfr_utils.losses import ArcFace
 from maskfr_utils.models import blocks, create_model, export_onnx
-from maskfr_utils.names import MODELS
+from maskfr_utils.names import REPORTED
 from maskfr_utils.profile import count_macs, timings
 from maskfr_utils.records import code_revision, provenance, write_json
 from maskfr_utils.store import FaceStore
@@ -64,8 +64,8 @@ class Plan:
     width: float = 1.0
     batch: int = 16
     compile: bool = True
-    networks: tuple[str, ...] = MODELS
-    exported: tuple[str, ...] = MODELS
+    networks: tuple[str, ...] = REPORTED
+    exported: tuple[str, ...] = REPORTED
     answers: tuple[int, ...] = (1, 64)
     narrow: tuple[float, ...] = (0.25, 0.5)
     narrow_batch: int = 64

@@ -96,17 +96,29 @@ class FReLU(nn.Module):
 
 
 class SEIBasicF(nn.Module):
-    """SE-IBasic_F: BN, conv3x3, BN, FReLU, conv3x3 (stride), BN, SE, + shortcut."""
+    """SE-IBasic_F: BN, conv3x3, BN, FReLU, conv3x3 (stride), BN, SE, + shortcut.
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, reduction: int = 4):
+    The ablation leaves out `se`, or takes PReLU instead of `frelu`; without either it is IBasic.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int = 1,
+        reduction: int = 4,
+        *,
+        se: bool = True,
+        frelu: bool = True,
+    ):
         super().__init__()
         self.bn1 = nn.BatchNorm2d(in_channels)
         self.conv1 = conv3x3(in_channels, out_channels)
         self.bn2 = nn.BatchNorm2d(out_channels)
-        self.frelu = FReLU(out_channels)
+        self.frelu = FReLU(out_channels) if frelu else PReLU(out_channels)
         self.conv2 = conv3x3(out_channels, out_channels, stride)
         self.bn3 = nn.BatchNorm2d(out_channels)
-        self.se = SE(out_channels, reduction)
+        self.se = SE(out_channels, reduction) if se else nn.Identity()
         self.downsample = shortcut(in_channels, out_channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -8,11 +8,15 @@ from torch import nn
 from maskfr_utils.models.blocks import IBT, IBasic, SEIBasicF
 from maskfr_utils.models.legacy import LegacyNet
 from maskfr_utils.models.networks import STRIDE, IResNet, ResNet, Stage, initialise
-from maskfr_utils.names import MODELS, NETWORKS, unknown
+from maskfr_utils.names import MODELS, NETWORKS, REPORTED, unknown
 
 # Name of a block -> a function (in_channels, out_channels, stride, height and width of the output) that makes one.
 BLOCKS: dict[str, Stage] = {
     "ibasic": lambda in_channels, out_channels, stride, size: IBasic(in_channels, out_channels, stride),
+    "ibasic_f": lambda in_channels, out_channels, stride, size: SEIBasicF(in_channels, out_channels, stride, se=False),
+    "se_ibasic": lambda in_channels, out_channels, stride, size: SEIBasicF(
+        in_channels, out_channels, stride, frelu=False
+    ),
     "se_ibasic_f": lambda in_channels, out_channels, stride, size: SEIBasicF(in_channels, out_channels, stride),
     "ibt": lambda in_channels, out_channels, stride, size: IBT(in_channels, out_channels, size, stride),
 }
@@ -61,7 +65,7 @@ def create_model(
     network = NETWORKS[name]
     channels = tuple(max(16, round(width * full / 8) * 8) for full in (64, 128, 256, 512))
     if legacy:
-        if not network.blocks or dropout:
+        if name not in REPORTED or not network.blocks or dropout:
             raise ValueError("legacy: IResNet and ResSaNet without dropout; the original's ResNet-50 was torchvision's")
         if embedding_dim != channels[-1]:
             raise ValueError(f"embedding_dim {embedding_dim}: a legacy network of width {width} has {channels[-1]}")

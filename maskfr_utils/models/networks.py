@@ -115,7 +115,7 @@ def bottlenecks(in_channels: int, channels: int, depth: int, stride: int) -> nn.
 
 
 def initialise(model: nn.Module) -> None:
-    """He's normal initialisation for every convolution, by its outputs; torch's defaults for the rest.
+    """He's normal initialisation for every convolution, by its outputs in a group; torch's defaults for the rest.
 
     A BatchNorm follows every convolution of the main path, so their scales are free, and each block adds a variance of
     about 1 to the trunk: activations grow with the root of the depth and no faster. Only an untrained network in
@@ -125,9 +125,22 @@ def initialise(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            with torch.no_grad():
+                module.weight.mul_(module.groups**0.5)  # torch counts the outputs of all groups
     branches = [module.bn3 for module in model.modules() if hasattr(module, "bn3")]
     for norm in branches:
         norm.running_var.fill_(len(branches))
+
+
+def shrink_depthwise(model: nn.Module) -> None:
+    """Depthwise filters as if each output saw all channels, which the first version of this study did.
+
+    A BatchNorm makes up for their scale, but a step turns so small a filter much further.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            with torch.no_grad():
+                module.weight.div_(module.groups**0.5)
 
 
 def check_images(images: Tensor, image_size: int) -> None:

@@ -118,7 +118,7 @@ def split() -> Numbers:
     hashes = [splits.picture_hash(face) for face in faces]
     names = [f"{'ab'[i // 6]}/{i}" for i in range(12)]
     usable = np.arange(12) != 9
-    kwargs = {"min_pictures": 3, "test_fraction": 0.3}
+    kwargs = {"min_pictures": 3, "test_fraction": 0.3, "validation_fraction": 0.3}
     result = splits.make_splits([n[0] for n in names], names, usable, hashes, lambda i: faces[i], **kwargs)
     return {
         "labels": result.labels.tolist(),

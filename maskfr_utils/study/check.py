@@ -30,7 +30,7 @@ def problems(folder: Path | None = None, book: Path | None = None) -> list[str]:
         records = {}
         for run in runs(scales=[scale]):
             if (now := status(run, folder)) == "done":
-                records[run.name] = read_record(run.record_path(folder))
+                records[run] = read_record(run.record_path(folder))
             elif now != "missing":
                 found.append(f"{run.name}.json is {now}: `{command(run=run)}` runs it again")
         found += inconsistencies(records)

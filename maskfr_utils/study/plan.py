@@ -10,6 +10,7 @@ from pathlib import Path
 
 from maskfr_utils import fingerprint, paths
 from maskfr_utils.config import TrainConfig, load_params
+from maskfr_utils.names import CONDITIONS, MODELS
 from maskfr_utils.probes.runs import of_run
 from maskfr_utils.records import read_record
 from maskfr_utils.study import published
@@ -19,27 +20,48 @@ PARAMS = paths.ROOT / "params"
 
 @dataclass(frozen=True)
 class Scale:
-    """How large the study is run: a folder of `params/`, whose `study.yaml` is the recipe that all its runs share.
+    """How large the study is run: a folder of `params/`.
+
+    Its `study.yaml` is the recipe that all runs share, its `tuned.yaml` the learning rate of each network.
 
     Attributes:
         faces: what it is trained on, in words.
+        rates: learning rates that every network is tried at; more follow while the best is at an edge.
         batches: batch sizes of Figure 9, the first of which is the recipe's.
+        seeds: how many each final run has.
     """
 
     faces: str
+    rates: tuple[float, ...]
     batches: tuple[int, ...]
+    seeds: int
 
 
 SCALES = {
-    "demo": Scale("rendered faces", (16, 32, 64, 128)),
-    "pocket": Scale("real photos", (32, 64, 128, 256, 512)),
+    "demo": Scale("rendered faces", (0.003125, 0.00625, 0.0125, 0.025, 0.05), (16, 32, 64, 128), 5),
+    "pocket": Scale("real photos", (0.003125, 0.00625, 0.0125, 0.025, 0.05), (32, 64, 128, 256, 512), 3),
 }
+
+# Parameters of the recipe that were chosen on validation photos: name -> what the trial without (or with) it has.
+CHANGES: dict[str, dict[str, object]] = {
+    "decay_all": {"decay": "all"},
+    "fan_layer": {"depthwise_fan": "layer"},
+    "fresh_masks": {"fresh_masks": True},
+    "augment": {"augment": 0.3},
+}
+ABLATION = ("iresnet50", "iresnet50_se", "iresnet50_frelu", "iresnet50_ibt", "ressanet50")
 
 
 @cache
 def recipe(scale: str) -> dict[str, object]:
     """The parameters that all runs of a scale share."""
     return load_params(PARAMS / scale / "study.yaml")
+
+
+def tuned_rates(scale: str) -> dict[str, float]:
+    """Network -> the learning rate that its trials chose; those that were not tried yet are not in it."""
+    path = PARAMS / scale / "tuned.yaml"
+    return load_params(path) if path.exists() else {}
 
 
 @cache
@@ -66,40 +88,64 @@ class Run:
         model: the network.
         condition: what it trains on.
         batch_size: photos a step; None: the recipe's.
-        max_steps: steps after which it ends, at warm-ups as many steps long as those of the batch that takes as many
-            steps for the recipe's epochs; None: the recipe's epochs.
-        seed: of initial weights and order.
+        steps_of: the batch size whose number of steps it takes, at warm-ups as many steps long; None: the recipe's
+            epochs.
+        scaled: whether its learning rate grows with the batch size.
+        rate: its learning rate; None: the network's tuned one.
+        change: one of `CHANGES`.
+        trial: whether it is scored on the validation photos, for a choice; else on the test photos.
+        seed: of initial weights, order, split and masks.
     """
 
     scale: str
     model: str = "iresnet50"
     condition: str = "masked"
     batch_size: int | None = None
-    max_steps: int | None = None
+    steps_of: int | None = None
+    scaled: bool = False
+    rate: float | None = None
+    change: str | None = None
+    trial: bool = False
     seed: int = 0
 
     @property
     def name(self) -> str:
         """The name of its record and folder."""
-        batch = f"-b{self.batch_size}" if self.batch_size else ""
-        steps = f"-n{self.max_steps}" if self.max_steps else ""
-        return f"{self.scale}-{self.model}-{self.condition}{batch}{steps}-s{self.seed}"
+        parts = {
+            f"b{self.batch_size}": self.batch_size,
+            f"n{self.steps_of}": self.steps_of,
+            "scaled": self.scaled,
+            f"lr{self.rate:g}" if self.rate else "": self.rate,
+            self.change: self.change,
+            "trial": self.trial,
+        }
+        return "-".join([self.scale, self.model, self.condition, *(k for k, v in parts.items() if v), f"s{self.seed}"])
 
     @property
     def batch(self) -> int:
         """Photos a step."""
         return self.batch_size or recipe(self.scale)["batch_size"]
 
+    @property
+    def lr(self) -> float:
+        """The peak learning rate."""
+        common = recipe(self.scale)
+        rate = self.rate or tuned_rates(self.scale).get(self.model, common["lr"])
+        return rate * self.batch / common["batch_size"] if self.scaled else rate
+
     def overrides(self) -> dict[str, object]:
         """The parameters in which it differs from the recipe."""
         values = {"model": self.model, "condition": self.condition, "seed": self.seed, "batch_size": self.batch}
-        if not self.max_steps:
+        values |= {"lr": self.lr, "scored_on": "validation" if self.trial else "test"}
+        values |= CHANGES[self.change] if self.change else {}
+        if not self.steps_of:
             return values
         common, per_epoch = recipe(self.scale), train_photos(self.scale) // self.batch
-        shrink = self.max_steps / (common["epochs"] * per_epoch)  # of an epoch of the batch with as many steps, in ours
+        steps = common["epochs"] * (train_photos(self.scale) // self.steps_of)
+        shrink = steps / (common["epochs"] * per_epoch)  # of an epoch of the batch with as many steps, in ours
         return values | {
-            "max_steps": self.max_steps,
-            "epochs": max(common["epochs"], -(-self.max_steps // per_epoch)),
+            "max_steps": steps,
+            "epochs": max(common["epochs"], -(-steps // per_epoch)),
             "warmup_epochs": round(common["warmup_epochs"] * shrink, 4),
             "margin_warmup_epochs": round(common["margin_warmup_epochs"] * shrink, 4),
         }
@@ -140,32 +186,89 @@ class Run:
 
     def steps(self) -> int:
         """Steps that it trains for."""
-        return self.max_steps or recipe(self.scale)["epochs"] * (train_photos(self.scale) // self.batch)
+        return recipe(self.scale)["epochs"] * (train_photos(self.scale) // (self.steps_of or self.batch))
 
     def passes(self) -> int:
         """Pictures that it trains on, each counted at each visit."""
         return self.steps() * self.batch
 
 
+def trials(scale: str, model: str, folder: Path | None = None) -> list[Run]:
+    """A network's trials: every rate of the scale; further ones, by factors of two, while the best is at an edge."""
+    rates = list(SCALES[scale].rates)
+    while True:
+        runs = [Run(scale=scale, model=model, rate=rate, trial=True) for rate in sorted(rates)]
+        scores = [validation(run, folder) for run in runs]
+        if None in scores:
+            return runs
+        best = runs[scores.index(max(scores))].rate
+        if best not in (min(rates), max(rates)):
+            return runs
+        rates.append(best / 2 if best == min(rates) else best * 2)
+
+
+def validation(run: Run, folder: Path | None = None) -> float | None:
+    """What a trial is judged by: its accuracy on the masked validation photos; None where it has no record."""
+    path = run.record_path(folder)
+    return read_record(path)["metrics"]["masked"]["accuracy"] if path.exists() else None
+
+
+def chosen(scale: str, folder: Path | None = None) -> dict[str, float]:
+    """Network -> the best of its trials' learning rates, of those as good the lowest; of networks whose trials are done."""
+    found = {}
+    for model in MODELS:
+        runs = trials(scale, model, folder)
+        scores = [validation(run, folder) for run in runs]
+        if None not in scores:
+            found[model] = runs[scores.index(max(scores))].rate
+    return found
+
+
+def tuning(scale: str) -> list[Run]:
+    """Each network at several learning rates, scored on the validation photos."""
+    return [run for model in dict.fromkeys((*published.TABLE_2, *ABLATION)) for run in trials(scale, model)]
+
+
+def changes(scale: str) -> list[Run]:
+    """Each change of the recipe alone, at every rate, scored on the validation photos, by one network of either kind."""
+    models, rates = ("iresnet50", "ressanet50"), SCALES[scale].rates
+    return [Run(scale=scale, model=m, rate=r, change=c, trial=True) for m in models for c in CHANGES for r in rates]
+
+
 def table_1(scale: str) -> list[Run]:
-    """IResNet-50 trained on masked and on unmasked faces, three seeds."""
-    return [Run(scale=scale, condition=c, seed=s) for s in range(3) for c in ("masked", "unmasked")]
+    """IResNet-50 trained on masked faces, on unmasked ones, and on both."""
+    return [Run(scale=scale, condition=c, seed=s) for s in range(SCALES[scale].seeds) for c in CONDITIONS]
 
 
 def table_2(scale: str) -> list[Run]:
-    """The five networks trained on masked faces, two seeds; of IResNet-50 the three that Table 1 has anyway."""
-    return [Run(scale=scale, model=m, seed=s) for s in range(3) for m in published.TABLE_2 if s < 2 or m == "iresnet50"]
+    """The five networks trained on masked faces."""
+    return [Run(scale=scale, model=m, seed=s) for s in range(SCALES[scale].seeds) for m in published.TABLE_2]
+
+
+def ablation(scale: str) -> list[Run]:
+    """IResNet-50, with each part of ResSaNet alone, and with all."""
+    return [Run(scale=scale, model=m, seed=s) for s in range(SCALES[scale].seeds) for m in ABLATION]
 
 
 def figure_9(scale: str) -> list[Run]:
-    """IResNet-50 on masked faces by batch size: for the recipe's epochs, and for the steps of the largest batch."""
-    _, *others, largest = SCALES[scale].batches
-    steps = recipe(scale)["epochs"] * (train_photos(scale) // largest)
-    epochs = [Run(scale=scale, batch_size=size) for size in (None, *others, largest)]
-    return epochs + [Run(scale=scale, batch_size=size, max_steps=steps) for size in (None, *others)]
+    """IResNet-50 on masked faces by batch size: at one rate, at a rate that grows with it, and for as many steps."""
+    _, *others = SCALES[scale].batches
+    runs = []
+    for seed in range(3):
+        runs += [Run(scale=scale, batch_size=size, seed=seed) for size in (None, *others)]
+        runs += [Run(scale=scale, batch_size=size, scaled=True, seed=seed) for size in others]
+        runs += [Run(scale=scale, batch_size=size, steps_of=others[-1], seed=seed) for size in (None, *others[:-1])]
+    return runs
 
 
-GROUPS = {"table_1": table_1, "table_2": table_2, "figure_9": figure_9}
+GROUPS = {
+    "tuning": tuning,
+    "table_2": table_2,
+    "table_1": table_1,
+    "ablation": ablation,
+    "figure_9": figure_9,
+    "changes": changes,
+}
 
 
 def runs(groups: Iterable[str] = (), scales: Iterable[str] = SCALES) -> list[Run]:

@@ -75,20 +75,21 @@ def made_from(chapter: str, folder: str | Path | None = None) -> str:
     return f"made from {', '.join(found) or 'no record'} ({content.hexdigest()[:8]})"
 
 
-def inconsistencies(records: dict[str, dict]) -> list[str]:
-    """How the records of one scale differ in what they must share: faces, test photos, number of training photos.
+def inconsistencies(records: dict[Run, dict]) -> list[str]:
+    """How records of one scale differ in what those of a seed must share: faces, scored photos, number of training photos.
 
     Args:
-        records: name of the run -> record.
+        records: run -> record.
     """
-    problems, (first, reference) = [], next(iter(records.items()), (None, None))
-    for name, record in records.items():
-        ours, theirs = record["provenance"], reference["provenance"]
+    problems, first = [], {}
+    for run, record in records.items():
+        reference, theirs = first.setdefault((run.seed, run.trial), (run.name, record))
+        made, others = record["provenance"], theirs["provenance"]
         same = {
-            "the faces": np.shape(ours.get("faces")) == np.shape(theirs.get("faces"))
-            and np.allclose(ours["faces"], theirs["faces"], rtol=0, atol=SAMPLE_TOLERANCE),
-            "the test photos": all(record["photos"][k] == reference["photos"][k] for k in ("label", "mask", "yaw")),
-            "the number of training photos": ours["train_photos"] == theirs["train_photos"],
+            "the faces": np.shape(made.get("faces")) == np.shape(others.get("faces"))
+            and np.allclose(made["faces"], others["faces"], rtol=0, atol=SAMPLE_TOLERANCE),
+            "the scored photos": all(record["photos"][k] == theirs["photos"][k] for k in ("label", "mask", "yaw")),
+            "the number of training photos": made["train_photos"] == others["train_photos"],
         }
-        problems += [f"{name}: {what} differ from {first}'s" for what, equal in same.items() if not equal]
+        problems += [f"{run.name}: {what} differ from {reference}'s" for what, equal in same.items() if not equal]
     return problems
