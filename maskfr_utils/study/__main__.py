@@ -1,16 +1,18 @@
 """Runs what is missing of the study: `python -m maskfr_utils.study`.
 
-`--list` tells each run's state, without a list it runs what is missing, and `--check` fails where a record in
-`book/results/` is not what the study as it stands would make.
+`--list` tells each run's state, without a list it runs what is missing, `--choose` writes the learning rates that the
+trials chose, and `--check` fails where a record in `book/results/` is not what the study as it stands would make.
 """
 
 import argparse
 import sys
+from pathlib import Path
 
 from maskfr_utils import paths
-from maskfr_utils.study import captions
+from maskfr_utils.names import MODELS
+from maskfr_utils.study import captions, plan
 from maskfr_utils.study.check import HEADLINE, problems
-from maskfr_utils.study.plan import GROUPS, SCALES, runs
+from maskfr_utils.study.plan import GROUPS, SCALES, Run
 from maskfr_utils.study.run import run_all
 from maskfr_utils.study.state import status
 
@@ -21,17 +23,24 @@ def main(argv: list[str] | None = None) -> int:
         prog="python -m maskfr_utils.study", description="Run what is missing of the study; nothing done is run again."
     )
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"{', '.join(GROUPS)}; default: all")
-    parser.add_argument("--scale", choices=SCALES, help="demo: rendered faces; pocket: real photos; default: both")
+    scales = "; ".join(f"{name}: {scale.faces}" for name, scale in SCALES.items())
+    parser.add_argument("--scale", choices=SCALES, help=f"{scales}; default: all")
+    parser.add_argument("--model", choices=MODELS, help="only the runs of this network")
+    parser.add_argument(
+        "--results", type=Path, help="folder of the records (default: the book's); an empty one makes all anew"
+    )
     todo = parser.add_mutually_exclusive_group()
     todo.add_argument("--list", action="store_true", help="only tell the state of each run")
     todo.add_argument(
         "--check", action="store_true", help="only tell what is stale or unknown; status 1 if anything is"
     )
+    todo.add_argument("--choose", action="store_true", help="only write the learning rates that the trials chose")
     todo.add_argument("--headline", action="store_true", help="only write the table of the book's first page")
     args = parser.parse_args(argv)
     for group in args.groups:
         if group not in GROUPS:
             parser.error(f"unknown group {group!r}: one of {', '.join(GROUPS)}")
+    scales = [args.scale] if args.scale else list(SCALES)
     if args.check:
         found = problems()
         print(*found, sep="\n") if found else print("every record is what the study would make now")
@@ -40,11 +49,34 @@ def main(argv: list[str] | None = None) -> int:
         with paths.replacing(paths.results_dir() / HEADLINE) as temporary:
             temporary.write_text(captions.headline(), encoding="utf-8")
         return 0
-    chosen = runs(args.groups, [args.scale] if args.scale else SCALES)
-    states = {run: status(run) for run in chosen}
-    for run, now in states.items():
-        print(f"{run.name:40} {now}")
-    return 0 if args.list else run_all([run for run, now in states.items() if now != "done"])
+    if args.choose:
+        for scale in scales:
+            plan.write_tuned(scale, args.results)
+        return 0
+
+    def states() -> dict[Run, str]:
+        runs = plan.runs(args.groups, scales, args.results)
+        return {run: status(run, args.results) for run in runs if args.model in (None, run.model)}
+
+    now = states()
+    for run, state in now.items():
+        print(f"{run.name:50} {state}")
+    if args.list:
+        return 0
+    before, result = None, 0
+    while (waiting := _next(now)) and waiting != before and not result:  # trials go on while the best is at an edge
+        before, result = waiting, run_all(waiting, args.results)
+        for scale in scales:
+            if args.results is None:
+                plan.write_tuned(scale)
+        now = states()
+    return result
+
+
+def _next(states: dict[Run, str]) -> list[Run]:
+    """The runs to make next: trials first, since the others take the rates that they choose."""
+    waiting = [run for run, state in states.items() if state != "done"]
+    return [run for run in waiting if run.rate] or waiting
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from maskfr_utils import paths
 from maskfr_utils.records import read_record
-from maskfr_utils.study import captions
+from maskfr_utils.study import captions, plan
 from maskfr_utils.study.plan import SCALES, command, runs
 from maskfr_utils.study.state import SHOWN, digest, inconsistencies, made_from, status
 
@@ -34,6 +34,10 @@ def problems(folder: Path | None = None, book: Path | None = None) -> list[str]:
             elif now != "missing":
                 found.append(f"{run.name}.json is {now}: `{command(run=run)}` runs it again")
         found += inconsistencies(records)
+        if (chosen := plan.chosen(scale, folder)) != plan.tuned_rates(scale):
+            found.append(
+                f"params/{scale}/tuned.yaml is not what the trials chose, {chosen}: `{command()} --choose` writes it"
+            )
     if found:
         return found
     headline = folder / HEADLINE

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import yaml
+
 from maskfr_utils import fingerprint, paths
 from maskfr_utils.config import TrainConfig, load_params
 from maskfr_utils.names import CONDITIONS, MODELS
@@ -49,6 +51,10 @@ CHANGES: dict[str, dict[str, object]] = {
     "fresh_masks": {"fresh_masks": True},
     "augment": {"augment": 0.3},
 }
+TUNED = (
+    "# The learning rate of each network: the best of its trials on validation photos, which `python -m maskfr_utils.study"
+    " tuning`\n# makes and `--choose` writes here.\n"
+)
 ABLATION = ("iresnet50", "iresnet50_se", "iresnet50_frelu", "iresnet50_ibt", "ressanet50")
 
 
@@ -224,9 +230,17 @@ def chosen(scale: str, folder: Path | None = None) -> dict[str, float]:
     return found
 
 
-def tuning(scale: str) -> list[Run]:
+def write_tuned(scale: str, folder: Path | None = None) -> None:
+    """Writes `tuned.yaml` of a scale: what its trials chose, if there were any."""
+    if (rates := chosen(scale, folder)) == tuned_rates(scale):
+        return
+    with paths.replacing(PARAMS / scale / "tuned.yaml") as temporary:
+        temporary.write_text(TUNED + yaml.safe_dump(rates, sort_keys=False), encoding="utf-8")
+
+
+def tuning(scale: str, folder: Path | None = None) -> list[Run]:
     """Each network at several learning rates, scored on the validation photos."""
-    return [run for model in dict.fromkeys((*published.TABLE_2, *ABLATION)) for run in trials(scale, model)]
+    return [run for model in dict.fromkeys((*published.TABLE_2, *ABLATION)) for run in trials(scale, model, folder)]
 
 
 def changes(scale: str) -> list[Run]:
@@ -271,16 +285,31 @@ GROUPS = {
 }
 
 
-def runs(groups: Iterable[str] = (), scales: Iterable[str] = SCALES) -> list[Run]:
-    """The runs of these groups (or of all) and scales, each once, first seeds first."""
-    found = dict.fromkeys(run for scale in scales for group in groups or GROUPS for run in GROUPS[group](scale))
+def runs(groups: Iterable[str] = (), scales: Iterable[str] = SCALES, folder: Path | None = None) -> list[Run]:
+    """The runs of these groups (or of all) and scales, each once, first seeds first.
+
+    Args:
+        groups: some of `GROUPS`.
+        scales: some of `SCALES`.
+        folder: of the records, on which the trials depend; default: the book's.
+    """
+    found = {}
+    for scale in scales:
+        for group in groups or GROUPS:
+            made = tuning(scale, folder) if group == "tuning" else GROUPS[group](scale)
+            found |= dict.fromkeys(made)
     return sorted(found, key=lambda run: run.seed)
 
 
 def command(group: str | None = None, scale: str | None = None, run: Run | None = None) -> str:
     """The command line that makes a group, or a run, of the study."""
+    model = None
     if run:
         group, scale = next(g for g in GROUPS if run in GROUPS[g](run.scale)), run.scale
-    return " ".join(
-        ["python -m maskfr_utils.study", *([group] if group else []), *(["--scale", scale] if scale else [])]
-    )
+        model = run.model if group == "tuning" else None
+    options = [
+        *([group] if group else []),
+        *(["--scale", scale] if scale else []),
+        *(["--model", model] if model else []),
+    ]
+    return " ".join(["python -m maskfr_utils.study", *options])

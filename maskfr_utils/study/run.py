@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from maskfr_utils.config import ConfigError
 from maskfr_utils.records import read_record, write_json
@@ -41,8 +42,12 @@ def cost(waiting: list[Run]) -> dict[Run, float]:
     return {run: run.passes() / pace[run.scale, run.model] for run in waiting}
 
 
-def make(run: Run) -> bool:
+def make(run: Run, folder: Path | None = None) -> bool:
     """Trains a run, or goes on with it where it stopped, and leaves its record among the results.
+
+    Args:
+        run: what to train.
+        folder: of the records; default: the book's.
 
     Returns:
         Whether it succeeded; its own messages say why not.
@@ -58,11 +63,11 @@ def make(run: Run) -> bool:
     if reason := stale(run, record):
         print(f"{run.name}: its record is not taken: {reason}", file=sys.stderr)
         return False
-    write_json(run.record_path(), record)
+    write_json(run.record_path(folder), record)
     return True
 
 
-def run_all(waiting: list[Run]) -> int:
+def run_all(waiting: list[Run], folder: Path | None = None) -> int:
     """Says what the runs cost and makes them one after the other, past those that fail; returns the exit status."""
     for scale in sorted({run.scale for run in waiting}):
         try:
@@ -80,7 +85,7 @@ def run_all(waiting: list[Run]) -> int:
     for i, run in enumerate(waiting, 1):
         print(f"[{i}/{len(waiting)}] {run.name}, about {seconds[run] / 60:.0f} minutes", flush=True)
         try:
-            if not make(run):
+            if not make(run, folder):
                 failed.append(run.name)
         except KeyboardInterrupt:
             print("stopped; the same command goes on from here", file=sys.stderr)
