@@ -31,8 +31,8 @@ test: $(READY)  ## all tests
 study: $(READY)  ## run what is missing of the study, after saying what it costs; S="table_1 --scale demo" for a part
 	$(BIN)/python -m maskfr_utils.study $(S)
 
-book/images/twins.png: maskfr_utils/rendered/render.py maskfr_utils/masks.py maskfr_utils/plots.py | $(READY)
-	$(BIN)/python -c "from maskfr_utils.plots import twins; twins('$@')"
+book/images/twins.png: $(wildcard maskfr_utils/rendered/*.py maskfr_utils/masks/*.*) maskfr_utils/figures/faces.py | $(READY)
+	$(BIN)/python -c "from maskfr_utils.figures.faces import twins; twins('$@')"
 
 chapters: $(READY) book/images/twins.png  ## execute every notebook into the book; NOTEBOOKS="results" for some of them
 	$(BIN)/python -m maskfr_utils.study --headline

@@ -37,7 +37,7 @@ import torch
 import torch.nn.functional as F
 from IPython.display import Markdown
 
-from maskfr_utils import diagrams, paths
+from maskfr_utils import figures, paths
 from maskfr_utils.losses import ArcFace, CombinedMargin, CosFace, SphereFace, create_loss
 from maskfr_utils.study import plan
 
@@ -47,7 +47,7 @@ from maskfr_utils.study import plan
 # ## The idea in a picture (Figure 7)
 
 # %% mystnb={"image": {"alt": "Unit circle with a face's embedding at an angle to its identity's weight, and the margin added to that angle"}}
-diagrams.angular_margin(margin, angle=0.6)
+figures.losses.angular_margin(margin, angle=0.6)
 
 # %% [markdown]
 # In numbers, for a face at 40° from its own identity and at 55°, 70° and 90° from three others: only the own angle is
@@ -115,7 +115,7 @@ family = {
     "SphereFace, m = 1.35": SphereFace(2, 2, margin=1.35).with_margin,
     "combined (1, 0.3, 0.2)": CombinedMargin(2, 2).with_margin,
 }
-diagrams.target_logits(family)
+figures.losses.target_logits(family)
 
 # %% [markdown]
 # With two identities, training is content above the line on which the target's value equals the other's cosine. ArcFace's
@@ -126,7 +126,7 @@ diagrams.target_logits(family)
 # lets the margin grow with the embedding's length {cite}`meng2021`.
 
 # %% mystnb={"image": {"alt": "Plane of the angles to the own and to another identity with a boundary line for each loss; that of ArcFace runs parallel to the diagonal"}}
-diagrams.decision_boundaries(
+figures.losses.decision_boundaries(
     {
         "no margin": ArcFace(2, 2, margin=0.0),
         f"ArcFace, m = {margin}": ArcFace(2, 2, margin=margin),
@@ -154,7 +154,7 @@ def probability(s, m):
 
 
 settings = [(8.0, margin), (16.0, margin), (32.0, margin), (64.0, margin), (64.0, 0.0), (64.0, 0.3)]
-diagrams.curves(
+figures.losses.curves(
     {f"s = {s:g}, m = {m:g}": (angles.rad2deg(), probability(s, m)) for s, m in settings},
     "angle to the own identity, degrees",
     "probability of the own identity",
@@ -191,7 +191,7 @@ def pull(straight_through):
     return t.grad.abs().numpy()
 
 
-diagrams.curves(
+figures.losses.curves(
     {name: (angles[1:].rad2deg(), pull(flag)) for name, flag in (("true", False), ("straight through", True))},
     "angle to the own identity, degrees",
     "pull on the face, |dz / d angle|",
@@ -236,7 +236,7 @@ panels = {
     "the original's code": train_in_the_plane("legacy_arcface", scale=45.0, margin=0.1),
 }
 titled = {f"{name}:\n{own:.0f}° off on average": panel for name, (panel, own) in panels.items()}
-diagrams.embeddings_on_a_circle(titled)
+figures.losses.embeddings_on_a_circle(titled)
 
 # %% [markdown]
 # **What we learn.** ArcFace asks for an angle, the quantity that recognition compares later. The report's equation has no

@@ -34,11 +34,11 @@ scale = "pocket"  # of the figures: pocket (real photos) or demo (rendered faces
 import numpy as np
 from IPython.display import Markdown, display
 
-from maskfr_utils import plots
+from maskfr_utils import figures
 from maskfr_utils.study import captions, published, tables
 
 lines = tables.figure_9(scale, results)
-plots.batch_sizes(lines)
+figures.results.batch_sizes(lines)
 
 # %% [markdown]
 # Bars are 95 % intervals over people, of one seed. The numbers, for both scales:

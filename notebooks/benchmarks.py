@@ -40,7 +40,7 @@ from pathlib import Path
 import pandas as pd
 from IPython.display import Markdown
 
-from maskfr_utils import diagrams, paths
+from maskfr_utils import figures, paths
 from maskfr_utils.measure import speed
 from maskfr_utils.measure.speed import ratio
 from maskfr_utils.models.choices import PUBLISHED
@@ -101,7 +101,7 @@ pd.DataFrame.from_dict(rows, orient="index")
 plain = seconds["plain fp32 loop"]
 gains = {name: [a / b for a, b in zip(plain, s, strict=True)] for name, s in seconds.items()}
 mark = {f"{half} / fp32 matrix rate": limit[0]}
-diagrams.spread_bars(gains, "speed, times the plain fp32 loop", mark)
+figures.results.spread_bars(gains, "speed, times the plain fp32 loop", mark)
 
 # %% [markdown]
 # What the loop costs beside the bare step, and its gain beside what products alone could have, and beside what is left if
@@ -126,7 +126,7 @@ print(f"convolutions take {share:.0%} of a bare step: they alone would be {bound
 
 # %% mystnb={"image": {"alt": "Stacked bars for each network: the shares of a training step's time that each kind of operation takes"}}
 percent = 100 * pd.DataFrame(r["shares"]).rename(columns=TITLES)
-diagrams.stacked_bars(percent.to_dict(), "share of a training step's time, %")
+figures.results.stacked_bars(percent.to_dict(), "share of a training step's time, %")
 
 # %% [markdown]
 # What helps then is not arithmetic alone. PyTorch's PReLU is slow on a CPU in half precision and in the layout that
@@ -140,7 +140,7 @@ rows = {name: [batch / s for s in values] for name, values in r["variants"]["ste
 memory = r["variants"]["freed memory"]
 gain, low, high = ratio(memory["given back"], memory["kept"])
 print(f"freed memory kept: steps {gain:.2f} times as fast as given back ({low:.2f} to {high:.2f})")
-diagrams.spread_bars(rows, f"IResNet-50 at width {speed.SMALL:g}, batch {batch}: training images/s")
+figures.results.spread_bars(rows, f"IResNet-50 at width {speed.SMALL:g}, batch {batch}: training images/s")
 
 # %% [markdown]
 # Compiling fuses the element-wise operations. It costs a minute or two, and does not always win: some of PyTorch's own

@@ -31,7 +31,7 @@ image_size = 48
 import pandas as pd
 import torch
 
-from maskfr_utils import diagrams, plots
+from maskfr_utils import figures
 from maskfr_utils.batches import to_input
 from maskfr_utils.models import blocks, create_model
 from maskfr_utils.names import TITLES
@@ -54,7 +54,7 @@ from maskfr_utils.rendered import render_faces
 
 # %% mystnb={"image": {"alt": "Block diagram of IBasic with the shape after each step: BN, conv, BN, PReLU, conv, BN, plus a projected shortcut"}}
 torch.manual_seed(0)
-diagrams.block_diagram(blocks.IBasic(64, 128, stride=2), (1, 64, 56, 56), "IBasic, first block of stage 2")
+figures.networks.block_diagram(blocks.IBasic(64, 128, stride=2), (1, 64, 56, 56), "IBasic, first block of stage 2")
 
 # %% [markdown]
 # ## SE-IBasic_F, stages 2 and 3 of ResSaNet (Figure 5)
@@ -63,10 +63,12 @@ diagrams.block_diagram(blocks.IBasic(64, 128, stride=2), (1, 64, 56, 56), "IBasi
 # down by a gate $g = \sigma(W_b\,\mathrm{ReLU}(W_a \bar{x}))$, $\bar x$ being the mean over positions.
 
 # %% mystnb={"image": {"alt": "Block diagram of SE-IBasic_F: as IBasic, with FReLU in place of PReLU and SE before the sum"}}
-diagrams.block_diagram(blocks.SEIBasicF(64, 128, stride=2), (1, 64, 56, 56), "SE-IBasic_F, first block of stage 2")
+figures.networks.block_diagram(
+    blocks.SEIBasicF(64, 128, stride=2), (1, 64, 56, 56), "SE-IBasic_F, first block of stage 2"
+)
 
 # %% mystnb={"image": {"alt": "Block diagram of squeeze and excitation: mean of positions, 1x1 convolution, ReLU, 1x1 convolution, sigmoid, times the input"}}
-diagrams.block_diagram(blocks.SE(128), (1, 128, 28, 28), "SE")
+figures.networks.block_diagram(blocks.SE(128), (1, 128, 28, 28), "SE")
 
 # %% [markdown]
 # FReLU, the *funnel* {cite}`ma2020`, replaces the threshold 0 of ReLU by one that looks at the neighbours:
@@ -74,7 +76,7 @@ diagrams.block_diagram(blocks.SE(128), (1, 128, 28, 28), "SE")
 # element, where the convolution beside it costs hundreds.
 
 # %% mystnb={"image": {"alt": "Block diagram of FReLU: the larger of the input and its depthwise 3x3 convolution with BN"}}
-diagrams.block_diagram(blocks.FReLU(128), (1, 128, 28, 28), "FReLU")
+figures.networks.block_diagram(blocks.FReLU(128), (1, 128, 28, 28), "FReLU")
 
 # %% [markdown]
 # What that means for a picture: below, a face passes ReLU and a funnel whose $D$ is a blur. ReLU cuts each pixel by
@@ -87,7 +89,7 @@ with torch.no_grad():
     funnel.conv.weight.fill_(1 / 9)
     activated = {"input": faces, "ReLU": faces.relu(), "FReLU with a blur": funnel(faces)}
 pictures = {name: ((x + 1) * 127.5).clamp(0, 255).byte() for name, x in activated.items()}
-plots.face_grid({name: x.permute(0, 2, 3, 1).numpy() for name, x in pictures.items()})
+figures.faces.face_grid({name: x.permute(0, 2, 3, 1).numpy() for name, x in pictures.items()})
 
 # %% [markdown]
 # ## IBT, stage 4 of ResSaNet (Figure 6)
@@ -104,7 +106,7 @@ plots.face_grid({name: x.permute(0, 2, 3, 1).numpy() for name, x in pictures.ite
 # itself, and narrows them again.
 
 # %% mystnb={"image": {"alt": "Block diagram of IBT: an IBasic block with multi-head self-attention in place of its second convolution, then an MBConv, each with a shortcut"}}
-diagrams.block_diagram(
+figures.networks.block_diagram(
     blocks.IBT(256, 512, size=7, stride=2), (1, 256, 14, 14), "IBT = IBSA, then MBConv: first of stage 4"
 )
 
@@ -123,7 +125,7 @@ images = torch.randn(batch_size, 3, image_size, image_size)
 names = ("iresnet50", "iresnet100", "ressanet50", "ressanet100")
 models = {TITLES[n]: create_model(n, width=width, image_size=image_size) for n in names}
 signals = {name: signal_by_depth(model, images) for name, model in models.items()}
-diagrams.by_depth(signals)
+figures.networks.by_depth(signals)
 
 # %%
 pd.DataFrame(

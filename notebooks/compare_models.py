@@ -32,7 +32,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown, display
 
-from maskfr_utils import metrics, plots
+from maskfr_utils import figures, metrics
 from maskfr_utils.models import create_model
 from maskfr_utils.names import TITLES
 from maskfr_utils.profile import count_macs, count_parameters
@@ -53,7 +53,7 @@ for each in ("pocket", "demo"):
 
 # %% mystnb={"image": {"alt": "The accuracy of each network as a dot with an error bar"}}
 ours = tables.networks(scale, results)
-plots.estimates(
+figures.results.estimates(
     {
         tables.FACES[scale]: pd.DataFrame.from_dict(
             {name: (result.mean, *result.interval) for name, result in ours.items()},
@@ -119,7 +119,7 @@ display(tables.in_points(compared), Markdown(captions.VERDICTS), Markdown(captio
 disagreements = tables.disagreements("pocket", results)
 disagreement = float(np.nanmedian(disagreements))
 theirs = tables.published_pairs(disagreement)
-plots.estimates(
+figures.results.estimates(
     {"the report": theirs, tables.FACES[scale]: compared},
     "difference in top-1 accuracy, percentage points",
     value="difference",
@@ -166,7 +166,9 @@ display(Markdown(captions.rerun("table_2", scale, results)))
 # The rank-$k$ curve is the share of the photos whose person is among the $k$ best guesses.
 
 # %% mystnb={"image": {"alt": "A curve for each network that rises with k: the share of photos whose person is among the k best guesses"}}
-plots.rank_curves({name: metrics.rank_curve(np.concatenate(result.ranks), 20) for name, result in ours.items()})
+figures.results.rank_curves(
+    {name: metrics.rank_curve(np.concatenate(result.ranks), 20) for name, result in ours.items()}
+)
 
 # %% [markdown]
 # Accuracy in percent by the kind of mask and by how far the head is turned, mean over seeds, with the number of photos:
@@ -192,7 +194,7 @@ best = max(ours, key=lambda name: ours[name].mean, default=None)
 if best:
     one = ours[best].one
     people = one["provenance"]["identities"]
-    figure = plots.confusion(one["photos"]["label"], one["photos"]["masked"], people, f"{best}, masked twins")
+    figure = figures.results.confusion(one["photos"]["label"], one["photos"]["masked"], people, f"{best}, masked twins")
     display(figure)
 
 # %%

@@ -47,7 +47,7 @@ import pandas as pd
 import seaborn as sns
 from IPython.display import Markdown, display
 
-from maskfr_utils import paths, plots, splits
+from maskfr_utils import figures, paths, splits
 from maskfr_utils.prepare import prepare
 from maskfr_utils.store import LEFT_OUT, TEST, TRAIN, FaceStore
 from maskfr_utils.study import state
@@ -83,7 +83,7 @@ for label, name in enumerate(store.identities[:4]):
     pictures = np.flatnonzero((store.labels == label) & (store.split != LEFT_OUT))[:10]
     rows[name] = store.batch(pictures)[0]
     rows[f"{name}, masked"] = store.batch(pictures, masked=True)[0]
-plots.face_grid(rows)
+figures.faces.face_grid(rows)
 # %% [markdown]
 # ## Cleaning: one photo, once
 #
@@ -137,7 +137,7 @@ fig.tight_layout()
 # %% mystnb={"image": {"alt": "Two rows of rendered faces: pictures that were kept, and below each the copy that was left out"}}
 copies = np.flatnonzero(store.duplicate_of >= 0)[:10]
 pairs = {"kept": store.batch(store.duplicate_of[copies])[0], "left out": store.batch(copies)[0]}
-plots.face_grid(pairs) if len(copies) else "none in this set"
+figures.faces.face_grid(pairs) if len(copies) else "none in this set"
 
 # %% [markdown]
 # ## The filter: identities with enough pictures

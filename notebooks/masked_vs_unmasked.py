@@ -49,7 +49,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown, display
 
-from maskfr_utils import metrics, plots
+from maskfr_utils import figures, metrics
 from maskfr_utils.measure import real_masks
 from maskfr_utils.study import captions, state, tables
 
@@ -102,7 +102,9 @@ compared = tables.comparisons({k: (found[a], found[b]) for k, (a, b) in lines.it
 display(tables.in_points(compared), Markdown(captions.VERDICTS))
 
 # %% mystnb={"image": {"alt": "A dot with an error bar for each difference of the table above, beside a line at zero"}}
-plots.estimates({"": compared}, "difference in top-1 accuracy, percentage points", value="difference", zero=True)
+figures.results.estimates(
+    {"": compared}, "difference in top-1 accuracy, percentage points", value="difference", zero=True
+)
 
 # %%
 display(Markdown(captions.rerun("table_1", scale, results)))
@@ -122,7 +124,7 @@ shown = {
 shown = {name: result for name, result in shown.items() if result}
 kinds = sorted({kind for result in shown.values() for seed in result.photos("mask") for kind in seed})
 by_mask = {name: tables.by_group(result, result.photos("mask"), kinds) for name, result in shown.items()}
-plots.estimates(by_mask, "top-1 accuracy, %")
+figures.results.estimates(by_mask, "top-1 accuracy, %")
 
 # %% [markdown]
 # And by how far the head is turned to either side, estimated from the landmarks:
@@ -132,7 +134,7 @@ by_yaw = {
     name: tables.by_group(result, [tables.yaw_groups(yaw) for yaw in result.photos("yaw")], list(tables.YAWS))
     for name, result in shown.items()
 }
-plots.estimates(by_yaw, "top-1 accuracy, %")
+figures.results.estimates(by_yaw, "top-1 accuracy, %")
 
 # %%
 photos = {f"by {k}": table["photos"] for k, t in (("mask", by_mask), ("yaw", by_yaw)) for table in list(t.values())[:1]}
@@ -152,7 +154,7 @@ curves = {
     f"trained on {trained}, tested on {tested}": metrics.rank_curve(np.concatenate(result.ranks), 20)
     for (trained, tested), result in found.items()
 }
-plots.rank_curves(curves)
+figures.results.rank_curves(curves)
 
 # %%
 display(Markdown(captions.rerun("table_1", scale, results)))
@@ -184,7 +186,7 @@ if real:
 
 # %% mystnb={"image": {"alt": "The gain of masked training with real and with drawn masks, dots with error bars beside a line at zero"}}
 gains = {"": real_masks.results(real, "gain")} if real else {}
-plots.estimates(gains, "gain of masked training, percentage points", value="value", zero=True)
+figures.results.estimates(gains, "gain of masked training, percentage points", value="value", zero=True)
 
 # %%
 display(Markdown(real_masks.made_with(real)))

@@ -44,7 +44,7 @@ import pandas as pd
 from IPython.display import Markdown, display
 from skimage.data import astronaut
 
-from maskfr_utils import mask_figures, masks
+from maskfr_utils import figures, masks
 from maskfr_utils.faces import align
 from maskfr_utils.masks.folder import mask_folder
 from maskfr_utils.measure import mask_success, realism
@@ -61,7 +61,7 @@ from maskfr_utils.study import state
 # %% mystnb={"image": {"alt": "Sheet of thirty rendered faces with masks of many kinds, colours and patterns"}}
 people = render_faces(faces // 2, 2, seed=seed)
 masked = masks.mask_faces(people.images, people.landmarks, style=style, seed=seed)
-mask_figures.sheet(masked.images[:30])
+figures.faces.sheet(masked.images[:30])
 
 # %% [markdown]
 # ## From landmarks to a mask
@@ -80,7 +80,7 @@ mask_figures.sheet(masked.images[:30])
 
 # %% mystnb={"image": {"alt": "One turned face six times: landmarks and axes, the mask's net on the head, what the camera sees of it, its light, the finished mask, its coverage"}}
 turned = int(np.argmax(np.abs(people.landmarks[:, 30, 0] - people.landmarks[:, [0, 16], 0].mean(1))))
-mask_figures.geometry(people.images[turned], people.landmarks[turned], seed=seed)
+figures.masks.geometry(people.images[turned], people.landmarks[turned], seed=seed)
 
 # %% [markdown]
 # ## Kinds, colours, patterns, ways to wear
@@ -94,10 +94,10 @@ mask_figures.geometry(people.images[turned], people.landmarks[turned], seed=seed
 photo = np.ascontiguousarray(astronaut()[:240, 100:340])
 points = align.landmarks68(photo, align.detect(photo)[0])
 portrait, its_points = np.ascontiguousarray(photo[45:185, 57:197]), points - np.array([57, 45])
-mask_figures.kinds_by_colour(portrait, its_points)
+figures.masks.kinds_by_colour(portrait, its_points)
 
 # %% mystnb={"image": {"alt": "The astronaut's portrait with seven patterns of cloth; below with surgical masks worn normally, below the nose, tight and loose, with one at half intensity, and with a valve"}}
-mask_figures.patterns_and_wears(portrait, its_points)
+figures.masks.patterns_and_wears(portrait, its_points)
 
 # %% [markdown]
 # ## Hard cases
@@ -114,7 +114,7 @@ coarse = np.ascontiguousarray(coarse[..., ::-1])
 height, width = photo.shape[:2]
 small = 64 / np.ptp(points[:, 0])  # the jaw's width
 side = np.linspace(1.2, 0.25, width)[None, :, None]
-mask_figures.cases(
+figures.masks.cases(
     {
         "photo": (photo, points),
         "64 pixels of face": (
@@ -152,7 +152,7 @@ pd.DataFrame.from_dict(rows, orient="index").style.format(
 )
 
 # %% mystnb={"image": {"alt": "Map of how often each pixel is under a mask, and box plots of the covered share for each kind of mask"}}
-mask_figures.coverage(masked)
+figures.masks.coverage(masked)
 
 # %% [markdown]
 # Real photographs: the landmarks are predicted on the aligned crop alone, and checked against landmarks from the whole photo,
@@ -208,7 +208,7 @@ low, middle, high = segmentation["overlap"]
 text = f"{counts['real']} photos of {counts['people']} people; left out, of all: {counts['left_out']} photos with guessed faces."
 text += f" Estimate and truth of drawn masks share {middle:.0%} of what either covers (middle half {low:.0%} to {high:.0%})."
 display(Markdown(text))
-mask_figures.outlines(found)
+figures.masks.outlines(found)
 
 # %% [markdown]
 # Points are medians, bars the middle half of the photos. The medians' differences, real less drawn, with 95 % intervals over people:
@@ -234,7 +234,7 @@ more, draws = found["auc"]["all_photos"], found["auc"]["draws"]
 text = f"Masks of the same kinds and colours, drawn with {len(draws)} seeds: AUC {min(draws):.2f} to {max(draws):.2f}."
 text += f" On all {more['photos']} photos: {more['auc']:.2f} ({more['low']:.2f} to {more['high']:.2f})."
 display(Markdown(f"{text} `python -m maskfr_utils.measure.realism` measures all of this section again."))
-mask_figures.giveaways(found)
+figures.masks.giveaways(found)
 
 # %% [markdown]
 # Read it from the dashed line, not from 0.5. The control is told apart although nothing is drawn there: the photos with a real
@@ -285,7 +285,7 @@ apart = record["rendered"]["distances"]
 text = f"With each person seen twice, as the mean of {apart['per_identity'] // 2} pictures,"
 text += f" {apart['recognised']:.0%} of {apart['identities']:,} people lie nearest to themselves."
 display(Markdown(f"{text} `python -m maskfr_utils.measure.rendered_people` measures rendered people again."))
-mask_figures.distinct_people(record["rendered"])
+figures.faces.distinct_people(record["rendered"])
 
 # %% [markdown]
 # ## Your own pictures
@@ -303,7 +303,7 @@ if source != "demo":
     print("\n".join(f"{count:9,d} {what}" for what, count in counts.items()))
     done = sorted(Path(out, "images").rglob("*.png"))[:6]
     none = np.zeros((0, 68, 2))  # these pictures have their masks already
-    display(mask_figures.cases({path.name: (cv2.imread(str(path))[..., ::-1], none) for path in done}))
+    display(figures.masks.cases({path.name: (cv2.imread(str(path))[..., ::-1], none) for path in done}))
 
 # %% [markdown]
 # ## Design a mask
@@ -311,7 +311,7 @@ if source != "demo":
 # In JupyterLab controls appear below, and change the mask at once.
 
 # %%
-mask_figures.designer(photo, points)
+figures.designer.design(photo, points)
 
 # %% [markdown]
 # **What we learn.** Detection is not needed to mask aligned faces, and a mask that follows pose and light costs a

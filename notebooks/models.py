@@ -35,7 +35,7 @@ import torch
 import torchvision
 from IPython.display import Markdown
 
-from maskfr_utils import diagrams, paths
+from maskfr_utils import figures, paths
 from maskfr_utils.measure.speed import ratio
 from maskfr_utils.models import create_model
 from maskfr_utils.models.choices import COUNTER, POSITIONS, PUBLISHED, SHRINKS, Choices, in_words, printed, total
@@ -128,7 +128,7 @@ def by_part(net):
 
 
 bars = {TITLES[name]: by_part(net) for name, net in nets.items()}
-diagrams.stacked_bars(bars, "parameters, millions")
+figures.results.stacked_bars(bars, "parameters, millions")
 
 # %% [markdown]
 # ## Which ResSaNet fits?
@@ -184,7 +184,7 @@ def pair(missed, **choices):
     return tuple(total(name, Choices(**choices)).millions(missed) for name in ressanets)
 
 
-diagrams.fits(
+figures.networks.fits(
     {
         "ours, all": pair(()),
         "less position terms": pair(("positions",)),

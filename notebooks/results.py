@@ -27,7 +27,7 @@ results = None  # folder of records; default: the book's
 # %config InlineBackend.figure_formats = ["svg"]
 from IPython.display import Markdown, display
 
-from maskfr_utils import plots
+from maskfr_utils import figures
 from maskfr_utils.study import captions, published, tables
 
 display(tables.claims(results), Markdown(captions.VERDICTS))
@@ -37,7 +37,7 @@ display(tables.claims(results), Markdown(captions.VERDICTS))
 
 # %% mystnb={"image": {"alt": "For each conclusion three dots with error bars, the report, real photos and rendered faces, beside a line at zero"}}
 compared = tables.claim_tables(results)
-plots.estimates(compared, "difference in top-1 accuracy, percentage points", value="difference", zero=True)
+figures.results.estimates(compared, "difference in top-1 accuracy, percentage points", value="difference", zero=True)
 
 # %%
 for each in ("pocket", "demo"):

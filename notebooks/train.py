@@ -81,14 +81,14 @@ config = TrainConfig.from_notebook(globals())
 # it.
 
 # %% mystnb={"image": {"alt": "Two rows of rendered faces: test photos, and below each its masked twin"}}
-from maskfr_utils import plots, prepare, train
+from maskfr_utils import figures, prepare, train
 from maskfr_utils.store import TEST, FaceStore
 
 path = prepare.prepare(**config.data(), progress=False)
 store = FaceStore(path)
 test = store.indices(TEST)
 some = test[:: max(1, len(test) // 10)][:10]
-plots.face_grid({"test photos": store.batch(some)[0], "their masked twins": store.batch(some, masked=True)[0]})
+figures.faces.face_grid({"test photos": store.batch(some)[0], "their masked twins": store.batch(some, masked=True)[0]})
 # %% [markdown]
 # ## The run
 #
@@ -103,7 +103,7 @@ plots.face_grid({"test photos": store.batch(some)[0], "their masked twins": stor
 record = train.run(config)
 *earlier, last = record["history"]
 last |= {twin: scores["accuracy"] for twin, scores in record["metrics"].items()}  # the result, told below
-plots.training_curves([*earlier, last])
+figures.results.training_curves([*earlier, last])
 # %% [markdown]
 # ## The result
 #
@@ -121,7 +121,7 @@ tables.result_table({record["run"]: record}).T
 import pandas as pd
 
 predictions = pd.read_csv(config.folder / "predictions.csv")
-plots.confusion(predictions["label"], predictions["masked"], len(store.identities), "test photos with masks")
+figures.results.confusion(predictions["label"], predictions["masked"], len(store.identities), "test photos with masks")
 # %% [markdown]
 # And by kind of mask, each with its interval, which is wide for so few photos:
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from maskfr_utils import masks, models, plots, records
+from maskfr_utils import figures, masks, models, records
 from maskfr_utils.measure import real_masks
 from maskfr_utils.measure.real_masks import PROBES, Photos
 from maskfr_utils.rendered import render_faces
@@ -239,7 +239,7 @@ def test_what_the_chapter_shows(folder, tmp_path):
     table = real_masks.table(record)
     assert len(table) == 8 and len(table.columns) == 4 and not table.isna().any().any()
     gains = real_masks.results(record, "gain")
-    figure = plots.estimates({"": gains}, "gain", value="value", zero=True)
+    figure = figures.results.estimates({"": gains}, "gain", value="value", zero=True)
     labels = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
     assert labels[:2] == ["rank 1, real mask", "rank 1, drawn mask"]
     assert real_masks.in_words(record).count("\n- ") == 1 and real_masks.in_words(record).count("guessed") == 2

@@ -1,46 +1,47 @@
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from maskfr_utils import plots
+from maskfr_utils import figures
 
 
 @pytest.fixture(autouse=True)
 def _close():
     yield
-    plots.plt.close("all")
+    plt.close("all")
 
 
 def test_face_grid_of_rows_of_different_length():
     face = np.zeros((3, 112, 112, 3), np.uint8)
-    figure = plots.face_grid({"a": face, "b": face[:1]})
+    figure = figures.faces.face_grid({"a": face, "b": face[:1]})
     assert isinstance(figure, Figure)
     assert sum(len(ax.images) for ax in figure.axes) == 4
 
 
 def test_training_curves_with_and_without_tests():
     history = [{"epoch": i, "loss": 3.0 / i, "train_accuracy": 0.3 * i} for i in (1, 2)]
-    assert len(plots.training_curves(history).axes[1].lines) == 1
+    assert len(figures.results.training_curves(history).axes[1].lines) == 1
     history[1] |= {"masked": 0.5, "unmasked": 0.6}
-    labels = [line.get_label() for line in plots.training_curves(history).axes[1].lines]
+    labels = [line.get_label() for line in figures.results.training_curves(history).axes[1].lines]
     assert labels == ["training", "test, masked", "test, unmasked"]
 
 
 def test_confusion_rows_are_shares():
-    figure = plots.confusion(np.array([0, 0, 1]), np.array([0, 1, 1]), 3)
+    figure = figures.results.confusion(np.array([0, 0, 1]), np.array([0, 1, 1]), 3)
     values = np.asarray(figure.axes[0].collections[0].get_array()).reshape(3, 3)
     assert np.allclose(values, [[0.5, 0.5, 0], [0, 1, 0], [0, 0, 0]])
 
 
 def test_rank_curves_in_percent():
-    (ax,) = plots.rank_curves({"a": np.array([0.5, 0.75, 1.0])}).axes
+    (ax,) = figures.results.rank_curves({"a": np.array([0.5, 0.75, 1.0])}).axes
     assert ax.lines[0].get_xydata().tolist() == [[1, 50], [2, 75], [3, 100]]
 
 
 def test_estimates_put_each_line_where_its_name_is():
     table = pd.DataFrame({"accuracy": [0.5, 0.7], "low": [0.4, 0.65], "high": [0.55, 0.8]}, index=["x", "y"])
-    (ax,) = plots.estimates({"a": table, "b": table.loc[["y"]]}, "%").axes
+    (ax,) = figures.results.estimates({"a": table, "b": table.loc[["y"]]}, "%").axes
     assert [text.get_text() for text in ax.get_yticklabels()] == ["x", "y"]
     assert [text.get_text() for text in ax.get_legend().texts] == ["a", "b"]
     a, b = ax.containers
@@ -52,11 +53,14 @@ def test_estimates_put_each_line_where_its_name_is():
 
 def test_batch_sizes_at_their_place():
     table = pd.DataFrame({"accuracy": [0.5, 0.7], "low": [0.4, 0.6], "high": [0.6, 0.8]}, index=[64, 128])
-    (ax,) = plots.batch_sizes({"same epochs": table, "same steps": table.iloc[:0]}).axes
+    (ax,) = figures.results.batch_sizes({"same epochs": table, "same steps": table.iloc[:0]}).axes
     assert [text.get_text() for text in ax.get_xticklabels()] == ["64", "128"]
     assert np.allclose(ax.containers[0].lines[0].get_ydata(), [50, 70])
 
 
-@pytest.mark.parametrize("draw", [plots.rank_curves, plots.batch_sizes, lambda tables: plots.estimates(tables, "%")])
+@pytest.mark.parametrize(
+    "draw",
+    [figures.results.rank_curves, figures.results.batch_sizes, lambda tables: figures.results.estimates(tables, "%")],
+)
 def test_without_runs_a_figure_says_so(draw):
     assert [text.get_text() for text in draw({}).axes[0].texts] == ["not run yet"]

@@ -1,8 +1,7 @@
-"""Figures about the masks, and the widget to design one; figures are returned as matplotlib Figures."""
+"""How masks are drawn and where they lie, beside real ones."""
 
 import zlib
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import cv2
 import matplotlib.pyplot as plt
@@ -10,33 +9,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from maskfr_utils import masks
-from maskfr_utils.masks import chance
-from maskfr_utils.masks import cloth as mask_cloth
-from maskfr_utils.masks import light as mask_light
-from maskfr_utils.masks import plan as mask_plan
-from maskfr_utils.masks import shapes as mask_shapes
-from maskfr_utils.masks import styles as mask_styles
+from maskfr_utils.figures.style import finished
+from maskfr_utils.masks import chance, cloth, light, plan, shapes, styles
 from maskfr_utils.masks.placement import Placement
-from maskfr_utils.plots import _done
-
-if TYPE_CHECKING:
-    import ipywidgets
 
 _ZOOM = 4  # faces are drawn at four times their size where lines go over them
-
-
-def sheet(images: np.ndarray, *, columns: int = 10, inches: float = 1.0) -> Figure:
-    """Faces side by side without anything between them: (N, height, width, 3) uint8."""
-    rows = -(-len(images) // columns)
-    height, width = images.shape[1:3]
-    page = np.full((rows * columns, height, width, 3), 255, np.uint8)
-    page[: len(images)] = images
-    page = page.reshape(rows, columns, height, width, 3).swapaxes(1, 2).reshape(rows * height, columns * width, 3)
-    fig = plt.figure(figsize=(columns * inches, rows * inches * height / width))
-    ax = fig.add_axes((0, 0, 1, 1))
-    ax.imshow(page)
-    ax.axis("off")
-    return _closed(fig)
 
 
 def geometry(face: np.ndarray, landmarks: np.ndarray, *, kind: str = "surgical", seed: int = 0) -> Figure:
@@ -50,18 +27,18 @@ def geometry(face: np.ndarray, landmarks: np.ndarray, *, kind: str = "surgical",
     """
     image = cv2.resize(face, None, fx=_ZOOM, fy=_ZOOM, interpolation=cv2.INTER_CUBIC)
     points = ((landmarks + 0.5) * _ZOOM - 0.5).astype(np.float32)
-    style = replace(mask_styles.styles()[kind], patterns={"plain": 1}, wears={"normal": 1})
+    style = replace(styles.styles()[kind], patterns={"plain": 1}, wears={"normal": 1})
     done = masks.mask_photo(image, style=style, seed=seed, landmarks=points[None])
-    thumb, thumb_points = mask_light.thumbnail(image, points)
+    thumb, thumb_points = light.thumbnail(image, points)
     draws = chance.draw(seed, [zlib.crc32(points.tobytes(), zlib.crc32(image))])
     thumbs = thumb[None], thumb_points[None].astype(np.float32)
-    plan = mask_plan.make_plan([image], points[None], *thumbs, draws, mask_styles.resolve(style), mask_shapes.FINE)
-    placed, look = plan.place, plan.looks[0]  # of the mask as it is drawn
-    net = (mask_shapes.shape(kind, look.wear, height=look.height).net @ points).reshape(*mask_shapes.COARSE[:2], 2)
+    planned = plan.make_plan([image], points[None], *thumbs, draws, styles.resolve(style), shapes.FINE)
+    placed, look = planned.place, planned.looks[0]  # of the mask as it is drawn
+    net = (shapes.shape(kind, look.wear, height=look.height).net @ points).reshape(*shapes.COARSE[:2], 2)
     u, v = _mask_coordinates(placed, image.shape[:2])
     side = 256
-    normals = mask_cloth.normals(kind, look.wear, side, look.folds, look.cloth.valve)
-    shading = (normals @ plan.light.shading[0]).reshape(side, side)
+    normals = cloth.normals(kind, look.wear, side, look.folds, look.cloth.valve)
+    shading = (normals @ planned.light.shading[0]).reshape(side, side)
 
     fig, axes = plt.subplots(2, 3, figsize=(9, 6.6))
     titles = (
@@ -90,7 +67,7 @@ def geometry(face: np.ndarray, landmarks: np.ndarray, *, kind: str = "surgical",
     axes[1, 0].imshow(shading, cmap="gray", vmin=0.2, vmax=1.3)
     axes[1, 1].imshow(done.image)
     axes[1, 2].imshow(done.alpha, cmap="gray")
-    return _done(fig, pad=0.4)
+    return finished(fig, pad=0.4)
 
 
 def _mask_coordinates(placed: Placement, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -105,9 +82,9 @@ def _mask_coordinates(placed: Placement, size: tuple[int, int]) -> tuple[np.ndar
 
 def kinds_by_colour(face: np.ndarray, landmarks: np.ndarray, *, columns: int = 5) -> Figure:
     """One face (height, width, 3) in every kind of mask (rows) and its commonest colours."""
-    styles = mask_styles.styles()
-    fig, axes = plt.subplots(len(styles), columns, figsize=(1.15 * columns, 1.2 * len(styles)))
-    for line, (name, style) in zip(axes, styles.items(), strict=True):
+    known = styles.styles()
+    fig, axes = plt.subplots(len(known), columns, figsize=(1.15 * columns, 1.2 * len(known)))
+    for line, (name, style) in zip(axes, known.items(), strict=True):
         colours = sorted(style.colours, key=style.colours.get, reverse=True)[:columns]
         plain = replace(style, patterns={"plain": 1}, wears={"normal": 1})
         for ax, colour in zip(line, colours, strict=False):
@@ -115,17 +92,17 @@ def kinds_by_colour(face: np.ndarray, landmarks: np.ndarray, *, columns: int = 5
         for ax in line:
             ax.axis("off")
         line[0].set_title(name, loc="left", fontsize=9)
-    return _done(fig, pad=0.5)
+    return finished(fig, pad=0.5)
 
 
 def patterns_and_wears(face: np.ndarray, landmarks: np.ndarray) -> Figure:
     """One face (height, width, 3) in every pattern of cloth, and in surgical masks worn in every way."""
-    cloth, surgical = mask_styles.styles()["cloth"], replace(mask_styles.styles()["surgical"], colours={"#a8cfe9": 1})
-    patterned = {p: replace(cloth, patterns={p: 1}, wears={"normal": 1}) for p in mask_cloth.PATTERNS}
-    worn = {w.replace("_", " "): replace(surgical, wears={w: 1}) for w in mask_shapes.WEARS}
+    fabric, surgical = styles.styles()["cloth"], replace(styles.styles()["surgical"], colours={"#a8cfe9": 1})
+    patterned = {p: replace(fabric, patterns={p: 1}, wears={"normal": 1}) for p in cloth.PATTERNS}
+    worn = {w.replace("_", " "): replace(surgical, wears={w: 1}) for w in shapes.WEARS}
     worn |= {
         "intensity 0.5": replace(surgical, intensity=0.5),
-        "with valve": replace(mask_styles.styles()["n95"], valve=1),
+        "with valve": replace(styles.styles()["n95"], valve=1),
     }
     columns = max(len(patterned), len(worn))
     fig, axes = plt.subplots(2, columns, figsize=(1.15 * columns, 3))
@@ -135,7 +112,11 @@ def patterns_and_wears(face: np.ndarray, landmarks: np.ndarray) -> Figure:
         for ax, (name, style) in zip(line, row.items(), strict=False):
             _show(ax, face, landmarks, style)
             ax.set_title(name, fontsize=8)
-    return _done(fig, pad=0.4)
+    return finished(fig, pad=0.4)
+
+
+def _show(ax: plt.Axes, face: np.ndarray, landmarks: np.ndarray, style: masks.Style) -> None:
+    ax.imshow(masks.mask_photo(face, style=style, landmarks=landmarks[None]).image)
 
 
 def cases(pictures: dict[str, tuple[np.ndarray, np.ndarray]], *, style: masks.StyleLike = "random") -> Figure:
@@ -153,7 +134,7 @@ def cases(pictures: dict[str, tuple[np.ndarray, np.ndarray]], *, style: masks.St
     for ax, (title, (image, points)) in zip(axes.flat, pictures.items(), strict=False):
         ax.imshow(masks.mask_photo(image, style=style, landmarks=points).image)
         ax.set_title(title, fontsize=8)
-    return _done(fig, pad=0.2)
+    return finished(fig, pad=0.2)
 
 
 def coverage(result: masks.MaskedFaces) -> Figure:
@@ -167,7 +148,7 @@ def coverage(result: masks.MaskedFaces) -> Figure:
     right.boxplot(shares, tick_labels=kinds)
     right.set_ylabel("share of the picture covered")
     right.set_ylim(0)
-    return _done(fig)
+    return finished(fig)
 
 
 def outlines(record: dict) -> Figure:
@@ -194,7 +175,7 @@ def outlines(record: dict) -> Figure:
         ax.spines[["top", "right"]].set_visible(False)
     axes[0, 0].set_yticks(-np.arange(len(names)), names.values())
     axes[0, 0].set_ylim(-len(names) + 0.5, 0.5)
-    return _done(fig)
+    return finished(fig)
 
 
 def giveaways(record: dict) -> Figure:
@@ -219,89 +200,4 @@ def giveaways(record: dict) -> Figure:
         ax.set_title(title, fontsize=10, loc="left")
         ax.spines[["top", "right"]].set_visible(False)
     axes[-1].set_xlabel("AUC (dashed: where nothing is drawn; dotted: no difference)")
-    return _done(fig)
-
-
-def distinct_people(record: dict) -> Figure:
-    """Distances within and between rendered people, and accuracy by difficulty; from the record of `identities`."""
-    fig, (top, bottom) = plt.subplots(2, 1, figsize=(7.2, 5.6))
-    found = record["distances"]
-    edges = np.array(found["bins"])
-    names = {"within": "same person", "nearest": "nearest other person", "between": "any other person"}
-    for (name, label), colour in zip(names.items(), ("C0", "C1", "0.5"), strict=True):
-        counts = np.array(found["counts"][name])
-        top.stairs(counts / counts.sum(), edges, color=colour, fill=True, alpha=0.25)
-        top.stairs(counts / counts.sum(), edges, color=colour, label=label)
-    top.set(xlabel="cosine distance", ylabel="share", xlim=(0, 1.4))
-    top.set_ylim(0, 1.45 * top.get_ylim()[1])  # room for the legend
-    top.legend(loc="upper left", frameon=False)
-    difficulty = record["difficulty"]
-    for (name, scores), colour in zip(difficulty["accuracy"].items(), ("C2", "C1", "C0"), strict=True):
-        bottom.plot(difficulty["values"], scores["unmasked"], "o-", color=colour, label=name)
-        bottom.plot(difficulty["values"], scores["masked"], "o:", color=colour)
-    bottom.plot([], [], "k:", label="tested on masked faces")
-    bottom.set(xlabel="difficulty", ylabel="accuracy", ylim=(0, 1.02), xticks=difficulty["values"])
-    bottom.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
-    for ax in (top, bottom):
-        ax.spines[["top", "right"]].set_visible(False)
-    return _done(fig)
-
-
-def _show(ax: plt.Axes, face: np.ndarray, landmarks: np.ndarray, style: masks.Style) -> None:
-    ax.imshow(masks.mask_photo(face, style=style, landmarks=landmarks[None]).image)
-
-
-def _closed(fig: Figure) -> Figure:
-    plt.close(fig)
-    return fig
-
-
-def designer(image: np.ndarray, landmarks: np.ndarray | None = None) -> "ipywidgets.Widget":
-    """Controls of a mask on the left, the face that wears it on the right, at once.
-
-    Args:
-        image: (height, width, 3) uint8, an aligned face or any photo.
-        landmarks: (68, 2) or (faces, 68, 2); found in the picture where None.
-    """
-    import ipywidgets as widgets
-
-    if landmarks is None:
-        landmarks = masks.mask_photo(image).landmarks
-    points = np.array(landmarks, np.float32).reshape(-1, 68, 2)
-    zoom = max(1, round(420 / image.shape[0]))
-    image = cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
-    points = (points + 0.5) * zoom - 0.5
-    controls = {
-        "kind": widgets.Dropdown(options=masks.KINDS, description="kind"),
-        "colour": widgets.ColorPicker(value="#a8cfe9", description="colour"),
-        "second": widgets.ColorPicker(value="#f4f3ef", description="second"),
-        "pattern": widgets.Dropdown(options=mask_cloth.PATTERNS, description="pattern"),
-        "pattern_weight": widgets.FloatSlider(value=1, min=0, max=1, step=0.05, description="strength"),
-        "wear": widgets.Dropdown(options=mask_shapes.WEARS, description="worn"),
-        "strap": widgets.ColorPicker(value="#eceae6", description="straps"),
-        "valve": widgets.Checkbox(description="valve"),
-        "intensity": widgets.FloatSlider(value=1, min=0, max=1, step=0.05, description="intensity"),
-        "seed": widgets.IntSlider(max=50, description="seed"),
-    }
-    picture = widgets.Image(format="png")
-
-    def draw(_: object = None) -> None:
-        value = {name: control.value for name, control in controls.items()}
-        style = masks.Style(
-            value["kind"],
-            colours={value["colour"]: 1},
-            second_colours={value["second"]: 1},
-            patterns={value["pattern"]: 1},
-            pattern_weight=value["pattern_weight"],
-            wears={value["wear"]: 1},
-            straps={value["strap"]: 1},
-            valve=float(value["valve"]),
-            intensity=value["intensity"],
-        )
-        drawn = masks.mask_photo(image, style=style, seed=value["seed"], landmarks=points).image
-        picture.value = cv2.imencode(".png", drawn[..., ::-1])[1].tobytes()
-
-    for control in controls.values():
-        control.observe(draw, names="value")
-    draw()
-    return widgets.HBox([widgets.VBox(list(controls.values())), picture])
+    return finished(fig)

@@ -1,7 +1,7 @@
-"""Figures of the study; every function returns a matplotlib Figure."""
+"""What runs and measurements found."""
 
 import textwrap
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,37 +9,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-MASKED, UNMASKED = sns.color_palette("colorblind")[:2]
-COLOURS, MARKERS = sns.color_palette("colorblind"), "osD^vPX"
-
-
-def _done(fig: Figure, pad: float = 1.08) -> Figure:
-    for ax in fig.axes:
-        if ax.axison and not ax.has_data():
-            ax.text(0.5, 0.5, "not run yet", transform=ax.transAxes, ha="center", va="center", color="grey")
-    fig.tight_layout(pad=pad)
-    plt.close(fig)  # else a notebook shows it twice: as the value of the cell, and as an open figure
-    return fig
-
-
-def face_grid(rows: dict[str, np.ndarray], *, size: float = 0.9) -> Figure:
-    """Rows of faces with a title each.
-
-    Args:
-        rows: title -> (n, 112, 112, 3) uint8 RGB; rows may differ in length.
-        size: inches a face.
-    """
-    columns = max(len(faces) for faces in rows.values())
-    fig, axes = plt.subplots(
-        len(rows), columns, figsize=(size * columns, size * len(rows) + 0.25 * len(rows)), squeeze=False
-    )
-    for line, (title, faces) in zip(axes, rows.items(), strict=True):
-        line[0].set_title(title, loc="left", fontsize=9)
-        for ax, face in zip(line, faces, strict=False):
-            ax.imshow(face)
-        for ax in line:
-            ax.axis("off")
-    return _done(fig, pad=0.3)
+from maskfr_utils.figures.style import COLOURS, MARKERS, MASKED, UNMASKED, finished, legend_outside
 
 
 def training_curves(history: list[dict]) -> Figure:
@@ -59,7 +29,7 @@ def training_curves(history: list[dict]) -> Figure:
     right.set(xlabel="epoch", ylabel="top-1 accuracy", ylim=(0, 1.02))
     right.legend()
     sns.despine(fig)
-    return _done(fig)
+    return finished(fig)
 
 
 def confusion(labels: np.ndarray, predictions: np.ndarray, num_classes: int, title: str = "") -> Figure:
@@ -77,7 +47,7 @@ def confusion(labels: np.ndarray, predictions: np.ndarray, num_classes: int, tit
     bar = {"label": "share of the photos"}
     sns.heatmap(matrix, ax=ax, vmin=0, vmax=1, cmap="mako_r", square=True, cbar_kws=bar, rasterized=True)
     ax.set(xlabel="predicted identity", ylabel="true identity", title=title)
-    return _done(fig)
+    return finished(fig)
 
 
 def rank_curves(curves: dict[str, np.ndarray]) -> Figure:
@@ -96,7 +66,7 @@ def rank_curves(curves: dict[str, np.ndarray]) -> Figure:
     if curves:
         ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     sns.despine(fig)
-    return _done(fig)
+    return finished(fig)
 
 
 def estimates(tables: dict[str, pd.DataFrame], xlabel: str, *, value: str = "accuracy", zero: bool = False) -> Figure:
@@ -127,7 +97,7 @@ def estimates(tables: dict[str, pd.DataFrame], xlabel: str, *, value: str = "acc
         columns = len(tables) if side_by_side else 1
         ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, borderaxespad=0)
     sns.despine(fig, left=True)
-    return _done(fig)
+    return finished(fig)
 
 
 def batch_sizes(lines: dict[str, pd.DataFrame]) -> Figure:
@@ -149,14 +119,47 @@ def batch_sizes(lines: dict[str, pd.DataFrame]) -> Figure:
     if sizes:
         ax.legend(frameon=False)
     sns.despine(fig)
-    return _done(fig)
+    return finished(fig)
 
 
-def twins(path: str | Path) -> None:
-    """Draws the picture on the project's first page: rendered faces and their masked twins, as PNG."""
-    from maskfr_utils.masks import mask_faces
-    from maskfr_utils.rendered import render_faces
+def stacked_bars(parts: Mapping[str, Mapping[str, float]], xlabel: str) -> Figure:
+    """One horizontal bar a row, made of named parts.
 
-    faces = render_faces(10, 1, seed=4)
-    masked = mask_faces(faces.images, faces.landmarks, seed=2).images
-    plt.imsave(path, np.vstack([np.hstack(faces.images), np.hstack(masked)]))
+    Args:
+        parts: name of the row -> part -> value; the parts are the same in all rows.
+        xlabel: what the values are, with their unit.
+    """
+    fig, ax = plt.subplots(figsize=(7, 0.4 * len(parts) + 1.2))
+    names = list(next(iter(parts.values())))
+    left = np.zeros(len(parts))
+    for colour, name in zip(sns.color_palette("colorblind", len(names)), names, strict=True):
+        values = np.array([row[name] for row in parts.values()])
+        ax.barh(list(parts), values, left=left, color=colour, label=name, edgecolor="white", lw=0.5)
+        left += values
+    ax.invert_yaxis()
+    ax.set(xlabel=xlabel)
+    legend_outside(ax, columns=3)
+    sns.despine(fig)
+    return finished(fig)
+
+
+def spread_bars(rows: Mapping[str, Sequence[float]], xlabel: str, marks: Mapping[str, float] | None = None) -> Figure:
+    """One horizontal bar a row, as long as the median of its values, with their range.
+
+    Args:
+        rows: name -> values.
+        xlabel: what the values are, with their unit.
+        marks: name -> value at which a line is drawn across.
+    """
+    fig, ax = plt.subplots(figsize=(7, 0.34 * len(rows) + 1))
+    middles = np.array([np.median(values) for values in rows.values()])
+    ranges = np.abs([(np.min(values), np.max(values)) for values in rows.values()] - middles[:, None]).T
+    ax.barh(list(rows), middles, xerr=ranges, color=COLOURS[0], ecolor="0.3", capsize=2, height=0.65)
+    for i, (name, value) in enumerate((marks or {}).items()):
+        ax.axvline(value, color=COLOURS[i + 1], ls=("--", ":")[i % 2], label=name)
+    if marks:
+        legend_outside(ax, columns=len(marks))
+    ax.invert_yaxis()
+    ax.set(xlabel=xlabel)
+    sns.despine(fig)
+    return finished(fig)

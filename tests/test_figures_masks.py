@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from maskfr_utils import mask_figures, masks
+from maskfr_utils import figures, masks
 from maskfr_utils.rendered import render_faces
 
 
@@ -23,7 +23,7 @@ def pixels(figure: Figure) -> np.ndarray:
 
 
 def test_sheet_shows_every_face_once(faces):
-    fig = mask_figures.sheet(faces.images, columns=2)
+    fig = figures.faces.sheet(faces.images, columns=2)
     shown = fig.axes[0].images[0].get_array()
     assert shown.shape == (224, 224, 3)
     for i, (row, column) in enumerate([(0, 0), (0, 1), (1, 0)]):
@@ -35,11 +35,11 @@ def test_sheet_shows_every_face_once(faces):
 def test_figures_are_drawn(faces):
     image, points = faces.images[0], faces.landmarks[0]
     drawn = {
-        "geometry": mask_figures.geometry(image, points, kind="n95"),
-        "kinds": mask_figures.kinds_by_colour(image, points, columns=2),
-        "patterns": mask_figures.patterns_and_wears(image, points),
-        "cases": mask_figures.cases({"one": (image, points[None]), "none": (image, np.zeros((0, 68, 2)))}),
-        "coverage": mask_figures.coverage(masks.mask_faces(faces.images, faces.landmarks)),
+        "geometry": figures.masks.geometry(image, points, kind="n95"),
+        "kinds": figures.masks.kinds_by_colour(image, points, columns=2),
+        "patterns": figures.masks.patterns_and_wears(image, points),
+        "cases": figures.masks.cases({"one": (image, points[None]), "none": (image, np.zeros((0, 68, 2)))}),
+        "coverage": figures.masks.coverage(masks.mask_faces(faces.images, faces.landmarks)),
     }
     for name, figure in drawn.items():
         assert isinstance(figure, Figure), name
@@ -49,7 +49,7 @@ def test_figures_are_drawn(faces):
 
 
 def test_designer_redraws_at_once(faces):
-    box = mask_figures.designer(faces.images[0], faces.landmarks[0])
+    box = figures.designer.design(faces.images[0], faces.landmarks[0])
     controls, picture = box.children
     by_name = {control.description: control for control in controls.children}
     seen = {picture.value}
