@@ -5,11 +5,20 @@ face, in centimetres: x to the right of the picture, y down, the eyes at y = 0, 
 z points to the camera. Shape, expression and paint (`skin`) are functions of the place. Therefore landmarks are exact:
 a landmark is a place, a place is a fixed spot of the grid, and the grid follows shape, expression, pose and camera.
 Surfaces are arrays (3, rows, COLUMNS) of x, y, z.
+
+The numbers of the mean head below, in `head_shape` and in the means of `person`, were chosen by hand until the landmarks
+came near those of the mean frontal photo; no network and no accuracy had a say. Measured on the 6,544 aligned photos of
+`pins` whose heads are turned by less than 8 degrees: the mean rendered face misses their mean by 1.0 pixel of 112 within
+the face, by 1.1 along the jaw, and by 2.8 at most (the outer end of a brow).
 """
+
+from collections.abc import Sequence
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 
+Values = float | np.ndarray
 HEAD_ROWS, EAR_ROWS, HAIR_ROWS, COLUMNS = 84, 8, 30, 84
 LIP_GAP = 0.45  # between the lips of the neutral grid: the strip that opens and closes
 BROW = 1.0, 5.75  # x of the brow's ends
@@ -23,28 +32,28 @@ _DEPTH = (
 )
 
 
-def ramp(low, high, x):
+def ramp(low: float, high: float, x: Values) -> Values:
     """Smooth step: 0 at `low` and before, 1 at `high` and beyond (or falling, where high < low)."""
     t = np.clip((x - low) * (1 / (high - low)), 0, 1)
     return t * t * (3 - 2 * t)
 
 
-def hill(distance, width):
+def hill(distance: Values, width: Values) -> Values:
     """Gaussian of height 1."""
     return np.exp(-0.5 * (distance * (1 / width)) ** 2)
 
 
-def bump(x, y, cx, cy, sx, sy):
+def bump(x: Values, y: Values, cx: Values, cy: Values, sx: Values, sy: Values) -> Values:
     """Gaussian hill of height 1 around (cx, cy)."""
     return np.exp(-0.5 * (((x - cx) * (1 / sx)) ** 2 + ((y - cy) * (1 / sy)) ** 2))
 
 
-def curve(x, points, blur=0.5):
+def curve(x: Values, points: tuple[Sequence[float], Sequence[float]], blur: float = 0.5) -> np.ndarray:
     """Interpolation through (xs, ys) with its kinks rounded; float32."""
     return sum(np.interp(x + d * blur, *points) for d in (-2, -1, 0, 1, 2)).astype(np.float32) * np.float32(0.2)
 
 
-def places(per_step):
+def places(per_step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Place x, y and angle (rows, columns) of the head's vertices (1) or of finer texels (2, 3, ... a grid step)."""
     rows = (np.arange(HEAD_ROWS * per_step) + 0.5) / per_step - 0.5
     t = ((np.arange(COLUMNS * per_step) + 0.5) / per_step - 0.5) * 2 / (COLUMNS - 1) - 1
@@ -60,13 +69,13 @@ _FINE = np.arange(0, COLUMNS - 0.99, 0.125)
 _FINE_ANGLE = np.interp(_FINE, np.arange(COLUMNS), ANGLE[0])
 
 
-def grid_position(x, y):
+def grid_position(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Fractional (row, column) of places on the front of the face."""
     angle = np.arcsin(np.clip(x / curve(y, _WIDTH), -0.999, 0.999))
     return np.interp(y, _ROW_Y, _ROW), np.interp(angle, _FINE_ANGLE, _FINE)
 
 
-def sample(grid, row, column):
+def sample(grid: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
     """Bilinear values (k, n) of a grid (k, rows, columns) at fractional positions (n,)."""
     r, c = row.astype(int), column.astype(int)
     a, b = row - r, column - c
@@ -74,21 +83,21 @@ def sample(grid, row, column):
     return top * (1 - a) + (grid[:, r + 1, c] * (1 - b) + grid[:, r + 1, c + 1] * b) * a
 
 
-def cells(rows, columns=COLUMNS):
+def cells(rows: int, columns: int = COLUMNS) -> np.ndarray:
     """Vertex indices (rows - 1, columns - 1, 2, 3) of a grid's cells, two triangles each."""
     index = np.arange(rows * columns, dtype=np.int32).reshape(rows, columns)
     a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:]
     return np.stack([np.stack([a, b, c], -1), np.stack([b, d, c], -1)], 2)
 
 
-def lid_curves(p, t, openness):
+def lid_curves(p: SimpleNamespace, t: np.ndarray, openness: float) -> tuple[np.ndarray, np.ndarray]:
     """Upper and lower lid, cm below the eye's axis, at t from -1 (outer corner) to 1 (inner)."""
     arch = np.clip(1 - t * t, 0, None)
     upper = -p.eye_high * arch**0.7 * (1 + p.eye_peak * t) * openness + 0.3 * p.eye_low * (1 - openness) * arch
     return upper, p.eye_low * arch**0.9 * (1 - 0.2 * t) * (0.7 + 0.3 * openness)
 
 
-def lip_curves(p, t):
+def lip_curves(p: SimpleNamespace, t: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Edges (y) of the lips at t from -1 to 1 across the mouth: upper lip outer and inner, lower lip inner and outer."""
     a = np.abs(t)
     arch = np.clip(1 - a**2.4, 0, None)
@@ -97,29 +106,29 @@ def lip_curves(p, t):
     return line - p.lip_up * arch * bow * (1 - 0.3 * a), line, line + LIP_GAP, line + LIP_GAP + p.lip_low * arch**0.8
 
 
-def brow_curve(p, t):
+def brow_curve(p: SimpleNamespace, t: np.ndarray) -> np.ndarray:
     """Upper part of the brow (y) at t from 0 (inner end) to 1 (outer end)."""
     return p.brow_y + p.brow_tilt * (t - 0.5) - p.brow_arc * brow_arch(t) + 0.25
 
 
-def brow_arch(t):
+def brow_arch(t: np.ndarray) -> np.ndarray:
     """The brow's arch, 0 at its ends to 1."""
     return np.sin(np.pi * np.clip(t, 0, 1) ** 1.2)
 
 
-def fold_x(p, y):
+def fold_x(p: SimpleNamespace, y: np.ndarray) -> np.ndarray:
     """x of the fold from nose wing to mouth corner at height y."""
     start, end = 1.35 * p.nose_w, p.mouth_w + 0.55
     return start + (end - start) * np.clip((y - p.nose_y + 0.3) / (p.mouth_y - p.nose_y + 0.3), -0.2, 1.3)
 
 
-def jaw_line(p, angle):
+def jaw_line(p: SimpleNamespace, angle: np.ndarray) -> np.ndarray:
     """Lower edge (y) of the jaw at an angle; below it lies the neck."""
     turn = np.abs(angle)
     return 12.2 - 0.5 * ramp(0, 0.7, turn) - (4.6 - p.jaw_angle) * ramp(0.5, 1.5, turn) - 0.8 * ramp(1.5, 2.5, turn)
 
 
-def hair_edge(p, angle):
+def hair_edge(p: SimpleNamespace, angle: np.ndarray) -> np.ndarray:
     """How far down (y) the hair reaches at an angle, before strands fray it."""
     turn = np.abs(np.degrees(angle))
     line = p.hair_line - p.receding * hill(turn - 33, 12)
@@ -132,7 +141,7 @@ def hair_edge(p, angle):
     return edge.astype(np.float32)
 
 
-def beard_region(p, x, y):
+def beard_region(p: SimpleNamespace, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Where the beard grows, 0 to 1."""
     m = np.abs(x)
     cheek = 5.0 + 1.6 * ramp(1.2, 4.5, m) - 4.1 * ramp(4.9, 7.0, m)
@@ -146,10 +155,10 @@ def beard_region(p, x, y):
     return grown * ramp(-0.9, 1.0, y - cheek) * ramp(13.5, 12.6, y)
 
 
-def landmark_places(p, openness):
+def landmark_places(p: SimpleNamespace, openness: float) -> np.ndarray:
     """Places (68, 2) of the iBUG landmarks; `openness` of the eyes: 1 as usual, 0 shut."""
 
-    def mirrored(left, order):
+    def mirrored(left: np.ndarray, order: slice | list[int]) -> np.ndarray:
         return (left * [-1, 1])[order]
 
     backwards = slice(None, None, -1)
@@ -177,7 +186,7 @@ def landmark_places(p, openness):
     )
 
 
-def head_shape(p):
+def head_shape(p: SimpleNamespace) -> np.ndarray:
     """Neutral surface (3, HEAD_ROWS, COLUMNS) of a person."""
     x, y, m = X, Y, _M
     # The skull's dome, the face that tapers to the chin, and under the line of the jaw the neck.
@@ -229,13 +238,13 @@ def head_shape(p):
     return out.astype(np.float32)
 
 
-def _fold(p):
+def _fold(p: SimpleNamespace) -> np.ndarray:
     """The cheek's overhang at the fold between nose and mouth corner, -1 to 1."""
     fold = fold_x(p, Y)
     return np.tanh((_M - fold) * 1.7) * bump(_M, Y, fold, 5.9, 0.9, 1.2)
 
 
-def expressions(p):
+def expressions(p: SimpleNamespace) -> np.ndarray:
     """Displacements (6, 3, HEAD_ROWS, COLUMNS) at weight 1.
 
     In this order: mouth opened by 1 cm, smile on the left, on the right, brows raised, frown, lips pursed.
@@ -261,7 +270,7 @@ def expressions(p):
     return out
 
 
-def ear_shape(p):
+def ear_shape(p: SimpleNamespace) -> np.ndarray:
     """Ears (3, EAR_ROWS, COLUMNS): the left half of the columns is one, the right half its mirror image."""
     r = np.linspace(0, 1, EAR_ROWS, dtype=np.float32)[:, None]
     c = np.linspace(0, 2 * np.pi, COLUMNS // 2, dtype=np.float32)[None]
@@ -274,7 +283,7 @@ def ear_shape(p):
     return np.concatenate([right * np.float32([[[-1]], [[1]], [[1]]]), right[:, :, ::-1]], 2).astype(np.float32)
 
 
-def hair_shape(p, head):
+def hair_shape(p: SimpleNamespace, head: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A shell (3, HAIR_ROWS, COLUMNS) over the skull, hanging down as far as the hair does, and the y (rows,) of its rows."""
     y = np.linspace(-12.4, p.hair_end, HAIR_ROWS)
     row = np.interp(np.minimum(y, 1.5), _ROW_Y, _ROW)
@@ -297,7 +306,7 @@ def hair_shape(p, head):
     return shell, y[:, 0]
 
 
-def glasses(p):
+def glasses(p: SimpleNamespace) -> list[np.ndarray]:
     """Frames of glasses: lines of points (n, 3) for two rims, the bridge and two temples."""
     a = np.linspace(0, 2 * np.pi, 25)
     width, height, square = p.lens
@@ -313,7 +322,7 @@ def glasses(p):
     return [line.astype(np.float32) for line in (rim, rim * [-1, 1, 1], bridge, temple, temple * [-1, 1, 1])]
 
 
-def normals(grid, parts=(slice(None),)):
+def normals(grid: np.ndarray, parts: Sequence[slice] = (slice(None),)) -> np.ndarray:
     """Outward unit normals (3, rows, columns) of a surface, or of several (slices of rows) one below the other."""
     du, dv = np.empty_like(grid), np.empty_like(grid)
     np.subtract(grid[:, :, 2:], grid[:, :, :-2], out=du[:, :, 1:-1])
@@ -328,7 +337,7 @@ def normals(grid, parts=(slice(None),)):
     return n
 
 
-def occlusion(grid, n):
+def occlusion(grid: np.ndarray, n: np.ndarray) -> np.ndarray:
     """Share (rows, columns) of the light from all around that arrives: less where the surface lies below its surroundings."""
     around = np.stack([cv2.GaussianBlur(plane, (0, 0), 3.5, borderType=cv2.BORDER_REPLICATE) for plane in grid])
     return np.clip(1 - 0.8 * (n * (around - grid)).sum(0), 0.35, 1.1)

@@ -2,9 +2,10 @@
 
 Lengths are centimetres on the mean face (see `head`), most others shares of 1. Sex, age and skin tone come first and
 move the means of the rest, so that a person hangs together; all of them are continuous. The means bring the landmarks
-near those of the mean frontal photo.
+near those of the mean frontal photo (how near, and of which photos: see `head`).
 """
 
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import numpy as np
@@ -36,10 +37,10 @@ _FRAMES = np.array(
 def draw_person(rng: np.random.Generator, spread: float) -> SimpleNamespace:
     """Draw a person; `spread` scales how far the shape lies from the mean."""
 
-    def about(mean, sigma):
+    def about(mean: float, sigma: float) -> float:
         return mean + spread * sigma * float(np.clip(rng.standard_normal(), -2.3, 2.3))
 
-    def chance(probability):
+    def chance(probability: float) -> float:
         return float(rng.random() < probability)
 
     # Sex from -1 (feminine) to 1 (masculine), with people in between.
@@ -89,7 +90,12 @@ def draw_person(rng: np.random.Generator, spread: float) -> SimpleNamespace:
     return p
 
 
-def _draw_hair(p, rng, about, chance):
+def _draw_hair(
+    p: SimpleNamespace,
+    rng: np.random.Generator,
+    about: Callable[[float, float], float],
+    chance: Callable[[float], float],
+) -> None:
     """Hair of a person: colour, style, curl."""
     dark = rng.random() < min(p.tone / 2.2, 1.0)
     p.hair_colour = int(rng.choice(2) if dark else rng.choice(6, p=[0.24, 0.26, 0.22, 0.13, 0.09, 0.06]))

@@ -1,13 +1,13 @@
 """Rendered faces: the embedded default data, made by the program, with exact landmarks and no download.
 
-A person (`person`) has a parametric head (`head`) and paint on it (`skin`). A picture adds expression, pose, light,
-camera, background and the flaws of photographs. OpenCV rasterises the head with a depth buffer, straight into the frame
-of the aligned face; light falls on the vertices, with shadows from a depth map seen by the main light.
+A person (`person`) has a parametric head (`head`) and paint on it (`skin`). A picture adds expression, pose and light, and
+what a camera does (`photograph`): projection, background, the flaws of photographs. OpenCV rasterises the head with a
+depth buffer, straight into the frame of the aligned face; light falls on the vertices, with shadows from a depth map seen
+by the main light.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import NormalDist
 from types import SimpleNamespace
 
 import cv2
@@ -18,13 +18,21 @@ from maskfr_utils.faces.align import TEMPLATE5, five_points, similarity
 from maskfr_utils.rendered import head, skin
 from maskfr_utils.rendered.head import COLUMNS, EAR_ROWS, HAIR_ROWS, HEAD_ROWS
 from maskfr_utils.rendered.person import draw_person
+from maskfr_utils.rendered.photograph import (
+    BOTH_SIDES,
+    FAR,
+    FOCAL,
+    ONE_SIDE,
+    SAMPLES,
+    VIEW,
+    Camera,
+    background,
+    develop,
+    rasterise,
+    smooth_outlines,
+)
 from maskfr_utils.rendered.skin import TEXELS
 
-_SAMPLES = 144  # rendered size, brought down to SIZE at the end
-_FAR = 400.0
-_FOV = 0.5
-_FOCAL = SIZE / 2 / np.tan(_FOV / 2)  # of the aligned picture, pixels
-_CAMERA = np.eye(4, dtype=np.float32)[:3]
 _BASE_ROWS = HEAD_ROWS + EAR_ROWS
 _HEAD, _EARS, _HAIR = slice(HEAD_ROWS), slice(HEAD_ROWS, _BASE_ROWS), slice(_BASE_ROWS, _BASE_ROWS + HAIR_ROWS)
 
@@ -37,31 +45,24 @@ _VISIBLE = np.abs(head.ANGLE[0, _ACROSS[:-1]]) < 2.3  # not the back of the head
 _HALF = HEAD_ROWS // 2, COLUMNS // 2  # shadows are cast by, and fall on, every other vertex
 
 
-def _shown(rows):
+def _shown(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the vertices that the rasteriser gets of some rows, and what it interpolates: (column, row) of texels."""
     row, column = np.meshgrid(rows, _ACROSS, indexing="ij")
     where = [(column + 0.5) * TEXELS - 0.5, (row - rows[0] + 0.5) * TEXELS - 0.5, 0 * row]
     return (row * COLUMNS + column).ravel(), np.stack(where, -1).reshape(-1, 3).astype(np.float32)
 
 
-def _triangles():
+def _triangles() -> np.ndarray:
     """Triangles of head and ears that a picture may show: not the back of the head, nor between the ears."""
     columns = len(_ACROSS)
     ears = np.delete(head.cells(EAR_ROWS, columns) + len(_SHOWN) * columns, columns // 2 - 1, axis=1)
     return np.concatenate([head.cells(len(_SHOWN), columns)[:, _VISIBLE].reshape(-1, 3), ears.reshape(-1, 3)])
 
 
-def _settings(culling):
-    return cv2.TriangleRasterizeSettings().setCullingMode(culling).setShadingType(cv2.RASTERIZE_SHADING_SHADED)
-
-
 _TRIANGLES = _triangles()
 _HEAD_VERTICES, _HEAD_COORDINATES = _shown(np.r_[_SHOWN, HEAD_ROWS:_BASE_ROWS])
 _HAIR_VERTICES, _HAIR_COORDINATES = _shown(np.arange(_BASE_ROWS, _BASE_ROWS + HAIR_ROWS))
-_ONE_SIDE, _BOTH_SIDES = _settings(cv2.RASTERIZE_CULLING_CCW), _settings(cv2.RASTERIZE_CULLING_NONE)
-_GAP, _THREE = np.ones((11, 11), np.uint8), np.ones((3, 3), np.uint8)
-# From a random byte to a normal number.
-_GRAIN = np.float32([NormalDist().inv_cdf((k + 0.5) / 256) for k in range(256)])
+_GAP = np.ones((11, 11), np.uint8)
 # Loose hairs, about 1: pictures show pieces of it.
 _LOOSE = np.random.default_rng(0).standard_normal((208, 208), np.float32)
 _LOOSE = 1 + 0.6 * cv2.GaussianBlur(_LOOSE, (0, 0), 0.7, sigmaY=2.0)
@@ -128,11 +129,11 @@ def render_faces(identities: int, per_identity: int, *, seed: int = 0, difficult
     return RenderedFaces(images, np.repeat(np.arange(identities, dtype=np.int64), per_identity), landmarks)
 
 
-def _generator(seed, *key):
+def _generator(seed: int, *key: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
 
-def _make_person(rng, spread):
+def _make_person(rng: np.random.Generator, spread: float) -> _Person:
     p = draw_person(rng, spread)
     face = head.head_shape(p)
     hair, y = head.hair_shape(p, face)
@@ -157,7 +158,7 @@ def _make_person(rng, spread):
     )
 
 
-def _rotation(yaw, pitch, roll):
+def _rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
     angles = np.radians([yaw, pitch, roll])
     (cy, cp, cr), (sy, sp, sr) = np.cos(angles), np.sin(angles)
     turn = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
@@ -166,9 +167,29 @@ def _rotation(yaw, pitch, roll):
     return (lean @ nod @ turn).astype(np.float32)
 
 
-def _render(person, rng, strength):
+def _render(person: _Person, rng: np.random.Generator, strength: float) -> tuple[np.ndarray, np.ndarray]:
     """One picture (112, 112, 3) and its landmarks (68, 2)."""
     p = person.p
+    vertices, turn, openness, gap = _pose(person, rng, strength)
+    camera, landmarks = _aim(person, vertices, openness, rng, strength)
+    light = _light(person, vertices, rng)
+    flat = vertices.reshape(3, -1)
+    person.paint_picture(openness, rng.normal(0, 0.12, 2), gap)
+    u, v, far = rasterise(camera.project(flat[:, _HEAD_VERTICES]), _TRIANGLES, _HEAD_COORDINATES, ONE_SIDE)
+    picture = background(rng)
+    seen = (far <= FAR - 1).view(np.uint8)
+    cv2.copyTo(_look_up(_lit(person.paint, light[:, :_BASE_ROWS]), u, v), seen, picture)
+    if len(person.hair_triangles):
+        picture = _add_hair(picture, far, person, camera.project(flat[:, _HAIR_VERTICES]), light[:, _HAIR], rng)
+    if p.glasses and rng.random() < 0.9:
+        points = camera.project(turn @ np.concatenate(person.frame).T)
+        lines = np.split(points, np.cumsum([len(line) for line in person.frame[:-1]]))
+        _draw_glasses(picture, far, lines, p, float(light[:3, : HEAD_ROWS // 2].mean()))
+    return develop(smooth_outlines(picture, far), rng, strength), landmarks
+
+
+def _pose(person: _Person, rng: np.random.Generator, strength: float) -> tuple[np.ndarray, np.ndarray, float, float]:
+    """Vertices of the head with an expression, turned; the turn (3, 3), how open the eyes are, the gap between the lips."""
     smile, gap = rng.normal(0.35, 0.4 * strength), max(0.02, rng.normal(-0.1, 0.5 * strength))
     smiles = smile + rng.normal(0, 0.08, 2)
     brows, frown, pursed = [0, 0, -0.3] + np.array([0.5, 0.4, 0.4]) * strength * rng.standard_normal(3)
@@ -178,63 +199,48 @@ def _render(person, rng, strength):
     vertices[:, _HEAD] += (weights @ person.expressions).reshape(3, HEAD_ROWS, COLUMNS)
     yaw, pitch, roll = (rng.normal(0, v * strength) for v in (15, 6, 4))
     turn = _rotation(min(max(yaw, -35), 35), pitch, roll)
-    vertices = (turn @ vertices.reshape(3, -1)).reshape(vertices.shape)
+    return (turn @ vertices.reshape(3, -1)).reshape(vertices.shape), turn, openness, gap
 
-    # The landmarks' places in the camera's picture decide the alignment, which then becomes part of the projection.
+
+def _aim(
+    person: _Person, vertices: np.ndarray, openness: float, rng: np.random.Generator, strength: float
+) -> tuple[Camera, np.ndarray]:
+    """A camera whose picture is aligned, and the landmarks (68, 2) in it: their places in space decide the alignment."""
     distance = rng.uniform(80, 240)
     shut, wide = person.places  # linear in between, as the lids are
     points = head.sample(vertices[:, _HEAD], *head.grid_position(*(shut + openness * (wide - shut))))
     points = (points[:2] / (distance - points[2])).T
     aligned = similarity(five_points(points), TEMPLATE5 + rng.normal(0, 0.6 * strength, 2)).astype(np.float32)
-    landmarks = points @ aligned[:, :2].T + aligned[:, 2]
-
-    light = _light(person, vertices, rng)
-    flat = vertices.reshape(3, -1)
-    person.paint_picture(openness, rng.normal(0, 0.12, 2), gap)
-    scene = _project(flat[:, _HEAD_VERTICES], distance, aligned)
-    u, v, far = _rasterise(scene, _TRIANGLES, _HEAD_COORDINATES, _ONE_SIDE)
-    free = far > _FAR - 1
-    picture = _background(rng)
-    cv2.copyTo(_look_up(_lit(person.paint, light[:, :_BASE_ROWS]), u, v), (~free).view(np.uint8), picture)
-    if len(person.hair_triangles):
-        sides = _BOTH_SIDES if p.hair_end > 9 else _ONE_SIDE  # long hair shows its inner side beside the neck
-        scene = _project(flat[:, _HAIR_VERTICES], distance, aligned)
-        u, v, near = _rasterise(scene, person.hair_triangles, _HAIR_COORDINATES, sides)
-        colour = _look_up(_lit(person.hair, light[:, _HAIR]), u, v)
-        # A shell is not a mass of hair: before the background, thin hair counts for more, and gaps beside the head close.
-        opacity = cv2.extractChannel(colour, 3)
-        opacity = np.minimum(opacity * np.where(free, np.float32(3), np.float32(1)), 1) * (near < far)
-        solid = opacity > 0.5
-        hairy = solid.view(np.uint8)
-        closed = cv2.dilate(hairy | ~free, _GAP)
-        closed = cv2.erode(closed, _GAP, borderType=cv2.BORDER_CONSTANT, borderValue=0) & cv2.dilate(hairy, _GAP)
-        picture[closed.view(bool) & free, :3] = 0.3 * light[:3, _HAIR].mean((1, 2)) * skin.hair_colour(p).ravel()
-        picture = cv2.blendLinear(colour, picture, opacity, 1 - opacity)
-        np.copyto(far, near, where=solid)
-        picture = _fray(picture, colour, opacity, free & ~solid, rng)
-    if p.glasses and rng.random() < 0.9:
-        points = _project(turn @ np.concatenate(person.frame).T, distance, aligned)
-        lines = np.split(points, np.cumsum([len(line) for line in person.frame[:-1]]))
-        _draw_glasses(picture, far, lines, p, float(light[:3, : HEAD_ROWS // 2].mean()))
-    return _develop(_smooth_outlines(picture, far), rng, strength), landmarks
+    return Camera(distance, aligned), points @ aligned[:, :2].T + aligned[:, 2]
 
 
-def _project(points, distance, aligned):
-    """Points (3, n) for the rasteriser (n, 3): where perspective and alignment put them, at their true depth."""
-    (a, b, x), (c, d, y) = aligned - [0, 0, (SIZE - 1) / 2]  # linear in space, as the depth multiplies x and y again
-    matrix = np.array([[a, -c, 0], [b, -d, 0], [-x, y, _FOCAL]]) / _FOCAL
-    return points.T @ matrix.astype(np.float32) + np.float32([x * distance / _FOCAL, -y * distance / _FOCAL, -distance])
+def _add_hair(
+    picture: np.ndarray,
+    far: np.ndarray,
+    person: _Person,
+    scene: np.ndarray,
+    light: np.ndarray,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """The picture with hair (vertices `scene`) before it; `far` becomes nearer where the hair is solid."""
+    free = far > FAR - 1
+    sides = BOTH_SIDES if person.p.hair_end > 9 else ONE_SIDE  # long hair shows its inner side beside the neck
+    u, v, near = rasterise(scene, person.hair_triangles, _HAIR_COORDINATES, sides)
+    colour = _look_up(_lit(person.hair, light), u, v)
+    # A shell is not a mass of hair: before the background, thin hair counts for more, and gaps beside the head close.
+    opacity = cv2.extractChannel(colour, 3)
+    opacity = np.minimum(opacity * np.where(free, np.float32(3), np.float32(1)), 1) * (near < far)
+    solid = opacity > 0.5
+    hairy = solid.view(np.uint8)
+    closed = cv2.dilate(hairy | ~free, _GAP)
+    closed = cv2.erode(closed, _GAP, borderType=cv2.BORDER_CONSTANT, borderValue=0) & cv2.dilate(hairy, _GAP)
+    picture[closed.view(bool) & free, :3] = 0.3 * light[:3].mean((1, 2)) * skin.hair_colour(person.p).ravel()
+    picture = cv2.blendLinear(colour, picture, opacity, 1 - opacity)
+    np.copyto(far, near, where=solid)
+    return _fray(picture, colour, opacity, free & ~solid, rng)
 
 
-def _rasterise(scene, triangles, coordinates, settings):
-    """Where in the texture (column, row), and how far, the surface lies that each sample (n, n) sees."""
-    where = np.zeros((_SAMPLES, _SAMPLES, 3), np.float32)
-    depth = np.full((_SAMPLES, _SAMPLES), _FAR, np.float32)
-    cv2.triangleRasterize(scene, triangles, coordinates, where, depth, _CAMERA, _FOV, 10.0, _FAR, settings)
-    return cv2.extractChannel(where, 0), cv2.extractChannel(where, 1), depth
-
-
-def _lit(paint, light):
+def _lit(paint: np.ndarray, light: np.ndarray) -> np.ndarray:
     """Paint (4 or 5, ...) under light and gleam (4, rows, COLUMNS): (..., 4), colours and what the last plane of paint holds."""
     colour = [cv2.resize(plane, paint.shape[:0:-1], interpolation=cv2.INTER_LINEAR) for plane in light]
     gleam = colour.pop()
@@ -245,12 +251,12 @@ def _lit(paint, light):
     return cv2.merge([*colour, paint[-1]])
 
 
-def _look_up(texture, u, v):
+def _look_up(texture: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """The texture (rows, columns, k) at positions (n, n), as (n, n, k)."""
     return cv2.remap(texture, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _light(person, vertices, rng):
+def _light(person: _Person, vertices: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Light and gleam (4, rows, COLUMNS) on every vertex."""
     n = head.normals(vertices, (_HEAD, _EARS, _HAIR))
     shape = n.shape[1:]
@@ -277,12 +283,12 @@ def _light(person, vertices, rng):
     return out
 
 
-def _tint(rng, sigma):
+def _tint(rng: np.random.Generator, sigma: float) -> np.ndarray:
     """A colour (3, 1) of light, warm or cold."""
     return np.float32(1 + rng.normal(0, sigma) * np.array([[1], [0], [-1]]))
 
 
-def _shadow(vertices, casters, d):
+def _shadow(vertices: np.ndarray, casters: np.ndarray, d: np.ndarray) -> np.ndarray:
     """Share (rows, COLUMNS) of a far light from direction `d` that reaches each vertex."""
     side = np.array([d[2], 0, -d[0]]) / np.hypot(d[0], d[2])
     down = [-side[2] * d[1], side[2] * d[0] - side[0] * d[2], side[0] * d[1]]  # side x d
@@ -290,9 +296,9 @@ def _shadow(vertices, casters, d):
     x, y, z = np.float32([side, down, d]) @ points.reshape(3, -1)
     n, away, fov = 64, np.float32(300), 0.1  # from so far that rays are nearly parallel
     z = away - z
-    depth = np.full((n, n), _FAR, np.float32)
+    depth = np.full((n, n), FAR, np.float32)
     scene = np.stack([x, y, -z], 1)
-    cv2.triangleRasterizeDepth(scene, casters, depth, _CAMERA, fov, 100.0, _FAR, _ONE_SIDE)
+    cv2.triangleRasterizeDepth(scene, casters, depth, VIEW, fov, 100.0, FAR, ONE_SIDE)
     scale = np.float32(n / 2 / np.tan(fov / 2)) / z
     u, v = x * scale + np.float32(n / 2 - 0.5), np.float32(n / 2 - 0.5) - y * scale
     nearest = cv2.remap(depth, u[None], v[None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
@@ -303,14 +309,16 @@ def _shadow(vertices, casters, d):
     return out
 
 
-def _draw_glasses(picture, far, lines, p, light):
+def _draw_glasses(
+    picture: np.ndarray, far: np.ndarray, lines: list[np.ndarray], p: SimpleNamespace, light: float
+) -> None:
     """Draw frames (lines of projected points) where the head does not hide them, in place."""
-    scale = _SAMPLES / SIZE
+    scale = SAMPLES / SIZE
     ink = np.zeros(far.shape, np.uint8)
     pieces = []
     for line in lines:
-        at = line[:, :2] / -line[:, 2:] * [_FOCAL * scale, -_FOCAL * scale] + (_SAMPLES - 1) / 2
-        column, row = np.clip(at.round().astype(int), 0, _SAMPLES - 1).T
+        at = line[:, :2] / -line[:, 2:] * [FOCAL * scale, -FOCAL * scale] + (SAMPLES - 1) / 2
+        column, row = np.clip(at.round().astype(int), 0, SAMPLES - 1).T
         free = -line[:, 2] < far[row, column] + 0.3
         at = (at * 16).round().astype(np.int32)  # OpenCV draws in sixteenths
         pieces.extend(np.stack([at[:-1], at[1:]], 1)[free[:-1] & free[1:]])
@@ -318,67 +326,11 @@ def _draw_glasses(picture, far, lines, p, light):
     picture[..., :3] += ink[..., None] * np.float32(1 / 255) * (np.float32(p.frame * light) - picture[..., :3])
 
 
-def _background(rng):
-    """A wall with things on it and lamps before it, out of focus (n, n, 4), linear; the last channel is not used."""
-    n, shade = 48, rng.uniform(0.1, 0.8) ** 2
-
-    def colour(spread):
-        warmth = np.array([1, 0.1, -1]) * rng.normal(0.05, 0.25)
-        return shade * np.exp(spread * rng.standard_normal() + warmth + rng.normal(0, 0.06, 3))
-
-    place, (down, across) = np.linspace(-0.5, 0.5, n, dtype=np.float32), rng.normal(0, 0.7, 2)
-    wall = (np.exp(down * place[:, None] + across * place)[..., None] * colour(0)).astype(np.float32)
-    for _ in range(rng.integers(0, 8)):  # doors, shelves, windows, people
-        x, y = rng.uniform(-10, n, 2)
-        width, height = rng.uniform(3, 30, 2)
-        wall[max(0, int(y)) : int(y + height), max(0, int(x)) : int(x + width)] = colour(0.8)
-    for _ in range(rng.poisson(0.7)):
-        cv2.circle(wall, rng.integers(0, n, 2).tolist(), int(rng.integers(1, 5)), (4 * colour(0.3)).tolist(), -1)
-    wall = cv2.GaussianBlur(wall, (0, 0), rng.uniform(0.8, 5)).clip(0, 1)
-    return cv2.resize(cv2.cvtColor(wall, cv2.COLOR_RGB2RGBA), (_SAMPLES, _SAMPLES), interpolation=cv2.INTER_LINEAR)
-
-
-def _smooth_outlines(picture, depth):
-    """Mix what lies beside a step in depth, which the rasteriser leaves jagged."""
-    step = cv2.morphologyEx(depth, cv2.MORPH_GRADIENT, _THREE) > 0.8
-    edge = cv2.blur(step.astype(np.float32), (3, 3))
-    return cv2.blendLinear(cv2.GaussianBlur(picture, (0, 0), 0.9), picture, edge, 1 - edge)
-
-
-def _fray(picture, colour, opacity, free, rng):
+def _fray(
+    picture: np.ndarray, colour: np.ndarray, opacity: np.ndarray, free: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
     """The picture with loose hairs beyond the hair's outline, before the background (`free`) only."""
-    row, column = rng.integers(0, len(_LOOSE) - _SAMPLES, 2)
-    loose = _LOOSE[row : row + _SAMPLES, column : column + _SAMPLES]
+    row, column = rng.integers(0, len(_LOOSE) - SAMPLES, 2)
+    loose = _LOOSE[row : row + SAMPLES, column : column + SAMPLES]
     weight = head.ramp(0.2, 0.75, cv2.blur(opacity, (7, 7)) * loose) * free
     return cv2.blendLinear(cv2.blur(colour, (7, 7)), picture, weight, 1 - weight)
-
-
-def _develop(picture, rng, strength):
-    """From linear light to a photograph (112, 112, 3) uint8: exposure, white balance, blur, contrast, grain, JPEG."""
-    picture = cv2.cvtColor(cv2.resize(picture, (SIZE, SIZE), interpolation=cv2.INTER_AREA), cv2.COLOR_RGBA2RGB)
-    level = max(float(picture[35:100, 35:77].mean()), 0.02)
-    balance = np.exp(rng.normal(0, 0.06 * strength, 3) * [1, 0.4, 1]) * 2 ** rng.normal(0.15, 0.5 * strength)
-    picture = cv2.multiply(picture, (*(balance * 0.36 / level**0.65), 0))
-    blur = abs(rng.normal(0, 0.45 * strength))
-    if blur > 0.3:
-        picture = cv2.GaussianBlur(picture, (0, 0), blur)
-    sharper = float(rng.uniform(0.1, 0.7))  # as cameras make their pictures
-    picture = cv2.addWeighted(picture, 1 + sharper, cv2.GaussianBlur(picture, (0, 0), 1.0), -sharper, 0)
-    # Tone curve: gamma, then more contrast in the middle, t + contrast t (1 - t) (2 t - 1); from 0 to 255.
-    tone = cv2.pow(np.clip(picture, 0, 1, out=picture), 1 / 2.2)
-    contrast = float(np.clip(rng.normal(0.6, 0.25 * strength), -0.1, 1.0))
-    picture = tone * (-510 * contrast)
-    picture += 765 * contrast
-    picture *= tone
-    picture += 255 * (1 - contrast)
-    picture *= tone
-    grain = 0.7 + abs(rng.normal(0, 1.8 * strength))
-    noise = cv2.LUT(np.frombuffer(rng.bytes(SIZE * SIZE), np.uint8).reshape(SIZE, SIZE), _GRAIN)
-    noise = cv2.GaussianBlur(noise, (3, 3), 0.6)  # a sensor's grain is not finer than its colour filter
-    noise = cv2.multiply(cv2.merge([noise] * 3), (*(1.6 * grain * np.exp(0.2 * rng.standard_normal(3))), 0))
-    picture = cv2.add(picture, noise, dtype=cv2.CV_8U)
-    if rng.random() < 0.6:
-        picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-        jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(rng.uniform(50, 96))])[1]
-        picture = cv2.imdecode(jpeg, cv2.IMREAD_COLOR_RGB)
-    return picture

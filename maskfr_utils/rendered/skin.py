@@ -4,6 +4,9 @@ Colours are linear RGB reflectances. A texture (channels, rows, columns) has `TE
 is painted by functions of the place on the face, as the shape is.
 """
 
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 
@@ -17,7 +20,7 @@ _FX, _FY = (np.ascontiguousarray(a[:, _FRONT]) for a in (X, Y))
 _FM = np.abs(_FX)
 
 
-def _box(x, y):
+def _box(x: tuple[float, float], y: tuple[float, float]) -> tuple[slice, slice, slice]:
     """Slices (channels, rows, columns) of the texels in front with x and y in ranges."""
     rows = np.flatnonzero((Y[:, 0] > y[0]) & (Y[:, 0] < y[1]))
     across = X[rows[len(rows) // 2]]
@@ -25,7 +28,7 @@ def _box(x, y):
     return slice(None), slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
-def _flipped(box):
+def _flipped(box: tuple[slice, slice, slice]) -> tuple[slice, slice, slice]:
     """The same texels of the other half of the face, from the nose outwards too."""
     first, last = (X.shape[1] - 1 - c for c in (box[2].start, box[2].stop - 1))
     return box[0], box[1], slice(first, last - 1, -1)
@@ -70,27 +73,27 @@ IRIS = np.array(
 _BLOOD = np.array([[[0.06]], [[0.34]], [[0.30]]], np.float32)  # what more blood under the skin takes away
 
 
-def _noise(rng, height, width, cell_y, cell_x):
+def _noise(rng: np.random.Generator, height: int, width: int, cell_y: float, cell_x: float) -> np.ndarray:
     """Smooth noise (height, width), about unit variance, in cells of so many texels."""
     small = rng.standard_normal((int(height / cell_y) + 3, int(width / cell_x) + 3), dtype=np.float32)
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
-def _colour(values):
+def _colour(values: Sequence[float] | np.ndarray) -> np.ndarray:
     return np.asarray(values, np.float32)[:, None, None]
 
 
-def _towards(image, weight, colour):
+def _towards(image: np.ndarray, weight: np.ndarray, colour: np.ndarray) -> None:
     """Blend `image` towards a colour, in place."""
     image += weight * (colour - image)
 
 
-def hair_colour(p):
+def hair_colour(p: SimpleNamespace) -> np.ndarray:
     """Linear RGB (3, 1, 1) of the hair."""
     return _colour(HAIR[p.hair_colour] * (1 - p.grey) + GREY * p.grey)
 
 
-def paint_head(p, rng):
+def paint_head(p: SimpleNamespace, rng: np.random.Generator) -> np.ndarray:
     """Paint (4, rows, columns) of head and ears: RGB, and gloss, the strength of the highlights."""
     rows, columns = X.shape
     tone = SKIN[int(p.tone)] * (1 - p.tone % 1) + SKIN[int(p.tone) + 1] * (p.tone % 1)
@@ -152,7 +155,7 @@ def paint_head(p, rng):
     return image
 
 
-def _paint_lips(image, p, rng, skin):
+def _paint_lips(image: np.ndarray, p: SimpleNamespace, rng: np.random.Generator, skin: np.ndarray) -> None:
     x, y = X[_LIPS[1:]], Y[_LIPS[1:]]
     m, face = np.abs(x), image[_LIPS]
     edges = head.lip_curves(p, np.clip(x / p.mouth_w, -1, 1))
@@ -166,7 +169,7 @@ def _paint_lips(image, p, rng, skin):
     face[3] += lip * (0.18 + 0.3 * p.make_up)
 
 
-def _paint_wrinkles(image, p, rng):
+def _paint_wrinkles(image: np.ndarray, p: SimpleNamespace, rng: np.random.Generator) -> None:
     x, y = X[_FOREHEAD[1:]], Y[_FOREHEAD[1:]]
     waves = np.cos((y + 4.2 + 0.12 * np.sin(np.abs(x) * 1.3) + 0.06 * _noise(rng, *x.shape, 16, 16)) * 6.5)
     waves = (waves * waves) ** 4 * ramp(-5.6, -5.0, y) * ramp(-2.8, -3.4, y) * ramp(4.5, 2.5, np.abs(x))
@@ -178,7 +181,7 @@ def _paint_wrinkles(image, p, rng):
         image[box][:3] *= 1 - 0.5 * (p.age - 0.3) * spokes
 
 
-def paint_hair(p, rng, y):
+def paint_hair(p: SimpleNamespace, rng: np.random.Generator, y: np.ndarray) -> np.ndarray:
     """Paint (5, rows, columns) of the hair's shell: RGB, gloss, opacity. `y` (HAIR_ROWS,): height of its rows."""
     rows, columns = HAIR_ROWS * TEXELS, COLUMNS * TEXELS
     y = np.interp((np.arange(rows) + 0.5) / TEXELS - 0.5, np.arange(HAIR_ROWS), y).astype(np.float32)[:, None]
@@ -198,7 +201,7 @@ def paint_hair(p, rng, y):
     return image
 
 
-def eyes_and_mouth(image, p):
+def eyes_and_mouth(image: np.ndarray, p: SimpleNamespace) -> Callable[[float, np.ndarray, float], None]:
     """A function (openness, gaze, gap) that paints both eyes and the strip between the lips of one picture into `image`.
 
     Gaze (x, y) and gap are in cm. It paints over what it painted before; whatever no picture changes is computed here.
@@ -234,7 +237,7 @@ def eyes_and_mouth(image, p):
     teeth = ramp(0.95, 0.6, across)
     tooth = _colour([0.62, 0.58, 0.50]) * (0.85 + 0.15 * np.abs(np.sin(np.pi / 0.8 * x)) ** 0.5)
 
-    def paint(openness, gaze, gap):
+    def paint(openness: float, gaze: np.ndarray, gap: float) -> None:
         above, beneath = dy - upper - openness * upper_wide, lower - dy + openness * lower_wide
         inside = ramp(-0.06, 0.06, above) * ramp(-0.06, 0.06, beneath) * between
         lash = lashes[0] * hill(above + 0.04, 0.085 + 0.03 * p.make_up) + lashes[1] * hill(beneath + 0.05, 0.065)
