@@ -4,7 +4,6 @@ Free of torch, so that a misspelt name is refused before the seconds that import
 """
 
 import argparse
-import contextlib
 import hashlib
 import json
 import math
@@ -14,13 +13,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
-import yaml
-
+from maskfr_utils import plain_yaml
+from maskfr_utils.messages import PlainError, shown
 from maskfr_utils.names import CONDITIONS, DECAY, FANS, LOSSES, MODELS, PARTS, PRECISIONS, SCHEDULES, unknown
 from maskfr_utils.paths import find_data, runs_dir
 
+HDF5 = b"\x89HDF\r\n\x1a\n"
+NOTHING, YES, NO = ("null", "none", "~"), ("true", "yes", "on"), ("false", "no", "off")
+LARGEST = 2**53  # of an integer: what JSON and floats hold exactly
 
-class ConfigError(ValueError):
+
+class ConfigError(PlainError, ValueError):
     """A parameter that no run can have; its text says what would do."""
 
 
@@ -86,17 +89,24 @@ class TrainConfig:
         None, "seed of split, masked twins and rendered people; null: as `seed`", 0, 2**31 - 1
     )
     out_dir: str | None = _param(None, "folder of the record, weights and checkpoint (default: runs/<name of the run>)")
-    resume: bool = _param(True, "go on from the checkpoint that a stopped run of the same parameters left in out_dir")
+    resume: bool = _param(
+        True, "go on where a stopped run of the same parameters left off in out_dir, or hand out its record if it ended"
+    )
+    checkpoint_minutes: float = _param(3.0, "minutes between checkpoints within an epoch", 0.0)
 
     def __post_init__(self):
         for f in fields(self):
             object.__setattr__(self, f.name, _checked(f, getattr(self, f.name)))
+        prepared = {}
         if self.dataset != "demo":
             try:
-                find_data(self.dataset)
-            except FileNotFoundError as error:
-                raise ConfigError(f"unknown dataset {self.dataset!r}: not `demo`, and {error}") from None
-        if self.style != "random":
+                path = find_data(self.dataset)
+            except (OSError, ValueError, RuntimeError) as error:
+                raise ConfigError(f"unknown dataset {shown(self.dataset)}: not `demo`, and {error}") from None
+            prepared = prepared_with(path)
+            for name, value in prepared.items():
+                self._take_over(name, value)
+        if self.style != "random" and ("style" not in prepared or self.fresh_masks):
             from maskfr_utils.masks.styles import resolve
 
             try:
@@ -114,6 +124,19 @@ class TrainConfig:
             raise ConfigError(f"margin={self.margin:g} is in radians: at most {math.pi / 2:.4g}, a right angle")
         if self.warmup_epochs >= self.epochs and self.warmup_epochs > 1:
             raise ConfigError(f"warmup_epochs={self.warmup_epochs:g} must be less than epochs={self.epochs}")
+
+    def _take_over(self, name: str, value: object) -> None:
+        """A parameter as the prepared file has it: what is not what the file holds must not stand in a record."""
+        f, given = type(self).__dataclass_fields__[name], getattr(self, name)
+        value = _checked(f, value)
+        if name == "style" and self.fresh_masks:  # of the masks drawn while training
+            return
+        if given not in (f.default, value):
+            raise ConfigError(
+                f"{self.dataset} was prepared with {name}={shown(value)}, not {shown(given)}: leave {name} out, or "
+                "prepare the photos anew"
+            )
+        object.__setattr__(self, name, value)
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, object]) -> "TrainConfig":
@@ -153,9 +176,8 @@ class TrainConfig:
         try:
             for file in args.parameters_file:
                 values |= load_params(file)
-            values |= {name: yaml.safe_load(text) for name, text in args.parameters}
-            return cls.from_mapping(values)
-        except (ConfigError, OSError, yaml.YAMLError) as error:
+            return cls.from_mapping(values | dict(args.parameters))
+        except (ConfigError, OSError) as error:
             parser.exit(2, f"{prog}: {error}\n")
 
     @classmethod
@@ -168,8 +190,8 @@ class TrainConfig:
         return "\n".join(lines)
 
     def science(self) -> dict[str, object]:
-        """The parameters that decide the result: all but where it is written and whether it may resume."""
-        return {k: v for k, v in asdict(self).items() if k not in ("out_dir", "resume")}
+        """The parameters that decide the result: all but where it is written, and how it may be stopped and resumed."""
+        return {k: v for k, v in asdict(self).items() if k not in ("out_dir", "resume", "checkpoint_minutes")}
 
     def data(self) -> dict[str, object]:
         """The parameters that `prepare.prepare` takes."""
@@ -197,25 +219,48 @@ def load_params(path: str | Path) -> dict[str, object]:
         OSError: it cannot be read.
     """
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+        values = plain_yaml.read(path)
+    except plain_yaml.YamlError as error:
+        raise ConfigError(str(error)) from None
     if not isinstance(values, dict) or not all(isinstance(k, str) for k in values):
         raise ConfigError(f"{path} must hold `name: value` lines, one a parameter")
     return values
 
 
+def prepared_with(path: Path) -> dict[str, object]:
+    """The parameters that a prepared HDF5 file was made with; none where `path` is no such file.
+
+    Raises:
+        ConfigError: it is damaged.
+    """
+    if not path.is_file():
+        return {}
+    with path.open("rb") as file:
+        if file.read(len(HDF5)) != HDF5:
+            return {}
+    from maskfr_utils.store import FaceStore
+
+    try:
+        attrs = FaceStore(path).attrs
+    except (OSError, ValueError) as error:
+        raise ConfigError(str(error)) from None
+    names = {"style": "style", "min_masked": "min_masked", "test_fraction": "test_fraction", "data_seed": "seed"}
+    return {name: attrs[attr] for name, attr in names.items() if attr in attrs}
+
+
 def _checked(f, value: object) -> object:
     """`value` in the type of field `f`, in range."""
     allowed = typing.get_args(f.type) if isinstance(f.type, types.UnionType) else (f.type,)
-    if float in allowed and isinstance(value, str):  # YAML 1.1 reads 5e-4 as a string
-        with contextlib.suppress(ValueError):
-            value = float(value)
-    if isinstance(value, int) and not isinstance(value, bool) and float in allowed:
-        value = float(value)
+    if isinstance(value, str):
+        value = _parsed(allowed, value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        if abs(value) > LARGEST:
+            raise ConfigError(f"{f.name}={shown(value)} is out of range ({f.metadata['help']})")
+        value = float(value) if float in allowed else value
     if (isinstance(value, bool) and bool not in allowed) or not isinstance(value, allowed):
         names = " or ".join("nothing" if t is types.NoneType else t.__name__ for t in allowed)
-        raise ConfigError(f"{f.name} must be {names}, got {value!r} ({f.metadata['help']})")
+        hint = "; a name like this goes in quotes, or behind ./" if str in allowed and bool not in allowed else ""
+        raise ConfigError(f"{f.name} must be {names}, got {shown(value)} ({f.metadata['help']}){hint}")
     low, high = f.metadata["low"], f.metadata["high"]
     if (
         isinstance(value, int | float)
@@ -223,8 +268,29 @@ def _checked(f, value: object) -> object:
         and not (low <= value <= high and math.isfinite(value))
     ):
         raise ConfigError(f"{f.name}={value:g} is out of range: {low:g} to {high:g} ({f.metadata['help']})")
+    if isinstance(value, str) and ("\0" in value or not value.strip()):
+        raise ConfigError(f"{f.name} is {shown(value)}, which is no name ({f.metadata['help']})")
     if f.metadata["choices"] and value not in f.metadata["choices"]:
         raise ConfigError(unknown(f.name, value, f.metadata["choices"]))
     if f.name == "compile" and isinstance(value, str) and value != "auto":
-        raise ConfigError(f"compile must be true, false or auto, got {value!r}")
+        raise ConfigError(f"compile must be true, false or auto, got {shown(value)}")
     return value
+
+
+def _parsed(allowed: tuple[type, ...], text: str) -> object:
+    """A value as it is typed, on a command line or behind papermill's -p, in the first type that takes it.
+
+    Where a name is meant, it is the text as it stands, whatever YAML would make of it.
+    """
+    word = text.strip().lower()
+    if types.NoneType in allowed and word in NOTHING:
+        return None
+    if bool in allowed and word in YES + NO:
+        return word in YES
+    for kind in (int, float):
+        if kind in allowed and len(text) <= 40:
+            try:
+                return kind(text)
+            except ValueError:
+                continue
+    return text

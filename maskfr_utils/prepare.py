@@ -70,19 +70,19 @@ def prepare(
         FileNotFoundError: no such data set.
         ValueError: a parameter out of range, an unusable data set, or no identity with enough pictures.
     """
+    found = None if str(dataset) == DEMO else paths.find_data(dataset)
+    if found and found.is_file() and (h5py.is_hdf5(found) or found.suffix in (".h5", ".hdf5")):
+        store.FaceStore(found)
+        return found
     splits.check_parameters(min_masked, test_fraction, validation_fraction)
     looks = repr(resolve(style))  # refuses an unknown style, and tells what is in a style file
     parameters = {"seed": seed, "min_masked": min_masked, "test_fraction": test_fraction}
     parameters |= {"validation_fraction": validation_fraction}
-    if str(dataset) == DEMO:
+    if found is None:
         source, name, content = None, DEMO, f"{identities} x {per_identity}, difficulty {difficulty}"
         if per_identity < min_masked:
             raise ValueError(f"per_identity is {per_identity}, fewer than min_masked = {min_masked}: raise it")
     else:
-        found = paths.find_data(dataset)
-        if found.is_file() and (h5py.is_hdf5(found) or found.suffix in (".h5", ".hdf5")):
-            store.FaceStore(found)
-            return found
         source = sources.open_source(found)
         name, content = found.resolve().name.split(".")[0], source.fingerprint
     key = _fingerprint(content, looks, parameters, source is None)

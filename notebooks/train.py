@@ -64,6 +64,7 @@ seed = 0
 data_seed = 0  # of test photos, masked twins and rendered people
 out_dir = None  # default: runs/<name of the run>
 resume = True
+checkpoint_minutes = 3.0
 
 # %% [markdown]
 # A name that is not a parameter, or a value that cannot work, stops here, before anything heavy is loaded.

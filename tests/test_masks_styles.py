@@ -64,7 +64,7 @@ def test_user_style_file(faces, tmp_path):
         ("a: {}", "kind"),
         ("a: 3", "fields"),
         ("[1, 2]", "must map"),
-        ("a: {kind: [", "no YAML"),
+        ("a: {kind: [", "not valid YAML"),
     ],
 )
 def test_bad_style_files_are_refused(tmp_path, text, message):

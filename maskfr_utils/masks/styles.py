@@ -7,9 +7,9 @@ from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
-import yaml
 from matplotlib.colors import to_rgb
 
+from maskfr_utils import plain_yaml
 from maskfr_utils.masks.cloth import FOLDS, PATTERNS, VARIANTS, Cloth
 from maskfr_utils.masks.kinds import ALL_KINDS, NO_MASK
 from maskfr_utils.masks.shapes import HEIGHTS, WEARS
@@ -104,10 +104,7 @@ def load_styles(path: str | Path = STYLE_FILE) -> dict[str, Style]:
         ValueError: the file is no mapping of names to fields, or a field is unknown or out of range; names the style.
     """
     path = Path(path)
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no YAML file: {error}") from None
+    raw = plain_yaml.read(path)
     if not isinstance(raw, dict) or not raw:
         raise ValueError(f"{path} must map style names to their fields")
     names = tuple(f.name for f in fields(Style))
@@ -165,7 +162,7 @@ def resolve(style: StyleLike) -> tuple[list[Style], list[float]]:
 
 def parse(text: str) -> str | dict[str, float]:
     """A style as it is typed: a name or file, or a mapping in YAML such as "{surgical: 3, cloth: 1}"."""
-    value = yaml.safe_load(text) if text.lstrip().startswith("{") else text
+    value = plain_yaml.parse(text, "the style") if text.lstrip().startswith("{") else text
     resolve(value)
     return value
 

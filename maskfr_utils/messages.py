@@ -1,0 +1,36 @@
+"""What errors say: one line, however long or odd the value that they name."""
+
+import reprlib
+
+LIMIT = 300  # characters of a message
+
+_repr = reprlib.Repr()
+_repr.maxlevel, _repr.maxstring, _repr.maxother, _repr.maxlong = 2, 80, 80, 40
+
+
+def brief(text: object, limit: int = LIMIT) -> str:
+    """`text` on one line of at most `limit` characters: what is longer loses its middle."""
+    line = " ".join(str(text).split())
+    line = "".join(c if c.isprintable() else "?" for c in line)
+    if len(line) <= limit:
+        return line
+    tail = limit // 3
+    return f"{line[: limit - tail - 3]} … {line[-tail:]}"
+
+
+def shown(value: object) -> str:
+    """`repr(value)`, in bounded time and length, whatever the value holds."""
+    try:
+        return _repr.repr(value)
+    except ValueError:  # Python writes out no number of more than 4,300 digits
+        return f"a number of {value.bit_length():,} bits"
+
+
+class PlainError(Exception):
+    """An error that a user can mend; its text, on one line, says how. A notebook shows that line, and no traceback."""
+
+    def __init__(self, text: object = ""):
+        super().__init__(brief(text))
+
+    def _render_traceback_(self) -> list[str]:  # IPython asks for it
+        return [f"{type(self).__name__}: {self}"]
