@@ -22,10 +22,10 @@ def made_with(group: str | None, scale: str, folder: str | Path | None = None) -
     if records:
         one, all_records = next(iter(records.values())), list(records.values())
         made, minutes = one["provenance"], [round(r["provenance"]["seconds"] / 60) for r in all_records]
-        epochs = [record["params"]["epochs"] for run, record in records.items() if not run.max_steps]
+        epochs = [record["params"]["epochs"] for run, record in records.items() if not run.steps_of]
         facts = [
             f"{made['identities']} people of `{Path(one['params']['dataset']).stem}`",
-            f"{made['train_photos']:,} photos to train and {len(one['photos']['label']):,} to test",
+            f"{made['train_photos']:,} photos to train and {len(one['photos']['label']):,} {_scored(one)}",
             f"width {_all(r['params']['width'] for r in all_records)}",
             f"epochs {_all(epochs)}",
             f"batch size {_all(r['params']['batch_size'] for r in all_records)}",
@@ -47,6 +47,10 @@ def rerun(group: str | None, scale: str, folder: str | Path | None = None) -> st
     """`made_with` in short, where the page has said the rest before: faces, seeds, the command."""
     seeds = _all(run.seed for run in state.load(group, scale, folder)) or "none yet"
     return f"*{FACES[scale].capitalize()}*, seeds {seeds}: `{plan.command(group, scale)}`."
+
+
+def _scored(record: dict) -> str:
+    return {"test": "to test", "validation": "to validate"}[record["params"]["scored_on"]]
 
 
 def _all(values: Iterable, joint: str = ", ") -> str:
@@ -72,7 +76,11 @@ def headline(folder: str | Path | None = None) -> str:
         text.append(f"| {name} | {100 * value:.2f}\N{NO-BREAK SPACE}% | {' | '.join(cells)} |")
     untrained = [str(_untrained(scale, folder) or NOT_RUN) for scale in scales]
     text.append(f"| IResNet-50, with masks, but trained without | | {' | '.join(untrained)} |")
-    text += ["", "In brackets, 95 % intervals over seeds and people (with two seeds, over people alone).", ""]
+    text += [
+        "",
+        "In brackets, 95 % intervals over seeds and people (with fewer than three seeds, over people alone).",
+        "",
+    ]
     for scale in scales:
         if ours[scale]:
             one = next(iter(ours[scale].values())).one
@@ -115,12 +123,11 @@ def found(scale: str, folder: str | Path | None = None) -> list[str]:
     if attention:
         words = tables.in_points(tables.comparisons(attention))
         text.append(
-            "At one learning rate for all networks: "
+            "Each at the learning rate that suits it best on validation photos: "
             + "; ".join(
                 f"{name} {row['difference, points']} points, {row['verdict']}" for name, row in words.iterrows()
             )
-            + ". Which network is better this does not tell: a rate that suits one may be far too high for another, and"
-            " none was tuned yet."
+            + "."
         )
     if learnt := [100 * result.learnt for result in ours.values()]:
         so = "Those far below 100 % were still learning: the table orders how fast they learn, not how good they get."

@@ -19,6 +19,7 @@ from maskfr_utils.verdicts import Comparison, compare, over_seeds_and_people
 
 NOT_RUN = "not run yet"
 FACES = {name: scale.faces for name, scale in SCALES.items()}
+CHANGED = ("iresnet50", "ressanet50")  # the networks that each change of the recipe was tried with
 YAWS = {"under 10°": (0, 10), "10 to 20°": (10, 20), "20 to 30°": (20, 30), "30° and more": (30, 91)}
 # The report's orderings: claim, the better, the worse; each a run's network and training condition, tested on the same.
 CLAIMS = (
@@ -131,11 +132,11 @@ def results(
 
 
 def specialists(scale: str, folder: str | Path | None = None) -> dict[tuple[str, str], Result]:
-    """(network, condition) -> its result where it is tested on what it was trained on, at the recipe's batch and epochs."""
+    """(network, condition) -> its result where it is tested on what it was trained on, by the recipe and at its tuned rate."""
     found = {}
     for condition in ("masked", "unmasked"):
         for run, result in results(None, scale, folder, tested=condition).items():
-            if run.condition == condition and not run.batch_size and not run.max_steps:
+            if run == Run(scale=scale, model=run.model, condition=condition):
                 found[run.model, condition] = result
     return found
 
@@ -150,10 +151,10 @@ def _beside(column: dict[str, str], by_scale: dict[str, dict[str, Result]]) -> p
 
 
 def table_1(folder: str | Path | None = None) -> pd.DataFrame:
-    """The report's Table 1 beside ours: IResNet-50 trained on one kind of faces and tested on both."""
+    """The report's Table 1 beside ours: IResNet-50 trained on either kind of faces, or on both, and tested on both."""
     lines = {
         f"trained on {trained}, tested on {tested}": (trained, tested)
-        for trained in ("unmasked", "masked")
+        for trained in ("unmasked", "masked", "both")
         for tested in ("unmasked", "masked")
     }
     theirs = {
@@ -190,51 +191,118 @@ def networks(scale: str, folder: str | Path | None = None) -> dict[str, Result]:
     return {TITLES[m]: found[run] for m in published.TABLE_2 if (run := Run(scale=scale, model=m)) in found}
 
 
-def figure_9_runs(scale: str) -> dict[str, list[Run]]:
-    """Line of Figure 9 -> its runs by batch size; one of them takes as many steps either way and belongs to both."""
-    runs = sorted(plan.figure_9(scale), key=lambda run: run.batch)
-    steps = next(run.max_steps for run in runs if run.max_steps)
+def tried(scale: str, folder: str | Path | None = None) -> dict[str, pd.DataFrame]:
+    """The trials: network -> a table indexed by learning rate with `masked`, `unmasked` (validation accuracy) and `learnt`.
+
+    `learnt` is the share of the training photos named rightly during the last epoch.
+    """
+    rows = defaultdict(dict)
+    for run, record in state.load("tuning", scale, folder).items():
+        values = {name: score["accuracy"] for name, score in record["metrics"].items()}
+        rows[TITLES[run.model]][run.rate] = values | {"learnt": record["history"][-1]["train_accuracy"]}
     return {
-        "same epochs": [run for run in runs if not run.max_steps],
-        "same number of steps": [run for run in runs if run.steps() == steps],
+        name: pd.DataFrame.from_dict(by_rate, orient="index").sort_index().rename_axis("learning rate")
+        for name, by_rate in rows.items()
+    }
+
+
+def tuning_table(scale: str, folder: str | Path | None = None) -> pd.DataFrame:
+    """The trials in percent of the masked validation photos; the rate that was chosen for each network, and what it gave."""
+    table = pd.DataFrame({name: 100 * by_rate["masked"] for name, by_rate in tried(scale, folder).items()}).T
+    rates = {TITLES[model]: rate for model, rate in plan.chosen(scale, folder).items()}
+    words = table.map(lambda share: "" if np.isnan(share) else f"{share:.1f}")
+    words.columns = [f"{rate:g}" for rate in table.columns]
+    return words.assign(chosen=[f"{rates[name]:g}" if name in rates else "trials go on" for name in table.index])
+
+
+def recipe_changes(scale: str, folder: str | Path | None = None) -> pd.DataFrame:
+    """Each change of the recipe at its best rate, beside the recipe at its best: validation accuracy in percent."""
+    rows: dict[str, dict[str, float]] = defaultdict(dict)
+    for group in ("tuning", "changes"):
+        for run, record in state.load(group, scale, folder).items():
+            if run.model in CHANGED:
+                best = rows[run.change or "the recipe"]
+                name, score = TITLES[run.model], 100 * record["metrics"]["masked"]["accuracy"]
+                best[name] = max(best.get(name, 0.0), score)
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def curves(scale: str, folder: str | Path | None = None, group: str = "table_2") -> pd.DataFrame:
+    """Accuracy on the masked validation photos by epoch (rows), mean over seeds of each network (columns)."""
+    found = {}
+    for run, result in results(group, scale, folder).items():
+        histories = [[epoch["masked"] for epoch in record["history"]] for record in result.records.values()]
+        found[TITLES[run.model]] = np.mean(histories, axis=0)
+    return pd.DataFrame(found, index=pd.RangeIndex(1, 1 + len(next(iter(found.values()), [])), name="epoch"))
+
+
+def ablation(scale: str, folder: str | Path | None = None) -> dict[str, Result]:
+    """Name of the network -> its result on masked faces: IResNet-50, each part of ResSaNet alone, all of them."""
+    found = results("ablation", scale, folder)
+    return {TITLES[m]: found[run] for m in plan.ABLATION if (run := Run(scale=scale, model=m)) in found}
+
+
+def parts(scale: str, folder: str | Path | None = None) -> pd.DataFrame:
+    """What each part brings to IResNet-50, see `comparisons`."""
+    ours = ablation(scale, folder)
+    plain = TITLES["iresnet50"]
+    return comparisons(
+        {f"{name} − {plain}": (ours[name], ours[plain]) for name in ours if name != plain and plain in ours}
+    )
+
+
+def figure_9_runs(scale: str) -> dict[str, list[Run]]:
+    """Line of Figure 9 -> its runs by batch size, of one seed; the first and the last batch belong to several lines."""
+    runs = sorted((run for run in plan.figure_9(scale) if run.seed == 0), key=lambda run: run.batch)
+    plain = [run for run in runs if not run.scaled and not run.steps_of]
+    return {
+        "one rate": plain,
+        "rate scaled with the batch": [plain[0], *(run for run in runs if run.scaled)],
+        "one rate, as many steps": [*(run for run in runs if run.steps_of), plain[-1]],
     }
 
 
 def figure_9(scale: str, folder: str | Path | None = None) -> dict[str, pd.DataFrame]:
-    """Accuracy by batch size for the same epochs and for the same number of steps.
+    """Accuracy by batch size at one rate, at a rate scaled with the batch, and for as many steps as the largest takes.
 
     Returns:
-        Line of the figure -> a table indexed by batch size with `accuracy`, `low`, `high`, `steps`, `epochs`.
+        Line of the figure -> a table indexed by batch size with `accuracy`, `low`, `high`, `seeds`, `lr`, `steps`.
     """
     found, tables = results("figure_9", scale, folder), {}
+    columns = ["accuracy", "low", "high", "seeds", "lr", "steps"]
     for name, runs in figure_9_runs(scale).items():
         rows = {
-            run.batch: {
-                "accuracy": found[run].mean,
-                "low": found[run].interval[0],
-                "high": found[run].interval[1],
-                "steps": found[run].one["throughput"]["steps"],
-                "epochs": round(run.passes() / found[run].one["provenance"]["train_photos"], 1),
-            }
+            run.batch: dict(
+                zip(
+                    columns,
+                    (
+                        found[run].mean,
+                        *found[run].interval,
+                        len(found[run].records),
+                        found[run].one["params"]["lr"],
+                        found[run].one["throughput"]["steps"],
+                    ),
+                    strict=True,
+                )
+            )
             for run in runs
             if run in found
         }
-        columns = ["accuracy", "low", "high", "steps", "epochs"]
         tables[name] = pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("batch size")
     return tables
 
 
 def figure_9_table(scale: str, folder: str | Path | None = None) -> pd.DataFrame:
-    """The numbers of `figure_9`: accuracy with its interval, and the steps or epochs that its line leaves to vary."""
-    columns = {}
-    for (name, table), varying in zip(figure_9(scale, folder).items(), ("steps", "epochs"), strict=True):
-        rows = table.reindex(plan.SCALES[scale].batches)
-        columns[name] = [
+    """The numbers of `figure_9`: accuracy with its interval at each batch size."""
+    batches = pd.Index(plan.SCALES[scale].batches, name="batch size")
+    columns = {
+        name: [
             NOT_RUN if np.isnan(a) else percent(a, low, high)
-            for a, low, high in rows[["accuracy", "low", "high"]].to_numpy(float)
+            for a, low, high in table.reindex(batches)[["accuracy", "low", "high"]].to_numpy(float)
         ]
-        columns[varying] = rows[varying].map(lambda n: "" if np.isnan(n) else f"{n:g}").to_list()
-    return pd.DataFrame(columns, index=pd.Index(plan.SCALES[scale].batches, name="batch size"))
+        for name, table in figure_9(scale, folder).items()
+    }
+    return pd.DataFrame(columns, index=batches)
 
 
 def by_group(result: Result, groups: list[np.ndarray], names: list[str]) -> pd.DataFrame:
