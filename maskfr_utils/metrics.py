@@ -4,6 +4,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
 
 Z = stats.norm.ppf(0.975)  # of a 95 % interval
 
@@ -85,12 +87,9 @@ def wilson(hits: float, photos: int) -> tuple[float, float]:
         hits: photos named rightly; the mean over several runs need not be whole.
         photos: photos tested, at least 1.
     """
-    share, z2 = hits / photos, Z * Z / photos
-    centre, half = share + z2 / 2, Z * np.sqrt(share * (1 - share) / photos + z2 / photos / 4)
+    low, high = proportion_confint(hits, photos, method="wilson")
     # At the ends the bound is the end itself, which rounding may miss by a last bit.
-    low = 0.0 if hits == 0 else (centre - half) / (1 + z2)
-    high = 1.0 if hits == photos else (centre + half) / (1 + z2)
-    return float(low), float(high)
+    return float(low) if hits > 0 else 0.0, float(high) if hits < photos else 1.0
 
 
 def rank_curve(ranks: np.ndarray, upto: int) -> np.ndarray:
@@ -111,15 +110,32 @@ def holm(p: np.ndarray) -> np.ndarray:
     """The p of several tests after Holm (1979): below 0.05 where a claim holds though so many were tried.
 
     Args:
-        p: (tests,) floats.
+        p: (tests,) floats; a nan is no test, and stays.
 
     Returns:
         (tests,) floats, each at least as large as before and at most 1.
     """
-    p = np.asarray(p, float)
-    order = np.argsort(p)
-    adjusted = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    return np.minimum(adjusted, 1.0)[np.argsort(order)]
+    adjusted = np.array(p, float)
+    tested = ~np.isnan(adjusted)
+    adjusted[tested] = multipletests(adjusted[tested], method="holm")[1]
+    return adjusted
+
+
+def auc(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Areas under the ROC curve: how often a positive scores above a negative, by several weightings; a tie is half.
+
+    Args:
+        scores: (m,) floats.
+        positive: (m,) bool.
+        weights: (r, m) at least 0, how often each counts.
+
+    Returns:
+        (r,) floats; nan where either kind has no weight.
+    """
+    above = (scores[positive][:, None] > scores[~positive]) + 0.5 * (scores[positive][:, None] == scores[~positive])
+    mine, others = weights[:, positive], weights[:, ~positive]
+    with np.errstate(invalid="ignore"):
+        return (mine @ above * others).sum(1) / (mine.sum(1) * others.sum(1))
 
 
 def disagreement(a: np.ndarray, b: np.ndarray) -> float:

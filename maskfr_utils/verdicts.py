@@ -63,7 +63,16 @@ def over_seeds_and_people(
     if not values or [np.shape(v) for v in values] != [np.shape(p) for p in people] or not all(map(len, values)):
         raise ValueError("a value and a person of each photo of each seed, please, and at least one photo")
     by_seed = np.array([np.mean(v) for v in values], float)
-    drawn = _of_other_people(values, people, resamples, seed)
+    return from_draws(by_seed, _of_other_people(values, people, resamples, seed))
+
+
+def from_draws(by_seed: np.ndarray, drawn: np.ndarray) -> Comparison:
+    """The same of values that are no means over photos.
+
+    Args:
+        by_seed: (seeds,) the value of each seed, at least one.
+        drawn: (resamples,) the mean over seeds with people drawn anew, see `drawn_anew`.
+    """
     low, high = np.percentile(drawn, (2.5, 97.5))
     p = float("nan")
     if len(by_seed) >= SEEDS:
@@ -72,7 +81,7 @@ def over_seeds_and_people(
         low, high = min(low, by_seed.mean() - half), max(high, by_seed.mean() + half)
         t = abs(by_seed.mean()) / error if error else np.inf * bool(by_seed.mean())
         tail = min((drawn <= 0).mean(), (drawn >= 0).mean())
-        p = max(2 * stats.t.sf(t, len(by_seed) - 1), min(1.0, 2 * max(tail, 1 / resamples)))
+        p = max(2 * stats.t.sf(t, len(by_seed) - 1), min(1.0, 2 * max(tail, 1 / len(drawn))))
     return Comparison(float(by_seed.mean()), float(low), float(high), tuple(by_seed.tolist()), float(p))
 
 
@@ -95,6 +104,20 @@ def compare(
     return over_seeds_and_people(differences, people, resamples=resamples)
 
 
+def drawn_anew(people: int, resamples: int = RESAMPLES, *, seed: int = 0) -> np.ndarray:
+    """The bootstrap over people of all intervals here: how often each is drawn when as many are, with replacement.
+
+    Args:
+        people: their number.
+        resamples: draws.
+        seed: of the draws; the same seed and number of people give the same draws, so that differences are paired.
+
+    Returns:
+        (resamples, people) integers, each row with the sum `people`.
+    """
+    return np.random.default_rng(seed).multinomial(people, np.full(people, 1 / people), resamples)
+
+
 def _of_other_people(
     values: Sequence[np.ndarray], people: Sequence[np.ndarray], resamples: int, seed: int
 ) -> np.ndarray:
@@ -105,7 +128,6 @@ def _of_other_people(
     for value, who in zip(values, np.split(index, ends), strict=True):
         sums.append(np.bincount(who, np.asarray(value, float), len(names)))
         counts.append(np.bincount(who, minlength=len(names)))
-    rng = np.random.default_rng(seed)
-    times = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), resamples)  # how often each is drawn
+    times = drawn_anew(len(names), resamples, seed=seed)
     shares = (times @ np.array(sums).T) / np.maximum(times @ np.array(counts).T, 1)
     return shares.mean(1)

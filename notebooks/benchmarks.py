@@ -41,7 +41,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from maskfr_utils import figures, paths
-from maskfr_utils.measure import speed
+from maskfr_utils.measure import speed, steps
 from maskfr_utils.measure.speed import ratio
 from maskfr_utils.models.choices import PUBLISHED
 from maskfr_utils.names import TITLES
@@ -140,7 +140,7 @@ rows = {name: [batch / s for s in values] for name, values in r["variants"]["ste
 memory = r["variants"]["freed memory"]
 gain, low, high = ratio(memory["given back"], memory["kept"])
 print(f"freed memory kept: steps {gain:.2f} times as fast as given back ({low:.2f} to {high:.2f})")
-figures.results.spread_bars(rows, f"IResNet-50 at width {speed.SMALL:g}, batch {batch}: training images/s")
+figures.results.spread_bars(rows, f"IResNet-50 at width {steps.SMALL:g}, batch {batch}: training images/s")
 
 # %% [markdown]
 # Compiling fuses the element-wise operations. It costs a minute or two, and does not always win: some of PyTorch's own

@@ -2,7 +2,6 @@
 
 import io
 import json
-import subprocess
 import sys
 import tarfile
 
@@ -72,7 +71,7 @@ def test_peer_is_counted_by_the_files_it_writes(tmp_path):
     found = mask_success.peer({"all": tmp_path / "set.tar"}, command)["all"]
     assert (found["faces"], found["masked"]) == (6, 2) and 0 < found["per_second"] < 6 / 0.001
     assert mask_success.peer({"few": tmp_path / "set.tar"}, command, faces=4)["few"]["faces"] == 4
-    with pytest.raises(subprocess.CalledProcessError):
+    with pytest.raises(ValueError, match="failed with status"):
         mask_success.peer({"all": tmp_path / "set.tar"}, f"{sys.executable} no_such_program.py {{}}")
 
 

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from sklearn.metrics import roc_auc_score
 from torchmetrics.classification import MulticlassAccuracy, MulticlassStatScores
 
 from maskfr_utils import metrics
@@ -80,8 +81,9 @@ def test_holm_is_bonferroni_in_every_set_of_tests(p):
     assert metrics.holm(np.array(p)) == pytest.approx(closed)
 
 
-def test_holm_of_nothing():
+def test_holm_of_nothing_and_what_is_no_test():
     assert metrics.holm(np.array([])).shape == (0,)
+    np.testing.assert_allclose(metrics.holm([np.nan, 0.01, 0.02]), [np.nan, 0.02, 0.02])
 
 
 def test_disagreement_of_independent_and_of_like_errors():
@@ -100,3 +102,12 @@ def test_half_width_is_the_spread_of_a_paired_difference():
     shared = metrics.disagreement(a.ravel(), b.ravel())
     assert metrics.half_width(a.mean(), b.mean(), n // 10, shared) == pytest.approx(1.96 * spread, rel=0.05)
     assert metrics.half_width(0.9, 0.9, 10_000) == pytest.approx(1.96 * np.sqrt(2 * 0.9 * 0.1 / 10_000), rel=1e-3)
+
+
+def test_auc_counts_a_pair_as_often_as_its_weight_says():
+    rng = np.random.default_rng(0)
+    same = rng.random(120) < 0.4
+    scores = (rng.normal(size=120) + same).round(1)  # with ties
+    weights = rng.integers(0, 4, (5, 120))
+    for row, area in zip(weights, metrics.auc(scores, same, weights.astype(float)), strict=True):
+        assert area == pytest.approx(roc_auc_score(same.repeat(row), scores.repeat(row)))

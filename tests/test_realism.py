@@ -7,7 +7,7 @@ import pytest
 
 from maskfr_utils import masks
 from maskfr_utils.faces import align
-from maskfr_utils.measure import realism
+from maskfr_utils.measure import features, mfr2, outline, realism
 from maskfr_utils.rendered import render_faces
 
 
@@ -20,26 +20,26 @@ def drawn():
 def test_segmentation_finds_drawn_masks(drawn):
     _, result = drawn
     aligned, alpha = realism.prepared(result.images, result.alpha)
-    found, known = np.array([realism.segment(face) for face in aligned]), alpha > 127
+    found, known = np.array([outline.segment(face) for face in aligned]), alpha > 127
     overlap = (found & known).sum((1, 2)) / (found | known).sum((1, 2))
     assert np.median(overlap) > 0.85
     rows = [
-        (realism.outline_statistics(f)["share"], realism.outline_statistics(k)["share"])
+        (outline.outline_statistics(f)["share"], outline.outline_statistics(k)["share"])
         for f, k in zip(found, known, strict=True)
     ]
     assert np.abs(np.diff(rows)).mean() < 0.03
-    assert not realism.segment(np.full((112, 112, 3), 127, np.uint8))[:56].any()  # never above the eyes
+    assert not outline.segment(np.full((112, 112, 3), 127, np.uint8))[:56].any()  # never above the eyes
 
 
 def test_statistics_of_a_rectangle():
     region = np.zeros((112, 112), bool)
     region[62:105, 30:81] = True
-    found = realism.outline_statistics(region)
-    assert set(found) == set(realism.STATISTICS)
+    found = outline.outline_statistics(region)
+    assert set(found) == set(outline.STATISTICS)
     assert found["share"] == pytest.approx(43 * 51 / 112**2)
     assert found["top_nose"] == found["top_cheek"] == pytest.approx((62 - 51.6) / 35.2)
     assert found["width"] == found["width_nose"] == pytest.approx(51 / 35.2)
-    none = realism.outline_statistics(np.zeros((112, 112), bool))
+    none = outline.outline_statistics(np.zeros((112, 112), bool))
     assert none["share"] == 0 and all(np.isnan(v) for k, v in none.items() if k != "share")
 
 
@@ -51,7 +51,7 @@ def test_aligned_by_the_eyes_alone():
     def error(images: np.ndarray) -> float:
         matrices = np.array([realism.by_eyes(face) for face in images])
         moved = eyes @ matrices[:, :, :2].transpose(0, 2, 1) + matrices[:, None, :, 2]
-        return np.median(np.linalg.norm(moved - realism._EYES, axis=2))
+        return np.median(np.linalg.norm(moved - realism.EYES, axis=2))
 
     masked = masks.mask_faces(faces.images, faces.landmarks, style={"surgical": 1, "cloth": 1}).images
     assert error(faces.images) < 2.2 and error(masked) < 2.7
@@ -61,18 +61,18 @@ def test_gradients_of_stripes():
     x, y = np.meshgrid(np.arange(112), np.arange(112))
     for wave, orientation in ((x, 0), (y, 4)):  # nine bins of 20 degrees; the gradient of rows points down, 90 degrees
         grey = (127 + 100 * np.sin(wave / 3)).astype(np.float32)
-        found = realism.gradients(grey, 16)
+        found = features.gradients(grey, 16)
         assert found.shape == (7, 7, 9)
         assert (found[1:-1, 1:-1].argmax(-1) == orientation).all()
-    assert realism.gradients(np.full((112, 112), 9.0), 8).max() == 0
+    assert features.gradients(np.full((112, 112), 9.0), 8).max() == 0
 
 
 def test_features_are_finite_and_see_colour_texture_and_gradients(drawn):
     faces, result = drawn
-    x = realism.features(result.images)
+    x = features.features(result.images)
     assert x.shape == (12, 7, 7, 25) and np.isfinite(x).all()
-    darker = realism.features(faces.images // 2)
-    plain = realism.features(faces.images)
+    darker = features.features(faces.images // 2)
+    plain = features.features(faces.images)
     assert (darker[..., 19] < plain[..., 19]).all()  # lightness
     np.testing.assert_allclose((x[..., 9:19] ** 2).sum(-1), 1, atol=1e-4)  # shares of ten patterns
 
@@ -82,8 +82,8 @@ def test_classifier_tells_what_differs_and_not_what_does_not():
     people = np.repeat(np.arange(30), 3)
     offset = rng.normal(size=(30, 8))[people]  # each person looks another way
     real, alike = (offset + 0.3 * rng.normal(size=(90, 8)) for _ in range(2))
-    same = realism.separation(real, alike, people, people)
-    other = realism.separation(real, alike + 3 * (np.arange(8) == 2), people, people)
+    same = features.separation(real, alike, people, people)
+    other = features.separation(real, alike + 3 * (np.arange(8) == 2), people, people)
     assert same["low"] < 0.5 < same["high"] and 0.3 < same["auc"] < 0.65
     assert other["auc"] > 0.85 and other["low"] <= other["auc"] <= other["high"]
 
@@ -92,7 +92,7 @@ def test_a_person_is_never_on_both_sides():
     """Features that name the person, and a label that depends on the person: nothing to learn for new people."""
     people = np.arange(40)
     code = np.random.default_rng(1).normal(size=(40, 20))
-    found = realism.separation(code, code, people, people)
+    found = features.separation(code, code, people, people)
     assert 0.3 < found["auc"] < 0.7
 
 
@@ -106,13 +106,13 @@ def test_record_of_real_masks():
     assert set(record["outline"]) == {"real", "drawn", "drawn_known"}
     assert record["segmentation"]["overlap"][1] > 0.85
     for name, columns in record["outline"].items():
-        assert set(columns) == set(realism.STATISTICS), name
+        assert set(columns) == set(outline.STATISTICS), name
 
 
 def test_reads_mfr2(real_mfr2):
-    data = realism.read_mfr2(real_mfr2)
+    data = realism.with_partners(mfr2.read(real_mfr2))
     assert len(data.real) == len(data.bare) == len(data.labels) == len(data.landmarks) > 100
-    assert set(data.labels) <= set(realism._LIKE)
+    assert set(data.labels) <= set(realism.LIKE)
     half = data.some(realism.held_out(data.people))
     others = set(data.people) - set(half.people)
     assert len(half.real) == len(half.bare) == sum(person not in others for person in data.people)

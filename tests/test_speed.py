@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from maskfr_utils import paths
-from maskfr_utils.measure import speed
+from maskfr_utils.measure import speed, steps
 from maskfr_utils.measure.speed import Plan
 from maskfr_utils.models import MODELS, create_model
 
@@ -49,28 +49,28 @@ def test_exported_networks_at_full_size_agree_with_torch():
 
 def test_multiply_adds_are_those_of_the_measured_width(record):
     assert record["macs"]["iresnet50"] < 6.309e9 / 20
-    assert round(speed.macs("iresnet50", 1.0) / 1e9, 3) == 6.309
+    assert round(steps.macs("iresnet50", 1.0) / 1e9, 3) == 6.309
 
 
 def test_shares_make_a_whole(record):
     shares = record["shares"]["iresnet50"]
-    assert shares.keys() == speed.KINDS.keys() and sum(shares.values()) == pytest.approx(1)
+    assert shares.keys() == steps.KINDS.keys() and sum(shares.values()) == pytest.approx(1)
     assert min(shares["convolutions"], shares["batch norm"], shares["element by element"]) > 0
 
 
 def test_a_matrix_product_counts_as_one():
     a = torch.randn(600, 600)
-    assert speed.where_time_goes(lambda: a @ a)["linear, attention"] > 0.8
+    assert steps.where_time_goes(lambda: a @ a)["linear, attention"] > 0.8
 
 
 def test_rates_are_multiply_adds_a_second(monkeypatch):
-    monkeypatch.setattr(speed, "timings", lambda runs, repeats: {name: [0.5] * repeats for name in runs})
-    assert speed.matrix_rates("bf16", 1, size=10) == {"fp32": [2000.0] * 3, "bf16": [2000.0] * 3}
+    monkeypatch.setattr(steps, "timings", lambda runs, repeats: {name: [0.5] * repeats for name in runs})
+    assert steps.matrix_rates("bf16", 1, size=10) == {"fp32": [2000.0] * 3, "bf16": [2000.0] * 3}
 
 
 def test_plain_network_is_the_same_function_with_torchs_prelu():
     torch.manual_seed(0)
-    plain = speed.plain_network("iresnet50", width=0.1)
+    plain = steps.plain_network("iresnet50", width=0.1)
     kinds = {type(module) for module in plain.modules() if isinstance(module, nn.PReLU)}
     assert kinds == {nn.PReLU}
     ours = create_model("iresnet50", width=0.1)
@@ -82,7 +82,7 @@ def test_plain_network_is_the_same_function_with_torchs_prelu():
 def test_a_bare_step_trains():
     network = create_model("iresnet50", width=0.1)
     before = network.conv1.weight.clone()
-    speed.training_step(network, *speed.pictures(2))()
+    steps.training_step(network, *steps.pictures(2))()
     assert not torch.equal(before, network.conv1.weight)
 
 
@@ -97,6 +97,6 @@ def test_gpu_part_in_small():
 
 def test_peer_is_a_file_with_a_function(tmp_path, capsys):
     (tmp_path / "net.py").write_text("from torch import nn\ndef iresnet50():\n    return nn.Identity()\n")
-    assert isinstance(speed.load_peer(tmp_path / "net.py"), nn.Identity)
+    assert isinstance(steps.load_peer(tmp_path / "net.py"), nn.Identity)
     assert speed.main(["--out", str(tmp_path / "x.json"), "--plan", "smoke", "--peer", str(tmp_path / "no.py")]) == 1
     assert "no.py" in capsys.readouterr().err and not (tmp_path / "x.json").exists()

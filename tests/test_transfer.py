@@ -7,11 +7,13 @@ import cv2
 import made_up_records
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
+from scipy import stats
 
 from maskfr_utils import figures, masks, models, records
-from maskfr_utils.measure import real_masks
-from maskfr_utils.measure.real_masks import PROBES, Photos
+from maskfr_utils.measure import mfr2, real_masks
+from maskfr_utils.measure.mfr2 import Photos
+from maskfr_utils.measure.real_masks import PROBES
+from maskfr_utils.names import CONDITIONS
 from maskfr_utils.rendered import render_faces
 from maskfr_utils.study import plan
 from maskfr_utils.verdicts import over_seeds_and_people
@@ -29,18 +31,12 @@ def made_up(people=30, each=5, noise=0.5, seed=0):
     rng, n = np.random.default_rng(seed), people * each
     names = np.array([f"P{i:02d}" for i in range(people)]).repeat(each)
     pairs = np.array([(i, j) for i in range(n) for j in range(i) if names[i] == names[j] or rng.random() < 0.02])
-    photos = Photos(np.zeros((n, 1)), np.zeros((n, 1)), names, np.arange(n) % 2 == 0, np.arange(n) % 7 > 0, pairs)
+    labels = np.where(np.arange(n) % 2 == 0, "cloth", mfr2.NO_MASK)
+    photos = Photos(
+        np.zeros((n, 1)), np.zeros((n, 1)), names, labels, np.where(np.arange(n) % 7, "hog", "hog_forced"), pairs
+    )
     found = rng.normal(size=(people, 32)).repeat(each, 0) + noise * rng.normal(size=(2, n, 32))
     return found / np.linalg.norm(found, axis=-1, keepdims=True), photos
-
-
-def test_auc_counts_a_pair_as_often_as_its_weight_says():
-    rng = np.random.default_rng(0)
-    same = rng.random(120) < 0.4
-    scores = (rng.normal(size=120) + same).round(1)  # with ties
-    weights = rng.integers(0, 4, (5, 120))
-    for row, area in zip(weights, real_masks.auc(scores, same, weights.astype(float)), strict=True):
-        assert area == pytest.approx(roc_auc_score(same.repeat(row), scores.repeat(row)))
 
 
 def test_a_photo_does_not_find_itself():
@@ -63,7 +59,7 @@ def test_perfect_and_meaningless_embeddings():
     assert len(found) == 8 and all((values == 1).all() for values in found.values())
     meaningless = np.random.default_rng(1).normal(size=perfect.shape)
     noise, again = real_masks.measure(meaningless, photos), real_masks.measure(meaningless, photos)
-    for name in photos.groups():
+    for name in real_masks.groups(photos):
         values = noise[f"AUC, {name}"]
         low, high = np.percentile(values[1:], (2.5, 97.5))
         assert low < 0.5 < high and low < values[0] < high
@@ -73,7 +69,7 @@ def test_perfect_and_meaningless_embeddings():
 def test_groups_of_pairs():
     """MFR2's own pairs by how many wear a mask, and all pairs without; a drawn mask counts on the photo that has it."""
     embeddings, photos = made_up()
-    found, masked = photos.groups(), photos.masked
+    found, masked = real_masks.groups(photos), photos.masked
     assert [len(found[name][0]) for name in found] == [
         sum(masked[i] and masked[j] for i, j in photos.pairs),
         (~masked).sum() * ((~masked).sum() - 1) // 2,
@@ -93,7 +89,7 @@ def test_only_some_photos_and_the_pairs_of_them():
     assert some.detected.all() and 0 < len(some.pairs) < len(photos.pairs)
     known = [(i, j) for i, j in photos.pairs if photos.detected[i] and photos.detected[j]]
     assert np.flatnonzero(photos.detected)[some.pairs].tolist() == [list(pair) for pair in known]
-    assert some.counts()["people"] == 30 and some.counts()["masked"] == some.masked.sum()
+    assert real_masks.counts(some)["people"] == 30 and real_masks.counts(some)["masked"] == some.masked.sum()
 
 
 def test_interval_of_identification_is_that_of_a_bootstrap_over_people():
@@ -121,8 +117,30 @@ def test_gain_is_paired_and_the_mean_is_over_seeds():
     draws = {("masked", 0): [0.9, 0.8, 1.0], ("unmasked", 0): [0.7, 0.6, 0.8]}
     draws |= {("masked", 1): [0.7, 0.6, 0.8], ("unmasked", 1): [0.6, 0.5, 0.7]}
     found = real_masks.summaries({run: {"AUC": np.array(values)} for run, values in draws.items()})
-    assert found["gain"]["AUC"] == {"value": 0.15, "low": 0.15, "high": 0.15, "seeds": [0.2, 0.1]}
+    assert found["gain"]["AUC"] == {"value": 0.15, "low": 0.15, "high": 0.15, "seeds": [0.2, 0.1], "p": None}
     assert found["masked"]["AUC"]["value"] == 0.8 and found["masked"]["AUC"]["low"] == pytest.approx(0.7, abs=0.01)
+
+
+def test_the_luck_of_the_seeds_widens_a_gain_as_it_does_everywhere_in_the_study():
+    """Three seeds of 0.1, 0.2 and 0.3 without any luck of people: Student's t decides, as in a t-test."""
+    found = {(c, s): {"AUC": np.full(50, 0.5 + (c == "masked") * 0.1 * (s + 1))} for c in CONDITIONS for s in range(3)}
+    gain = real_masks.summaries(found)["gain"]["AUC"]
+    expected = stats.ttest_1samp([0.1, 0.2, 0.3], 0)
+    assert gain["p"] == pytest.approx(expected.pvalue, rel=0.01)
+    assert (gain["low"], gain["high"]) == pytest.approx(tuple(expected.confidence_interval()), abs=1e-4)
+
+
+def test_real_and_drawn_masks_are_tried_on_the_same_people():
+    """Of P00 one photo without a mask is left, of P01 none with: neither can be tried on both."""
+    embeddings, photos = made_up()
+    first_bare = np.cumsum(~photos.masked) == 1
+    few = ((photos.people == "P00") & (photos.masked | first_bare)) | ((photos.people == "P01") & ~photos.masked)
+    keep = real_masks.on_both_sides(photos, few | ~np.isin(photos.people, ["P00", "P01"]))
+    assert set(photos.people[keep]) == set(photos.people) - {"P00", "P01"}
+    some = photos.only(keep)
+    probed = [set(some.people[real_masks.rank_1(embeddings[:, keep], some, probes)[0]]) for probes in PROBES]
+    assert probed[0] == probed[1] == probed[2] == set(some.people)
+    assert len(photos.people) > keep.sum() and real_masks.on_both_sides(photos, photos.people == "P00").sum() == 5
 
 
 def test_same_names():
@@ -182,7 +200,7 @@ def test_unfinished_run_is_refused(runs, tmp_path, capsys):
 
 
 @pytest.fixture(scope="module")
-def mfr2(tmp_path_factory):
+def data(tmp_path_factory):
     """A folder as MFR2 is, of rendered people with drawn masks."""
     data = tmp_path_factory.mktemp("data")
     folder = data / "mfr2"
@@ -212,17 +230,17 @@ def mfr2(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def folder(runs, mfr2, tmp_path_factory):
+def folder(runs, data, tmp_path_factory):
     """The folder below which the command has left a record."""
     results = tmp_path_factory.mktemp("results")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MASKFR_DATA", str(mfr2))
+        patch.setenv("MASKFR_DATA", str(data))
         assert real_masks.main([*map(str, runs), "--out", str(results / real_masks.RECORD)]) == 0
     return results
 
 
 def test_record(folder):
-    record = real_masks.read(folder)
+    record = records.read_measurement(real_masks.RECORD, folder)
     assert record["left_out"] == 1  # Person0, whom the networks know as Person_0
     assert record["photos"]["all photos"]["people"] == 11 and record["photos"]["all photos"]["masked"] == 22
     assert record["seeds"] == [0]
@@ -235,37 +253,71 @@ def test_record(folder):
 
 
 def test_what_the_chapter_shows(folder, tmp_path):
-    record = real_masks.read(folder)
+    record = records.read_measurement(real_masks.RECORD, folder)
     table = real_masks.table(record)
-    assert len(table) == 8 and len(table.columns) == 4 and not table.isna().any().any()
+    assert len(table) == 8 and not table.isna().any(axis=None)
+    assert set(table["verdict"]) == {"undecided (1 of 3 seeds)"} and set(table["p, Holm"]) == {""}
     gains = real_masks.results(record, "gain")
     figure = figures.results.estimates({"": gains}, "gain", value="value", zero=True)
     labels = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
     assert labels[:2] == ["rank 1, real mask", "rank 1, drawn mask"]
     assert real_masks.in_words(record).count("\n- ") == 1 and real_masks.in_words(record).count("guessed") == 2
     said = real_masks.made_with(record)
-    assert "11 people" in said and record["command"] in said and "older code" not in said
+    assert "11 people" in said and "older code" not in said and "run it again" not in said
+    assert "`python -m maskfr_utils.measure.real_masks runs/masked runs/unmasked` measures it again" in said
     record["provenance"]["networks"]["masks"] = {"cloth": [0.0]}
     assert "older code" in real_masks.made_with(record)
-    assert real_masks.read(tmp_path) is None and "Not measured yet" in real_masks.made_with(None)
+    assert records.read_measurement(real_masks.RECORD, tmp_path) is None and "Not measured yet" in real_masks.made_with(
+        None
+    )
 
 
-def test_broken_mfr2(mfr2, tmp_path):
+def gains(*rows):
+    """A record of these gains by hand: value, low, high, p."""
+    lines = {
+        f"measure {i}": {"value": v, "low": a, "high": b, "seeds": [v, v, v], "p": p}
+        for i, (v, a, b, p) in enumerate(rows)
+    }
+    return {"results": {"all photos": dict.fromkeys(("masked", "unmasked", "gain"), lines)}}
+
+
+def test_a_gain_is_called_one_only_if_its_corrected_p_says_so():
+    alone = real_masks.table(gains((0.2, 0.01, 0.3, 0.03)))
+    assert alone["verdict"].tolist() == ["better"] and alone["gain, points"].tolist() == ["+20.0 (+1.0 to +30.0)"]
+    table = real_masks.table(gains((0.2, 0.01, 0.3, 0.03), (-0.2, -0.3, -0.1, 0.001), (0.1, -0.1, 0.3, 0.4)))
+    assert table["verdict"].tolist() == ["undecided", "worse", "undecided"]
+    assert table["p, Holm"].tolist() == ["0.060", "0.003", "0.400"]
+
+
+def test_a_record_of_older_code_is_shown_with_the_command_of_today_and_without_a_verdict(folder):
+    record = records.read_measurement(real_masks.RECORD, folder)
+    record["command"] = " ".join(["python -m maskfr_utils.transfer", *(f"runs/{run}" for run in record.pop("runs"))])
+    del record["least"]
+    for lines in record["results"]["all photos"].values():
+        for line in lines.values():
+            del line["p"]
+    said = real_masks.made_with(record)
+    assert "maskfr_utils.transfer" not in said and "real_masks runs/masked runs/unmasked`" in said
+    assert "on different people here: run it again" in said
+    assert "verdict" not in real_masks.table(record)
+
+
+def test_broken_mfr2(data, tmp_path):
     for name in ("mfr2_112.tar", "index.csv", "landmarks68.npz"):
-        (tmp_path / name).symlink_to(mfr2 / "mfr2" / name)
+        (tmp_path / name).symlink_to(data / "mfr2" / name)
     (tmp_path / "pairs.csv").write_text("same,file1,file2\n1,Person0/0000.jpg,Nobody/0001.jpg\n")
     with pytest.raises(ValueError, match="Nobody/0001.jpg"):
-        real_masks.read_mfr2(tmp_path)
+        mfr2.read(tmp_path)
     (tmp_path / "pairs.csv").unlink()
-    (tmp_path / "pairs.csv").symlink_to(mfr2 / "mfr2" / "pairs.csv")
+    (tmp_path / "pairs.csv").symlink_to(data / "mfr2" / "pairs.csv")
     (tmp_path / "index.csv").unlink()
     (tmp_path / "index.csv").write_text("file,mask,detector\nPerson0/0000.jpg,cloth,hog_pad\n")
     with pytest.raises(ValueError, match="Person0/0001.jpg"):
-        real_masks.read_mfr2(tmp_path)
+        mfr2.read(tmp_path)
 
 
 def test_reads_mfr2(real_mfr2):
-    photos = real_masks.read_mfr2(real_mfr2)
-    assert {"people": 53, "masked": 171, "bare": 98}.items() <= photos.counts().items()
-    assert sum(photos.counts()["both masked"]) == 396 and sum(photos.counts()["one masked"]) == 383
+    photos = mfr2.read(real_mfr2)
+    assert {"people": 53, "masked": 171, "bare": 98}.items() <= real_masks.counts(photos).items()
+    assert sum(real_masks.counts(photos)["both masked"]) == 396 and sum(real_masks.counts(photos)["one masked"]) == 383
     assert len(photos.pairs) == 848 and (~photos.detected).sum() == 45

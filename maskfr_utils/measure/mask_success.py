@@ -10,12 +10,11 @@ detector upsampled once as it comes, started by a script that gives back what nu
 What else it can do is read from its code.
 """
 
-import argparse
-import csv
 import os
 import resource
 import shlex
 import subprocess
+import sys
 import tarfile
 import tempfile
 import time
@@ -24,14 +23,18 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
+import torch
 
 from maskfr_utils import masks, rendered
+from maskfr_utils.devices import device_name
 from maskfr_utils.faces import align, pictures
 from maskfr_utils.faces.sources import open_source
 from maskfr_utils.masks.folder import mask_folder
 from maskfr_utils.masks.shapes import WEARS
+from maskfr_utils.measure import record
 from maskfr_utils.paths import find_data, results_dir
-from maskfr_utils.records import code_revision, provenance, write_json
+from maskfr_utils.records import write_json
 
 RECORDS = results_dir() / "masks"
 SETS = ("pins", "glint24")  # of aligned crops
@@ -82,11 +85,9 @@ def photo_success(folder: Path) -> dict[str, dict[str, int]]:
         photo turned by quarters), `boxes`, `masks`. Where a photo shows one person, boxes beyond the first are
         `further`: a face in the background, or no face.
     """
-    with (folder / "index.csv").open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    table = {}
+    rows, table = record.read_list(folder / "index.csv", ["file", "category", "real_mask"], as_text=True), {}
     with tarfile.open(folder / "raw_photos.tar") as archive:
-        for row in rows:
+        for row in rows.to_dict("records"):
             masked = row["real_mask"] in ("mostly_yes", "see mfr2/index.csv")
             counts = table.setdefault(row["category"] + (", real masks" if masked else ""), Counter())
             counts["photos"] += 1
@@ -155,6 +156,9 @@ def peer(tars: dict[str, Path], command: str, *, faces: int = 1000) -> dict[str,
 
     Returns:
         name -> `faces`, `masked`, and `per_second` of processor time, starting included.
+
+    Raises:
+        ValueError: the program failed.
     """
     out = {}
     for name, tar in tars.items():
@@ -166,7 +170,9 @@ def peer(tars: dict[str, Path], command: str, *, faces: int = 1000) -> dict[str,
             for i, crop in enumerate(crops):
                 cv2.imwrite(str(given / f"{i}.png"), crop.image[..., ::-1])
             before = resource.getrusage(resource.RUSAGE_CHILDREN)
-            subprocess.run(shlex.split(command.format(given)), check=True, stdout=subprocess.DEVNULL)
+            done = subprocess.run(shlex.split(command.format(given)), stdout=subprocess.DEVNULL)
+            if done.returncode:
+                raise ValueError(f"`{command}` failed with status {done.returncode}: try it on a folder of pictures")
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
             masked = {file.name.split("_")[0] for file in Path(f"{given}_masked").iterdir()}
         seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
@@ -177,13 +183,12 @@ def peer(tars: dict[str, Path], command: str, *, faces: int = 1000) -> dict[str,
 # ---- the table ----------------------------------------------------------------------------------------------------
 
 
-def against_the_peer(success: dict, speed: dict, realism: dict, peer: dict):
-    """Feature by feature: MaskTheFace and this package, a pandas DataFrame of text.
+def against_the_peer(success: dict, speed: dict, realism: dict, peer: dict) -> pd.DataFrame:
+    """Feature by feature: MaskTheFace and this package, in words.
 
     Args:
         success, speed, realism, peer: the four records.
     """
-    import pandas as pd
 
     def share(counts: dict[str, int], what: str = "masked", of: str = "faces") -> str:
         return f"{counts[what] / counts[of]:.1%} of {counts[of]:,}"
@@ -225,37 +230,45 @@ def against_the_peer(success: dict, speed: dict, realism: dict, peer: dict):
     return pd.DataFrame(rows, columns=["", "MaskTheFace", "here"]).set_index("")
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m maskfr_utils.measure.mask_success", description=__doc__.split("\n")[0]
-    )
-    parser.add_argument("what", choices=("success", "speed", "peer"))
-    parser.add_argument("--command", help="of the peer: the program that masks the folder {}")
-    parser.add_argument("--out", type=Path, default=RECORDS, help="folder of the records")
-    args = parser.parse_args(argv)
-    if args.what == "peer" and not args.command:
-        parser.error("peer needs --command, the program that masks the folder {}")
-    start, found, data = time.perf_counter(), {}, "rendered"
-    if args.what != "speed":
+def measure(what: str, out: Path, command: str | None = None) -> None:
+    """Measures into the record `<what>.json` in the folder `out`.
+
+    Args:
+        what: `success`, `speed` or `peer`.
+        out: folder of the records.
+        command: of the peer, see `peer`.
+
+    Raises:
+        FileNotFoundError: the faces are not here.
+        ValueError: they cannot be used, or the peer failed.
+    """
+    started, found, data = time.perf_counter(), {}, "rendered"
+    if what != "speed":
         tars = {name: find_data(f"{name}/{name}_112.tar") for name in SETS}
         data = "+".join(open_source(tar).fingerprint for tar in tars.values())
-    if args.what == "success":
+    if what == "success":
         found["aligned"] = {name: aligned_success(tar) for name, tar in tars.items()}
         found["photos"] = photo_success(find_data("raw_photos"))
-    elif args.what == "peer":
-        found |= {"command": args.command, "aligned": peer(tars, args.command)}
+    elif what == "peer":
+        found |= {"command": command, "aligned": peer(tars, command)}
     else:
         found |= {"one_core": one_core(), "folder": over_cores()}
-    if args.what != "success":
-        import torch
-
-        from maskfr_utils.devices import device_name
-
+    if what != "success":
         found["processor"] = device_name(torch.device("cpu"))
-    made = provenance(device="cpu", data=data, seconds=time.perf_counter() - start, code_revision=code_revision())
-    write_json(args.out / f"{args.what}.json", found | {"provenance": made})
+    write_json(out / f"{what}.json", found | {"provenance": record.made(started, data=data)})
     print(found)
 
 
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    parser = record.parser("mask_success", __doc__, RECORDS)
+    parser.add_argument("what", choices=("success", "speed", "peer"))
+    parser.add_argument("--command", help="of the peer: the program that masks the folder {}")
+    args = parser.parse_args(argv)
+    if args.what == "peer" and not args.command:
+        parser.error("peer needs --command, the program that masks the folder {}")
+    return record.status("mask_success", lambda: measure(args.what, args.out, args.command))
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

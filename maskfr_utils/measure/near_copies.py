@@ -6,18 +6,18 @@ Needs `pins` and `pins_near_duplicates` below MASKFR_DATA: tars of aligned faces
 `excluded.csv.gz`, a line for each picture that was left out when the set was made, with the reason.
 """
 
-import argparse
+import sys
 import time
 from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from maskfr_utils import splits
 from maskfr_utils.faces.sources import open_source
+from maskfr_utils.measure import record
 from maskfr_utils.paths import find_data, results_dir
-from maskfr_utils.records import code_revision, provenance, write_json
+from maskfr_utils.records import write_json
 
 RECORD = results_dir() / "sources" / "pins.json"
 # Name -> the part of the face that thumbnails show, and the correlation above which two show one photo.
@@ -32,7 +32,8 @@ REASONS = {
 
 def counts(folder: Path) -> dict[str, int]:
     """What became of the pictures as they were published, until they were aligned faces, each once."""
-    index, excluded = pd.read_csv(folder / "index.csv"), pd.read_csv(folder / "excluded.csv.gz")
+    index = record.read_list(folder / "index.csv", ["identity", "core", "label_suspect"])
+    excluded = record.read_list(folder / "excluded.csv.gz", ["reason"])
     reasons = excluded["reason"].str.partition(":")[0].value_counts()
     if unknown := set(reasons.index) - REASONS.keys():
         raise ValueError(f"{folder / 'excluded.csv.gz'}: unknown reasons {', '.join(sorted(unknown))}")
@@ -83,13 +84,9 @@ def read(tar: Path) -> dict[str, np.ndarray]:
     return {person: np.stack(images) for person, images in people.items()}
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m maskfr_utils.measure.near_copies", description=__doc__.split("\n")[0]
-    )
-    parser.add_argument("--out", type=Path, default=RECORD, help="the record to write")
-    args = parser.parse_args(argv)
-    start = time.perf_counter()
+def measure(out: Path) -> None:
+    """Measures into the record `out`; raises as `paths.find_data`, `open_source` and `counts`."""
+    started = time.perf_counter()
     tars = [find_data(f"{name}/{name}_112.tar") for name in ("pins", "pins_near_duplicates")]
     found = {
         "name": "Pins Face Recognition",
@@ -98,15 +95,16 @@ def main(argv: list[str] | None = None) -> None:
         "labels_checked_with": "dlib 68-point predictor and dlib face descriptor",
         "cleaning": cleaning(*map(read, tars)),
     }
-    made = provenance(
-        device="cpu",
-        data="+".join(open_source(tar).fingerprint for tar in tars),
-        seconds=time.perf_counter() - start,
-        code_revision=code_revision(),
-    )
-    write_json(args.out, found | {"provenance": made})
+    made = record.made(started, data="+".join(open_source(tar).fingerprint for tar in tars))
+    write_json(out, found | {"provenance": made})
     print(found)
 
 
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    args = record.parser("near_copies", __doc__, RECORD).parse_args(argv)
+    return record.status("near_copies", lambda: measure(args.out))
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -6,7 +6,7 @@ A face is described by its gradients (Dalal and Triggs 2005), brought to the dir
 discriminant analysis. That is fitted on other rendered people than those whose distances are measured.
 """
 
-import argparse
+import sys
 import time
 from pathlib import Path
 
@@ -20,9 +20,10 @@ from sklearn.preprocessing import Normalizer
 
 from maskfr_utils import masks
 from maskfr_utils.faces import align
-from maskfr_utils.measure.realism import gradients
+from maskfr_utils.measure import record
+from maskfr_utils.measure.features import gradients
 from maskfr_utils.paths import results_dir
-from maskfr_utils.records import code_revision, provenance, write_json
+from maskfr_utils.records import write_json
 from maskfr_utils.rendered import render_faces
 
 RECORD = results_dir() / "masks" / "rendered.json"
@@ -134,23 +135,23 @@ def _pixels(faces: np.ndarray) -> np.ndarray:
     return (small - small.mean(1, keepdims=True)) / (small.std(1, keepdims=True) + 1e-6)
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m maskfr_utils.measure.rendered_people", description=__doc__.split("\n")[0]
-    )
-    parser.add_argument("--out", type=Path, default=RECORD, help="the record to write")
-    args = parser.parse_args(argv)
-    start = time.perf_counter()
-    spread = difficulty_spread()
+def measure(out: Path) -> None:
+    """Measures into the record `out`."""
+    started, spread = time.perf_counter(), difficulty_spread()
     found = {
         "accepted": accepted(),
         "distances": distances(),
         "difficulty": {"values": list(DIFFICULTIES), "identities": 60, "per_identity": 16, "accuracy": spread},
     }
-    made = provenance(device="cpu", data="rendered", seconds=time.perf_counter() - start, code_revision=code_revision())
-    write_json(args.out, found | {"provenance": made})
+    write_json(out, found | {"provenance": record.made(started, data="rendered")})
     print(found["accepted"], {k: v for k, v in found["distances"].items() if k not in ("bins", "counts")}, spread)
 
 
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    args = record.parser("rendered_people", __doc__, RECORD).parse_args(argv)
+    return record.status("rendered_people", lambda: measure(args.out))
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -5,9 +5,7 @@ such products, so its multiply-adds at that rate are the least time it can take.
 process, and is judged by ratios: an absolute time belongs to one machine on one day.
 """
 
-import argparse
 import contextlib
-import importlib.util
 import io
 import multiprocessing
 import os
@@ -15,7 +13,6 @@ import statistics
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -28,17 +25,27 @@ from tqdm import tqdm
 from maskfr_utils import batches, devices, loop, prepare
 from maskfr_utils.batches import to_input
 from maskfr_utils.config import TrainConfig
-from maskfr_utils.losses import ArcFace
-from maskfr_utils.models import blocks, create_model, export_onnx
+from maskfr_utils.measure import record as made_by
+from maskfr_utils.measure.steps import (
+    DTYPES,
+    HALVES,
+    SMALL,
+    in_half,
+    load_peer,
+    macs,
+    matrix_rates,
+    onnx_session,
+    pictures,
+    plain_network,
+    training_step,
+    where_time_goes,
+)
+from maskfr_utils.models import create_model
 from maskfr_utils.names import REPORTED
-from maskfr_utils.profile import count_macs, timings
-from maskfr_utils.records import code_revision, provenance, write_json
+from maskfr_utils.profile import timings
+from maskfr_utils.records import write_json
 from maskfr_utils.store import FaceStore
 
-HALVES = {"bf16-mixed": "bf16", "16-mixed": "fp16", "32-true": "fp32"}
-DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
-IDENTITIES = 105  # that the bare steps tell apart
-SMALL = 0.25  # width of the small scale
 Seconds = dict[str, list[float]]
 """What was timed -> its seconds in each round."""
 
@@ -126,64 +133,15 @@ def measure(plan: Plan, peer: str | Path | None = None) -> dict:
             torch.compiler.reset()  # each part compiles its own networks
             record[name] = parts[name]()
     return record | {
-        "provenance": provenance(
+        "provenance": made_by.made(
+            start,
             device=devices.device_name(device),
             data="random pictures; rendered faces in the loop",
-            seconds=time.perf_counter() - start,
             date=time.strftime("%Y-%m-%d"),
             threads=torch.get_num_threads(),
             load_before=round(load, 2),
-            code_revision=code_revision(),
         )
     }
-
-
-def matrix_rates(
-    half: str, rounds: int, size: int = 2048, device: torch.device | str = "cpu"
-) -> dict[str, list[float]]:
-    """Multiply-adds a second of a product of two `size` x `size` matrices, in single and in half precision."""
-    matrices = {name: torch.randn(size, size, device=device).to(DTYPES[name]) for name in ("fp32", half)}
-    seconds = timings({name: lambda m=m: m @ m for name, m in matrices.items()}, 3 * rounds)
-    return {name: [size**3 / s for s in values] for name, values in seconds.items()}
-
-
-def plain_network(name: str, **arguments: float) -> nn.Module:
-    """The network with torch's own PReLU in place of ours: what the field's code amounts to."""
-    network = create_model(name, **arguments)
-    for parent in list(network.modules()):
-        for child_name, child in parent.named_children():
-            if isinstance(child, blocks.PReLU):
-                setattr(parent, child_name, nn.PReLU(child.num_parameters))
-    return network
-
-
-def macs(name: str, width: float) -> int:
-    """Multiply-adds of a network for one face."""
-    with torch.device("meta"):
-        return count_macs(create_model(name, width=width))
-
-
-def training_step(network: nn.Module, images: Tensor, labels: Tensor, half: str = "fp32") -> Callable[[], None]:
-    """One bare step on ready tensors: forward, ArcFace, backward, SGD. The learning rate is small: nothing overflows."""
-    head = ArcFace(512, IDENTITIES).to(images.device)
-    optimizer = torch.optim.SGD([*network.parameters(), *head.parameters()], lr=1e-4, momentum=0.9, weight_decay=5e-4)
-    network.train()
-
-    def step() -> None:
-        optimizer.zero_grad()
-        with torch.autocast(images.device.type, DTYPES[half], enabled=half != "fp32"):
-            loss = head(network(images), labels)
-        loss.backward()
-        optimizer.step()
-
-    return step
-
-
-def pictures(batch: int, channels_last: bool = True, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
-    """Random pictures (batch, 3, 112, 112), and labels."""
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    images = torch.randn(batch, 3, 112, 112, device=device).to(memory_format=layout)
-    return images, torch.randint(0, IDENTITIES, (batch,), device=device)
 
 
 def step_of(name: str, plan: Plan, half: str, width: float = SMALL) -> Callable[[], None]:
@@ -238,14 +196,6 @@ def training(plan: Plan, half: str, peer: nn.Module | None = None) -> dict:
     shares = {kind: where_time_goes(turn(bare, compiled))["convolutions"] for kind, compiled in kinds.items()}
     seconds = {name: [s / steps for s in values] for name, values in seconds.items()}
     return {"steps": steps, "seconds": seconds, "convolutions": shares}
-
-
-def load_peer(path: str | Path) -> nn.Module:
-    """The network that `iresnet50()` of a Python file makes."""
-    spec = importlib.util.spec_from_file_location("peer", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.iresnet50()
 
 
 def variants(plan: Plan, half: str) -> dict[str, Seconds]:
@@ -312,32 +262,6 @@ def narrow(plan: Plan, half: str) -> dict[str, Seconds]:
     return result
 
 
-KINDS = {
-    "convolutions": ("conv",),
-    "batch norm": ("batch_norm",),
-    "linear, attention": ("mm", "attention"),
-    "copies, casts": ("copy_", "clone", "contiguous"),
-    "SGD": ("_foreach", "Optimizer"),
-    "element by element": ("",),
-}
-"""Parts of a step -> what the names of their operations hold; the first that fits counts."""
-
-
-def where_time_goes(step: Callable[[], None]) -> dict[str, float]:
-    """Shares of the parts of a training step, from a profile of one step after a warm one.
-
-    Operations that touch memory for the first time pay for its pages: no share of its own is seen for that.
-    """
-    step()
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-        step()
-    time_of: Counter[str] = Counter()
-    for event in profile.key_averages():
-        kind = next(kind for kind, words in KINDS.items() if any(word in event.key for word in words))
-        time_of[kind] += event.self_cpu_time_total
-    return {kind: time_of[kind] / time_of.total() for kind in KINDS}
-
-
 def inference(plan: Plan, half: str) -> dict[str, dict]:
     """Seconds of a batch, by batch size, and by network and way: eager, compiled, onnxruntime.
 
@@ -375,27 +299,6 @@ def inference(plan: Plan, half: str) -> dict[str, dict]:
     return result
 
 
-def in_half(network: Callable[[Tensor], Tensor], half: str) -> Callable[[Tensor], Tensor]:
-    """The network under autocast."""
-
-    def run(images: Tensor) -> Tensor:
-        with torch.autocast(images.device.type, DTYPES[half], enabled=half != "fp32"):
-            return network(images)
-
-    return run
-
-
-def onnx_session(network: nn.Module, path: Path) -> Callable[[Tensor], object]:
-    """The network in onnxruntime, by way of a file, on as many threads as torch has."""
-    import onnxruntime
-
-    export_onnx(path, network)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda images: session.run(None, {"images": images.contiguous().numpy()})[0]
-
-
 def cuda(plan: Plan, half: str, device: str = "cuda") -> dict[str, Seconds]:
     """Seconds of training steps on a GPU by batch size: ours compiled and channels last, and the plain loop with AMP."""
     result = {}
@@ -420,10 +323,7 @@ def ratio(above: list[float], below: list[float]) -> tuple[float, float, float]:
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m maskfr_utils.measure.speed", description=measure.__doc__.split("\n")[0]
-    )
-    parser.add_argument("--out", type=Path, required=True, help="the record to write, JSON")
+    parser = made_by.parser("speed", __doc__)
     parser.add_argument(
         "--plan", choices=PLANS, default="full", help="full: a quarter of an hour on two cores; smoke: seconds"
     )
@@ -431,13 +331,12 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if os.getloadavg()[0] > 0.3:
         print(f"speed: the machine is busy (load {os.getloadavg()[0]:.1f}): times will be off", file=sys.stderr)
-    try:
+
+    def run() -> None:
         write_json(args.out, measure(PLANS[args.plan], args.peer))
-    except (OSError, ValueError, ImportError, AttributeError) as error:
-        print(f"maskfr_utils.measure.speed: {error}", file=sys.stderr)
-        return 1
-    print(args.out)
-    return 0
+        print(args.out)
+
+    return made_by.status("speed", run)
 
 
 if __name__ == "__main__":

@@ -346,9 +346,7 @@ def comparisons(pairs: Mapping[str, tuple[Result, Result]]) -> pd.DataFrame:
         if common := a.records.keys() & b.records.keys():
             a, b = a.seeds(common), b.seeds(common)
             compared[name] = compare(a.hits, b.hits, a.people)
-    p = np.array([c.p for c in compared.values()])
-    corrected = p.copy()
-    corrected[~np.isnan(p)] = metrics.holm(p[~np.isnan(p)])
+    corrected = metrics.holm([c.p for c in compared.values()])
     rows = {
         name: {
             "difference": c.value,

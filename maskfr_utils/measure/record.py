@@ -1,0 +1,60 @@
+"""What the measurement commands share: arguments, lists beside the pictures, what made a record, errors in one line."""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from maskfr_utils.records import code_revision, provenance
+
+
+def parser(command: str, doc: str, out: Path | None = None) -> argparse.ArgumentParser:
+    """The arguments that each command has.
+
+    Args:
+        command: name of the module in this room.
+        doc: its docstring; the first line describes the command.
+        out: where the record goes unless `--out` says otherwise; without it `--out` must be given.
+    """
+    found = argparse.ArgumentParser(
+        prog=f"python -m maskfr_utils.measure.{command}", description=doc.strip().splitlines()[0]
+    )
+    found.add_argument("--out", type=Path, default=out, required=out is None, help="the record to write, JSON")
+    return found
+
+
+def read_list(path: Path, columns: list[str], *, as_text: bool = False) -> pd.DataFrame:
+    """A CSV file of names and labels.
+
+    Args:
+        path: of the file, plain or compressed.
+        columns: that are needed; others are left out.
+        as_text: every value is taken as text, else numbers are recognised.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it has no such columns, or is no CSV file.
+    """
+    try:
+        return pd.read_csv(path, dtype=str if as_text else None, keep_default_na=not as_text)[columns]
+    except (KeyError, ValueError, EOFError) as error:
+        raise ValueError(f"{path} is no list with the columns {', '.join(columns)}: {error}") from None
+
+
+def made(started: float, *, data: str, device: str = "cpu", **more: object) -> dict:
+    """What made a record that was begun at `started` (`time.perf_counter`); the rest is `records.provenance`'s."""
+    seconds = time.perf_counter() - started
+    return provenance(device=device, data=data, seconds=seconds, code_revision=code_revision(), **more)
+
+
+def status(command: str, measure: Callable[[], None]) -> int:
+    """Runs a measurement and returns the command's exit status; what is wrong with its input is one line on stderr."""
+    try:
+        measure()
+    except (ValueError, OSError) as error:
+        print(f"maskfr_utils.measure.{command}: {' '.join(str(error).split())[:300]}", file=sys.stderr)
+        return 1
+    return 0
