@@ -1,7 +1,7 @@
 """Real faces in: a folder or archive of `<identity>/<picture>`, read as a stream of aligned 112 x 112 faces.
 
 Pictures of exactly 112 x 112 pixels are taken as aligned; all others are photos, in which the largest, most central face
-is detected and aligned. Pictures come from anywhere, so none of them may stop the stream: what cannot be used is
+is detected and aligned, also where the photo lies on its side or stands on its head. Pictures come from anywhere, so none of them may stop the stream: what cannot be used is
 skipped and counted by reason.
 """
 
@@ -49,9 +49,10 @@ def to_face(name: str, data: bytes, landmarks: np.ndarray | None = None) -> Face
         if landmarks is not None and not np.isfinite(landmarks).all():
             landmarks = None
         return Face(image, identity, name, landmarks)
-    boxes = align.detect(image)
+    quarter, boxes = align.detect_upright(image)
     if not boxes:
         raise PictureError("no face found")
+    image = np.ascontiguousarray(np.rot90(image, quarter))
     points = align.landmarks68(image, boxes[0])
     try:
         face, matrix = align.align_face(image, points, return_transform=True)

@@ -30,6 +30,7 @@ from maskfr_utils import masks
 from maskfr_utils.faces import align, pictures
 from maskfr_utils.faces.archives import Archive, open_archive
 from maskfr_utils.masks import styles
+from maskfr_utils.masks.draw import find_landmarks
 from maskfr_utils.masks.manifest import Manifest
 from maskfr_utils.names import unknown
 from maskfr_utils.paths import replacing
@@ -163,10 +164,9 @@ def mask_one(
     """
     entry = {"source": name, "size": len(data), "crc32": zlib.crc32(data)}
     try:
-        photo = pictures.read_picture(data)
+        image, alpha, landmarks, kinds = _mask(pictures.read_picture(data), style, seed, None)
     except pictures.PictureError as error:
         return entry | {"skipped": str(error)}
-    image, alpha, landmarks, kinds = _mask(photo, style, seed, None)
     if not kinds:
         return entry | {"skipped": "no face found"}
     if not any(kinds):
@@ -202,7 +202,7 @@ def _mask(
         points = align.face_landmarks(photo[None]) if landmarks is None else np.array(landmarks, np.float32)
         done = masks.mask_faces(photo[None], points, style=style, seed=seed)
         return done.images[0], done.alpha[0], points.tolist(), done.kinds.tolist()
-    points = None if landmarks is None else np.array(landmarks, np.float32)
+    points = find_landmarks(photo) if landmarks is None else np.array(landmarks, np.float32)
     done = masks.mask_photo(photo, style=style, seed=seed, landmarks=points)
     return done.image, done.alpha, done.landmarks.tolist(), done.kinds.tolist()
 
