@@ -9,6 +9,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from tqdm.auto import tqdm
 from maskfr_utils import fingerprint, masks, paths, rendered, splits, store
 from maskfr_utils.faces import align, sources
 from maskfr_utils.faces.pictures import PictureError
-from maskfr_utils.masks.styles import resolve
+from maskfr_utils.masks.styles import described
 from maskfr_utils.probes.faces import of_data
 
 DEMO = "demo"
@@ -50,7 +51,7 @@ def prepare(
     Prints what was skipped and what the filter kept.
 
     Args:
-        dataset: "demo" (rendered faces), a folder, tar or RecordIO file (see `sources.open_source`), or an HDF5
+        dataset: "demo" (rendered faces), a folder, zip, tar or RecordIO file (see `sources.open_source`), or an HDF5
             file, which is checked and returned as it is.
         seed: of masks, test pictures and rendered faces.
         style: of the masks, as `masks.mask_faces` takes it.
@@ -75,36 +76,65 @@ def prepare(
         store.FaceStore(found)
         return found
     splits.check_parameters(min_masked, test_fraction, validation_fraction)
-    looks = repr(resolve(style))  # refuses an unknown style, and tells what is in a style file
+    looks = described(style)  # refuses an unknown style, and tells what is in a style file
     parameters = {"seed": seed, "min_masked": min_masked, "test_fraction": test_fraction}
     parameters |= {"validation_fraction": validation_fraction}
-    if found is None:
-        source, name, content = None, DEMO, f"{identities} x {per_identity}, difficulty {difficulty}"
-        if per_identity < min_masked:
-            raise ValueError(f"per_identity is {per_identity}, fewer than min_masked = {min_masked}: raise it")
-    else:
-        source = sources.open_source(found)
-        name, content = found.resolve().name.split(".")[0], source.fingerprint
-    key = _fingerprint(content, looks, parameters, source is None)
-    path = Path(out) if out is not None else paths.cache_dir() / f"{name}-{key}.h5"
+    if found is None and per_identity < min_masked:
+        raise ValueError(f"per_identity is {per_identity}, fewer than min_masked = {min_masked}: raise it")
+    data = _Photos(found) if found else _Rendered(identities, per_identity, difficulty, seed)
+    key = _fingerprint(data.content, looks, parameters, found is None)
+    path = Path(out) if out is not None else paths.cache_dir() / f"{data.name}-{key}.h5"
     if _is_current(path, key):
-        print(f"{name}: prepared already, {path}")
+        print(f"{data.name}: prepared already, {path}")
         return path
+    attrs = parameters | {"style": str(style), "dataset": data.name, "content": data.content, "fingerprint": key}
+    print(_write(path, attrs, data, style, progress))
+    return path
 
-    if source is None:
-        faces = rendered.render_faces(identities, per_identity, seed=seed, difficulty=difficulty)
-        blocks = _rendered_blocks(faces, style, seed)
-        total = len(faces.labels)
-    else:
-        blocks = _source_blocks(source, style, seed)
-        total = source.total
-    attrs = parameters | {"style": str(style), "dataset": name, "content": content, "fingerprint": key}
+
+class _Photos:
+    """Pictures of people in a folder or archive."""
+
+    copies = True  # are looked for
+
+    def __init__(self, path: Path):
+        self.source = sources.open_source(path)
+        self.name, self.content = path.resolve().name.split(".")[0], self.source.fingerprint
+        self.total, self.notes = self.source.total, self.source.notes
+
+    @property
+    def skipped(self) -> Counter[str]:
+        """What the source left out before anything was decoded."""
+        return self.source.skipped
+
+    def blocks(self, style: masks.StyleLike, seed: int) -> Iterator[tuple]:
+        """Results of `_decode_and_mask` for all pictures, in order."""
+        return _source_blocks(self.source, style, seed)
+
+
+class _Rendered:
+    """People who are rendered."""
+
+    copies = False  # each picture is drawn by itself
+
+    def __init__(self, identities: int, per_identity: int, difficulty: float, seed: int):
+        self.name, self.content = DEMO, f"{identities} x {per_identity}, difficulty {difficulty}"
+        self.total, self.notes, self.skipped = identities * per_identity, [], Counter()
+        self._render = partial(rendered.render_faces, identities, per_identity, seed=seed, difficulty=difficulty)
+
+    def blocks(self, style: masks.StyleLike, seed: int) -> Iterator[tuple]:
+        """As those of `_Photos`."""
+        return _rendered_blocks(self._render(), style, seed)
+
+
+def _write(path: Path, attrs: dict, data: _Photos | _Rendered, style: masks.StyleLike, progress: bool) -> str:
+    """Writes the file, and says what was skipped and kept."""
     with (
         store.FaceWriter(path, attrs) as writer,
-        tqdm(total=total, desc=f"masking {name}", unit="face", disable=not progress) as bar,
+        tqdm(total=data.total, desc=f"masking {data.name}", unit="face", disable=not progress) as bar,
     ):
         people, names, usable, hashes, skipped = [], [], [], [], Counter()
-        for columns, block_hashes, block_skipped in blocks:
+        for columns, block_hashes, block_skipped in data.blocks(style, attrs["seed"]):
             writer.append(**columns)
             people += columns["identities"]
             names += columns["sources"]
@@ -113,26 +143,27 @@ def prepare(
             skipped.update(block_skipped)
             bar.update(len(block_hashes) + block_skipped.total())
         seen = len(names) + skipped.total()
-        if source is not None:
-            skipped.update(source.skipped)
+        skipped.update(data.skipped)
         if not names:
-            raise ValueError(f"no usable picture in {dataset}: {_listed(skipped)}")
-        result = splits.make_splits(
-            people,
-            names,
-            np.concatenate(usable),
-            hashes,
-            writer.read,
-            min_pictures=min_masked,
-            test_fraction=test_fraction,
-            validation_fraction=validation_fraction,
-            copies=source is not None,  # rendered pictures are drawn one by one
-            seed=seed,
-        )
+            raise ValueError(f"no usable picture in {data.name}: {_listed(skipped)}")
+        try:
+            result = splits.make_splits(
+                people,
+                names,
+                np.concatenate(usable),
+                hashes,
+                writer.read,
+                min_pictures=attrs["min_masked"],
+                test_fraction=attrs["test_fraction"],
+                validation_fraction=attrs["validation_fraction"],
+                copies=data.copies,
+                seed=attrs["seed"],
+            )
+        except ValueError as error:
+            raise ValueError(f"{data.name}: {error}" + (f"; skipped: {_listed(skipped)}" if skipped else "")) from None
         writer.assign(result.labels, result.split, result.identities, result.duplicate_of)
         writer.attrs |= {"skipped": json.dumps(skipped), "dropped": json.dumps(result.dropped)}
-    print(_summary(name, seen, skipped, result, path))
-    return path
+    return _summary(data, seen, skipped, result, path)
 
 
 def _source_blocks(source: sources.Source, style: masks.StyleLike, seed: int) -> Iterator[tuple]:
@@ -222,7 +253,7 @@ def _listed(reasons: dict[str, int]) -> str:
     return ", ".join(f"{count:,} {reason}" for reason, count in reasons.items()) or "nothing in it"
 
 
-def _summary(name: str, seen: int, skipped: Counter, result: splits.Splits, path: Path) -> str:
+def _summary(data: _Photos | _Rendered, seen: int, skipped: Counter, result: splits.Splits, path: Path) -> str:
     rows = [("pictures", "", seen)]
     rows += [("skipped", reason, count) for reason, count in sorted(skipped.items())]
     rows += [("left out", reason, count) for reason, count in result.dropped.items() if count]
@@ -231,7 +262,10 @@ def _summary(name: str, seen: int, skipped: Counter, result: splits.Splits, path
     rows += [("kept", "validation pictures", int((result.split == store.VALIDATION).sum()))]
     rows += [("kept", "test pictures", int((result.split == store.TEST).sum()))]
     lines = [f"  {group:<9} {reason:<38} {count:>10,}" for group, reason, count in rows]
-    return "\n".join([f"{name} -> {path}", *lines])
+    notes = [f"  {note}" for note in data.notes]
+    if len(result.identities) == 1:
+        notes.append("  one person only: there is nobody to tell apart from")
+    return "\n".join([f"{data.name} -> {path}", *lines, *notes])
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -242,7 +276,7 @@ def main(argv: list[str] | None = None) -> int:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument(
-        "dataset", help="demo, a folder or tar of <identity>/<picture>, train.rec, or an HDF5 file to check"
+        "dataset", help="demo, a folder, zip or tar of <person>/<picture>, train.rec, or an HDF5 file to check"
     )
     parser.add_argument("--min-masked", type=int, default=5, help="leave out identities with fewer masked pictures")
     parser.add_argument(

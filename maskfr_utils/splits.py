@@ -246,8 +246,11 @@ def make_splits(
     if not enough:
         most = max((len(group) for group in clean), default=0)
         way_out = f"set min_masked to at most {most}" if most >= 2 else "give more pictures of each person"
+        lost = {"without a mask": ~usable, "under two names": two_names, "near-duplicate": duplicate_of >= 0}
+        told = ", ".join(f"{which.sum()} {reason}" for reason, which in lost.items() if which.any())
         raise ValueError(
             f"0 of {len(people)} identities have {min_pictures} masked pictures; the largest has {most}: {way_out}"
+            + (f"; left out: {told}" if told else "")
         )
     for label, number in enumerate(enough):
         labels[groups[number]] = label

@@ -16,6 +16,7 @@ from skimage.data import astronaut
 
 from maskfr_utils import masks
 from maskfr_utils.masks import folder
+from maskfr_utils.masks.manifest import Manifest
 from maskfr_utils.rendered import render_faces
 
 
@@ -171,10 +172,10 @@ def test_memory_does_not_grow_with_the_folder(tmp_path, monkeypatch):
         for i in range(5_000):
             file.write(json.dumps({"source": f"person{i:07d}/{i:07d}.jpg"} | entry) + "\n")
     tracemalloc.start()
-    done, counts = folder._resume(out / "manifest.jsonl", header)
+    manifest = Manifest(out, header)
     kept, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert len(done) == counts["no face found"] == 5_000
+    assert len(manifest.done) == manifest.counts["no face found"] == 5_000
     assert kept < 300 * 5_000 and peak < kept + 2**20  # bytes
 
 
@@ -240,14 +241,14 @@ def test_single_photo_keeps_orientation_and_exif(portrait, tmp_path):
 
 
 def test_names_that_collide_are_not_overwritten(portrait, tmp_path):
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    (folder / "a.jpg").write_bytes(encode(portrait, "JPEG"))
-    (folder / "a.png").write_bytes(encode(portrait))
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "a.jpg").write_bytes(encode(portrait, "JPEG"))
+    (photos / "a.png").write_bytes(encode(portrait))
     out = tmp_path / "masked"
     for _ in range(2):
-        counts = folder.mask_folder(folder, out, workers=1, progress=False)
-        assert counts["pictures"] == 1 and sum(counts.values()) - counts["faces"] == 2
+        assert folder.mask_folder(photos, out, workers=1, progress=False)["pictures"] == 2
+    assert sorted(path.name for path in (out / "images").iterdir()) == ["a.png", "a.png.png"]
 
 
 def test_out_inside_the_source_is_not_read(photos):

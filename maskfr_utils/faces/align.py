@@ -15,6 +15,8 @@ import cv2
 import dlib
 import numpy as np
 
+from maskfr_utils.faces.pictures import PictureError
+
 FACE_SIZE = 112
 # Where the face lies in an aligned picture: the predictor needs a box, not a detection.
 FACE_BOX = (15, 25, 97, 107)
@@ -50,7 +52,7 @@ def _check_photo(photo: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(photo)
 
 
-def detect(photo: np.ndarray) -> list[tuple[int, int, int, int]]:
+def detect(photo: np.ndarray, threshold: float = 0.0) -> list[tuple[int, int, int, int]]:
     """Find the faces of a photo, the largest and most central first.
 
     dlib's HOG detector on the photo brought to at most 800 pixels; where it finds nothing, once more at twice the size
@@ -60,10 +62,16 @@ def detect(photo: np.ndarray) -> list[tuple[int, int, int, int]]:
 
     Args:
         photo: (height, width, 3) uint8 RGB.
+        threshold: least score of the detector. Below 0 it finds more faces under masks, and more that are none.
 
     Returns:
         Boxes (left, top, right, bottom) in pixels of the photo; may reach beyond its border. Empty without a face.
     """
+    return _detect(photo, threshold)[0]
+
+
+def _detect(photo: np.ndarray, threshold: float = 0.0) -> tuple[list[tuple[int, int, int, int]], list[float]]:
+    """Boxes and their scores; see `detect`."""
     photo = _check_photo(photo)
     height, width = photo.shape[:2]
     shrink = min(1.0, DETECTION_SIZE / max(height, width))
@@ -73,20 +81,76 @@ def detect(photo: np.ndarray) -> list[tuple[int, int, int, int]]:
         small = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
     for border, upsampling in ((0, 0), (0, 1), (max(small.shape[:2]) // 6, 1)):
         bordered = cv2.copyMakeBorder(small, *[border] * 4, cv2.BORDER_REPLICATE) if border else small
-        found, scores, _ = _detector().run(bordered, upsampling)
+        found, scores, _ = _detector().run(bordered, upsampling, threshold)
         if found:
             break
     to_photo = np.array([width / small.shape[1], height / small.shape[0]] * 2)
     boxes = np.array([(b.left(), b.top(), b.right(), b.bottom()) for b in found]).reshape(-1, 4)
     boxes = (boxes - border) * to_photo
-    boxes = boxes[~_on_a_chest(boxes, np.array(scores))]
+    kept = ~_on_a_chest(boxes, np.array(scores))
+    boxes, scores = boxes[kept], np.array(scores)[kept]
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2
     offset = np.linalg.norm((centre - [width / 2, height / 2]) / [width, height], axis=1)  # 0 centre .. 0.71 corner
     order = np.argsort(-(boxes[:, 2] - boxes[:, 0]) * (1 - offset), kind="stable")
-    return [tuple(int(v) for v in np.round(boxes[i])) for i in order]
+    return [tuple(int(v) for v in np.round(boxes[i])) for i in order], [float(scores[i]) for i in order]
 
 
 _SURE, _DOUBTFUL = 1.0, 0.25  # scores of the detector
+# Faces that stand on their head reach 0.86 at most where they are taken for upright ones, on 294 photos turned by quarters.
+_FAIR, _LEAD, _CLOSE_LEAD = 0.5, 0.25, 0.2  # a score, and by how much it is above those of other quarters
+
+
+def detect_upright(photo: np.ndarray) -> tuple[int, list[tuple[int, int, int, int]]]:
+    """Find the faces of a photo that may lie on its side or stand on its head, with no EXIF to tell.
+
+    A sure face decides. Where there is none, the photo is searched in all four positions, and where these are close, or
+    all scores low, the best face alone is looked at closely in all of them.
+
+    Args:
+        photo: (height, width, 3) uint8 RGB.
+
+    Returns:
+        How many quarter turns bring it upright (of `np.rot90`, 0 to 3), and the boxes in the turned photo, as `detect` gives
+        them; 0 and no box where there is no face in any position.
+
+    Raises:
+        PictureError: there is a face, but which way up it is cannot be told.
+    """
+    photo = _check_photo(photo)
+    found = {0: _detect(photo)}
+    if max(found[0][1], default=-np.inf) >= _SURE:
+        return 0, found[0][0]
+    found |= {quarter: _detect(np.rot90(photo, quarter)) for quarter in (1, 2, 3)}
+    best = {quarter: max(scores) for quarter, (_, scores) in found.items() if scores}
+    if not best:
+        return 0, []
+    turn = max(best, key=best.__getitem__)
+    boxes, scores = found[turn]
+    second = max((score for quarter, score in best.items() if quarter != turn), default=-np.inf)
+    if best[turn] < _FAIR or best[turn] - second < _LEAD:
+        own, *others = _close_look(np.rot90(photo, turn), boxes[int(np.argmax(scores))])
+        if own - max(others) < _CLOSE_LEAD:
+            raise PictureError("which way up the face is cannot be told")
+    return turn, boxes
+
+
+def _close_look(photo: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
+    """Scores (4,) of a face after none to three quarter turns: means over two close views, in which it has a fixed size."""
+    left, top, right, bottom = box
+    side, scores = 300, np.full((2, 4), -1.5)
+    for view, margin in enumerate((2.2, 3.0)):
+        zoom = side / (margin * max(1, right - left))
+        middle = np.array([left + right, top + bottom]) / 2
+        warp = np.column_stack([np.eye(2) * zoom, side / 2 - zoom * middle])
+        how = cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR
+        close = cv2.warpAffine(photo, warp, (side, side), flags=how, borderMode=cv2.BORDER_REPLICATE)
+        for quarter in range(4):
+            turned = np.ascontiguousarray(np.rot90(close, quarter))
+            for found, score, _ in zip(*_detector().run(turned, 0, -1.5), strict=True):
+                off = abs(found.center().x - side / 2), abs(found.center().y - side / 2)
+                if max(off) < side / 5:
+                    scores[view, quarter] = max(scores[view, quarter], score)
+    return scores.mean(0)
 
 
 def _on_a_chest(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 
 from maskfr_utils.faces import recordio
-from maskfr_utils.faces.pictures import MAX_BYTES, SUFFIXES, TOO_LONG, PictureError
+from maskfr_utils.faces.pictures import MAX_BYTES, NEEDED, SUFFIXES, TOO_LONG, PictureError
 
 LANDMARKS = "landmarks68.npz"  # beside the pictures, and read with them: not counted as a file that is no picture
 
@@ -42,6 +42,7 @@ class Archive:
     """Encoded pictures by name; made by `open_archive`.
 
     Attributes:
+        leave_out: a folder that is not looked into.
         skipped: how many files the last `entries` left out, by reason.
         listed: whether all entries may be held in memory at once; where not, they hold the pictures themselves.
     """
@@ -50,6 +51,7 @@ class Archive:
 
     def __init__(self, path: Path):
         self.path = path
+        self.leave_out: Path | None = None
         self.skipped: Counter[str] = Counter()
 
     @staticmethod
@@ -81,7 +83,7 @@ class Archive:
             if any(folder.startswith(".") for folder in path.parts):
                 self.skipped["in a hidden folder"] += is_picture
             elif not is_picture:
-                self.skipped["not a picture, by its name"] += path.name != LANDMARKS
+                self.skipped[NEEDED.get(path.suffix.lower(), "not a picture, by its name")] += path.name != LANDMARKS
             elif (name := _posix(name)) in names:
                 self.skipped["name occurs twice"] += 1
             else:
@@ -124,7 +126,7 @@ class Folder(Archive):
         seen = set()
         for folder, folders, files in os.walk(self.path, onerror=cannot, followlinks=True):
             real = os.path.realpath(folder)
-            if real in seen:  # a link that leads back
+            if real in seen or (self.leave_out and Path(real) == self.leave_out.resolve()):  # or a link that leads back
                 folders.clear()
                 continue
             seen.add(real)
@@ -297,10 +299,10 @@ class Records(Archive):
 FORMATS: tuple[type[Archive], ...] = (Records, Folder, Picture, Zip, Tar)  # the first that knows a path reads it
 
 
-def open_archive(path: str | Path) -> Archive:
+def open_archive(path: str | Path, leave_out: Path | None = None) -> Archive:
     """The pictures of a folder, zip, tar (.tar, .tar.gz, .tar.bz2, .tar.xz) or RecordIO file, or one picture.
 
-    A folder with a `train.rec` is read as that file.
+    A folder with a `train.rec` is read as that file; the folder `leave_out` in a folder is not looked into.
 
     Raises:
         FileNotFoundError: nothing at the path.
@@ -311,7 +313,9 @@ def open_archive(path: str | Path) -> Archive:
         raise FileNotFoundError(f"no picture, folder or tar, zip or RecordIO file at {path}")
     if not (path.is_dir() or path.is_file()):
         raise ValueError(f"{path} is neither a folder nor a file")
-    return next(known for known in FORMATS if known.knows(path))(path)
+    archive = next(known for known in FORMATS if known.knows(path))(path)
+    archive.leave_out = leave_out
+    return archive
 
 
 def _is_safe(name: str) -> bool:

@@ -9,8 +9,18 @@ from PIL import Image, ImageOps, features
 
 SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"}
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")  # no format that starts another program
+NEEDED: dict[str, str] = {}  # suffixes of pictures that cannot be read here, and what it would take
 if features.check("avif"):  # from Pillow 11.3 on
     SUFFIXES, FORMATS = SUFFIXES | {".avif"}, (*FORMATS, "AVIF")
+else:
+    NEEDED[".avif"] = "AVIF, which needs Pillow 11.3 or later"
+try:
+    from pillow_heif import register_heif_opener
+except ImportError:
+    NEEDED |= dict.fromkeys((".heic", ".heif"), "HEIC, which needs the package pillow-heif")
+else:
+    register_heif_opener()
+    SUFFIXES, FORMATS = SUFFIXES | {".heic", ".heif"}, (*FORMATS, "HEIF")
 MAX_PIXELS = 89_000_000  # beyond it a picture counts as a decompression bomb; just below Pillow's own warning
 MAX_BYTES = 64 * 2**20  # of one encoded picture
 TOO_LONG = "file above 64 MB"
@@ -27,7 +37,7 @@ def read_picture(data: bytes) -> np.ndarray:
     EXIF orientation is applied, transparency laid on white, 16-bit brought to 8, the first frame taken.
 
     Args:
-        data: the file's bytes (JPEG, PNG, BMP, WebP, TIFF, GIF, PPM; AVIF where Pillow reads it).
+        data: the file's bytes (JPEG, PNG, BMP, WebP, TIFF, GIF, PPM; AVIF and HEIC where Pillow reads them).
 
     Returns:
         (height, width, 3) uint8.

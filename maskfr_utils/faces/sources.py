@@ -1,14 +1,14 @@
 """Real faces in: a folder or archive of `<identity>/<picture>`, read as a stream of aligned 112 x 112 faces.
 
 Pictures of exactly 112 x 112 pixels are taken as aligned; all others are photos, in which the largest, most central face
-is detected and aligned. Pictures come from anywhere, so none of them may stop the stream: what cannot be used is
+is detected and aligned, also where the photo lies on its side or stands on its head. Pictures come from anywhere, so none of them may stop the stream: what cannot be used is
 skipped and counted by reason.
 """
 
 import hashlib
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from maskfr_utils.faces import align
-from maskfr_utils.faces.archives import LANDMARKS, Archive, Entry, open_archive
+from maskfr_utils.faces.archives import LANDMARKS, Archive, open_archive
+from maskfr_utils.faces.layout import arrange
 from maskfr_utils.faces.pictures import PictureError, read_picture
 
 HASHED_BYTES = 2**30  # up to here the fingerprint covers the pictures' bytes, beyond it their names and sizes
@@ -36,7 +37,7 @@ def to_face(name: str, data: bytes, landmarks: np.ndarray | None = None) -> Face
     """Decode, and unless the picture is 112 x 112 already, detect and align.
 
     Args:
-        name: `<identity>/<picture>`.
+        name: `<identity>/<picture>`, or more in between.
         data: the picture's bytes.
         landmarks: (68, 2) of the picture, if known; used only where it is aligned already.
 
@@ -48,9 +49,10 @@ def to_face(name: str, data: bytes, landmarks: np.ndarray | None = None) -> Face
         if landmarks is not None and not np.isfinite(landmarks).all():
             landmarks = None
         return Face(image, identity, name, landmarks)
-    boxes = align.detect(image)
+    quarter, boxes = align.detect_upright(image)
     if not boxes:
         raise PictureError("no face found")
+    image = np.ascontiguousarray(np.rot90(image, quarter))
     points = align.landmarks68(image, boxes[0])
     try:
         face, matrix = align.align_face(image, points, return_transform=True)
@@ -68,21 +70,25 @@ class Source:
         skipped: how many were skipped so far, by reason.
         fingerprint: 16 hexadecimal digits of what is in it.
         landmarks: (68, 2) by name, from landmarks68.npz in the folder or beside the archive.
+        notes: what was understood beyond `<identity>/<picture>`, a sentence each.
     """
 
     def __init__(self, archive: Archive):
         self.path = archive.path
         self.total: int | None = None
         self.landmarks: dict[str, np.ndarray] = {}
+        self.notes: list[str] = []
         self._archive = archive
         self._unlisted: Counter[str] = Counter()
         if archive.listed:
-            self._entries = _below_root(archive.entries(), self._unlisted)
-            self._unlisted.update(archive.skipped)
+            layout = arrange(archive.entries())
+            self._entries, self.notes = layout.entries, layout.notes
+            self._unlisted.update(archive.skipped + layout.skipped)
             if not self._entries:
                 raise ValueError(f"no pictures at <identity>/<picture> in {self.path}{_told(self._unlisted)}")
             self.total = len(self._entries)
-            self.landmarks = _read_landmarks(self.path)
+            known = _read_landmarks(self.path)
+            self.landmarks = {name: known[found] for name, found in layout.found_as.items() if found in known}
             self.fingerprint = self._fingerprint()
         else:
             self.fingerprint = _sampled(self.path)
@@ -124,27 +130,17 @@ class Source:
 def open_source(path: str | Path) -> Source:
     """Open a folder, zip or tar (.tar, .tar.gz, .tar.bz2, .tar.xz) of `<identity>/<picture>`, or a RecordIO file (.rec).
 
-    Folders above the identities are left out of the names. Landmarks are taken from `landmarks68.npz` (arrays `files`,
+    Folders above the identities are left out of the names; groups of people, and names in several spellings, are taken
+    together (see `layout`). Landmarks are taken from `landmarks68.npz` (arrays `files`,
     N names, and `points`, (N, 68, 2) pixels) in the folder or beside the archive; rows of NaN count as missing. A folder
     with a `train.rec` is read as that file.
 
     Raises:
         FileNotFoundError: nothing at the path.
-        ValueError: of another kind, nothing in it that looks like a picture, or broken landmarks.
+        ValueError: of another kind, nothing in it that looks like a picture, nobody can tell who is on it, or broken
+            landmarks.
     """
     return Source(open_archive(path))
-
-
-def _below_root(listed: Iterable[Entry], skipped: Counter[str]) -> list[Entry]:
-    """The entries at `<identity>/<picture>` below the folder that holds most of them; counts the others."""
-    listed = list(listed)
-    roots = Counter(entry.name.rpartition("/")[0].rpartition("/")[0] for entry in listed if "/" in entry.name)
-    root = (roots.most_common(1)[0][0] + "/").removeprefix("/") if roots else ""
-    below = [entry._replace(name=entry.name.removeprefix(root)) for entry in listed if entry.name.startswith(root)]
-    entries = [entry for entry in below if entry.name.count("/") == 1]
-    if len(entries) < len(listed):
-        skipped["not at <identity>/<picture>"] += len(listed) - len(entries)
-    return entries
 
 
 def _read_landmarks(path: Path) -> dict[str, np.ndarray]:

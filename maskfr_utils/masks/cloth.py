@@ -4,9 +4,11 @@ Coordinates: u from -1 (left edge) to 1 across, v from 0 (upper edge) to 1 down.
 that is asked for, from the same formulas, so that a mask looks the same on a small and on a large face.
 """
 
+import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Self
 
 import cv2
 import numpy as np
@@ -25,6 +27,21 @@ SMALL = 80  # texture side for aligned faces; these are kept in memory
 
 
 @dataclass(frozen=True)
+class Texture:
+    """A user's picture on a mask: where it is, and what is in it, so that what was made of an older one is not used."""
+
+    path: str
+    crc32: int
+
+    @classmethod
+    def of(cls, path: str) -> Self:
+        """The picture as it is now; errors are those of `read_texture` and of reading the file."""
+        texture = cls(path, zlib.crc32(Path(path).read_bytes()))
+        read_texture(texture)
+        return texture
+
+
+@dataclass(frozen=True)
 class Cloth:
     """What a mask is made of; hashable."""
 
@@ -34,7 +51,7 @@ class Cloth:
     pattern: str  # one of PATTERNS, or "texture"
     variant: int
     valve: bool
-    texture: str | None
+    texture: Texture | None
     pattern_weight: float
 
 
@@ -159,16 +176,16 @@ def _pattern(name: str, size: int, variant: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=16)
-def read_texture(path: str) -> np.ndarray:
+def read_texture(texture: Texture) -> np.ndarray:
     """A user's picture as RGB uint8, at most 1024 pixels a side.
 
     Raises:
         ValueError: the file is no picture, or too large a one.
     """
     try:
-        picture = read_picture(Path(path).read_bytes())
+        picture = read_picture(Path(texture.path).read_bytes())
     except PictureError as error:
-        raise ValueError(f"{path} is no picture that a mask could carry: {error}") from None
+        raise ValueError(f"{texture.path} is no picture that a mask could carry: {error}") from None
     shrink = min(1.0, 1024 / max(picture.shape[:2]))
     size = [max(1, round(side * shrink)) for side in picture.shape[1::-1]]
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)

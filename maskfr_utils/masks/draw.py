@@ -1,12 +1,14 @@
 """Masks drawn on aligned faces, and on whole photos."""
 
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
 from maskfr_utils.faces import align
 from maskfr_utils.faces.align import FACE_SIZE
+from maskfr_utils.faces.pictures import PictureError
 from maskfr_utils.masks import chance, jpeg
 from maskfr_utils.masks.kinds import KINDS
 from maskfr_utils.masks.light import thumbnail
@@ -112,8 +114,8 @@ def mask_photo(
         photo: (height, width, 3) uint8 RGB.
         style: as for `mask_faces`.
         seed: the masks depend on style, seed, landmarks and the photo's bytes alone.
-        landmarks: (n, 68, 2) of the faces to mask; found by `align.detect` where None, in the
-            photo turned by quarters where it finds none upright.
+        landmarks: (n, 68, 2) of the faces to mask; found by `find_landmarks` where None, and none where that cannot
+            tell which way up a face is.
 
     Raises:
         ValueError: wrong shape or dtype, or an unknown style.
@@ -122,7 +124,10 @@ def mask_photo(
     if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or not photo.size:
         raise ValueError(f"a photo must be (height, width, 3) uint8 RGB, got {photo.shape} {photo.dtype}")
     styles = resolve(style)
-    points = _find(photo) if landmarks is None else np.array(landmarks, np.float32).reshape(-1, 68, 2)
+    if landmarks is None:
+        with suppress(PictureError):
+            landmarks = find_landmarks(photo)
+    points = np.array([] if landmarks is None else landmarks, np.float32).reshape(-1, 68, 2)
     points = points[np.argsort(np.ptp(points[..., 0], axis=1), kind="stable")]  # the nearest face is drawn last
     n = len(points)
     image = np.array(photo, order="C")
@@ -142,14 +147,17 @@ def mask_photo(
     return MaskedPhoto(image, boxes, ok, coverage, kinds, points, alpha)
 
 
-def _find(photo: np.ndarray) -> np.ndarray:
-    """Landmarks (n, 68, 2) of the faces of a photo, which may lie on its side or stand on its head."""
+def find_landmarks(photo: np.ndarray) -> np.ndarray:
+    """Landmarks (n, 68, 2) float32 of the faces of a photo (height, width, 3), which may lie on its side or stand on its head.
+
+    Raises:
+        PictureError: which way up a face is cannot be told.
+    """
     height, width = photo.shape[:2]
-    for quarter in (0, 1, 3, 2):
-        turned = np.ascontiguousarray(np.rot90(photo, quarter))
-        boxes = align.detect(turned)
-        if boxes:
-            x, y = np.moveaxis(np.array([align.landmarks68(turned, box) for box in boxes], np.float32), -1, 0)
-            back = [(x, y), (width - 1 - y, x), (width - 1 - x, height - 1 - y), (y, height - 1 - x)][quarter]
-            return np.stack(back, -1)
-    return np.zeros((0, 68, 2), np.float32)
+    quarter, boxes = align.detect_upright(photo)
+    if not boxes:
+        return np.zeros((0, 68, 2), np.float32)
+    turned = np.ascontiguousarray(np.rot90(photo, quarter))
+    x, y = np.moveaxis(np.array([align.landmarks68(turned, box) for box in boxes], np.float32), -1, 0)
+    back = [(x, y), (width - 1 - y, x), (width - 1 - x, height - 1 - y), (y, height - 1 - x)][quarter]
+    return np.stack(back, -1)

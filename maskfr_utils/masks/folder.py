@@ -1,36 +1,53 @@
-"""Masks for a whole folder or tar of pictures, or a single photo: streamed, resumed where it stopped.
+"""Masks for a whole folder or archive of pictures, or a single photo: streamed, resumed where it stopped.
 
     python -m maskfr_utils.masks.folder photos/ masked/ --style surgical
 
 Below `out`: `images/` the masked pictures, `coverage/` where the masks are (255; ground truth of a mask segmentation),
 `manifest.jsonl` one line a picture: with its source, landmarks, style and seed every mask can be redrawn bit for bit.
-Pictures are written without loss: what no mask covers keeps its bits. The orientation that EXIF asks for is applied,
-other EXIF data and the colour profile are kept.
+Pictures are written as PNG, without loss: what no mask covers keeps its bits; or in the source's own format, where what
+that format does to pixels is done to all of them once more. The orientation that EXIF asks for is applied, other EXIF data
+and the colour profile are kept.
 """
 
 import argparse
+import errno
 import io
-import json
-import multiprocessing
-import os
-import tarfile
+import signal
+import sys
 import zlib
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from pathlib import Path, PurePosixPath
 
 import cv2
+import joblib
 import numpy as np
-from PIL import Image
+from PIL import Image, JpegImagePlugin
 from tqdm.auto import tqdm
 
 from maskfr_utils import masks
 from maskfr_utils.faces import align, pictures
-from maskfr_utils.masks import NO_MASK, styles
+from maskfr_utils.faces.archives import Archive, open_archive
+from maskfr_utils.masks import styles
+from maskfr_utils.masks.draw import find_landmarks
+from maskfr_utils.masks.manifest import Manifest
+from maskfr_utils.names import unknown
+from maskfr_utils.paths import replacing
 
+FORMATS = ("png", "source")
 _IN_FLIGHT = 8  # pictures a worker may have waiting: memory stays bounded however large the folder is
 _ORIENTATION = 0x0112  # EXIF tag
+# Suffixes of the formats that a picture may be written in as it came, and what keeps most of it.
+_WRITTEN: dict[str, dict[str, object]] = {
+    **{suffix: {"format": "JPEG", "quality": 95} for suffix in (".jpg", ".jpeg", ".jpe", ".jfif")},
+    **{suffix: {"format": "TIFF", "compression": "tiff_lzw"} for suffix in (".tif", ".tiff")},
+    ".png": {"format": "PNG", "compress_level": 3},
+    ".webp": {"format": "WEBP", "lossless": True},
+    ".bmp": {"format": "BMP"},
+    ".ppm": {"format": "PPM"},
+}
+Job = tuple[str, bytes, str] | dict  # name, bytes, name of the masked picture; or, where it cannot be read, its entry
 
 
 def mask_folder(
@@ -39,19 +56,21 @@ def mask_folder(
     *,
     style: str | dict[str, float] = "random",
     seed: int = 0,
+    form: str = "png",
     workers: int | None = None,
     progress: bool = True,
 ) -> Counter:
     """Masks every face of every picture; what an earlier, interrupted call has done is not done again.
 
-    Pictures of exactly 112 x 112 pixels are taken as aligned faces, all others as photos.
+    Pictures of exactly 112 x 112 pixels are taken as aligned faces, all others as photos. May be called from any script.
 
     Args:
-        source: a folder (with its subfolders), a tar of pictures, or one picture.
+        source: a folder (with its subfolders), a zip, tar or RecordIO file of pictures, or one picture.
         out: folder to write into; made if missing.
         style: as for `masks.mask_faces`, but names, files and mappings of these only.
         seed: as for `masks.mask_faces`.
-        workers: processes; one a core where None, none but this one where 1.
+        form: of the pictures: "png", or "source" for each as it came (PNG where that cannot be written).
+        workers: processes; one for each CPU that this one may use where None, none but this one where 1.
         progress: show a bar with the time left.
 
     Returns:
@@ -59,69 +78,109 @@ def mask_folder(
 
     Raises:
         FileNotFoundError: no such source.
-        ValueError: unknown style, or `out` was begun with another style or seed.
+        ValueError: no picture in it, unknown style or form, `out` is the source or holds it, or was begun with other
+            settings.
     """
     source, out = Path(source), Path(out)
-    if not source.exists():
-        raise FileNotFoundError(f"no picture, folder or tar at {source}")
-    styles.resolve(style)
-    header = {"style": style, "seed": int(seed), "style_files": _style_files(style)}
-    out.mkdir(parents=True, exist_ok=True)
-    manifest = out / "manifest.jsonl"
-    done, counts = _resume(manifest, header)
-    taken = {_out_name(name) for name in done}
-
-    def todo() -> Iterator[tuple[str, bytes]]:
-        for name, size, read in _entries(source, out):
-            if done.get(name) == size:
-                bar.update()
-            elif name not in done and _out_name(name) in taken:
-                record({"source": name, "size": size, "skipped": "its name without suffix is taken"})
-            else:
-                taken.add(_out_name(name))
-                yield name, read()
-
-    def record(entry: dict) -> None:
-        file.write(json.dumps(entry, ensure_ascii=False) + "\n")
-        file.flush()
-        _count(counts, entry)
-        bar.update()
-
-    total = None if source.is_file() else sum(1 for _ in _entries(source, out))
-    workers = workers or os.cpu_count() or 1
-    with manifest.open("a", encoding="utf-8") as file, tqdm(total=total, unit="picture", disable=not progress) as bar:
-        if workers == 1:
-            for name, data in todo():
-                record(mask_one(name, data, out, style, seed))
-            return counts
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
-            waiting = deque()
-            for name, data in todo():
-                waiting.append(pool.submit(mask_one, name, data, out, style, seed))
-                if len(waiting) >= workers * _IN_FLIGHT:
-                    record(waiting.popleft().result())
-            while waiting:
-                record(waiting.popleft().result())
-    return counts
+    archive = open_archive(source, leave_out=out)
+    settings = _settings(style, seed, form)
+    if source.is_dir() and source.resolve().is_relative_to(out.resolve()):
+        raise ValueError(f"{out} is or holds the source {source}: name another folder for the masked pictures")
+    total = sum(1 for _ in archive.entries()) if source.is_dir() else None
+    if total == 0:
+        raise ValueError(_nothing(source, archive))
+    jobs, done = _jobs(archive, manifest := Manifest(out, settings), form), 0
+    with manifest, tqdm(total=total, unit="picture", disable=not progress) as bar:
+        bar.update(len(manifest.done))
+        for entry in _results(jobs, out, style, seed, workers or joblib.cpu_count()):
+            manifest.add(entry)
+            bar.update()
+            done += 1
+    if not done and not manifest.done:
+        raise ValueError(_nothing(source, archive))
+    return manifest.counts + archive.skipped
 
 
-def mask_one(name: str, data: bytes, out: Path, style: str | dict[str, float], seed: int) -> dict:
-    """Masks one encoded picture into `out`; returns its line of the manifest. Broken pictures are a reason, no error."""
+def _nothing(source: Path, archive: Archive) -> str:
+    told = "".join(f"; {count} {reason}" for reason, count in archive.skipped.items())
+    return f"no picture in {source}{told}"
+
+
+def _jobs(archive: Archive, manifest: Manifest, form: str) -> Iterator[Job]:
+    """Every picture that is not done yet."""
+    with archive.reader() as read:
+        for entry in archive.entries():
+            if manifest.done.get(entry.name) == entry.size:
+                continue
+            name = _out_name(entry.name, form)
+            if name in manifest.taken and entry.name not in manifest.done:
+                name = f"{entry.name}.png"
+            manifest.taken.add(name)
+            try:
+                yield entry.name, read(entry), name
+            except pictures.PictureError as error:
+                yield {"source": entry.name, "size": entry.size, "skipped": str(error)}
+
+
+def _results(jobs: Iterator[Job], out: Path, style: str | dict[str, float], seed: int, workers: int) -> Iterator[dict]:
+    """What became of each picture."""
+    if workers == 1:
+        yield from (_do(job, out, style, seed) for job in jobs)
+        return
+    # joblib's processes, unlike those of the standard library, do not run the calling script again.
+    pool = joblib.Parallel(workers, return_as="generator", pre_dispatch=workers * _IN_FLIGHT, batch_size=1)
+    with closing(pool(joblib.delayed(_in_worker)(job, out, style, seed) for job in jobs)) as results:
+        yield from results
+
+
+def _do(job: Job, out: Path, style: str | dict[str, float], seed: int) -> dict:
+    if isinstance(job, dict):
+        return job
+    name, data, to = job
+    return mask_one(name, data, out, style, seed, to)
+
+
+def _in_worker(*job: object) -> dict:
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's
+    return _do(*job)
+
+
+def mask_one(
+    name: str, data: bytes, out: Path, style: str | dict[str, float], seed: int, to: str | None = None
+) -> dict:
+    """Masks one encoded picture into `out`; returns its line of the manifest. Broken pictures are a reason, no error.
+
+    Args:
+        name: of the source.
+        data: its bytes.
+        out: folder of the masked pictures.
+        style: of the masks.
+        seed: of the masks.
+        to: name of the masked picture, whose suffix is its format; the source's as PNG where None.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     entry = {"source": name, "size": len(data), "crc32": zlib.crc32(data)}
     try:
-        photo = pictures.read_picture(data)
+        image, alpha, landmarks, kinds = _mask(pictures.read_picture(data), style, seed, None)
     except pictures.PictureError as error:
         return entry | {"skipped": str(error)}
-    image, alpha, landmarks, kinds = _mask(photo, style, seed, None)
     if not kinds:
         return entry | {"skipped": "no face found"}
     if not any(kinds):
         return entry | {"skipped": "no mask could be placed", "landmarks": landmarks}
-    relative = _out_name(name)
-    _write(out / "coverage" / relative, Image.fromarray(np.where(alpha >= 128, 255, 0).astype(np.uint8)))
-    _write(out / "images" / relative, Image.fromarray(image), **_metadata(data))
-    return entry | {"out": relative, "kinds": kinds, "landmarks": landmarks, "style": style, "seed": seed}
+    to = to or _out_name(name, "png")
+    covered = Image.fromarray(np.where(alpha >= 128, 255, 0).astype(np.uint8))
+    try:
+        _write(out / "coverage" / (to if to.endswith(".png") else f"{to}.png"), covered)
+        _write(out / "images" / to, Image.fromarray(image), **_metadata(data))
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return entry | {"skipped": "name too long for the file system"}
+        raise
+    return entry | {"out": to, "kinds": kinds, "landmarks": landmarks, "style": style, "seed": seed}
 
 
 def redraw(entry: dict, data: bytes) -> np.ndarray:
@@ -143,7 +202,7 @@ def _mask(
         points = align.face_landmarks(photo[None]) if landmarks is None else np.array(landmarks, np.float32)
         done = masks.mask_faces(photo[None], points, style=style, seed=seed)
         return done.images[0], done.alpha[0], points.tolist(), done.kinds.tolist()
-    points = None if landmarks is None else np.array(landmarks, np.float32)
+    points = find_landmarks(photo) if landmarks is None else np.array(landmarks, np.float32)
     done = masks.mask_photo(photo, style=style, seed=seed, landmarks=points)
     return done.image, done.alpha, done.landmarks.tolist(), done.kinds.tolist()
 
@@ -151,49 +210,21 @@ def _mask(
 # ---- files --------------------------------------------------------------------------------------------------------
 
 
-def _entries(source: Path, out: Path) -> Iterator[tuple[str, int, object]]:
-    """(name, size, function that reads the bytes) of every picture, in a fixed order."""
-    if source.is_dir():
-        inside = out.resolve()
-        for folder, folders, files in os.walk(source):
-            folders[:] = sorted(f for f in folders if Path(folder, f).resolve() != inside)
-            for file in sorted(files):
-                path = Path(folder, file)
-                if path.suffix.lower() in pictures.SUFFIXES and path.is_file():
-                    yield path.relative_to(source).as_posix(), path.stat().st_size, path.read_bytes
-    elif source.suffix.lower() in pictures.SUFFIXES:
-        yield source.name, source.stat().st_size, source.read_bytes
-    else:
-        try:
-            with tarfile.open(source) as archive:
-                for member in archive:
-                    path = PurePosixPath(member.name)
-                    safe = (
-                        member.isreg() and not path.is_absolute() and ".." not in path.parts and "\\" not in member.name
-                    )
-                    if safe and path.suffix.lower() in pictures.SUFFIXES:
-                        # At most what `read_picture` would take: a member may claim any size.
-                        yield (
-                            path.as_posix(),
-                            member.size,
-                            lambda m=member: archive.extractfile(m).read(pictures.MAX_BYTES + 1),
-                        )
-                    archive.members.clear()  # tarfile would keep them all
-        except (tarfile.TarError, EOFError, zlib.error) as error:
-            raise ValueError(f"{source} is no picture, folder or readable tar: {error}") from error
+def _out_name(name: str, form: str) -> str:
+    path = PurePosixPath(name)
+    keeps = form == "source" and path.suffix.lower() in _WRITTEN
+    return path.as_posix() if keeps else path.with_suffix(".png").as_posix()
 
 
-def _out_name(name: str) -> str:
-    return PurePosixPath(name).with_suffix(".png").as_posix()
-
-
-def _metadata(data: bytes) -> dict:
-    """EXIF (upright) and colour profile of an encoded picture, as Pillow's `save` takes them."""
+def _metadata(data: bytes) -> dict[str, object]:
+    """EXIF (upright), colour profile and JPEG tables of an encoded picture, as Pillow's `save` takes them."""
     kept = {}
     try:
         with Image.open(io.BytesIO(data), formats=pictures.FORMATS) as image:
             if image.info.get("icc_profile") and image.mode == "RGB":
                 kept["icc_profile"] = image.info["icc_profile"]
+            if image.format == "JPEG" and image.mode == "RGB":
+                kept["qtables"], kept["subsampling"] = image.quantization, JpegImagePlugin.get_sampling(image)
             exif = image.getexif()
             if exif:
                 exif.pop(_ORIENTATION, None)
@@ -203,86 +234,74 @@ def _metadata(data: bytes) -> dict:
     return kept
 
 
-def _write(path: Path, image: Image.Image, **options: object) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")  # left by a killed process, it is written over
-    try:
-        image.save(part, "PNG", compress_level=3, **options)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+def _write(path: Path, image: Image.Image, **metadata: object) -> None:
+    options = _WRITTEN[path.suffix.lower()] | metadata
+    if options["format"] != "JPEG":
+        options = {name: value for name, value in options.items() if name not in ("qtables", "subsampling")}
+    elif "qtables" in options:
+        del options["quality"]
+    with replacing(path) as temporary:
+        image.save(temporary, **options)
 
 
-def _style_files(style: str | dict[str, float]) -> dict[str, str]:
-    """Text of the style files that a style names: the manifest alone tells what was drawn."""
+def _settings(style: str | dict[str, float], seed: int, form: str) -> dict[str, object]:
+    """The manifest's first line. It alone tells what was drawn: style files stand in it whole, textures by a checksum."""
     if not isinstance(style, str | dict) or (isinstance(style, dict) and not all(isinstance(s, str) for s in style)):
         raise ValueError(
             "a folder's style must be a name, a style file, or a mapping of these: it goes into the manifest"
         )
+    if form not in FORMATS:
+        raise ValueError(unknown("form of the masked pictures", form, FORMATS))
+    chosen, _ = styles.resolve(style)
     names = [style] if isinstance(style, str) else list(style)
-    return {name: Path(name).read_text(encoding="utf-8") for name in names if name.endswith((".yaml", ".yml"))}
+    files = {name: Path(name).read_text(encoding="utf-8") for name in names if name.endswith((".yaml", ".yml"))}
+    textures = {s.texture: s.picture.crc32 for s in chosen if s.picture}
+    more = ({"textures": textures} if textures else {}) | ({"form": form} if form != "png" else {})
+    return {"style": style, "seed": int(seed), "style_files": files} | more
 
 
-def _resume(manifest: Path, header: dict) -> tuple[dict[str, int], Counter]:
-    """What the manifest says is done: size by name, and the counts. Begins it where there is none."""
-    done, counts = {}, Counter()
-    if not manifest.exists() or not manifest.stat().st_size:
-        manifest.write_text(json.dumps(header, ensure_ascii=False) + "\n", encoding="utf-8")
-        return done, counts
-    whole = 0
-    with manifest.open("rb") as file:
-        for number, line in enumerate(file):
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                entry = None
-            if entry is None or not line.endswith(b"\n"):
-                if file.read(1):
-                    raise ValueError(f"{manifest}, line {number + 1} is broken: move the folder away and begin anew")
-                break  # cut off when the last call was stopped
-            whole += len(line)
-            if number == 0:
-                if entry != json.loads(json.dumps(header)):
-                    raise ValueError(
-                        f"{manifest.parent} was begun with style {entry.get('style')!r} and seed {entry.get('seed')!r}, "
-                        f"not {header['style']!r} and {header['seed']!r}: name another folder"
-                    )
-            elif "out" not in entry or (manifest.parent / "images" / entry["out"]).is_file():
-                done[entry["source"]] = entry["size"]
-                _count(counts, entry)
-    os.truncate(manifest, whole)
-    return done, counts
-
-
-def _count(counts: Counter, entry: dict) -> None:
-    if "skipped" in entry:
-        counts[entry["skipped"]] += 1
-    else:
-        counts["pictures"] += 1
-        bare = entry["kinds"].count(NO_MASK)
-        counts["faces"] += sum(map(bool, entry["kinds"])) - bare
-        counts["faces left bare by the style"] += bare
-        counts["faces without a mask"] += entry["kinds"].count("")
-
-
-def main(argv: list[str] | None = None) -> None:
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit status: 1 where no picture was masked, 2 for a mistake, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m maskfr_utils.masks.folder", description=__doc__.split("\n")[0])
-    parser.add_argument("source", help="a folder, a tar, or one picture")
+    parser.add_argument("source", help="a folder, a zip or tar, or one picture")
     parser.add_argument("out", help="folder to write into")
     parser.add_argument(
         "--style", default="random", help="a style's name, a style file, or a mapping such as '{surgical: 1, cloth: 2}'"
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=None, help="processes (default: one a core)")
+    parser.add_argument(
+        "--format", choices=FORMATS, default="png", help="of the masked pictures: png (lossless), or each as it came"
+    )
+    parser.add_argument("--workers", type=int, default=None, help="processes (default: one for each usable CPU)")
     args = parser.parse_args(argv)
-    style = styles.parse(args.style)
+    if args.workers is not None and args.workers < 1:
+        parser.error(f"--workers {args.workers}: at least 1")
+    signal.signal(signal.SIGTERM, _terminate)
     try:
-        counts = mask_folder(args.source, args.out, style=style, seed=args.seed, workers=args.workers)
+        counts = mask_folder(
+            args.source,
+            args.out,
+            style=styles.parse(args.style),
+            seed=args.seed,
+            form=args.format,
+            workers=args.workers,
+        )
     except (OSError, ValueError) as error:
-        parser.exit(2, f"{error}\n")
+        parser.exit(2, f"{parser.prog}: {error}\n")
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on where it was", file=sys.stderr)
+        return 130
     for what, count in counts.items():
         print(f"{count:9,d} {what}")
+    if not counts["pictures"]:
+        print("no picture was masked", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 
 from maskfr_utils import plain_yaml
-from maskfr_utils.masks.cloth import FOLDS, PATTERNS, VARIANTS, Cloth
+from maskfr_utils.masks.cloth import FOLDS, PATTERNS, VARIANTS, Cloth, Texture
 from maskfr_utils.masks.kinds import ALL_KINDS, NO_MASK
 from maskfr_utils.masks.shapes import HEIGHTS, WEARS
 from maskfr_utils.names import unknown
@@ -50,6 +50,11 @@ class Style:
                 raise ValueError(f"{name} of a mask style must lie in 0..1, got {getattr(self, name)!r}")
         if not 0 <= self.weight < float("inf"):
             raise ValueError(f"weight of a mask style must not be negative, got {self.weight!r}")
+
+    @cached_property
+    def picture(self) -> Texture | None:
+        """The texture as it was when first asked for; errors are those of `Texture.of`."""
+        return Texture.of(self.texture) if self.texture else None
 
     @cached_property
     def shares(self) -> dict[str, tuple[list[str], list[float]]]:
@@ -121,7 +126,8 @@ def load_styles(path: str | Path = STYLE_FILE) -> dict[str, Style]:
             if values.get("texture"):
                 values["texture"] = str(path.parent / values["texture"])
             styles[str(name)] = Style(**values)
-        except (TypeError, ValueError) as error:
+            _ = styles[str(name)].picture  # refuses one that cannot be read
+        except (OSError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: style {name!r}: {error}") from None
     return styles
 
@@ -160,6 +166,13 @@ def resolve(style: StyleLike) -> tuple[list[Style], list[float]]:
     return list(found.values()), _shares("mask styles", {name: s.weight for name, s in found.items()}).tolist()
 
 
+def described(style: StyleLike) -> str:
+    """All that decides what a style looks like, what is in its style files and textures included."""
+    chosen, shares = resolve(style)
+    textures = sorted({s.picture.crc32 for s in chosen if s.picture})
+    return repr((chosen, shares)) + (f" {textures}" if textures else "")
+
+
 def parse(text: str) -> str | dict[str, float]:
     """A style as it is typed: a name or file, or a mapping in YAML such as "{surgical: 3, cloth: 1}"."""
     value = plain_yaml.parse(text, "the style") if text.lstrip().startswith("{") else text
@@ -185,7 +198,7 @@ def choose(chosen: list[Style], shares: list[float], draw: np.void) -> Look:
         pattern,
         int(draw["variant"] * VARIANTS),
         bool(draw["valve"] < style.valve),
-        style.texture,
+        style.picture,
         style.pattern_weight,
     )
     return Look(

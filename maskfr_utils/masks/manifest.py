@@ -1,0 +1,135 @@
+"""What a masked folder holds and what is left to do: `manifest.jsonl`, a first line of settings, then one a picture."""
+
+import json
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Self
+
+from maskfr_utils.masks.kinds import NO_MASK
+from maskfr_utils.paths import remove_temporaries
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+NAME = "manifest.jsonl"
+
+
+class Manifest:
+    """The manifest of a folder; begun where there is none, read and gone on with where there is.
+
+    A last line that was cut off when an earlier call was stopped is dropped, and so are the halves of pictures that a killed
+    one left. A context manager: until it is left, no other call can write into the folder.
+
+    Args:
+        folder: that holds the masked pictures.
+        settings: what all pictures have in common; a manifest of other ones is refused.
+
+    Attributes:
+        done: size of each source by its name, of the pictures that need not be drawn again.
+        taken: names of the pictures that are there.
+        counts: of "pictures", "faces", and what was skipped, by reason; see `add`.
+
+    Raises:
+        ValueError: the manifest is another program's, broken, or of other settings.
+    """
+
+    def __init__(self, folder: Path, settings: dict):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / NAME
+        self._file = self.path.open("a", encoding="utf-8")
+        self._lock()
+        self.done: dict[str, int] = {}
+        self.taken: set[str] = set()
+        self.counts: Counter[str] = Counter()
+        whole = self._read(json.loads(json.dumps(settings)))
+        os.truncate(self.path, whole)
+        if not whole:
+            self._write(settings)
+        for part in ("images", "coverage"):
+            for inside, _, _ in os.walk(folder / part):
+                remove_temporaries(Path(inside), older_than=0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def add(self, entry: dict) -> None:
+        """Counts a picture's entry and writes it down, so that it outlives a kill."""
+        self._count(entry)
+        self._write(entry)
+
+    def _write(self, line: dict) -> None:
+        self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self._file.flush()
+
+    def _lock(self) -> None:
+        if fcntl is None:
+            return
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f"another call is writing into {self.path.parent}: wait for it, or name another folder"
+            ) from None
+        except OSError:
+            return  # a file system without locks
+
+    def _read(self, settings: dict) -> int:
+        """Takes in all whole lines; returns how many bytes they have."""
+        whole = 0
+        with self.path.open("rb") as file:
+            for number, line in enumerate(file):
+                try:
+                    entry = json.loads(line)
+                except ValueError:
+                    entry = None
+                if entry is None or not line.endswith(b"\n"):
+                    if file.read(1):
+                        raise ValueError(
+                            f"{self.path}, line {number + 1} is broken: move the folder away and begin anew"
+                        )
+                    break
+                if number == 0:
+                    self._check(entry, settings)
+                else:
+                    self._take(entry, number)
+                whole += len(line)
+        return whole
+
+    def _check(self, found: object, settings: dict) -> None:
+        if not isinstance(found, dict) or not found.keys() >= {"style", "seed"}:
+            raise ValueError(f"{self.path} is no manifest of masked pictures: name another folder")
+        if found != settings:
+            raise ValueError(
+                f"{self.path.parent} was begun with style {found['style']!r} and seed {found['seed']!r}, or with other "
+                f"style files, than {settings['style']!r} and {settings['seed']!r} now: name another folder"
+            )
+
+    def _take(self, entry: object, number: int) -> None:
+        try:
+            name, size, out = entry["source"], entry["size"], entry.get("out")
+            if out is None or (self.path.parent / "images" / out).is_file():
+                self._count(entry)
+                self.done[name] = size
+                if out is not None:
+                    self.taken.add(out)
+        except (AttributeError, KeyError, TypeError):
+            raise ValueError(
+                f"{self.path}, line {number + 1} is of another program: move the folder away and begin anew"
+            ) from None
+
+    def _count(self, entry: dict) -> None:
+        if "skipped" in entry:
+            self.counts[entry["skipped"]] += 1
+            return
+        kinds = entry["kinds"]
+        bare = kinds.count(NO_MASK)
+        self.counts["pictures"] += 1
+        self.counts["faces"] += sum(map(bool, kinds)) - bare
+        self.counts["faces left bare by the style"] += bare
+        self.counts["faces without a mask"] += kinds.count("")
