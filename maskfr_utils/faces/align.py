@@ -50,7 +50,7 @@ def _check_photo(photo: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(photo)
 
 
-def detect(photo: np.ndarray) -> list[tuple[int, int, int, int]]:
+def detect(photo: np.ndarray, threshold: float = 0.0) -> list[tuple[int, int, int, int]]:
     """Find the faces of a photo, the largest and most central first.
 
     dlib's HOG detector on the photo brought to at most 800 pixels; where it finds nothing, once more at twice the size
@@ -60,6 +60,7 @@ def detect(photo: np.ndarray) -> list[tuple[int, int, int, int]]:
 
     Args:
         photo: (height, width, 3) uint8 RGB.
+        threshold: least score of the detector. Below 0 it finds more faces under masks, and more that are none.
 
     Returns:
         Boxes (left, top, right, bottom) in pixels of the photo; may reach beyond its border. Empty without a face.
@@ -73,7 +74,7 @@ def detect(photo: np.ndarray) -> list[tuple[int, int, int, int]]:
         small = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
     for border, upsampling in ((0, 0), (0, 1), (max(small.shape[:2]) // 6, 1)):
         bordered = cv2.copyMakeBorder(small, *[border] * 4, cv2.BORDER_REPLICATE) if border else small
-        found, scores, _ = _detector().run(bordered, upsampling)
+        found, scores, _ = _detector().run(bordered, upsampling, threshold)
         if found:
             break
     to_photo = np.array([width / small.shape[1], height / small.shape[0]] * 2)
