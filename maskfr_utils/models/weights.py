@@ -1,8 +1,8 @@
 """Networks on disk: safetensors of our own, weights that arcface_torch trained, and ONNX. Nothing in a file is run."""
 
 import copy
+import importlib.util
 import json
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -30,16 +30,12 @@ def load_insightface_weights(model: nn.Module, weights: Mapping[str, Tensor] | s
     Raises:
         ValueError: the file holds no state dict, or one of another network; the model is left as it was.
     """
-    source = "the state dict"
+    source, tensors = "the state dict", weights
     if isinstance(weights, str | Path):
-        source = str(weights)
-        try:
-            weights = torch.load(weights, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-            raise ValueError(f"{source}: not a file of tensors that torch.save wrote ({error})") from error
-    if not isinstance(weights, Mapping) or not all(isinstance(tensor, Tensor) for tensor in weights.values()):
+        source, tensors = str(weights), read_state_dict(weights)
+    if not isinstance(tensors, Mapping) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
         raise ValueError(f"{source}: not a state dict, which maps names to tensors")
-    tensors = {name.removeprefix("module."): tensor for name, tensor in weights.items()}
+    tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
     # Batch counters are absent from old files, and of no use to the outputs.
     expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
     wrong = sorted(
@@ -57,20 +53,44 @@ def load_insightface_weights(model: nn.Module, weights: Mapping[str, Tensor] | s
     return model
 
 
-def save_model(path: str | Path, model: nn.Module, **header: object) -> None:
+def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """The tensors by name in a file that `torch.save` wrote, such as a `backbone.pth`; nothing in it is run.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it holds anything else.
+    """
+    try:
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # damaged files raise nearly anything, in many lines
+        reason = " ".join(str(error).split())[:100]
+        raise ValueError(f"{path}: not a file of tensors that torch.save wrote ({reason})") from error
+    if not isinstance(tensors, Mapping) or not all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in tensors.items()
+    ):
+        raise ValueError(f"{path}: not a state dict, which maps names to tensors")
+    return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+
+
+def save_model(path: str | Path, model: nn.Module, *, half: bool = False, **header: object) -> None:
     """Write a network of `create_model` as safetensors.
 
     Args:
         path: the file, replaced as a whole.
         model: a network made by `create_model`.
+        half: store matrices and filters in 16 bits, half the size; `load_model` widens them again.
         header: more entries for the JSON header, such as `classes` (the identities' names); values that JSON can hold.
     """
-    save_tensors(path, model, {**model.config, "preprocessing": PREPROCESSING, **header})
+    save_tensors(path, model, {**model.config, "preprocessing": PREPROCESSING, **header}, half=half)
 
 
-def save_tensors(path: str | Path, module: nn.Module, header: dict[str, object]) -> None:
+def save_tensors(path: str | Path, module: nn.Module, header: dict[str, object], *, half: bool = False) -> None:
     """Write the tensors of any module as safetensors, whole or not at all, with `header` as JSON (`maskfr`)."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    if half:  # but no statistics: their small numbers would be lost
+        tensors = {name: tensor.half() if tensor.ndim > 1 else tensor for name, tensor in tensors.items()}
     with replacing(Path(path)) as temporary:
         save_file(tensors, temporary, metadata={"maskfr": json.dumps(header)})
 
@@ -94,6 +114,8 @@ def load_model(path: str | Path) -> tuple[nn.Module, dict]:
             model = create_model(**arguments)
         tensors = load(data)
         for name, tensor in model.state_dict().items():
+            if name in tensors and tensors[name].dtype == torch.float16:
+                tensors[name] = tensors[name].to(tensor.dtype)
             if name in tensors and tensors[name].dtype != tensor.dtype:
                 raise ValueError(f"{name} is {tensors[name].dtype}, not {tensor.dtype}")
         model.load_state_dict(tensors, assign=True)
@@ -108,11 +130,16 @@ def read_metadata(data: bytes) -> dict[str, str]:
     return json.loads(data[8 : 8 + length])["__metadata__"]
 
 
-def export_onnx(path: str | Path, model: nn.Module) -> None:
+def export_onnx(path: str | Path, model: nn.Module, **metadata: str) -> None:
     """Write a network of `create_model` as ONNX: input `images` (N, 3, size, size), output `embeddings`, any N.
 
-    Needs the packages `onnx` and `onnxscript`.
+    The file's metadata say how pictures become its input (`preprocessing`), and what else is given.
+
+    Raises:
+        ImportError: the packages `onnx` and `onnxscript` are missing.
     """
+    if any(importlib.util.find_spec(package) is None for package in ("onnx", "onnxscript")):
+        raise ImportError("ONNX needs two more packages: pip install onnx onnxscript")
     size = model.config["image_size"]
     images = torch.zeros(2, 3, size, size)
     program = torch.onnx.export(
@@ -124,5 +151,6 @@ def export_onnx(path: str | Path, model: nn.Module) -> None:
         dynamo=True,
         verbose=False,
     )
+    program.model.metadata_props.update({"preprocessing": PREPROCESSING} | metadata)
     with replacing(Path(path)) as temporary:
         program.save(temporary)

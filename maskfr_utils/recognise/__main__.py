@@ -1,0 +1,207 @@
+"""Naming people in photos on the command line: `python -m maskfr_utils.recognise -h`."""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+PRIVACY = (
+    "An embedding is biometric data: enrol people who have agreed to it, keep the gallery where others cannot read it, and "
+    "delete it (`remove`, or the folder) when it has served its purpose."
+)
+
+
+def enrol(args: argparse.Namespace) -> None:
+    from maskfr_utils.recognise import files
+    from maskfr_utils.recognise.gallery import RATE, Gallery
+
+    if files.state(args.gallery):
+        gallery = Gallery.load(args.gallery, args.network)
+        gallery.rate = args.rate or gallery.rate
+    else:
+        gallery = Gallery(args.network, rate=args.rate or RATE)
+    done = gallery.enrol(args.source, person=args.person)
+    gallery.save(args.gallery)
+    for person, photos in done.people.items():
+        print(f"{photos:6} photos of {person}")
+    for photo, why_not in done.left_out.items():
+        print(f"left out {shown(photo)}: {why_not}")
+    for photo, notes in done.notes.items():
+        print(f"enrolled {shown(photo)} though {' and '.join(notes)}")
+    tell("left out", done.skipped)
+    tell_rule(gallery)
+
+
+def name(args: argparse.Namespace) -> None:
+    from maskfr_utils.recognise.gallery import Gallery
+    from maskfr_utils.recognise.results import name_photos
+
+    gallery = Gallery.load(args.gallery)
+    named, skipped = name_photos(gallery, args.source, args.out)
+    for row in (row for photo in named for row in photo.rows()):
+        told = f"{row['name']:20} {row['cosine']:6.2f}  {row['notes']}" if row["name"] else row["notes"]
+        print(f"{shown(str(row['picture'])):40} {told}".rstrip())
+    tell("left out", skipped)
+    tell_rule(gallery)
+    print(f"{args.out}: pictures/, names.csv, names.json")
+
+
+def people(args: argparse.Namespace) -> None:
+    from maskfr_utils.recognise import files
+
+    for person, photos in files.read(args.gallery).people.items():
+        print(f"{len(photos):6} photos of {person}")
+
+
+def remove(args: argparse.Namespace) -> None:
+    from maskfr_utils.recognise.gallery import Gallery
+
+    gallery = Gallery.load(args.gallery)
+    for person in args.person:
+        gallery.remove(person)
+    gallery.save(args.gallery)
+    print(f"deleted {', '.join(args.person)}; {len(gallery.people)} people are left in {args.gallery}")
+
+
+def verify(args: argparse.Namespace) -> None:
+    from maskfr_utils.recognise.compare import verify
+    from maskfr_utils.recognise.embedder import load_embedder
+
+    found = verify(load_embedder(args.network), *args.photo, rate=args.rate)
+    if args.json:
+        print(json.dumps(asdict(found), ensure_ascii=False))
+        return
+    print(f"{'one person' if found.same else 'two people'}: cosine {found.cosine:.3f}, threshold {found.threshold:.3f}")
+    for photo, notes in zip(args.photo, found.notes, strict=True):
+        if notes:
+            print(f"{photo}: {', '.join(notes)}")
+    print(f"(at most {args.rate:g} of pairs of strangers reach it, by {found.validation})")
+
+
+def embed(args: argparse.Namespace) -> None:
+    from maskfr_utils.recognise.compare import embed_folder
+    from maskfr_utils.recognise.embedder import load_embedder
+
+    counts = embed_folder(load_embedder(args.network), args.source, args.out)
+    print(f"{counts.pop('faces')} faces in {args.out}")
+    tell("without a face", counts)
+
+
+def calibrate(args: argparse.Namespace) -> None:
+    from maskfr_utils.recognise.embedder import load_embedder, save_embedder
+    from maskfr_utils.recognise.validation import calibrate_on
+
+    embedder = load_embedder(args.network)
+    embedder.calibration = calibrate_on(embedder, args.source)
+    save_embedder(args.out, embedder)
+    print(f"{args.out}: {embedder.calibration.pairs:,} pairs of strangers, {embedder.calibration.validation}")
+    for rate, cosine in zip(embedder.calibration.rates, embedder.calibration.cosines, strict=True):
+        print(f"{rate:10.2g} of them reach cosine {cosine:.3f}")
+
+
+def export(args: argparse.Namespace) -> None:
+    from maskfr_utils.recognise.embedder import load_embedder, save_embedder
+
+    save_embedder(args.out, load_embedder(args.network))
+    print(args.out)
+
+
+def demo(args: argparse.Namespace) -> None:
+    from maskfr_utils.recognise.demo import write_photos
+
+    write_photos(args.out)
+    print(f"{args.out}: people/ to enrol, met/ to name; none of them exists")
+
+
+def tell(what: str, counts: Mapping[str, int]) -> None:
+    for reason, count in counts.items():
+        print(f"{what}: {count} {reason}")
+
+
+def tell_rule(gallery) -> None:
+    print(
+        f"{len(gallery.people)} people, {len(gallery)} photos; a face is named from cosine {gallery.threshold:.3f} on: at most "
+        f"{gallery.rate:g} of strangers reach it, by {gallery.calibration.validation}"
+    )
+
+
+def shown(name: str) -> str:
+    """A file's name without what would move a terminal's cursor."""
+    return "".join(c if c.isprintable() else "?" for c in name)
+
+
+COMMANDS = {
+    "enrol": (enrol, "add the people of a folder (<person>/<photo>) to a gallery, which is made if missing"),
+    "name": (name, "name everybody in a photo or a folder of photos: annotated pictures, names.csv, names.json"),
+    "people": (people, "list who is enrolled"),
+    "remove": (remove, "delete people from a gallery and from the disk"),
+    "verify": (verify, "compare two photos: one person or two?"),
+    "embed": (embed, "write the embeddings of all faces of a folder as .npz"),
+    "calibrate": (
+        calibrate,
+        "measure on a folder of other people how alike a network finds strangers; writes the network anew",
+    ),
+    "export": (export, "write a network as .onnx or .safetensors"),
+    "demo": (demo, "write rendered photos to try all this on"),
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    whole = argparse.ArgumentParser(prog="python -m maskfr_utils.recognise", description=__doc__, epilog=PRIVACY)
+    commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    made = {
+        name: commands.add_parser(name, help=text, description=text, epilog=PRIVACY) for name, text in COMMANDS.items()
+    }
+    for name in ("enrol", "name", "people", "remove"):
+        made[name].add_argument("gallery", type=Path, help="folder of the gallery")
+    for name in ("enrol", "name", "embed"):
+        made[name].add_argument("source", type=Path, help="a photo, folder, zip or tar")
+    for name in ("enrol", "verify", "embed", "export", "calibrate"):
+        made[name].add_argument(
+            "--network",
+            help="a run's folder, its model.safetensors, or arcface_torch's backbone.pth (default: the network of the "
+            "package, for rendered people only)",
+        )
+    made["enrol"].add_argument(
+        "--person", help="whose all these photos are (default: the name of the folder they lie in)"
+    )
+    made["enrol"].add_argument(
+        "--rate", type=float, help="share of strangers that may be taken for somebody (default 0.01)"
+    )
+    made["name"].add_argument("--out", type=Path, default=Path("named"), help="folder for the results (default: named)")
+    made["remove"].add_argument("person", nargs="+", help="whom to forget")
+    made["verify"].add_argument("photo", nargs=2, type=Path)
+    made["verify"].add_argument(
+        "--rate",
+        type=float,
+        default=0.001,
+        help="share of pairs of strangers that may be taken for one (default 0.001)",
+    )
+    made["verify"].add_argument("--json", action="store_true", help="print JSON")
+    made["calibrate"].add_argument("source", type=Path, help="<person>/<photo>, of people who will not be enrolled")
+    for name in ("embed", "calibrate", "export"):
+        made[name].add_argument("out", type=Path, help="file to write")
+    made["demo"].add_argument("out", type=Path, help="folder to write into")
+    return whole
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    args = parser().parse_args(argv)
+    try:
+        COMMANDS[args.command][0](args)
+    except (OSError, ValueError, ImportError) as error:
+        text = " ".join(str(error).split())
+        print(f"maskfr_utils.recognise: {text if len(text) <= 300 else text[:299] + '…'}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nstopped; the gallery is as it was", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

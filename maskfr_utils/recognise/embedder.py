@@ -1,0 +1,157 @@
+"""A network as `recognise` uses it: faces in, embeddings of length 1 out, known by a hash of its weights."""
+
+import copy
+import hashlib
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from maskfr_utils.batches import to_input
+from maskfr_utils.faces.align import FACE_SIZE
+from maskfr_utils.models import create_model, export_onnx, load_insightface_weights, load_model, save_model
+from maskfr_utils.models.weights import PREPROCESSING, read_state_dict
+from maskfr_utils.names import NETWORKS
+from maskfr_utils.recognise.calibration import Calibration
+
+DEFAULT = Path(__file__).with_name("rendered_people.safetensors")
+"""The network that comes with the package. It has seen rendered people only: it tells no real person from another."""
+
+_BATCH = 64
+
+
+class Embedder:
+    """A network with the preprocessing that it needs.
+
+    The network is copied: training it further changes nothing here.
+
+    Args:
+        model: (N, 3, 112, 112) float32 RGB in [-1, 1] -> (N, d).
+        title: what it is, in a few words.
+        calibration: how alike it finds strangers, if that has been measured.
+
+    Attributes:
+        model: the network, in evaluation mode.
+        fingerprint: 32 hexadecimal digits of its weights and preprocessing.
+        dim: length d of an embedding.
+    """
+
+    def __init__(self, model: nn.Module, *, title: str = "", calibration: Calibration | None = None):
+        self.model = copy.deepcopy(model).eval()
+        self.title = title or getattr(model, "config", {}).get("name", type(model).__name__)
+        self.calibration = calibration
+        self.fingerprint = fingerprint(self.model)
+        self.dim = self(np.zeros((1, FACE_SIZE, FACE_SIZE, 3), np.uint8)).shape[1]
+
+    @torch.inference_mode()
+    def __call__(self, faces: np.ndarray) -> np.ndarray:
+        """Embeds aligned faces.
+
+        Args:
+            faces: (n, 112, 112, 3) uint8 RGB, n at least 1.
+
+        Returns:
+            (n, d) float32, each of length 1.
+
+        Raises:
+            ValueError: other shapes, or a network that gives no finite numbers.
+        """
+        faces = np.asarray(faces)
+        if faces.dtype != np.uint8 or faces.ndim != 4 or faces.shape[1:] != (FACE_SIZE, FACE_SIZE, 3) or not len(faces):
+            raise ValueError(
+                f"faces must be (n, {FACE_SIZE}, {FACE_SIZE}, 3) uint8 RGB, got {faces.shape} {faces.dtype}"
+            )
+        device = next((p.device for p in self.model.parameters()), torch.device("cpu"))
+        parts = torch.from_numpy(faces).split(_BATCH)
+        found = torch.cat([self.model(to_input(part.to(device))).float() for part in parts]).cpu()
+        if not found.isfinite().all():
+            raise ValueError(f"{self.title} gives embeddings that are not finite: its weights are broken")
+        return torch.nn.functional.normalize(found).numpy()
+
+
+def fingerprint(model: nn.Module) -> str:
+    """32 hexadecimal digits of a network's weights and of what its input is; two files of the same weights agree."""
+    digest = hashlib.blake2b(f"{type(model).__qualname__} {PREPROCESSING}".encode(), digest_size=16)
+    for name, tensor in sorted(model.state_dict().items()):
+        if not name.endswith("num_batches_tracked"):  # of no use to the outputs, and absent from some files
+            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy())
+    return digest.hexdigest()
+
+
+def load_embedder(source: str | Path | None = None) -> Embedder:
+    """A trained network from disk; nothing in a file is run.
+
+    Args:
+        source: the folder of a finished run, its `model.safetensors`, or a `backbone.pth` of arcface_torch's (iresnet50 or
+            iresnet100); by default the small network that comes with the package.
+
+    Raises:
+        OSError: no such file.
+        ValueError: it is none of these; the message names it.
+    """
+    path = Path(source or DEFAULT)
+    if path.is_dir():
+        if not (path / "model.safetensors").is_file():
+            raise ValueError(
+                f"{path} has no model.safetensors: name the folder of a finished run, or a file of weights"
+            )
+        path = path / "model.safetensors"
+    with path.open("rb") as file:
+        is_safetensors = file.read(9)[8:] == b"{"
+    if not is_safetensors:
+        model = insightface_network(read_state_dict(path), str(path))
+        return Embedder(model, title=f"{model.config['name']} from {path.name}")
+    model, header = load_model(path)
+    try:
+        calibration = Calibration.from_dict(header["calibration"]) if "calibration" in header else None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    name = NETWORKS[model.config["name"]].title
+    return Embedder(model, title=f"{name} at width {model.config['width']:g}", calibration=calibration)
+
+
+def save_embedder(path: str | Path, embedder: Embedder) -> None:
+    """Writes a network for other programs: `.onnx` or `.safetensors`, with preprocessing and calibration in the metadata.
+
+    Raises:
+        ImportError: .onnx needs the packages onnx and onnxscript.
+        ValueError: another suffix, or a network that `create_model` did not make.
+    """
+    path, calibration = Path(path), embedder.calibration
+    if not hasattr(embedder.model, "config"):
+        raise ValueError(f"{embedder.title}: only networks of `create_model` can be written")
+    if path.suffix == ".onnx":
+        use = "embeddings are compared by their cosine: divide each by its length"
+        told = {} if calibration is None else {"calibration": json.dumps(calibration.as_dict())}
+        export_onnx(path, embedder.model, use=use, fingerprint=embedder.fingerprint, **told)
+    elif path.suffix == ".safetensors":
+        save_model(path, embedder.model, **({} if calibration is None else {"calibration": calibration.as_dict()}))
+    else:
+        raise ValueError(f"{path}: a network is written as .onnx or .safetensors; name a file that ends so")
+
+
+def insightface_network(tensors: dict[str, Tensor], source: str) -> nn.Module:
+    """The IResNet that weights of arcface_torch's fit, by the number of their blocks and their shapes.
+
+    Raises:
+        ValueError: they are of no such network; the message names `source`.
+    """
+    depths = tuple(len({n.split(".")[1] for n in tensors if n.startswith(f"layer{i}.")}) for i in (1, 2, 3, 4))
+    name = next((n for n, net in NETWORKS.items() if net.depths == depths and set(net.blocks) == {"ibasic"}), None)
+    shapes = {key: tuple(tensors[key].shape) if key in tensors else () for key in ("conv1.weight", "fc.weight")}
+    channels, (dim, features) = shapes["conv1.weight"][:1], (shapes["fc.weight"] + (0, 0))[:2]
+    # At most as large as the published networks: a file must not ask for more memory than it brings.
+    if name is None or not channels or not 16 <= channels[0] <= 64 or not 1 <= dim <= 4096 or features < 1:
+        raise ValueError(
+            f"{source}: blocks {depths} are not those of arcface_torch's iresnet50 (3, 4, 14, 3) or iresnet100 "
+            "(3, 13, 30, 3); a network trained here is the model.safetensors of its run"
+        )
+    width = channels[0] / 64
+    size = 16 * round(math.sqrt(features / (512 * width)))
+    if size != FACE_SIZE:
+        raise ValueError(f"{source}: it takes pictures of {size} pixels, not of {FACE_SIZE}")
+    return load_insightface_weights(create_model(name, width=width, embedding_dim=dim), tensors)

@@ -1,0 +1,138 @@
+"""A gallery on disk: a folder with `gallery.json`, its embeddings, and the network that made them.
+
+`gallery.json` is written last and names the file of embeddings by a hash of its content: a write that is cut off leaves
+the gallery as it was. Files from elsewhere are data: they are checked, and nothing in them is run.
+"""
+
+import hashlib
+import json
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from maskfr_utils.models import save_model
+from maskfr_utils.paths import remove_temporaries, replacing
+from maskfr_utils.recognise.calibration import Calibration
+from maskfr_utils.recognise.embedder import Embedder
+from maskfr_utils.records import write_json
+
+INDEX, NETWORK, FORMAT = "gallery.json", "network.safetensors", "maskfr gallery 1"
+_EMBEDDINGS = re.compile(r"embeddings-[0-9a-f]{16}\.safetensors")
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a gallery's folder holds: `people` name -> photos, in the order of the rows of `embeddings` (n, d) float32."""
+
+    people: dict[str, list[str]]
+    embeddings: np.ndarray
+    network: str
+    rate: float
+    calibration: Calibration
+
+
+def state(folder: Path) -> str:
+    """A hash of what a gallery says now; empty where there is none."""
+    index = folder / INDEX
+    return hashlib.blake2b(index.read_bytes(), digest_size=16).hexdigest() if index.is_file() else ""
+
+
+def write(
+    folder: Path,
+    people: Mapping[str, list[str]],
+    embeddings: np.ndarray,
+    embedder: Embedder,
+    rate: float,
+    calibration: Calibration,
+) -> None:
+    """Writes a gallery; files of embeddings that it no longer names are deleted, and with them who was removed."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if hasattr(embedder.model, "config") and not (folder / NETWORK).is_file():
+        save_model(folder / NETWORK, embedder.model)
+    data = save({"embeddings": np.ascontiguousarray(embeddings, np.float32)})
+    name = f"embeddings-{hashlib.blake2b(data, digest_size=8).hexdigest()}.safetensors"
+    with _private(folder / name) as temporary:
+        temporary.write_bytes(data)
+    index = {
+        "format": FORMAT,
+        "network": embedder.fingerprint,
+        "rate": rate,
+        "calibration": calibration.as_dict(),
+        "embeddings": name,
+        "people": dict(people),
+    }
+    with _private(folder / INDEX) as temporary:
+        write_json(temporary, index)
+    for file in folder.iterdir():
+        if _EMBEDDINGS.fullmatch(file.name) and file.name != name:
+            file.unlink()
+    remove_temporaries(folder)
+
+
+def read(folder: Path) -> Content:
+    """Reads a gallery.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is damaged; the message says what to do.
+    """
+    index = folder / INDEX
+    if not index.is_file():
+        raise FileNotFoundError(
+            f"no gallery at {folder}: `python -m maskfr_utils.recognise enrol {folder} people/` makes one"
+        )
+    try:
+        values = json.loads(index.read_text(encoding="utf-8"))
+        if values["format"] != FORMAT:
+            raise ValueError(f"its format is {str(values['format'])[:40]!r}, not {FORMAT!r}")
+        people = {str(name): [str(photo) for photo in photos] for name, photos in values["people"].items()}
+        rate, network, name = float(values["rate"]), str(values["network"]), str(values["embeddings"])
+        calibration = Calibration.from_dict(values["calibration"])
+        if not _EMBEDDINGS.fullmatch(name):
+            raise ValueError(f"its embeddings are said to be in {name[:40]!r}")
+        data = (folder / name).read_bytes()  # not mapped: a mapped file that is cut kills the process
+        if name != f"embeddings-{hashlib.blake2b(data, digest_size=8).hexdigest()}.safetensors":
+            raise ValueError(f"{name} is not as it was written")
+        embeddings = load(data)["embeddings"]
+        if embeddings.dtype != np.float32 or embeddings.ndim != 2 or len(embeddings) != sum(map(len, people.values())):
+            raise ValueError(f"embeddings {embeddings.shape} of {embeddings.dtype} do not fit its list of photos")
+        if not all(people.values()) or not 0 < rate < 1:
+            raise ValueError("a person without photos, or a rate that is none")
+        if not math.isclose(float(np.linalg.norm(embeddings, axis=1).min(initial=1)), 1, abs_tol=1e-3) or not (
+            math.isclose(float(np.linalg.norm(embeddings, axis=1).max(initial=1)), 1, abs_tol=1e-3)
+        ):
+            raise ValueError("embeddings that do not have length 1")
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:150]
+        raise ValueError(
+            f"{index} is damaged ({reason}): enrol the people anew, or take a copy that is whole"
+        ) from None
+    return Content(people, embeddings, network, rate, calibration)
+
+
+def network_of(folder: Path) -> Path:
+    """The network beside a gallery.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if not (folder / NETWORK).is_file():
+        raise ValueError(f"{folder} has no {NETWORK}: name the network that made it")
+    return folder / NETWORK
+
+
+@contextmanager
+def _private(path: Path) -> Iterator[Path]:
+    """As `paths.replacing`, for a file that only its owner may read."""
+    with replacing(path) as temporary:
+        temporary.touch(mode=0o600)
+        yield temporary
+        os.chmod(temporary, 0o600)

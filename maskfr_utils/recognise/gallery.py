@@ -1,0 +1,329 @@
+"""Enrolled people: an embedding of each of their photos, and whose a new face is, or nobody's."""
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from maskfr_utils.faces.archives import open_archive
+from maskfr_utils.faces.pictures import PictureError
+from maskfr_utils.faces.sources import open_source
+from maskfr_utils.names import unknown
+from maskfr_utils.recognise import files, quality
+from maskfr_utils.recognise.calibration import Calibration
+from maskfr_utils.recognise.embedder import Embedder, load_embedder
+from maskfr_utils.recognise.search import best_people
+from maskfr_utils.recognise.validation import rendered_calibration
+
+UNKNOWN = "unknown"
+RATE = 0.01
+
+
+@dataclass(frozen=True)
+class Match:
+    """Whose a face is.
+
+    Attributes:
+        name: the person, or "unknown".
+        cosine: likeness to the nearest enrolled photo, -1 to 1; no probability.
+        nearest: whose photo that is, also where the face is unknown.
+        threshold: the cosine from which on a face is named.
+        box: left, top, right, bottom in pixels of the photo.
+        notes: what makes the face hard to recognise, in words.
+        image: the aligned face, (112, 112, 3) uint8 RGB.
+    """
+
+    name: str
+    cosine: float
+    nearest: str
+    threshold: float
+    box: tuple[int, int, int, int]
+    notes: tuple[str, ...]
+    image: np.ndarray = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Enrolment:
+    """What enrolling a folder came to.
+
+    Attributes:
+        people: name -> number of enrolled photos.
+        left_out: photo -> why it was not enrolled.
+        notes: enrolled photo -> what is wrong with it.
+        skipped: how many other files were left out, by reason.
+    """
+
+    people: dict[str, int]
+    left_out: dict[str, str]
+    notes: dict[str, tuple[str, ...]]
+    skipped: Counter
+
+
+class Gallery:
+    """People who can be named.
+
+        >>> gallery = Gallery()
+        >>> gallery.enrol("people/")
+        >>> [match.name for match in gallery.name("party.jpg")]
+
+    A face is named after the person on the most similar enrolled photo, unless even that is too unlike: then it is "unknown".
+
+    Args:
+        model: the network: a module, an `Embedder`, or what `load_embedder` takes; by default the one of the package, which
+            knows rendered people only.
+        rate: share of strangers, people who are not enrolled, that may be taken for somebody.
+        calibration: how alike the network finds strangers; by default what its file holds, else it is measured on rendered
+            people, which tells little about photos: then run `python -m maskfr_utils.recognise calibrate` on photos.
+    """
+
+    def __init__(
+        self,
+        model: Embedder | nn.Module | str | Path | None = None,
+        *,
+        rate: float = RATE,
+        calibration: Calibration | None = None,
+    ):
+        if isinstance(model, nn.Module):
+            model = Embedder(model)
+        self.embedder = model if isinstance(model, Embedder) else load_embedder(model)
+        self.calibration = calibration or self.embedder.calibration or rendered_calibration(self.embedder)
+        self.rate = rate
+        self.calibration.threshold(rate)  # refuses what is no rate
+        self._people: dict[str, list[str]] = {}  # name -> photos, in the order of the rows of `_embeddings`
+        self._embeddings = np.empty((0, self.embedder.dim), np.float32)
+        self._read_from: tuple[Path, str] | None = None
+
+    @property
+    def people(self) -> dict[str, int]:
+        """Name -> number of enrolled photos."""
+        return {name: len(photos) for name, photos in self._people.items()}
+
+    def __len__(self) -> int:
+        """Number of enrolled photos."""
+        return len(self._embeddings)
+
+    @property
+    def threshold(self) -> float:
+        """The cosine from which on a face is named: it rises with the number of enrolled photos."""
+        return self.calibration.threshold(self.rate, len(self))
+
+    def enrol(self, source: str | Path, *, person: str | None = None) -> Enrolment:
+        """Enrols the people of a folder; photos that are enrolled already are taken anew.
+
+        A photo must show one face; a face much larger than all others counts as one.
+
+        Args:
+            source: a folder, zip or tar of `<person>/<photo>`; with `person` a photo, or a folder or archive of photos.
+            person: whose all these photos are.
+
+        Raises:
+            FileNotFoundError: no such source.
+            ValueError: nobody could be enrolled; the gallery is as it was.
+        """
+        if person is None:
+            found = open_source(source)
+            pictures = found.pictures()
+        else:
+            found, pictures = _pictures_of(source, person)
+        names, photos, faces, left_out, notes = [], [], [], {}, {}
+        for photo, data in pictures:
+            name = person or photo.split("/", 1)[0]
+            try:
+                name = tidy(name)
+                face, why_not = quality.the_face(quality.find_faces(quality.open_photo(data)))
+            except ValueError as error:
+                face, why_not = None, str(error)
+            if face is None:
+                left_out[photo] = why_not
+                continue
+            names.append(name)
+            photos.append(photo)
+            faces.append(self.embedder(face.image[None])[0])
+            if face.notes:
+                notes[photo] = face.notes
+        skipped = Counter(found.skipped)
+        if not names:
+            reasons = Counter(left_out.values()) + skipped
+            raise ValueError(
+                f"nobody enrolled from {source}: " + ", ".join(f"{n} {r}" for r, n in reasons.most_common(5))
+            )
+        self.add(names, np.array(faces), photos)
+        return Enrolment(dict(Counter(names)), left_out, notes, skipped)
+
+    def add(self, people: Sequence[str], embeddings: np.ndarray, photos: Sequence[str] | None = None) -> None:
+        """Enrols embeddings of this network that are known already.
+
+        Args:
+            people: (n,) whose they are.
+            embeddings: (n, d) float32 of length 1.
+            photos: (n,) names by which they are told apart; one that the person has is replaced.
+
+        Raises:
+            ValueError: other shapes, numbers or names.
+        """
+        embeddings = np.asarray(embeddings, np.float32)
+        people = [tidy(name) for name in people]
+        if embeddings.shape != (len(people), self.embedder.dim):
+            raise ValueError(
+                f"embeddings {embeddings.shape} of {len(people)} people, expected (n, {self.embedder.dim})"
+            )
+        if not (np.abs(np.linalg.norm(embeddings, axis=1) - 1) < 1e-3).all():  # also where one is not finite
+            raise ValueError("embeddings must have length 1")
+        if photos is None:
+            photos = [f"{len(self) + i}" for i in range(len(people))]
+        if len(photos) != len(people):
+            raise ValueError(f"{len(photos)} photos of {len(people)} embeddings")
+        rows = {(name, photo): row for row, (name, photo) in enumerate(self._rows())}
+        new = dict(zip(zip(people, map(str, photos), strict=True), embeddings, strict=True))
+        kept = [(key, self._embeddings[row]) for key, row in rows.items() if key not in new]
+        grouped: dict[str, list[tuple[str, np.ndarray]]] = {}
+        for (name, photo), embedding in [*kept, *new.items()]:
+            grouped.setdefault(name, []).append((photo, embedding))
+        self._people = {name: [photo for photo, _ in rows] for name, rows in grouped.items()}
+        if grouped:
+            self._embeddings = np.stack([embedding for rows in grouped.values() for _, embedding in rows])
+
+    def remove(self, person: str) -> None:
+        """Forgets a person. On disk he is gone with the next `save`.
+
+        Raises:
+            ValueError: nobody of that name is enrolled.
+        """
+        person = tidy(person)
+        if person not in self._people:
+            raise ValueError(unknown("person", person, self._people))
+        self._embeddings = self._embeddings[[name != person for name, _ in self._rows()]]
+        self._people = {name: photos for name, photos in self._people.items() if name != person}
+
+    def name(self, photo: np.ndarray | str | Path) -> list[Match]:
+        """Names the faces of a photo, the largest and most central first; none where there is no face.
+
+        Args:
+            photo: the path of a picture, or (height, width, 3) uint8 RGB; one of 112 x 112 pixels is an aligned face.
+
+        Raises:
+            OSError: no such file.
+            ValueError: no picture, or nobody is enrolled.
+        """
+        faces = quality.find_faces(quality.open_photo(photo))
+        if not faces:
+            return []
+        (nearest,), (cosines,) = (found.T for found in self.nearest(self.embedder(np.array([f.image for f in faces]))))
+        threshold, people = self.threshold, list(self._people)
+        return [
+            Match(
+                people[who] if cosine >= threshold else UNKNOWN,
+                float(cosine),
+                people[who],
+                threshold,
+                face.box,
+                face.notes,
+                face.image,
+            )
+            for face, who, cosine in zip(faces, nearest, cosines, strict=True)
+        ]
+
+    def nearest(self, embeddings: np.ndarray, count: int = 1) -> tuple[np.ndarray, np.ndarray]:
+        """The people whose photos are most like each embedding: an exact search over all photos.
+
+        Args:
+            embeddings: (n, d) float32 of length 1.
+            count: people for each.
+
+        Returns:
+            Places (n, count) in `people`, best first, and the cosines (n, count) to their most similar photos.
+
+        Raises:
+            ValueError: fewer people are enrolled.
+        """
+        if len(self._people) < max(1, count):
+            raise ValueError(f"{len(self._people)} people are enrolled: enrol {max(1, count)} at least")
+        counts = np.fromiter(map(len, self._people.values()), np.int64, len(self._people))
+        return best_people(self._embeddings, np.r_[0, np.cumsum(counts)[:-1]], embeddings, count)
+
+    def save(self, path: str | Path) -> None:
+        """Writes the gallery into a folder of its own; who was removed is deleted there, too.
+
+        `gallery.json` (names of people and photos, the network's hash, calibration), `embeddings-….safetensors`, and the
+        network itself where it did not come with the package. Whoever may read these files can look for the people in other
+        photos: they are readable by their owner only.
+
+        Raises:
+            ValueError: there is another gallery, or it has changed since it was read: what is in it would be lost.
+        """
+        path = Path(path)
+        now = files.state(path)
+        if now and self._read_from != (path.resolve(), now):
+            raise ValueError(
+                f"{path} holds another gallery, or has changed since it was read: load it, or name another folder"
+            )
+        files.write(path, self._people, self._embeddings, self.embedder, self.rate, self.calibration)
+        self._read_from = path.resolve(), files.state(path)
+
+    @classmethod
+    def load(cls, path: str | Path, model: Embedder | nn.Module | str | Path | None = None) -> "Gallery":
+        """Reads a gallery that `save` wrote. Nothing in it is run.
+
+        Args:
+            path: its folder.
+            model: the network that made it; by default the one beside it, or of the package.
+
+        Raises:
+            FileNotFoundError: there is no gallery.
+            ValueError: it is damaged, or another network made it.
+        """
+        path, state = Path(path), files.state(Path(path))
+        content = files.read(path)
+        if isinstance(model, nn.Module):
+            model = Embedder(model)
+        elif not isinstance(model, Embedder):
+            model = load_embedder(model or files.network_of(path))
+        if model.fingerprint != content.network:
+            raise ValueError(
+                f"{path} was made by another network (its weights' hash is {content.network[:8]}…, not "
+                f"{model.fingerprint[:8]}…): embeddings of two networks cannot be compared; enrol the people anew"
+            )
+        if content.embeddings.shape[1] != model.dim:
+            raise ValueError(f"{path}: embeddings {content.embeddings.shape}, expected (n, {model.dim}): it is damaged")
+        gallery = cls(model, rate=content.rate, calibration=content.calibration)
+        gallery._people, gallery._embeddings = content.people, content.embeddings
+        gallery._read_from = path.resolve(), state
+        return gallery
+
+    def _rows(self) -> Iterator[tuple[str, str]]:
+        """(person, photo) of each row of the embeddings."""
+        return ((name, photo) for name, photos in self._people.items() for photo in photos)
+
+
+def tidy(name: str) -> str:
+    """A person's name as it is compared: one spelling of accents, no blanks around it.
+
+    Raises:
+        ValueError: no name, one that cannot be printed, or "unknown".
+    """
+    tidied = unicodedata.normalize("NFC", str(name)).strip()
+    if not tidied or len(tidied) > 200 or not tidied.isprintable():
+        raise ValueError(f"a person's name must be 1 to 200 printable characters, got {str(name)[:50]!r}")
+    if tidied.casefold() == UNKNOWN:
+        raise ValueError(f'nobody can be called "{UNKNOWN}": it is what strangers are called')
+    return tidied
+
+
+def _pictures_of(source: str | Path, person: str):
+    """An archive of one person's photos, and their names and bytes."""
+    tidy(person)
+    archive = open_archive(source)
+
+    def pictures() -> Iterator[tuple[str, bytes]]:
+        with archive.reader() as read:
+            for entry in archive.entries():
+                try:
+                    yield entry.name, read(entry)
+                except PictureError as error:
+                    archive.skipped[str(error)] += 1
+
+    return archive, pictures()

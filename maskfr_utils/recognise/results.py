@@ -1,0 +1,152 @@
+"""What naming a folder of photos leaves: annotated pictures, a table as CSV and as JSON."""
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+
+import matplotlib.font_manager
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from maskfr_utils.faces.archives import open_archive
+from maskfr_utils.paths import replacing
+from maskfr_utils.recognise.compare import photos
+from maskfr_utils.recognise.gallery import UNKNOWN, Gallery, Match
+from maskfr_utils.records import write_json
+
+NAMED, STRANGER = "#0072b2", "#d55e00"  # of a palette that colour-blind people can tell apart
+SMALLEST = 480  # pixels of an annotated picture's shorter side: names must be legible
+COLUMNS = ("picture", "name", "cosine", "threshold", "nearest", "left", "top", "right", "bottom", "notes")
+
+
+@dataclass(frozen=True)
+class Named:
+    """A photo whose faces were named.
+
+    Attributes:
+        picture: its name.
+        matches: one for each face.
+        problem: why there is none, in words.
+        annotated: the annotated picture, below the folder of the results.
+    """
+
+    picture: str
+    matches: tuple[Match, ...] = ()
+    problem: str = ""
+    annotated: str = ""
+
+    def rows(self) -> list[dict[str, object]]:
+        """A line of the table for each face, or one that says why there is none."""
+        if not self.matches:
+            return [dict.fromkeys(COLUMNS, "") | {"picture": self.picture, "notes": self.problem}]
+        return [
+            {
+                "picture": self.picture,
+                "name": match.name,
+                "cosine": round(match.cosine, 4),
+                "threshold": round(match.threshold, 4),
+                "nearest": match.nearest,
+                **dict(zip(("left", "top", "right", "bottom"), match.box, strict=True)),
+                "notes": ", ".join(match.notes),
+            }
+            for match in self.matches
+        ]
+
+
+def name_photos(gallery: Gallery, source: str | Path, out: str | Path) -> tuple[list[Named], Counter]:
+    """Names everybody in a photo, or a folder, zip or tar of photos, and leaves `pictures/`, `names.csv` and `names.json`.
+
+    Args:
+        gallery: who is known.
+        source: the photos, at any depth.
+        out: folder for the results, which may not lie in the source.
+
+    Returns:
+        A result for each photo, and how many other files were left out, by reason.
+
+    Raises:
+        FileNotFoundError: no such source.
+        ValueError: no photo in it, nobody is enrolled, or `out` lies in the source.
+    """
+    source, out = Path(source), Path(out)
+    archive = open_archive(source)
+    if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
+        raise ValueError(
+            f"{out} lies in {source}: the annotated pictures would be named next time; choose another folder"
+        )
+    if not len(gallery):
+        raise ValueError("nobody is enrolled")
+    (out / "pictures").mkdir(parents=True, exist_ok=True)
+    named = []
+    for name, photo, why_not in photos(archive):
+        matches = gallery.name(photo) if photo is not None else []
+        if not matches:
+            named.append(Named(name, problem=why_not or "no face"))
+            continue
+        picture = f"pictures/{len(named) + 1:05d}-{re.sub(r'[^A-Za-z0-9]+', '-', Path(name).stem)[:40]}.jpg"
+        with replacing(out / picture) as temporary:
+            annotate(photo, matches).save(temporary, "JPEG", quality=92)
+        named.append(Named(name, tuple(matches), annotated=picture))
+    if not named:
+        told = ", ".join(f"{count} {reason}" for reason, count in archive.skipped.items())
+        raise ValueError(f"no photo in {source}" + (f": {told}" if told else ""))
+    write_tables(named, archive.skipped, gallery, out)
+    return named, archive.skipped
+
+
+def write_tables(named: Sequence[Named], skipped: Counter, gallery: Gallery, out: Path) -> None:
+    """Writes `names.csv`, a line a face, and `names.json`, which also says by what rule faces were named."""
+    with replacing(out / "names.csv") as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, COLUMNS)
+        table.writeheader()
+        for row in (row for photo in named for row in photo.rows()):
+            table.writerow({column: _plain(value) for column, value in row.items()})
+    content = {
+        "network": gallery.embedder.fingerprint,
+        "enrolled": {"people": len(gallery.people), "photos": len(gallery)},
+        "rate": gallery.rate,
+        "threshold": gallery.threshold,
+        "validation": gallery.calibration.validation,
+        "skipped": dict(skipped),
+        "pictures": [
+            {"picture": photo.picture, "annotated": photo.annotated, "problem": photo.problem}
+            | {"faces": [{k: v for k, v in asdict(match).items() if k != "image"} for match in photo.matches]}
+            for photo in named
+        ],
+    }
+    write_json(out / "names.json", content)
+
+
+def annotate(photo: np.ndarray, matches: Sequence[Match]) -> Image.Image:
+    """The photo (height, width, 3) uint8 RGB with a box round each face, its name, the cosine and what is wrong."""
+    height, width = photo.shape[:2]
+    factor = max(1.0, SMALLEST / min(height, width)) if max(height, width) < 4 * SMALLEST else 1.0
+    image = Image.fromarray(photo).resize((round(width * factor), round(height * factor)), Image.Resampling.BICUBIC)
+    draw = ImageDraw.Draw(image)
+    size = max(14, round(min(image.size) / 28))
+    for match in matches:
+        colour = STRANGER if match.name == UNKNOWN else NAMED
+        left, top, right, bottom = (round(value * factor) for value in match.box)
+        draw.rectangle((left, top, right, bottom), outline=colour, width=max(2, size // 8))
+        text = f"{match.name} {match.cosine:.2f}" + "".join(f"\n{note}" for note in match.notes)
+        box = draw.multiline_textbbox((0, 0), text, font=_font(size))
+        x = min(max(left, 0), max(0, image.width - round(box[2]) - 4))
+        y = min(max(bottom, 0), max(0, image.height - round(box[3]) - 4))
+        draw.rectangle((x, y, x + box[2] + 4, y + box[3] + 4), fill=colour)
+        draw.multiline_text((x + 2, y + 1), text, fill="white", font=_font(size))
+    return image
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    # matplotlib's own: it has Greek and Cyrillic letters and accents, and is there on every machine.
+    return ImageFont.truetype(matplotlib.font_manager.findfont("DejaVu Sans"), size)
+
+
+def _plain(value: object) -> object:
+    """A cell that no spreadsheet takes for a formula."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
