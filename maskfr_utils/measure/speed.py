@@ -32,6 +32,7 @@ from maskfr_utils.losses import ArcFace
 from maskfr_utils.models import blocks, create_model, export_onnx
 from maskfr_utils.names import MODELS
 from maskfr_utils.profile import count_macs, timings
+from maskfr_utils.progress import Progress
 from maskfr_utils.records import code_revision, provenance, write_json
 from maskfr_utils.store import FaceStore
 
@@ -163,8 +164,21 @@ def macs(name: str, width: float) -> int:
         return count_macs(create_model(name, width=width))
 
 
-def training_step(network: nn.Module, images: Tensor, labels: Tensor, half: str = "fp32") -> Callable[[], None]:
-    """One bare step on ready tensors: forward, ArcFace, backward, SGD. The learning rate is small: nothing overflows."""
+def training_step(
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    half: str = "fp32",
+    compiled: Callable[[Tensor], Tensor] | None = None,
+) -> Callable[[], None]:
+    """One bare step on ready tensors: forward, ArcFace, backward, SGD. The learning rate is small: nothing overflows.
+
+    Args:
+        network: whose weights are trained.
+        images, labels: the batch.
+        half: its arithmetic, one of `DTYPES`, or fp32.
+        compiled: the network's compiled twin, to call in its place.
+    """
     head = ArcFace(512, IDENTITIES).to(images.device)
     optimizer = torch.optim.SGD([*network.parameters(), *head.parameters()], lr=1e-4, momentum=0.9, weight_decay=5e-4)
     network.train()
@@ -172,7 +186,7 @@ def training_step(network: nn.Module, images: Tensor, labels: Tensor, half: str 
     def step() -> None:
         optimizer.zero_grad()
         with torch.autocast(images.device.type, DTYPES[half], enabled=half != "fp32"):
-            loss = head(network(images), labels)
+            loss = head((compiled or network)(images), labels)
         loss.backward()
         optimizer.step()
 
@@ -208,14 +222,14 @@ def training(plan: Plan, half: str, peer: nn.Module | None = None) -> dict:
         store = FaceStore(prepare.prepare(**config.data(), progress=False))
     trainer = loop.Trainer(config, store, devices.make_fabric(config))
     backbone, steps = trainer.recogniser.backbone, len(trainer.batches)
-    bar = tqdm(total=trainer.total_steps, file=io.StringIO())
+    silent = Progress("", config.epochs, trainer.total_steps, 0, plan.batch, quiet=True)
     faces, labels = batches.TwinDataset(store, config)[trainer.batches.indices[: plan.batch].tolist()]
     images = to_input(faces)
     ready = images.to(DTYPES[half])  # as Fabric hands them to the network
 
     def turn(step: Callable[[], object], compiled: Callable | None = None, times: int = 1) -> Callable[[], None]:
         def run() -> None:
-            backbone._compiled_call_impl = compiled
+            trainer.recogniser.compiled = compiled
             for _ in range(times):
                 step()
 
@@ -228,14 +242,14 @@ def training(plan: Plan, half: str, peer: nn.Module | None = None) -> dict:
     kinds = {"eager": None}
     if plan.compile:
         trainer.compile()
-        if backbone._compiled_call_impl:
-            kinds["compiled"] = backbone._compiled_call_impl
-    bare = training_step(backbone, ready, labels, half)
+        if trainer.recogniser.compiled:
+            kinds["compiled"] = trainer.recogniser.compiled
+    bare = {kind: training_step(backbone, ready, labels, half, compiled) for kind, compiled in kinds.items()}
     for kind, compiled in kinds.items():
-        runs[f"bare step, {kind}"] = turn(bare, compiled, steps)
-        runs[f"our loop, {kind}"] = turn(lambda: trainer.train_epoch(bar), compiled)
+        runs[f"bare step, {kind}"] = turn(bare[kind], times=steps)
+        runs[f"our loop, {kind}"] = turn(lambda: trainer.train_epoch(silent), compiled)
     seconds = timings(runs, plan.rounds)
-    shares = {kind: where_time_goes(turn(bare, compiled))["convolutions"] for kind, compiled in kinds.items()}
+    shares = {kind: where_time_goes(step)["convolutions"] for kind, step in bare.items()}
     seconds = {name: [s / steps for s in values] for name, values in seconds.items()}
     return {"steps": steps, "seconds": seconds, "convolutions": shares}
 

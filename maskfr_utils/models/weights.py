@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save_file
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from maskfr_utils.models.create import create_model
@@ -71,8 +71,9 @@ def save_model(path: str | Path, model: nn.Module, **header: object) -> None:
 def save_tensors(path: str | Path, module: nn.Module, header: dict[str, object]) -> None:
     """Write the tensors of any module as safetensors, whole or not at all, with `header` as JSON (`maskfr`)."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-    with replacing(Path(path)) as temporary:
-        save_file(tensors, temporary, metadata={"maskfr": json.dumps(header)})
+    content = save(tensors, {"maskfr": json.dumps(header)})
+    with replacing(Path(path), durable=True) as temporary:
+        temporary.write_bytes(content)  # whose errors say what is wrong with the disk
 
 
 def load_model(path: str | Path) -> tuple[nn.Module, dict]:
