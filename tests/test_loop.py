@@ -10,31 +10,13 @@ import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
-from safetensors.torch import load_file
+from small_runs import same, small
 
 from maskfr_utils import batches, loop, prepare, train
-from maskfr_utils.config import TrainConfig
 from maskfr_utils.models.weights import read_metadata
 from maskfr_utils.names import LOSSES
 from maskfr_utils.records import read_record
 from maskfr_utils.store import TEST, TRAIN, FaceStore
-
-SMALL = {
-    "model": "iresnet50",
-    "width": 0.25,
-    "embedding_dim": 32,
-    "identities": 3,
-    "per_identity": 10,
-    "test_fraction": 0.2,
-    "batch_size": 8,
-    "epochs": 3,
-    "precision": "32-true",
-    "compile": False,
-}
-
-
-def small(out, **more):
-    return TrainConfig(**{**SMALL, "out_dir": str(out), **more})
 
 
 @pytest.fixture(scope="module")
@@ -47,14 +29,6 @@ def finished(tmp_path_factory):
     """A run that nothing stopped, and its folder."""
     folder = tmp_path_factory.mktemp("whole")
     return train.run(small(folder, augment=0.5, dropout=0.2, fresh_masks=True)), folder
-
-
-def weights(folder):
-    return load_file(folder / "model.safetensors") | load_file(folder / "head.safetensors")
-
-
-def same(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
 
 
 def test_record(finished):
