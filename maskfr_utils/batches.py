@@ -46,18 +46,24 @@ class TwinDataset(Dataset):
 
 
 class EpochBatches(Sampler[list[int]]):
-    """This process's share of each batch of an epoch, in an order drawn from (seed, epoch); the last, partial batch is left out."""
+    """This process's share of each batch of an epoch, in an order drawn from (seed, epoch); the last, partial batch is left out.
+
+    Attributes:
+        batch_size: pictures a step over all processes, to each of which it gives equally many.
+        epoch: the one to draw.
+        first: batches of it that were taken before.
+    """
 
     def __init__(self, indices: np.ndarray, batch_size: int, seed: int, rank: int = 0, world: int = 1):
         self.indices, self.seed, self.rank, self.world = indices, seed, rank, world
-        self.batch_size, self.epoch = min(batch_size, len(indices)), 0
+        self.batch_size, self.epoch, self.first = min(batch_size, len(indices) // world * world), 0, 0
 
     def __len__(self) -> int:
         return len(self.indices) // self.batch_size
 
     def __iter__(self) -> Iterator[list[int]]:
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.indices)
-        for start in range(0, len(self) * self.batch_size, self.batch_size):
+        for start in range(self.first * self.batch_size, len(self) * self.batch_size, self.batch_size):
             yield order[start : start + self.batch_size][self.rank :: self.world].tolist()
 
 

@@ -7,7 +7,8 @@ import os
 import torch
 from lightning_fabric import Fabric
 
-from maskfr_utils.config import TrainConfig
+from maskfr_utils.config import ConfigError, TrainConfig
+from maskfr_utils.messages import shown
 
 
 def precision_for(config: TrainConfig, device: torch.device) -> str:
@@ -20,10 +21,42 @@ def precision_for(config: TrainConfig, device: torch.device) -> str:
     return "bf16-mixed" if able.get("avx512_bf16") or able.get("amx_bf16") else "32-true"
 
 
+def processes() -> tuple[int, int]:
+    """How many processes were started for this run, in all and on this machine: torchrun, or whoever did, says so.
+
+    Raises:
+        ConfigError: the environment says so by half, as where WORLD_SIZE was left behind.
+    """
+    world = os.environ.get("WORLD_SIZE") or "1"
+    if world == "1":
+        return 1, 1
+    missing = [name for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
+    if missing:
+        raise ConfigError(
+            f"WORLD_SIZE={shown(world)} is set, but {', '.join(missing)} not: left behind by another job? Unset WORLD_SIZE "
+            "for a run of one process, or start several with torchrun"
+        )
+    numbers = {"WORLD_SIZE": world, "LOCAL_WORLD_SIZE": os.environ.get("LOCAL_WORLD_SIZE") or "1"}
+    for name, text in numbers.items():
+        if not text.isdecimal() or not 0 < int(text) < 100_000:
+            raise ConfigError(f"{name}={shown(text)} is no number of processes: unset it, or start with torchrun")
+    total, local = map(int, numbers.values())
+    if total % local:
+        raise ConfigError(f"WORLD_SIZE={total} is no multiple of LOCAL_WORLD_SIZE={local}: start with torchrun")
+    return total, local
+
+
 def make_fabric(config: TrainConfig) -> Fabric:
-    """Fabric on the best device; as many processes as torchrun started, else one."""
-    world = int(os.environ.get("WORLD_SIZE", 1))
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    """Fabric on the best device; as many processes as torchrun started, else one.
+
+    Raises:
+        ConfigError: the processes do not divide the batch, or the environment does not tell how many they are.
+    """
+    world, local = processes()
+    if config.batch_size % world:
+        raise ConfigError(
+            f"batch_size={config.batch_size} cannot be shared out over {world} processes: take a multiple of {world}"
+        )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     fabric = Fabric(
         accelerator=device.type,

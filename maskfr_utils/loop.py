@@ -1,14 +1,14 @@
-"""The training loop and the evaluation, on Lightning Fabric: any precision, one or many devices, resumable by epoch.
+"""The training loop and the evaluation, on Lightning Fabric: any precision, one or many devices, resumable at any step.
 
-Every random draw is a function of (seed, epoch, place in the epoch), so a run that is killed and resumed ends with the
-same weights as one that was not.
+Every random draw is a function of (seed, epoch, place in the epoch) or comes from a generator whose state a checkpoint
+keeps, so a run that is killed and resumed ends with the same weights as one that was not.
 """
 
 import math
-import pickle
 import sys
 import time
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,29 +17,42 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from maskfr_utils import fingerprint
 from maskfr_utils.batches import EpochBatches, TwinDataset, as_it_is, augment, to_input
+from maskfr_utils.checkpoints import Checkpoints, DamagedCheckpoint, Tree, check_tensors, read
 from maskfr_utils.config import TrainConfig
 from maskfr_utils.devices import keep_memory
 from maskfr_utils.losses import create_loss
+from maskfr_utils.messages import PlainError, brief
 from maskfr_utils.metrics import Accuracy, accuracy
 from maskfr_utils.models import create_model
 from maskfr_utils.models.networks import shrink_depthwise
-from maskfr_utils.paths import replacing
 from maskfr_utils.profile import latency
+from maskfr_utils.progress import Progress, write_log
+from maskfr_utils.run_folder import check_space, difference
+from maskfr_utils.stopping import Stopped, Stopping
 from maskfr_utils.store import TEST, TRAIN, VALIDATION, FaceStore
 
 # Training pictures x width: fewer do not repay the minute or two that compiling costs.
 COMPILE_FROM = {"cpu": 50_000, "cuda": 1_000_000}
 LOG_EVERY = 10  # steps between looks at the loss: each look waits for the device
+MOMENTUM = "momentum_buffer"  # what SGD keeps of each parameter
 WARMUP_STEPS = 5  # steps of a process that its throughput leaves out
 
 
-class TrainingError(RuntimeError):
+class TrainingError(PlainError, RuntimeError):
     """A run that cannot go on; its text says why and what to do."""
 
 
 class Recogniser(nn.Module):
-    """A network and its loss as one module, so that both train, scale over devices and are saved together."""
+    """A network and its loss as one module, so that both train, scale over devices and are saved together.
+
+    Attributes:
+        compiled: the network's compiled twin, which computes by the same weights and trains in its place; or none. Tests
+            come in other batch sizes, for each of which it would be compiled anew.
+    """
+
+    compiled: Callable[[Tensor], Tensor] | None = None
 
     def __init__(self, config: TrainConfig, num_classes: int):
         super().__init__()
@@ -53,7 +66,8 @@ class Recogniser(nn.Module):
 
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Loss, and the number of pictures that are named rightly."""
-        embeddings = self.backbone(images)
+        network = self.compiled if self.training and self.compiled else self.backbone
+        embeddings = network(images)
         with torch.no_grad():
             hits = (self.head.logits(embeddings).argmax(1) == labels).sum()
         return self.head(embeddings, labels), hits
@@ -106,6 +120,24 @@ class Speed:
         return self.images / self.seconds if self.seconds else 0.0
 
 
+@dataclass
+class Course:
+    """An epoch in its course, as this process sees it.
+
+    Attributes:
+        generator: of the draws of the augmentation.
+        loss_sum, hits: scalars, over its pictures so far.
+        seen: how many these are.
+        random: where a checkpoint holds it, the state of torch's generators to go on with.
+    """
+
+    generator: torch.Generator
+    loss_sum: Tensor
+    hits: Tensor
+    seen: int = 0
+    random: dict[str, Tensor] | None = None
+
+
 class Trainer:
     """A run in its course: the network, its optimizer, and where it stands.
 
@@ -113,6 +145,7 @@ class Trainer:
         config: what to run.
         store: the prepared faces.
         fabric: device, precision and processes.
+        code: what the code computes (see `fingerprint`), where a run that other code began is not to go on.
 
     Attributes:
         scored: the part of the photos that the record is about, `store.TEST` or `store.VALIDATION`.
@@ -122,8 +155,14 @@ class Trainer:
             cannot be used.
     """
 
-    def __init__(self, config: TrainConfig, store: FaceStore, fabric: Fabric):
-        self.config, self.store, self.fabric = config, store, fabric
+    def __init__(
+        self,
+        config: TrainConfig,
+        store: FaceStore,
+        fabric: Fabric,
+        code: Mapping[str, fingerprint.Numbers] | None = None,
+    ):
+        self.config, self.store, self.fabric, self.code = config, store, fabric, dict(code or {})
         torch.manual_seed(config.seed)
         self.recogniser = Recogniser(config, len(store.identities)).to(memory_format=torch.channels_last)
         self.batches = EpochBatches(
@@ -145,14 +184,13 @@ class Trainer:
         )
         self.epoch, self.step, self.history, self.speed = 0, 0, [], Speed()
         self.compiled: bool | None = None  # what a trial of compiling found
-        if config.resume and self.checkpoint.exists():
-            self.load_checkpoint()
-            fabric.print(f"resumed after epoch {self.epoch}, step {self.step} of {self.total_steps}")
-
-    @property
-    def checkpoint(self) -> Path:
-        """File of the state after the last whole epoch; it is there only while the run is unfinished."""
-        return self.config.folder / "unfinished.ckpt"
+        self.course: Course | None = None  # of the epoch; none between epochs
+        self.checkpoints = Checkpoints(config.folder)
+        self.saved_step: int | None = None  # of the last checkpoint
+        self.saved_at = math.inf  # its time: outside `fit` none falls due
+        self.stopping = Stopping()
+        if config.resume:
+            self.resume()
 
     @property
     def compiles(self) -> bool:
@@ -163,90 +201,180 @@ class Trainer:
             return self.compiled
         return self.total_steps * self.batches.batch_size * self.config.width >= COMPILE_FROM[self.fabric.device.type]
 
+    @property
+    def place(self) -> int:
+        """Steps taken in the epoch in course."""
+        return self.step - self.epoch * len(self.batches)
+
+    def say(self, text: str) -> None:
+        """Tells the user something, once, on the terminal and in the run's log."""
+        if self.fabric.is_global_zero:
+            tqdm.write(text)
+            if self.config.folder.is_dir():
+                write_log(self.config.folder / "train.log", text)
+
     def fit(self) -> None:
-        """Trains to the last step; a checkpoint after each epoch, and the validation photos every `eval_every` epochs.
+        """Trains to the last step; a checkpoint after each epoch and by time, the validation photos every `eval_every` epochs.
 
         Raises:
-            TrainingError: the loss is no longer finite.
+            TrainingError: the loss is no longer finite, the faces cannot be read, or no checkpoint can be written; the
+                last one is kept.
+            Stopped: Ctrl-C or SIGTERM came; the state is saved.
+            ConfigError: the disk is too full.
         """
         keep_memory()
         every = self.config.eval_every if len(self.store.indices(VALIDATION)) else 0
+        first = self.fabric.is_global_zero
+        if first:
+            self.config.folder.mkdir(parents=True, exist_ok=True)
+            check_space(self.config.folder, self.bytes_to_come())
         if self.compiles and self.step < self.total_steps:
             self.compile()
-        bar = tqdm(
-            total=self.total_steps,
-            initial=self.step,
-            unit="step",
-            desc=f"{self.config.model}, {self.fabric.device.type}",
-            disable=not self.fabric.is_global_zero,
-            mininterval=1 if sys.stderr.isatty() else 5,  # in a log or notebook each update is a line
+        progress = Progress(
+            f"{self.config.model}, {self.fabric.device.type}",
+            self.config.epochs,
+            self.total_steps,
+            self.step,
+            self.batches.batch_size,
+            self.config.folder / "train.log",
+            quiet=not first,
         )
-        with bar:
+        self.saved_at = time.monotonic()
+        with progress, self.stopping:
             while self.step < self.total_steps:
-                entry = self.train_epoch(bar)
+                entry = self.train_epoch(progress)
                 if every and self.epoch % every == 0 and self.fabric.is_global_zero:
                     entry |= {name: round(value.accuracy, 4) for name, value in self.evaluate(VALIDATION)[0].items()}
                 self.history.append(entry)
                 self.speed.skip()
-                if self.fabric.is_global_zero:
-                    bar.write(", ".join(f"{name} {value:.4g}" for name, value in entry.items()), file=sys.stderr)
-                    self.save_checkpoint()
-                self.fabric.barrier()
+                if first:
+                    progress.epoch(entry)
+                self.save_checkpoint()
+                self.stop_if_asked(self.agreed()[1])
 
-    def train_epoch(self, bar: tqdm) -> dict[str, float]:
-        """One pass over the training photos; what it adds to the history."""
+    def train_epoch(self, progress: Progress) -> dict[str, float]:
+        """What is left of a pass over the training photos; what that pass adds to the history."""
         config, fabric = self.config, self.fabric
-        seeds = np.random.SeedSequence((config.seed, self.epoch, fabric.global_rank)).generate_state(2)
-        torch.manual_seed(int(seeds[0]))  # dropout
-        generator = torch.Generator().manual_seed(int(seeds[1]))
-        self.batches.epoch = self.epoch
-        loader = DataLoader(
-            TwinDataset(self.store, config, self.epoch),
-            batch_sampler=self.batches,
-            num_workers=config.workers,
-            collate_fn=as_it_is,
-            pin_memory=fabric.device.type == "cuda",
-        )
+        faces_in_order = self.feed()
+        course = self.course
         self.model.train()
-        loss_sum, hits, seen = torch.zeros((), device=fabric.device), torch.zeros((), device=fabric.device), 0
         unchecked: dict[int, tuple[Tensor, float]] = {}  # step -> loss, learning rate
-        for faces, labels in loader:
+        for faces, labels in faces_in_order:
             rate, self.recogniser.head.margin_share = self.rate_and_margin_share()
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            images = augment(to_input(fabric.to_device(faces)), generator, config.augment)
+            images = augment(to_input(fabric.to_device(faces)), course.generator, config.augment)
             self.optimizer.zero_grad()
             loss, hit = self.model(images, fabric.to_device(labels))
             fabric.backward(loss)
             self.optimizer.step()
             self.step += 1
-            seen += len(faces)
-            loss_sum += loss.detach() * len(faces)
+            course.seen += len(faces)
+            course.loss_sum += loss.detach() * len(faces)
             unchecked[self.step] = loss.detach(), rate
-            hits += hit
+            course.hits += hit
             self.speed.tick(len(faces) * fabric.world_size)
-            done = self.step == self.total_steps
-            if done or self.step % LOG_EVERY == 0:
-                check_finite(unchecked)
-                unchecked.clear()
-                bar.set_postfix(
-                    epoch=self.epoch + 1,
-                    loss=f"{loss_sum.item() / seen:.2f}",
-                    acc=f"{hits.item() / seen:.3f}",
-                    images_s=f"{self.speed.images_per_second:.0f}",
-                    refresh=False,
-                )
-            bar.update()
+            done = self.step == self.total_steps or self.place == len(self.batches)
+            if done or self.step % LOG_EVERY == 0 or progress.due():
+                self.check(unchecked)
+                if progress.due():
+                    seen = course.seen
+                    progress.show(self.epoch + 1, self.step, course.loss_sum.item() / seen, course.hits.item() / seen)
             if done:
                 break
-        check_finite(unchecked)
-        self.epoch += 1
+            save, stop = self.agreed()
+            if save or stop:
+                self.check(unchecked)
+                self.save_checkpoint()
+                self.speed.skip()
+                self.stop_if_asked(stop)
+        sums = torch.stack([course.loss_sum, course.hits, torch.full_like(course.hits, course.seen)]).double()
+        loss_sum, hits, seen = fabric.all_reduce(sums, reduce_op="sum").tolist()
+        self.epoch, self.course = self.epoch + 1, None
         return {
             "epoch": self.epoch,
-            "loss": round(loss_sum.item() / seen, 4),
-            "train_accuracy": round(hits.item() / seen, 4),
-            "learning_rate": rate,
+            "loss": round(loss_sum / seen, 4),
+            "train_accuracy": round(hits / seen, 4),
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
         }
+
+    def feed(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches that are left of the epoch; begins it (`course`), or takes it up where a checkpoint left it.
+
+        Raises:
+            TrainingError: the store can no longer be read.
+        """
+        if self.course is None:
+            seeds = np.random.SeedSequence((self.config.seed, self.epoch, self.fabric.global_rank)).generate_state(2)
+            torch.manual_seed(int(seeds[0]))  # dropout
+            zero = torch.zeros((), device=self.fabric.device)
+            self.course = Course(torch.Generator().manual_seed(int(seeds[1])), zero, zero.clone())
+        self.batches.epoch, self.batches.first = self.epoch, self.place
+        loader = DataLoader(
+            TwinDataset(self.store, self.config, self.epoch),
+            batch_sampler=self.batches,
+            num_workers=self.config.workers,
+            collate_fn=as_it_is,
+            pin_memory=self.fabric.device.type == "cuda",
+        )
+        iterator = iter(loader)  # takes a draw of torch's, as it did when the epoch began
+        if self.course.random:
+            set_random_state(self.course.random, self.fabric.device)
+        return self.watched(iterator)
+
+    def watched(self, batches: Iterator) -> Iterator:
+        """The batches; where one cannot be read, the state so far is saved before the run ends."""
+        while True:
+            try:
+                batch = next(batches, None)
+            except (OSError, ValueError, RuntimeError) as error:
+                if self.saved_at < math.inf and self.fabric.world_size == 1 and self.step != self.saved_step:
+                    self.save_checkpoint()
+                reason = str(error).strip().rpartition("\n")[2]  # a loader's worker sends a traceback before it
+                raise TrainingError(
+                    f"the faces cannot be read any more: {brief(reason, 160)}; {self.kept()}"
+                ) from error
+            if batch is None:
+                return
+            yield batch
+
+    def check(self, unchecked: dict[int, tuple[Tensor, float]]) -> None:
+        """Looks at the losses since the last look, and forgets them.
+
+        Raises:
+            TrainingError: one is not finite.
+        """
+        check_finite(unchecked, self.kept())
+        unchecked.clear()
+
+    def kept(self) -> str:
+        """In words, which checkpoint there is."""
+        step = self.saved_step
+        return "there is no checkpoint yet" if step is None else f"the checkpoint of step {step} is kept"
+
+    def agreed(self) -> tuple[bool, bool]:
+        """Whether to save, and to stop, now: all processes must do so at the same step, which only some steps settle."""
+        first = self.fabric.is_global_zero
+        due = first and time.monotonic() - self.saved_at >= 60 * self.config.checkpoint_minutes
+        wishes = due, bool(self.stopping.asked)
+        if self.fabric.world_size == 1:
+            return wishes
+        if self.course is not None and self.step % LOG_EVERY:
+            return False, False
+        asked = self.fabric.all_reduce(
+            torch.tensor(wishes, dtype=torch.float32, device=self.fabric.device), reduce_op="sum"
+        )
+        return bool(asked[0] > 0), bool(asked[1] > 0)
+
+    def stop_if_asked(self, stop: bool) -> None:
+        """Ends the run, whose state has been saved, where that was asked for."""
+        if stop:
+            number = self.stopping.asked or Stopped().number
+            raise Stopped(
+                f"stopped at step {self.step} of {self.total_steps}; the same command goes on from there "
+                f"({self.checkpoints.newest})",
+                number,
+            )
 
     def rate_and_margin_share(self) -> tuple[float, float]:
         """Learning rate, and share of the margin, of the step to come.
@@ -272,21 +400,17 @@ class Trainer:
         No weight or statistic is changed, and each epoch seeds its own draws: the trial leaves no trace.
         """
         trial = self.config.compile == "auto" and self.compiled is None
-        self.fabric.print("compiling the network: this takes a minute or two, and is repaid over the run")
+        self.say("compiling the network: this takes a minute or two, and is repaid over the run")
         faces, labels = TwinDataset(self.store, self.config)[self.batches.indices[: self.batches.batch_size].tolist()]
         # As Fabric hands them over: of another type they would have to be compiled for once more.
-        images = self.fabric._precision.convert_input(to_input(self.fabric.to_device(faces)))
+        images = self.fabric.strategy.precision.convert_input(to_input(self.fabric.to_device(faces)))
         labels = self.fabric.to_device(labels)
         before = {name: value.clone() for name, value in self.recogniser.named_buffers()}
         backbone = self.recogniser.backbone
-        backbone.compile()
-        whole = backbone._compiled_call_impl
-
-        def in_training(images: Tensor) -> Tensor:  # tests come in other batch sizes: each would be compiled anew
-            return whole(images) if backbone.training else backbone._call_impl(images)
+        whole = torch.compile(lambda images: backbone(images))  # a function: as a module it would be saved twice
 
         def step(call) -> None:
-            backbone._compiled_call_impl = call
+            self.recogniser.compiled = call
             with self.fabric.autocast():
                 loss = self.recogniser(images, labels)[0]  # not `self.model`: processes need not wait for one another
             loss.backward()
@@ -294,19 +418,19 @@ class Trainer:
         self.model.train()
         share = 0.0  # of an eager step's time
         try:
-            step(in_training)
+            step(whole)
             if trial:
-                seconds = latency({"eager": lambda: step(None), "compiled": lambda: step(in_training)}, repeats=3)
+                seconds = latency({"eager": lambda: step(None), "compiled": lambda: step(whole)}, repeats=3)
                 share = seconds["compiled"] / seconds["eager"]
         except Exception as error:  # whatever the compiler or its C++ compiler may raise: the run does not need it
-            self.fabric.print(f"compiling failed ({type(error).__name__}): training goes on without it")
+            self.say(f"compiling failed ({type(error).__name__}): training goes on without it")
             share = math.inf
         share = self.fabric.all_reduce(torch.tensor(share, device=self.fabric.device)).item()
         self.compiled = share < 1
-        backbone._compiled_call_impl = in_training if self.compiled else None
+        self.recogniser.compiled = whole if self.compiled else None
         if trial and share < math.inf:
             kept = "kept" if self.compiled else "dropped"
-            self.fabric.print(f"compiled steps take {share:.2f} of the time of eager ones: {kept}")
+            self.say(f"compiled steps take {share:.2f} of the time of eager ones: {kept}")
         self.optimizer.zero_grad()
         with torch.no_grad():
             for name, value in self.recogniser.named_buffers():
@@ -346,52 +470,197 @@ class Trainer:
                 embeddings = embeddings + self.recogniser.backbone(images.flip(3)).float()
             return self.recogniser.head.logits(embeddings).float().cpu().numpy()
 
-    def state(self) -> dict:
-        """What a checkpoint holds: tensors and plain values only."""
+    def state(self) -> Tree:
+        """What a checkpoint holds; within an epoch all processes must ask for it together."""
         return {
             "params": self.config.science(),
-            "data": self.store.attrs["fingerprint"],
+            "data": self.store.attrs.get("fingerprint"),
+            "code": self.code,
+            "processes": self.fabric.world_size,
             "recogniser": self.recogniser.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": {name: self.optimizer.state.get(p, {}) for name, p in self.recogniser.named_parameters()},
+            "precision": self.fabric.strategy.precision.state_dict(),
             "epoch": self.epoch,
             "step": self.step,
             "history": self.history,
-            "speed": (self.speed.images, self.speed.seconds),
+            "speed": [self.speed.images, self.speed.seconds],
             "compiled": self.compiled,
+            "course": self.course and self.course_state(),
         }
 
+    def course_state(self) -> Tree:
+        """The epoch in its course; each tensor has a row a process."""
+        course, device = self.course, self.fabric.device
+        own = {"loss_sum": course.loss_sum, "hits": course.hits, "augmentation": course.generator.get_state()}
+        own |= random_state(device)
+        rows = {name: self.fabric.all_gather(value.to(device)).cpu() for name, value in own.items()}
+        return {name: value.reshape(self.fabric.world_size, -1) for name, value in rows.items()} | {"seen": course.seen}
+
     def save_checkpoint(self) -> None:
-        """Writes the state whole or not at all: to a temporary name, then renamed."""
-        with replacing(self.checkpoint) as temporary:
-            torch.save(self.state(), temporary)
+        """Saves the state, whole or not at all; within an epoch all processes must do so together.
 
-    def load_checkpoint(self) -> None:
-        """Takes up the state that a stopped run of the same parameters and data left."""
+        Raises:
+            TrainingError: a weight is no longer finite, or the disk does not take it; the last checkpoint is kept.
+        """
+        state = self.state()
+        if self.fabric.is_global_zero:
+            if not all(t.isfinite().all() for t in state["recogniser"].values() if t.is_floating_point()):
+                raise TrainingError(f"weights are no longer finite at step {self.step}: lower lr; {self.kept()}")
+            try:
+                self.checkpoints.save(state)
+            except OSError as error:
+                raise TrainingError(
+                    f"no checkpoint can be written to {self.config.folder} ({error.strerror or error}); {self.kept()}: make "
+                    "room, then the same command goes on"
+                ) from error
+            if self.saved_step is None:  # what is left there is of a run that this one replaces
+                self.checkpoints.drop(self.checkpoints.before)
+        self.saved_step = self.step
+        if self.saved_at < math.inf:
+            self.saved_at = time.monotonic()
+        self.fabric.barrier()
+
+    def bytes_to_come(self) -> int:
+        """Bytes that the run will at most still need on the disk: checkpoints, one of them being written, and weights."""
+        weights = sum(t.numel() * t.element_size() for t in self.recogniser.state_dict().values())
+        there = [path.stat().st_size for path in self.checkpoints.paths]
+        return max(0, 3 * 2 * weights + 2**20 - sum(there)) + weights
+
+    def resume(self) -> None:
+        """Takes up the newest state that is whole; there may be none.
+
+        Raises:
+            TrainingError: none that is there can be used, or they are another run's.
+        """
         way_out = "choose another out_dir, or set resume to false to start anew"
-        try:
-            state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-            params, data = state["params"], state["data"]
-        except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
-            raise TrainingError(
-                f"{self.checkpoint} cannot be read ({type(error).__name__}: {str(error)[:100]}): {way_out}"
-            ) from None
-        now = self.config.science()
-        changed = [f"{k} was {params.get(k)!r}, is {now[k]!r}" for k in now if params.get(k) != now[k]]
-        if data != self.store.attrs["fingerprint"]:
+        paths, reasons = self.checkpoints.paths, []
+        for path in paths:
+            try:
+                state = read(path)
+                changed = self.difference(state)
+                if not changed:
+                    self.take(state)
+            except DamagedCheckpoint as error:
+                reasons.append(str(error) if str(path) in str(error) else f"{path} cannot be used: {error}")
+                continue
+            if changed:
+                raise TrainingError(f"{path} is of another run ({changed}): {way_out}")
+            for reason, damaged in zip(reasons, paths, strict=False):
+                self.say(f"{reason}; the one before it is used")
+                if self.fabric.is_global_zero:
+                    self.checkpoints.drop(damaged)
+            self.saved_step = self.step
+            self.say(f"resumed after epoch {self.epoch}, step {self.step} of {self.total_steps}")
+            return
+        if reasons:
+            raise TrainingError(f"{brief('; '.join(reasons), 200)}: {way_out}")
+
+    def difference(self, state: Tree) -> str:
+        """In words, what makes the run that left a state another one than this."""
+        changed = [difference(state.get("params"), self.config.science())]
+        if state.get("data") != self.store.attrs.get("fingerprint"):
             changed.append("the faces are others")
-        if changed:
-            raise TrainingError(f"{self.checkpoint} is of another run ({'; '.join(changed)}): {way_out}")
+        if state.get("processes") != self.fabric.world_size:
+            changed.append(f"processes were {state.get('processes')!r}, are {self.fabric.world_size}")
+        if moved := fingerprint.moved(state.get("code") or {}, self.code) if self.code else []:
+            changed.append(f"the code now computes other numbers for {', '.join(moved)}")
+        return ", ".join(filter(None, changed))
+
+    def take(self, state: Tree) -> None:
+        """Takes up a state, of which every part is looked at first.
+
+        Raises:
+            DamagedCheckpoint: a part is missing, or cannot be this run's; nothing was changed then.
+        """
+        check_state(state, self)
+        parameters = dict(self.recogniser.named_parameters())
         self.recogniser.load_state_dict(state["recogniser"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for name, values in state["optimizer"].items():  # laid out as the parameter is
+            parameter = parameters[name]
+            self.optimizer.state[parameter] = {
+                key: torch.empty_like(parameter).copy_(value) if key == MOMENTUM else value
+                for key, value in values.items()
+            }
+        self.fabric.strategy.precision.load_state_dict(state["precision"])
         self.epoch, self.step, self.history = state["epoch"], state["step"], state["history"]
-        self.speed, self.compiled = Speed(*state["speed"]), state.get("compiled")
+        self.speed, self.compiled = Speed(*state["speed"]), state["compiled"]
+        if (saved := state["course"]) is not None:
+            own = {name: rows[self.fabric.global_rank] for name, rows in saved.items() if name != "seen"}
+            generator = torch.Generator()
+            generator.set_state(own["augmentation"])
+            sums = [self.fabric.to_device(own[name].reshape(())) for name in ("loss_sum", "hits")]
+            self.course = Course(generator, *sums, saved["seen"], own)
 
 
-def check_finite(losses: dict[int, tuple[Tensor, float]]) -> None:
+def check_state(state: Tree, run: Trainer) -> None:
+    """Refuses a state that cannot be one of this run, whoever wrote it.
+
+    Raises:
+        DamagedCheckpoint: it names the first part that is missing or wrong.
+    """
+
+    def refuse_unless(right: bool, name: str) -> None:
+        if not right:
+            raise DamagedCheckpoint(f"its {name} cannot be this run's")
+
+    def is_count(value: object, most: int) -> bool:
+        return type(value) is int and 0 <= value <= most
+
+    parameters = dict(run.recogniser.named_parameters())
+    check_tensors(state.get("recogniser"), run.recogniser.state_dict(), "weights")
+    optimizer = state.get("optimizer")
+    refuse_unless(isinstance(optimizer, dict) and optimizer.keys() == parameters.keys(), "optimiser")
+    moved = {name: values for name, values in optimizer.items() if values != {}}
+    for name, values in moved.items():
+        check_tensors(values, {MOMENTUM: parameters[name]}, "optimiser")
+    refuse_unless(isinstance(state.get("precision"), dict), "precision")
+    step, epoch, per_epoch = state.get("step"), state.get("epoch"), len(run.batches)
+    refuse_unless(is_count(step, run.total_steps), "step")
+    ended = step == run.total_steps
+    refuse_unless(
+        is_count(epoch, run.config.epochs) and epoch == (-(-step // per_epoch) if ended else step // per_epoch), "epoch"
+    )
+    history = state.get("history")
+    refuse_unless(isinstance(history, list) and len(history) == epoch, "history")
+    refuse_unless(all(isinstance(entry, dict) and all(map(is_number, entry.values())) for entry in history), "history")
+    speed = state.get("speed")
+    refuse_unless(isinstance(speed, list) and len(speed) == 2 and all(is_number(x) and x >= 0 for x in speed), "speed")
+    refuse_unless(state.get("compiled", 0) in (None, True, False), "compiling")
+    course, place = state.get("course"), step - epoch * per_epoch
+    refuse_unless((course is None) == (ended or place == 0), "epoch in course")
+    if course is not None:
+        world, device = run.fabric.world_size, run.fabric.device
+        seen = place * run.batches.batch_size // world
+        refuse_unless(isinstance(course, dict) and course.get("seen") == seen, "epoch in course")
+        sample = {"loss_sum": torch.zeros(1), "hits": torch.zeros(1), "augmentation": torch.Generator().get_state()}
+        rows = {name: value.expand(world, -1) for name, value in (sample | random_state(device)).items()}
+        check_tensors({name: value for name, value in course.items() if name != "seen"}, rows, "epoch in course")
+
+
+def is_number(value: object) -> bool:
+    """Whether a value from JSON is a number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    """The state of torch's own generators, uint8, on the CPU and on the device."""
+    state = {"torch": torch.get_rng_state()}
+    return state | {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else state
+
+
+def set_random_state(state: Mapping[str, Tensor], device: torch.device) -> None:
+    """Sets them."""
+    torch.set_rng_state(state["torch"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"], device)
+
+
+def check_finite(losses: dict[int, tuple[Tensor, float]], kept: str = "") -> None:
     """Stops a run that has left the numbers.
 
     Args:
         losses: of each step since the last look, the loss, a scalar, and the learning rate.
+        kept: what is left of the run, in words.
 
     Raises:
         TrainingError: a loss is not finite; it names the first such step.
@@ -402,5 +671,5 @@ def check_finite(losses: dict[int, tuple[Tensor, float]]) -> None:
     raise TrainingError(
         f"the loss is {losses[step][0].item()} at step {step}, learning rate {losses[step][1]:.3g}. Likely causes: a "
         "learning rate too high (lower lr, or raise warmup_epochs), a scale or margin too large for so few steps "
-        "(raise margin_warmup_epochs), or half precision (set precision to 32-true)"
+        "(raise margin_warmup_epochs), or half precision (set precision to 32-true); " + kept
     )

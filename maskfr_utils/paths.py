@@ -51,19 +51,35 @@ def find_data(name: str | Path) -> Path:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
     """A temporary name in the folder of `path`, renamed to it at the end: the file is written whole or not at all.
 
     The temporary name is as short as file systems need and ends as `path` does: some writers go by the suffix. What a
     killed process left under such a name is for `remove_temporaries`.
+
+    Args:
+        path: the file to write.
+        durable: wait until the disk holds it, so that a failing power supply, too, leaves the old or the new file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".tmp-{secrets.token_hex(4)}-{path.name[-_KEPT:]}")
     try:
         yield temporary
+        if durable:
+            _sync(temporary)
         os.replace(temporary, path)
+        if durable:
+            _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def remove_temporaries(folder: Path, name: str = "", older_than: float = 24 * 3600) -> None:

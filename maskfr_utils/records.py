@@ -18,7 +18,7 @@ def write_json(path: Path, content: dict) -> None:
     """Writes `content` whole or not at all: to a temporary name, then renamed; a list of plain values is one line."""
     text = json.dumps(content, indent=2, allow_nan=False) + "\n"
     text = re.sub(r"\[[^\[\]{}]*\]", lambda match: re.sub(r"\s*\n\s*", " ", match[0]), text)
-    with replacing(path) as temporary:
+    with replacing(path, durable=True) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

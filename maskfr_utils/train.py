@@ -5,15 +5,20 @@ leaves in the run's folder: `record.json`, `predictions.csv`, `model.safetensors
 (the class weights).
 """
 
+import contextlib
 import sys
 import time
 
 from maskfr_utils.config import ConfigError, TrainConfig
+from maskfr_utils.messages import brief
 from maskfr_utils.paths import replacing
+from maskfr_utils.stopping import Stopped
 
 
 def run(config: TrainConfig) -> dict:
     """Prepares the faces, trains, scores masked and unmasked twins, and writes the record.
+
+    A run that has ended already in its folder is not made again: its record is handed out.
 
     Args:
         config: what to run.
@@ -24,10 +29,23 @@ def run(config: TrainConfig) -> dict:
 
     Raises:
         loop.TrainingError: the run cannot go on.
+        stopping.Stopped: Ctrl-C or SIGTERM came, and its state is saved.
+        ConfigError: its folder cannot be used, or holds another run.
         ValueError: the data set holds too little, or cannot be read.
     """
-    started = time.perf_counter()
     # Imported here, so that a misspelt parameter is refused before the seconds that torch takes.
+    from maskfr_utils import devices, run_folder
+
+    fabric = devices.make_fabric(config)
+    first = fabric.is_global_zero
+    with run_folder.held(config.folder) if first else contextlib.nullcontext():
+        earlier = run_folder.finished(config) if first else None
+        return _run(config, fabric, earlier)
+
+
+def _run(config: TrainConfig, fabric, earlier: dict | None) -> dict:
+    """The run, in a folder that is its own; `earlier` is the record that it has left there already."""
+    started = time.perf_counter()
     import numpy as np
     import torch
 
@@ -37,7 +55,6 @@ def run(config: TrainConfig) -> dict:
     from maskfr_utils.records import code_revision, face_sample, provenance
     from maskfr_utils.store import TRAIN, FaceStore
 
-    fabric = devices.make_fabric(config)
     code = {}  # as it is now, not in an hour
     if fabric.is_global_zero:
         now = fingerprint.numbers(of_run(config.science()))
@@ -46,7 +63,9 @@ def run(config: TrainConfig) -> dict:
     path = prepare.prepare(**config.data()) if fabric.is_global_zero else None
     fabric.barrier()  # the other processes find it done
     store = FaceStore(path or prepare.prepare(**config.data(), progress=False))
-    trainer = loop.Trainer(config, store, fabric)
+    if fabric.broadcast(earlier is not None):
+        return hand_out(config, earlier, store, now) if earlier else {}
+    trainer = loop.Trainer(config, store, fabric, code.get("fingerprint"))
     trainer.fit()
     if not fabric.is_global_zero:
         fabric.barrier()
@@ -69,13 +88,13 @@ def run(config: TrainConfig) -> dict:
         "photos": {name: values.tolist() for name, values in photos.items()},
         "provenance": provenance(
             device=devices.device_name(fabric.device),
-            data=store.attrs["fingerprint"],
+            data=store.attrs.get("fingerprint", "unknown"),
             seconds=seconds,
             **code,
-            precision=fabric._precision.precision,
+            precision=fabric.strategy.precision.precision,
             threads=torch.get_num_threads(),
             processes=fabric.world_size,
-            compiled=trainer.recogniser.backbone._compiled_call_impl is not None,
+            compiled=trainer.recogniser.compiled is not None,
             identities=len(store.identities),
             train_photos=len(store.indices(TRAIN)),
             faces=face_sample(store.batch(some, masked=True)[0], store.batch(some)[0]),
@@ -86,23 +105,47 @@ def run(config: TrainConfig) -> dict:
     return record
 
 
+def hand_out(config: TrainConfig, record: dict, store, now: dict) -> dict:
+    """The record of a run that has ended already, with a word to the user.
+
+    Raises:
+        ConfigError: it was made from other faces.
+    """
+    from maskfr_utils import fingerprint
+
+    path = config.folder / "record.json"
+    if record["provenance"]["data"] != store.attrs.get("fingerprint", "unknown"):
+        raise ConfigError(f"{path} is of a finished run on other faces: choose another out_dir, or delete that one")
+    moved = fingerprint.moved(record["provenance"].get("fingerprint", {}), now)
+    since = f" (the code now computes other numbers for {', '.join(moved)})" if moved else ""
+    print(brief(f"this run has ended already{since}: {path}; to train it anew, set resume to false"))
+    return record
+
+
 def write(config: TrainConfig, record: dict, trainer) -> None:
     """Leaves the results of a run in its folder; the checkpoint goes last, since it marks a run as unfinished."""
     import pandas as pd
 
     from maskfr_utils import models
+    from maskfr_utils.loop import TrainingError
     from maskfr_utils.records import write_json
 
     folder, store = config.folder, trainer.store
     table = pd.DataFrame({"source": [store.sources[i] for i in store.indices(trainer.scored)], **record["photos"]})
-    with replacing(folder / "predictions.csv") as temporary:
-        table.to_csv(temporary, index=False)
     backbone, head, classes = trainer.recogniser.backbone, trainer.recogniser.head, list(store.identities)
-    models.save_model(folder / "model.safetensors", backbone, classes=classes)
     loss = {"loss": config.loss, "embedding_dim": config.embedding_dim, "scale": config.scale, "margin": config.margin}
-    models.weights.save_tensors(folder / "head.safetensors", head, loss | {"classes": classes})
-    write_json(folder / "record.json", record)
-    trainer.checkpoint.unlink(missing_ok=True)
+    try:
+        with replacing(folder / "predictions.csv", durable=True) as temporary:
+            table.to_csv(temporary, index=False)
+        models.save_model(folder / "model.safetensors", backbone, classes=classes)
+        models.weights.save_tensors(folder / "head.safetensors", head, loss | {"classes": classes})
+        write_json(folder / "record.json", record)
+    except OSError as error:
+        raise TrainingError(
+            f"the results cannot be written to {folder} ({error.strerror or error}); {trainer.kept()}: make room, then the "
+            "same command goes on from there"
+        ) from error
+    trainer.checkpoints.clear()
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -111,10 +154,13 @@ def main(argv: list[str] | None = None) -> int:
     try:
         record = run(config)
     except (ConfigError, ValueError, OSError, RuntimeError) as error:
-        print(f"maskfr_utils.train: {error}", file=sys.stderr)
+        print(f"maskfr_utils.train: {brief(error)}", file=sys.stderr)
         return 1
+    except Stopped as stopped:
+        print(f"maskfr_utils.train: {stopped}", file=sys.stderr)
+        return 128 + stopped.number
     except KeyboardInterrupt:
-        print(f"\nstopped; the same command goes on from the last whole epoch ({config.folder})", file=sys.stderr)
+        print(f"\nstopped; the same command goes on from the last checkpoint ({config.folder})", file=sys.stderr)
         return 130
     if record:
         for name, score in record["metrics"].items():

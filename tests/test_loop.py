@@ -3,40 +3,20 @@ import math
 import os
 import platform
 import re
-import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
-from safetensors.torch import load_file
+from small_runs import same, small
 
 from maskfr_utils import batches, loop, prepare, train
-from maskfr_utils.config import TrainConfig
 from maskfr_utils.models.weights import read_metadata
 from maskfr_utils.names import LOSSES
 from maskfr_utils.records import read_record
 from maskfr_utils.store import TEST, TRAIN, FaceStore
-
-SMALL = {
-    "model": "iresnet50",
-    "width": 0.25,
-    "embedding_dim": 32,
-    "identities": 3,
-    "per_identity": 10,
-    "test_fraction": 0.2,
-    "batch_size": 8,
-    "epochs": 3,
-    "precision": "32-true",
-    "compile": False,
-}
-
-
-def small(out, **more):
-    return TrainConfig(**{**SMALL, "out_dir": str(out), **more})
 
 
 @pytest.fixture(scope="module")
@@ -51,14 +31,6 @@ def finished(tmp_path_factory):
     return train.run(small(folder, augment=0.5, dropout=0.2, fresh_masks=True)), folder
 
 
-def weights(folder):
-    return load_file(folder / "model.safetensors") | load_file(folder / "head.safetensors")
-
-
-def same(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
-
-
 def test_record(finished):
     record, folder = finished
     assert read_record(folder / "record.json") == record
@@ -70,55 +42,8 @@ def test_record(finished):
     assert "masked" in record["history"][1] and "masked" not in record["history"][0]
     assert record["throughput"]["train_images_per_second"] > 0
     assert record["provenance"]["data"] and record["provenance"]["versions"]["torch"] == torch.__version__.split("+")[0]
-    names = {"record.json", "predictions.csv", "model.safetensors", "head.safetensors"}
+    names = {"record.json", "predictions.csv", "model.safetensors", "head.safetensors", "train.log", ".lock"}
     assert {f.name for f in folder.iterdir()} == names  # no checkpoint: the run is not unfinished
-
-
-def test_stopped_and_resumed_run_ends_like_one_that_was_not(finished, tmp_path, monkeypatch):
-    whole, folder = finished
-    config = small(tmp_path, augment=0.5, dropout=0.2, fresh_masks=True)
-    original = loop.Trainer.train_epoch
-
-    def stops_in_the_second_epoch(self, bar):
-        if self.epoch == 1:
-            raise KeyboardInterrupt
-        return original(self, bar)
-
-    monkeypatch.setattr(loop.Trainer, "train_epoch", stops_in_the_second_epoch)
-    with pytest.raises(KeyboardInterrupt):
-        train.run(config)
-    assert (tmp_path / "unfinished.ckpt").exists()
-    monkeypatch.undo()
-    resumed = train.run(config)
-    assert (
-        read_record(folder / "record.json")["provenance"]["data"]
-        == read_record(tmp_path / "record.json")["provenance"]["data"]
-    )
-    assert same(weights(folder), weights(tmp_path))
-    assert resumed["metrics"] == whole["metrics"]
-    assert resumed["history"] == whole["history"]
-
-
-def test_killed_process_resumes(tmp_path, finished):
-    folder = finished[1]
-    arguments = {**SMALL, "augment": 0.5, "dropout": 0.2, "fresh_masks": True, "out_dir": str(tmp_path)}
-    command = [sys.executable, "-m", "maskfr_utils.train"]
-    for name, value in arguments.items():
-        command += ["-p", name, str(value)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "unfinished.ckpt").exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, process.stderr.read().decode()[-2000:]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "resumed after epoch" in done.stdout + done.stderr
-    assert (
-        read_record(folder / "record.json")["provenance"]["data"]
-        == read_record(tmp_path / "record.json")["provenance"]["data"]
-    )
-    assert same(weights(folder), weights(tmp_path))
 
 
 def test_another_seed_gives_another_network(tmp_path, store):
@@ -187,55 +112,10 @@ def test_head_tells_what_it_is(finished):
     assert len(header["classes"]) == record["provenance"]["identities"]
 
 
-def test_checkpoint_of_another_run_is_refused(tmp_path, store):
-    first = loop.Trainer(small(tmp_path), store, Fabric(accelerator="cpu"))
-    first.save_checkpoint()
-    with pytest.raises(loop.TrainingError, match=r"lr was 0\.05, is 0\.1.*another out_dir"):
-        loop.Trainer(small(tmp_path, lr=0.1), store, Fabric(accelerator="cpu"))
-    assert loop.Trainer(small(tmp_path, lr=0.1, resume=False), store, Fabric(accelerator="cpu")).step == 0
-
-
-@pytest.mark.parametrize("damage", ["empty", "cut", "noise", "pickle"])
-def test_broken_checkpoint_is_named_and_runs_nothing(tmp_path, store, damage):
-    trainer = loop.Trainer(small(tmp_path), store, Fabric(accelerator="cpu"))
-    trainer.save_checkpoint()
-    content = trainer.checkpoint.read_bytes()
-    if damage == "pickle":
-        torch.save({"params": Touch(tmp_path / "owned"), "data": ""}, trainer.checkpoint)
-    else:
-        trainer.checkpoint.write_bytes(
-            {"empty": b"", "cut": content[: len(content) // 2], "noise": b"\x80\x02x" * 99}[damage]
-        )
-    with pytest.raises(loop.TrainingError, match=r"unfinished\.ckpt cannot be read.*resume to false"):
-        loop.Trainer(small(tmp_path), store, Fabric(accelerator="cpu"))
-    assert not (tmp_path / "owned").exists()
-
-
-class Touch:
-    """Unpickling it would make a file."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return (os.mkdir, (str(self.path),))
-
-
-def test_a_failed_save_keeps_the_last_checkpoint(tmp_path, store, monkeypatch):
-    trainer = loop.Trainer(small(tmp_path), store, Fabric(accelerator="cpu"))
-    trainer.save_checkpoint()
-    before = trainer.checkpoint.read_bytes()
-    monkeypatch.setattr(torch, "save", lambda state, path: (path.write_bytes(b"half"), 1 / 0))
-    with pytest.raises(ZeroDivisionError):
-        trainer.save_checkpoint()
-    assert trainer.checkpoint.read_bytes() == before
-
-
 def fake_compile(monkeypatch, trainer, call):
     """Lets the compiler make `call`, a function of images, of the network."""
-    backbone = trainer.recogniser.backbone
-    monkeypatch.setattr(backbone, "compile", lambda: setattr(backbone, "_compiled_call_impl", call))
-    return backbone
+    monkeypatch.setattr(torch, "compile", lambda function: call)
+    return trainer.recogniser.backbone
 
 
 def test_failed_compilation_falls_back(tmp_path, store, monkeypatch, capsys):
@@ -259,19 +139,14 @@ def test_failed_compilation_falls_back(tmp_path, store, monkeypatch, capsys):
 def test_auto_keeps_what_is_faster_and_resumes_with_it(tmp_path, store, monkeypatch, capsys, seconds, verdict):
     config = small(tmp_path, compile="auto", epochs=100_000)
     trainer = loop.Trainer(config, store, Fabric(accelerator="cpu"))
-    backbone = fake_compile(monkeypatch, trainer, lambda images: backbone._call_impl(images))
+    backbone = fake_compile(monkeypatch, trainer, lambda images: backbone(images))
     monkeypatch.setattr(loop, "latency", lambda runs, repeats: dict(zip(runs, seconds, strict=True)))
     trainer.compile()
     kept = "kept" in verdict
     assert re.search(verdict, capsys.readouterr().out)
-    assert (backbone._compiled_call_impl is not None) == kept
+    assert (trainer.recogniser.compiled is not None) == kept
     trainer.save_checkpoint()
     assert loop.Trainer(config, store, Fabric(accelerator="cpu")).compiles == kept
-    state = trainer.state()
-    del state["compiled"]  # as checkpoints were before
-    torch.save(state, trainer.checkpoint)
-    resumed = loop.Trainer(config, store, Fabric(accelerator="cpu"))
-    assert resumed.compiled is None and resumed.compiles
 
 
 def test_trial_of_compiling_leaves_no_trace(tmp_path, store, monkeypatch):
@@ -291,7 +166,7 @@ def test_trial_of_compiling_leaves_no_trace(tmp_path, store, monkeypatch):
 
         def compiled(images, backbone=backbone):
             calls.append(backbone.training)
-            return backbone._call_impl(images)
+            return backbone(images)
 
         fake_compile(monkeypatch, trainer, compiled)
         monkeypatch.setattr(loop, "latency", run_each)
@@ -419,15 +294,3 @@ def test_flip_test_does_not_tell_a_face_from_its_mirror(tmp_path, store):
     np.testing.assert_allclose(
         trainer.predict(faces), trainer.predict(np.ascontiguousarray(faces[:, :, ::-1])), atol=1e-3
     )
-
-
-@pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no torch.distributed")
-def test_two_processes_train_one_network(tmp_path):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += ["-m", "maskfr_utils.train"]
-    for name, value in {**SMALL, "max_steps": 3, "out_dir": str(tmp_path)}.items():
-        command += ["-p", name, str(value)]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"CUDA_VISIBLE_DEVICES": ""})
-    assert done.returncode == 0, done.stderr[-3000:]
-    record = read_record(tmp_path / "record.json")
-    assert record["provenance"]["processes"] == 2 and record["throughput"]["steps"] == 3

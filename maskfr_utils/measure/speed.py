@@ -43,6 +43,7 @@ from maskfr_utils.measure.steps import (
 from maskfr_utils.models import create_model
 from maskfr_utils.names import REPORTED
 from maskfr_utils.profile import timings
+from maskfr_utils.progress import Progress
 from maskfr_utils.records import write_json
 from maskfr_utils.store import FaceStore
 
@@ -166,14 +167,14 @@ def training(plan: Plan, half: str, peer: nn.Module | None = None) -> dict:
         store = FaceStore(prepare.prepare(**config.data(), progress=False))
     trainer = loop.Trainer(config, store, devices.make_fabric(config))
     backbone, steps = trainer.recogniser.backbone, len(trainer.batches)
-    bar = tqdm(total=trainer.total_steps, file=io.StringIO())
+    silent = Progress("", config.epochs, trainer.total_steps, 0, plan.batch, quiet=True)
     faces, labels = batches.TwinDataset(store, config)[trainer.batches.indices[: plan.batch].tolist()]
     images = to_input(faces)
     ready = images.to(DTYPES[half])  # as Fabric hands them to the network
 
     def turn(step: Callable[[], object], compiled: Callable | None = None, times: int = 1) -> Callable[[], None]:
         def run() -> None:
-            backbone._compiled_call_impl = compiled
+            trainer.recogniser.compiled = compiled
             for _ in range(times):
                 step()
 
@@ -186,14 +187,14 @@ def training(plan: Plan, half: str, peer: nn.Module | None = None) -> dict:
     kinds = {"eager": None}
     if plan.compile:
         trainer.compile()
-        if backbone._compiled_call_impl:
-            kinds["compiled"] = backbone._compiled_call_impl
-    bare = training_step(backbone, ready, labels, half)
+        if trainer.recogniser.compiled:
+            kinds["compiled"] = trainer.recogniser.compiled
+    bare = {kind: training_step(backbone, ready, labels, half, compiled) for kind, compiled in kinds.items()}
     for kind, compiled in kinds.items():
-        runs[f"bare step, {kind}"] = turn(bare, compiled, steps)
-        runs[f"our loop, {kind}"] = turn(lambda: trainer.train_epoch(bar), compiled)
+        runs[f"bare step, {kind}"] = turn(bare[kind], times=steps)
+        runs[f"our loop, {kind}"] = turn(lambda: trainer.train_epoch(silent), compiled)
     seconds = timings(runs, plan.rounds)
-    shares = {kind: where_time_goes(turn(bare, compiled))["convolutions"] for kind, compiled in kinds.items()}
+    shares = {kind: where_time_goes(step)["convolutions"] for kind, step in bare.items()}
     seconds = {name: [s / steps for s in values] for name, values in seconds.items()}
     return {"steps": steps, "seconds": seconds, "convolutions": shares}
 

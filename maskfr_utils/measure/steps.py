@@ -43,8 +43,21 @@ def macs(name: str, width: float) -> int:
         return count_macs(create_model(name, width=width))
 
 
-def training_step(network: nn.Module, images: Tensor, labels: Tensor, half: str = "fp32") -> Callable[[], None]:
-    """One bare step on ready tensors: forward, ArcFace, backward, SGD. The learning rate is small: nothing overflows."""
+def training_step(
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    half: str = "fp32",
+    compiled: Callable[[Tensor], Tensor] | None = None,
+) -> Callable[[], None]:
+    """One bare step on ready tensors: forward, ArcFace, backward, SGD. The learning rate is small: nothing overflows.
+
+    Args:
+        network: whose weights are trained.
+        images, labels: the batch.
+        half: its arithmetic, one of `DTYPES`, or fp32.
+        compiled: the network's compiled twin, to call in its place.
+    """
     head = ArcFace(512, IDENTITIES).to(images.device)
     optimizer = torch.optim.SGD([*network.parameters(), *head.parameters()], lr=1e-4, momentum=0.9, weight_decay=5e-4)
     network.train()
@@ -52,7 +65,7 @@ def training_step(network: nn.Module, images: Tensor, labels: Tensor, half: str 
     def step() -> None:
         optimizer.zero_grad()
         with torch.autocast(images.device.type, DTYPES[half], enabled=half != "fp32"):
-            loss = head(network(images), labels)
+            loss = head((compiled or network)(images), labels)
         loss.backward()
         optimizer.step()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save_file
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from maskfr_utils.models.create import create_model
@@ -91,8 +91,9 @@ def save_tensors(path: str | Path, module: nn.Module, header: dict[str, object],
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
     if half:  # but no statistics: their small numbers would be lost
         tensors = {name: tensor.half() if tensor.ndim > 1 else tensor for name, tensor in tensors.items()}
-    with replacing(Path(path)) as temporary:
-        save_file(tensors, temporary, metadata={"maskfr": json.dumps(header)})
+    content = save(tensors, {"maskfr": json.dumps(header)})
+    with replacing(Path(path), durable=True) as temporary:
+        temporary.write_bytes(content)  # whose errors say what is wrong with the disk
 
 
 def load_model(path: str | Path) -> tuple[nn.Module, dict]:

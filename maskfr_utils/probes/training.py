@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import nn
-from tqdm import tqdm
 
 from maskfr_utils import loop, losses, models
 from maskfr_utils.config import TrainConfig
 from maskfr_utils.fingerprint import Numbers, sketch
 from maskfr_utils.names import CONDITIONS
 from maskfr_utils.probes import faces
+from maskfr_utils.progress import Progress
 from maskfr_utils.store import TEST, TRAIN, FaceStore, FaceWriter
 
 PEOPLE, EACH, TESTED = 4, 7, 2
@@ -139,7 +139,7 @@ def steps(model: str) -> Numbers:
     with trainer(model=model, condition="both", augment=0.2, **values) as run:
         seen = []
         run.recogniser.register_forward_hook(lambda module, given, out: seen.append([x.item() for x in out]))
-        run.train_epoch(tqdm(disable=True))
+        run.train_epoch(Progress("", run.config.epochs, run.total_steps, 0, run.batches.batch_size, quiet=True))
         kinds: dict[str, float] = {}
         for path, parameter in run.recogniser.named_parameters():
             kind = f"weights of {parameter.ndim} dimensions in the {path.split('.')[0]}"

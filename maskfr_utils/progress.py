@@ -1,0 +1,94 @@
+"""How far a run has come: a live line on a terminal, lines now and then elsewhere, and the same lines in a log file."""
+
+import sys
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Self
+
+from tqdm import tqdm
+
+LIVE_SECONDS = 1.0  # between updates on a terminal
+LINE_SECONDS = 5.0  # between lines, at least
+LINES = 200  # of a whole run, about: the longer it takes, the farther apart they are
+
+
+class Progress:
+    """Tells where training stands.
+
+    Args:
+        title: of the run.
+        epochs, steps: of the whole run.
+        done: steps that were taken before.
+        batch: pictures a step.
+        log: file to which lines are appended; none: no file.
+        quiet: say nothing at all.
+    """
+
+    def __init__(
+        self, title: str, epochs: int, steps: int, done: int, batch: int, log: Path | None = None, quiet: bool = False
+    ):
+        self.epochs, self.steps, self.first, self.batch, self.log, self.quiet = epochs, steps, done, batch, log, quiet
+        self.live = not quiet and sys.stderr.isatty()
+        self.started = self.shown = self.written = time.monotonic()
+        self.whole = 0.0  # seconds that the run will have taken, about
+        self.bar = tqdm(total=steps, initial=done, desc=title, unit="step", disable=not self.live, mininterval=1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+
+    def due(self) -> bool:
+        """Whether it is time for `show`: what it is given may have to be fetched from the device."""
+        now = time.monotonic()
+        return not self.quiet and (self._line_is_due(now) or (self.live and now - self.shown >= LIVE_SECONDS))
+
+    def show(self, epoch: int, step: int, loss: float, accuracy: float) -> None:
+        """Tells where the run stands.
+
+        Args:
+            epoch: the one in course, from 1.
+            step: steps taken in all.
+            loss, accuracy: means over the epoch so far.
+        """
+        now = self.shown = time.monotonic()
+        pace = max(step - self.first, 1) / max(now - self.started, 1e-6)
+        left = (self.steps - step) / pace
+        self.whole = now - self.started + left
+        if self.live:
+            self.bar.set_postfix_str(f"epoch {epoch}/{self.epochs}, loss {loss:.2f}, accuracy {accuracy:.3f}", False)
+            self.bar.update(step - self.bar.n)
+        if self._line_is_due(now):
+            self.written = now
+            self._line(
+                f"epoch {epoch}/{self.epochs}, step {step}/{self.steps}, loss {loss:.2f}, accuracy {accuracy:.3f}, "
+                f"{pace * self.batch:.1f} images/s, {timedelta(seconds=round(left))} left"
+            )
+
+    def epoch(self, entry: dict[str, float]) -> None:
+        """Tells what an epoch adds to the history; of very many epochs, those that fall due."""
+        now = time.monotonic()
+        if not self.quiet and (self.epochs <= LINES or self._line_is_due(now)):
+            self.written = now
+            self._line(", ".join(f"{name} {value:.4g}" for name, value in entry.items()), live=True)
+
+    def _line_is_due(self, now: float) -> bool:
+        return now - self.written >= max(LINE_SECONDS, self.whole / LINES)
+
+    def _line(self, text: str, live: bool = False) -> None:
+        if not self.live or live:
+            tqdm.write(text, file=sys.stderr)
+        write_log(self.log, text)
+
+
+def write_log(path: Path | None, text: str) -> None:
+    """Appends a line with the time to a log file; a disk that takes no more does not stop the run."""
+    if path is None:
+        return
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S}  {text}\n")
+    except OSError:
+        pass

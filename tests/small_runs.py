@@ -1,0 +1,46 @@
+"""Runs of seconds, and how their results are compared."""
+
+import torch
+from safetensors.torch import load_file
+
+from maskfr_utils.config import TrainConfig
+
+SMALL = {
+    "model": "iresnet50",
+    "width": 0.25,
+    "embedding_dim": 32,
+    "identities": 3,
+    "per_identity": 10,
+    "test_fraction": 0.2,
+    "batch_size": 8,
+    "epochs": 3,
+    "precision": "32-true",
+    "compile": False,
+}
+# Everything that draws: order, twins, masks, augmentation, dropout; saved at every step.
+TINY = SMALL | {
+    "width": 0.05,
+    "embedding_dim": 16,
+    "batch_size": 4,
+    "epochs": 2,
+    "augment": 0.5,
+    "dropout": 0.2,
+    "fresh_masks": True,
+    "checkpoint_minutes": 0.0,
+}
+
+
+def small(out, **more):
+    return TrainConfig(**{**SMALL, "out_dir": str(out), **more})
+
+
+def tiny(out, **more):
+    return TrainConfig(**{**TINY, "out_dir": str(out), **more})
+
+
+def weights(folder):
+    return load_file(folder / "model.safetensors") | load_file(folder / "head.safetensors")
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)

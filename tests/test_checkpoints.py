@@ -1,0 +1,237 @@
+import hashlib
+import os
+import pickle
+import random
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+from safetensors.torch import save
+from small_runs import same, tiny
+
+from maskfr_utils import checkpoints, loop, prepare
+from maskfr_utils.checkpoints import MAGIC, Checkpoints, DamagedCheckpoint
+from maskfr_utils.progress import Progress
+from maskfr_utils.store import FaceStore
+
+
+@pytest.fixture(scope="module")
+def store():
+    return FaceStore(prepare.prepare(**tiny("x").data(), progress=False))
+
+
+def trainer(folder, store, **more):
+    return loop.Trainer(tiny(folder, **more), store, Fabric(accelerator="cpu", devices=1))
+
+
+@pytest.fixture(scope="module")
+def midway(store, tmp_path_factory):
+    """A run stopped within its first epoch: the folder, with checkpoints of steps 1 and 2."""
+    folder = tmp_path_factory.mktemp("midway")
+    run = trainer(folder, store)
+    run.saved_at = 0.0  # as in `fit`
+    steps = iter([0, 0])
+    run.stop_if_asked = lambda stop: next(steps, None) is None and 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        run.train_epoch(Progress("", 2, run.total_steps, 0, 4, quiet=True))
+    assert run.step == 3
+    return folder
+
+
+@pytest.fixture
+def folder(midway, tmp_path):
+    for path in Checkpoints(midway).paths:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    return tmp_path
+
+
+def flip(content, bit):
+    changed = bytearray(content)
+    changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
+
+
+def test_a_state_comes_back_as_it_was(tmp_path):
+    path, state = (
+        tmp_path / "x.ckpt",
+        {"a": torch.randn(3, 2).t(), "b": {"c": [1, 2.5, None, "d"], "e": torch.arange(3)}},
+    )
+    path.write_bytes(checkpoints.encode(state))
+    back = checkpoints.read(path)
+    assert torch.equal(back["a"], state["a"]) and torch.equal(back["b"]["e"], state["b"]["e"])
+    assert back["b"]["c"] == state["b"]["c"]
+
+
+def test_two_are_kept(tmp_path):
+    kept = Checkpoints(tmp_path)
+    for number in range(4):
+        kept.save({"number": number})
+    assert [checkpoints.read(path)["number"] for path in kept.paths] == [3, 2]
+    assert len(list(tmp_path.iterdir())) == 2
+    kept.clear()
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_flipped_bit_is_ever_believed(folder):
+    """400 single bits anywhere, and each bit of the head."""
+    path = Checkpoints(folder).newest
+    content, draw = path.read_bytes(), random.Random(0)
+    head = 8 * (len(MAGIC) + 32 + 8)
+    for bit in [*range(0, head, 7), *(draw.randrange(8 * len(content)) for _ in range(400))]:
+        path.write_bytes(flip(content, bit))
+        with pytest.raises(DamagedCheckpoint, match=r"unfinished\.ckpt cannot be used: (its checksum|no checkpoint)"):
+            checkpoints.read(path)
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "noise", "pickle", "flipped"])
+def test_a_damaged_newest_is_said_and_the_one_before_is_used(folder, store, damage, capsys):
+    kept = Checkpoints(folder)
+    content = kept.newest.read_bytes()
+    kept.newest.unlink()
+    if damage == "pickle":
+        torch.save({"params": Touch(folder / "owned"), "data": ""}, kept.newest)
+    else:
+        cut, noise = content[: len(content) // 2], b"\x80\x02x" * 99
+        kept.newest.write_bytes({"empty": b"", "cut": cut, "noise": noise, "flipped": flip(content, 99_999)}[damage])
+    run = trainer(folder, store)
+    assert run.step == 2
+    said = capsys.readouterr().out
+    assert "unfinished.ckpt cannot be used" in said and "the one before it is used" in said
+    assert kept.paths == [kept.before]
+    assert not (folder / "owned").exists()
+
+
+def test_two_damaged_ones_are_named(folder, store):
+    for path in Checkpoints(folder).paths:
+        path.write_bytes(b"")
+    with pytest.raises(loop.TrainingError, match=r"unfinished\.ckpt cannot .*unfinished\.before.*resume to false"):
+        trainer(folder, store)
+    assert trainer(folder, store, resume=False).step == 0
+
+
+class Touch:
+    """Unpickling it would make a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (os.mkdir, (str(self.path),))
+
+
+BAD = [
+    ("step", -1), ("step", 10**30), ("step", 2.0), ("step", True), ("step", None), ("step", "3"), ("step", 4),
+    ("epoch", 1), ("epoch", None), ("history", None), ("history", [{}]), ("speed", [1]), ("speed", [1, "x"]),
+    ("speed", [-1, 2]), ("compiled", "yes"), ("course", None), ("course", {}), ("course", []), ("precision", None),
+    ("recogniser", {}), ("recogniser", None), ("recogniser", []), ("optimizer", {}), ("optimizer", None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value"), BAD, ids=[f"{name}={value}" for name, value in BAD])
+def test_a_state_that_cannot_be_this_runs_is_refused(folder, store, name, value):
+    """Written with a right checksum: whoever made it, it does not get in."""
+    kept = Checkpoints(folder)
+    state = checkpoints.read(kept.newest)
+    for path in kept.paths:
+        path.write_bytes(checkpoints.encode(state | {name: value}))
+    with pytest.raises(loop.TrainingError, match="cannot be used") as refused:
+        trainer(folder, store)
+    assert len(str(refused.value)) <= 300
+
+
+@pytest.mark.parametrize("part", ["shape", "type", "nan", "momentum", "missing", "course", "generator"])
+def test_tensors_that_cannot_be_this_runs_are_refused(folder, store, part):
+    kept = Checkpoints(folder)
+    state = checkpoints.read(kept.newest)
+    first = next(iter(state["recogniser"]))
+    tensor = state["recogniser"][first]
+    if part == "shape":
+        state["recogniser"][first] = tensor[None]
+    elif part == "type":
+        state["recogniser"][first] = tensor.double()
+    elif part == "nan":
+        state["recogniser"][first] = torch.full_like(tensor, torch.nan)
+    elif part == "momentum":
+        state["optimizer"][first]["momentum_buffer"] = tensor[None]
+    elif part == "missing":
+        del state["recogniser"][first]
+    elif part == "course":
+        state["course"]["loss_sum"] = torch.full((1, 1), torch.inf)
+    else:
+        state["course"]["torch"] = torch.zeros(1, 3, dtype=torch.uint8)
+    kept.newest.write_bytes(checkpoints.encode(state))
+    assert trainer(folder, store).step == 2  # of the one before
+
+
+def test_odd_contents_are_refused_without_a_traceback(tmp_path):
+    path = tmp_path / "x.ckpt"
+    deep = "[" * 100_000
+    for body in (
+        b"",
+        b"\xff" * 8,
+        pickle.dumps({}),
+        save({}),
+        *(save({}, {"maskfr": t}) for t in ("", "[]", deep, "NaN")),
+    ):
+        path.write_bytes(MAGIC + hashlib.sha256(body).digest() + body)
+        with pytest.raises(DamagedCheckpoint):
+            checkpoints.read(path)
+
+
+def test_checkpoint_of_another_run_is_refused(folder, store):
+    with pytest.raises(loop.TrainingError, match=r"lr was 0\.05, is 0\.1.*another out_dir"):
+        trainer(folder, store, lr=0.1)
+    assert trainer(folder, store, lr=0.1, resume=False).step == 0
+
+
+def test_a_run_that_other_code_began_is_not_gone_on_with(tmp_path, store):
+    fabric = Fabric(accelerator="cpu", devices=1)
+    first = loop.Trainer(tiny(tmp_path), store, fabric, {"steps": {"loss": [1.0, 2.0]}})
+    first.save_checkpoint()
+    assert loop.Trainer(tiny(tmp_path), store, fabric, {"steps": {"loss": [1.0, 2.0001]}}).saved_step == 0
+    with pytest.raises(loop.TrainingError, match="the code now computes other numbers for steps"):
+        loop.Trainer(tiny(tmp_path), store, fabric, {"steps": {"loss": [1.0, 2.1]}})
+
+
+def test_a_run_that_begins_anew_leaves_no_state_of_the_one_before(folder, store):
+    run = trainer(folder, store, resume=False)
+    run.save_checkpoint()
+    assert Checkpoints(folder).paths == [Checkpoints(folder).newest]
+    assert trainer(folder, store).step == 0
+
+
+def test_a_failed_save_keeps_the_last_checkpoints(folder, store, monkeypatch):
+    kept = Checkpoints(folder)
+    before = [path.read_bytes() for path in kept.paths]
+    run = trainer(folder, store)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(loop.TrainingError, match="No space left on device.*checkpoint of step 3 is kept"):
+        run.save_checkpoint()
+    assert [path.read_bytes() for path in kept.paths] == before
+    assert len(list(folder.iterdir())) == 2 + (folder / "train.log").exists()
+
+
+def test_weights_that_are_not_finite_are_not_saved(folder, store):
+    run = trainer(folder, store)
+    before = Checkpoints(folder).newest.read_bytes()
+    with torch.no_grad():
+        run.recogniser.head.weight[0, 0] = torch.nan
+    with pytest.raises(loop.TrainingError, match="no longer finite at step 3.*step 3 is kept"):
+        run.save_checkpoint()
+    assert Checkpoints(folder).newest.read_bytes() == before
+
+
+def test_what_is_resumed_is_what_was_saved(folder, store):
+    run = trainer(folder, store)
+    state = checkpoints.read(Checkpoints(folder).newest)
+    assert run.step == 3 and run.epoch == 0 and run.place == 3
+    assert same(run.recogniser.state_dict(), state["recogniser"])
+    again = run.state()
+    assert same(
+        {n: v["momentum_buffer"] for n, v in again["optimizer"].items()},
+        {n: v["momentum_buffer"] for n, v in state["optimizer"].items()},
+    )
