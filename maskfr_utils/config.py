@@ -244,7 +244,9 @@ def prepared_with(path: Path) -> dict[str, object]:
         attrs = FaceStore(path).attrs
     except (OSError, ValueError) as error:
         raise ConfigError(str(error)) from None
-    names = {"style": "style", "min_masked": "min_masked", "test_fraction": "test_fraction", "data_seed": "seed"}
+    names = {name: name for name in ("style", "min_masked", "test_fraction", "validation_fraction")} | {
+        "data_seed": "seed"
+    }
     return {name: attrs[attr] for name, attr in names.items() if attr in attrs}
 
 

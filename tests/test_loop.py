@@ -13,10 +13,11 @@ from lightning_fabric import Fabric
 from small_runs import same, small
 
 from maskfr_utils import batches, loop, prepare, train
+from maskfr_utils.config import ConfigError
 from maskfr_utils.models.weights import read_metadata
 from maskfr_utils.names import LOSSES
 from maskfr_utils.records import read_record
-from maskfr_utils.store import TEST, TRAIN, FaceStore
+from maskfr_utils.store import TEST, TRAIN, VALIDATION, FaceStore
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +45,29 @@ def test_record(finished):
     assert record["provenance"]["data"] and record["provenance"]["versions"]["torch"] == torch.__version__.split("+")[0]
     names = {"record.json", "predictions.csv", "model.safetensors", "head.safetensors", "train.log", ".lock"}
     assert {f.name for f in folder.iterdir()} == names  # no checkpoint: the run is not unfinished
+
+
+def test_only_weights_of_convolutions_linear_layers_and_classes_decay(tmp_path, store):
+    trainer = loop.Trainer(small(tmp_path, model="ressanet50", weight_decay=0.25), store, Fabric(accelerator="cpu"))
+    decaying, others = ([id(p) for p in group["params"]] for group in trainer.optimizer.param_groups)
+    assert [group["weight_decay"] for group in trainer.optimizer.param_groups] == [0.25, 0.0]
+    for name, parameter in trainer.recogniser.named_parameters():
+        position = name.endswith((".rows", ".columns"))
+        matrix = parameter.ndim > 1 and not position
+        assert (id(parameter) in decaying) == matrix, name
+        assert (id(parameter) in others) == (not matrix and parameter.requires_grad), name
+    trainer = loop.Trainer(small(tmp_path / "all", decay="all", weight_decay=0.25), store, Fabric(accelerator="cpu"))
+    (everything,) = trainer.optimizer.param_groups
+    assert everything["weight_decay"] == 0.25
+
+
+def test_a_trial_is_scored_on_validation_photos(tmp_path, store):
+    trainer = loop.Trainer(small(tmp_path, scored_on="validation"), store, Fabric(accelerator="cpu"))
+    assert trainer.scored == VALIDATION
+    rank = trainer.evaluate(trainer.scored)[1]["masked_rank"]
+    assert len(rank) == (store.split == VALIDATION).sum() > 0
+    with pytest.raises(ConfigError, match="validation_fraction"):
+        small(tmp_path, scored_on="validation", validation_fraction=0.0)
 
 
 def test_another_seed_gives_another_network(tmp_path, store):

@@ -109,6 +109,15 @@ def test_forward_and_backward(name, precision):
             assert parameter.grad is not None and parameter.grad.isfinite().all(), parameter_name
 
 
+def test_every_filter_starts_at_one_scale_depthwise_or_not():
+    model = small("ressanet50", width=0.5)
+    for name, m in model.named_modules():
+        if isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3):
+            outputs = m.out_channels // m.groups
+            variance = 2 / (outputs * 9)  # He's, by the outputs of a group
+            assert float(m.weight.detach().var()) == pytest.approx(variance, rel=0.25), name
+
+
 @pytest.mark.parametrize("name", ["resnet50", "iresnet50", "ressanet50"])
 def test_traces_as_one_graph(name, monkeypatch):
     """Nothing in the code of a network breaks the graph that torch.compile works on."""

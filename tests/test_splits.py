@@ -11,7 +11,7 @@ from PIL import Image
 
 from maskfr_utils import paths, splits
 from maskfr_utils.faces import sources
-from maskfr_utils.store import LEFT_OUT, TEST, TRAIN
+from maskfr_utils.store import LEFT_OUT, TEST, TRAIN, VALIDATION
 
 
 def photos(count: int, seed: int = 0) -> np.ndarray:
@@ -167,6 +167,61 @@ def test_each_identity_is_split_by_the_fraction(sizes, fraction, seed, at_least)
         assert tested == pytest.approx(np.clip(fraction * sizes[i], 1, sizes[i] - 1), abs=0.51)
     assert (result.split[result.labels < 0] == LEFT_OUT).all()
     assert sum(result.dropped.values()) == (result.split == LEFT_OUT).sum()
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.lists(st.integers(2, 30), min_size=1, max_size=4), st.floats(0, 0.5), st.integers(0, 9))
+def test_validation_is_a_share_of_what_is_not_for_testing(sizes, fraction, seed):
+    people = [f"p{i}" for i, size in enumerate(sizes) for _ in range(size)]
+    images = photos(len(people), seed)
+    shared = {"min_pictures": 2, "test_fraction": 0.2, "seed": seed, "copies": False}
+    without, found = split(images, people, **shared), split(images, people, validation_fraction=fraction, **shared)
+    np.testing.assert_array_equal(without.split == TEST, found.split == TEST)  # which photos are tested does not change
+    for label, size in enumerate(sizes):
+        rest = size - (found.split[found.labels == label] == TEST).sum()
+        validation = (found.split[found.labels == label] == VALIDATION).sum()
+        assert validation == min(round(fraction * rest), rest - 1)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_pictures_that_may_be_copies_lie_in_one_part(seed):
+    moments = photos(12, seed)
+    rng = np.random.default_rng(seed)
+    alike = np.clip(moments[:8] * 0.55 + photos(8, 100 + seed) * 0.45, 0, 255).astype(np.uint8)
+    again = [splits.likeness(a[None], b[None])[0, 0] for a, b in zip(moments[:8], alike, strict=True)]
+    threshold = float(np.median(again))  # half of them suspects
+    images = np.concatenate([moments, alike])[rng.permutation(20)]
+    groups = splits.together(images, threshold)
+    near = splits.likeness(images, images) > threshold
+    assert all(groups[a] == groups[b] for a, b in np.argwhere(near)) and len(np.unique(groups)) < 20
+    unit = np.arange(20)
+    for group in np.unique(groups):
+        unit[groups == group] = np.flatnonzero(groups == group)[0]
+    names = np.array([f"{i}.jpg" for i in range(20)], object)
+    drawn = splits._drawn(np.arange(20), names, unit, seed)
+    for size in (1, 3, 7):
+        cut = splits._cut(drawn, unit, size)
+        assert 0 < cut < 20 and not set(unit[drawn[:cut]]) & set(unit[drawn[cut:]])
+
+
+@pytest.mark.parametrize("disguise", DISGUISES)
+def test_one_photo_is_told_from_two_of_the_same_pose(disguise):
+    rng = np.random.default_rng(5)
+    pose = cv2.resize(rng.normal(0, 50, (7, 7, 3)), (112, 112), interpolation=cv2.INTER_CUBIC)
+    details = (cv2.resize(rng.normal(0, 9, (37, 37, 3)), (112, 112), interpolation=cv2.INTER_CUBIC) for _ in range(2))
+    one, two = (np.clip(128 + pose + detail, 0, 255).astype(np.uint8) for detail in details)
+    assert splits.same_photo(one, np.ascontiguousarray(DISGUISES[disguise](one)))
+    assert splits.likeness(one[None], two[None])[0, 0] > splits.SUSPECT and not splits.same_photo(one, two)
+
+
+@pytest.mark.parametrize("disguise", ["recompressed", "brighter", "tinted", "realigned"])
+def test_a_photo_of_two_people_in_disguise_is_left_out_under_both(disguise):
+    images, people = photos(12), list("aaaaaabbbbbb")
+    images[7] = DISGUISES[disguise](images[2])
+    found = split(images, people, min_pictures=3)
+    assert np.flatnonzero(found.split == LEFT_OUT).tolist() == [2, 7]
+    assert found.dropped["one photo under two names"] == 2
+    assert (split(images, people, min_pictures=3, copies=False).split != LEFT_OUT).all()  # rendered: not looked for
 
 
 def test_same_split_in_any_order_and_another_for_another_seed():
