@@ -1,4 +1,6 @@
+import itertools
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -6,8 +8,9 @@ from dataclasses import replace
 import made_up_records
 import pytest
 
-from maskfr_utils import paths, records
+from maskfr_utils import paths, records, verdicts
 from maskfr_utils.config import TrainConfig
+from maskfr_utils.names import CONDITIONS, REPORTED
 from maskfr_utils.study import __main__ as command
 from maskfr_utils.study import captions, check, plan, state
 from maskfr_utils.study import run as making
@@ -15,7 +18,16 @@ from maskfr_utils.study.plan import Run
 
 
 @pytest.fixture
-def book(tmp_path):
+def untuned(tmp_path, monkeypatch):
+    """The study before any trial: the recipes alone."""
+    for scale in plan.SCALES:
+        (tmp_path / "recipes" / scale).mkdir(parents=True)
+        shutil.copy(plan.PARAMS / scale / "study.yaml", tmp_path / "recipes" / scale)
+    monkeypatch.setattr(plan, "PARAMS", tmp_path / "recipes")
+
+
+@pytest.fixture
+def book(tmp_path, untuned):
     """A book whose records, headline and chapters are all of the study as it stands."""
     for run in plan.runs(["table_1", "figure_9"], ["demo"]):
         records.write_json(run.record_path(tmp_path), made_up_records.record(run))
@@ -44,44 +56,94 @@ def change(folder, run, **sections):
     records.write_json(path, record)
 
 
-def test_groups_are_what_the_report_compares():
-    for scale in plan.SCALES:
-        one, two = plan.table_1(scale), plan.table_2(scale)
-        assert len(one) == 6 and {run.condition for run in one} == {"masked", "unmasked"}
-        assert len(two) == 11 and len({run.model for run in two}) == 5
-        assert len(set(one) & set(two)) == 3  # IResNet-50 on masked faces
-        names = [run.name for run in plan.runs(scales=[scale])]
-        assert len(names) == len(set(names)) == {"demo": 20, "pocket": 22}[scale]
+def test_groups_are_what_the_report_compares(untuned):
+    for name, scale in plan.SCALES.items():
+        one, two, parts = plan.table_1(name), plan.table_2(name), plan.ablation(name)
+        assert len(one) == 3 * scale.seeds and {run.condition for run in one} == set(CONDITIONS)
+        assert len(two) == 5 * scale.seeds and {run.model for run in two} == set(REPORTED)
+        assert set(one) & set(two) & set(parts) == {Run(scale=name, seed=s) for s in range(scale.seeds)}
+        assert scale.seeds >= verdicts.SEEDS
+        runs = plan.runs(scales=[name])
+        assert len(runs) == len({run.name for run in runs})
+        for run in runs:  # choices see no test photo, results no validation photo
+            assert run.params()["scored_on"] == ("validation" if run.trial else "test")
     assert Run(scale="pocket").name == "pocket-iresnet50-masked-s0"
-    assert Run(scale="demo", batch_size=16, max_steps=68, seed=2).name == "demo-iresnet50-masked-b16-n68-s2"
+    assert Run(scale="demo", batch_size=16, steps_of=128, seed=2).name == "demo-iresnet50-masked-b16-n128-s2"
+    assert Run(scale="demo", rate=0.0125, trial=True).name == "demo-iresnet50-masked-lr0.0125-trial-s0"
+
+
+def test_a_seed_is_the_seed_of_everything():
+    for scale in plan.SCALES:
+        first, second = (Run(scale=scale, seed=s).params() for s in (0, 1))
+        assert {k for k in first if first[k] != second[k]} == {"seed"} and first["data_seed"] is None
+
+
+def trial(folder, rate, accuracy, model="iresnet50"):
+    run = Run(scale="demo", model=model, rate=rate, trial=True)
+    record = made_up_records.record(run)
+    record["metrics"]["masked"]["accuracy"] = accuracy
+    records.write_json(run.record_path(folder), record)
+
+
+@pytest.mark.parametrize(
+    ("best", "tried"),
+    [(1, []), (0, [0.5]), (-1, [2.0])],
+    ids=["inside", "at the lowest", "at the highest"],
+)
+def test_rates_are_tried_until_the_best_is_not_at_an_edge(tmp_path, untuned, best, tried):
+    rates = plan.SCALES["demo"].rates
+    assert [run.rate for run in plan.trials("demo", "iresnet50", tmp_path)] == sorted(rates)
+    assert len(rates) >= 5 and all(b == 2 * a for a, b in itertools.pairwise(rates))
+    for rate in rates:
+        trial(tmp_path, rate, 0.8 if rate == rates[best] else 0.5)
+    more = [run.rate for run in plan.trials("demo", "iresnet50", tmp_path) if run.rate not in rates]
+    assert more == [factor * rates[best] for factor in tried]
+    for rate in more:
+        assert plan.chosen("demo", tmp_path) == {}  # its trials go on
+        trial(tmp_path, rate, 0.7)
+    assert plan.chosen("demo", tmp_path) == {"iresnet50": rates[best]}
+
+
+def test_a_network_trains_at_the_rate_that_its_trials_chose(tmp_path, untuned):
+    for rate in plan.SCALES["demo"].rates:
+        trial(tmp_path, rate, 0.6 if rate == 0.025 else 0.5)
+    plan.write_tuned("demo", tmp_path)
+    assert Run(scale="demo").params()["lr"] == 0.025
+    assert Run(scale="demo", batch_size=64, scaled=True).params()["lr"] == 0.1  # four times the recipe's batch
+    assert Run(scale="demo", model="resnet50").params()["lr"] == plan.recipe("demo")["lr"]
+    trial(tmp_path, 0.0125, 0.65)
+    assert any("tuned.yaml is not what the trials chose" in problem for problem in check.problems(tmp_path, tmp_path))
 
 
 @pytest.mark.parametrize("scale", plan.SCALES)
-def test_same_steps_are_the_same_steps_of_the_same_schedule(scale):
-    runs = [run for run in plan.figure_9(scale) if run.max_steps]
-    largest = next(run for run in plan.figure_9(scale) if run.batch == plan.SCALES[scale].batches[-1])
-    assert largest.max_steps is None and {run.max_steps for run in runs} == {largest.steps()}
+def test_same_steps_are_the_same_steps_of_the_same_schedule(scale, untuned, monkeypatch):
+    monkeypatch.setattr(plan, "train_photos", lambda scale: 3000)
+    one = [run for run in plan.figure_9(scale) if run.seed == 0]
+    runs = [run for run in one if run.steps_of]
+    largest = next(run for run in one if run.batch == plan.SCALES[scale].batches[-1])
+    assert largest.steps_of is None and {run.params()["max_steps"] for run in runs} == {largest.steps()}
     assert sorted(run.batch for run in (*runs, largest)) == sorted(plan.SCALES[scale].batches)
 
     def growing(run, name):  # steps of a warm-up, as the loop counts them
         return run.params()[name] * (plan.train_photos(scale) // run.batch)
 
     for run in runs:
-        epochs = run.params()["epochs"]
-        assert epochs * (plan.train_photos(scale) // run.batch) >= run.max_steps
+        params = run.params()
+        assert params["epochs"] * (plan.train_photos(scale) // run.batch) >= params["max_steps"]
         for name in ("warmup_epochs", "margin_warmup_epochs"):
             assert growing(run, name) == pytest.approx(growing(largest, name), abs=0.05)
 
 
-def test_a_runs_command_is_its_configuration():
-    run = next(run for run in plan.figure_9("demo") if run.max_steps)
+def test_a_runs_command_is_its_configuration(untuned, monkeypatch):
+    monkeypatch.setattr(plan, "train_photos", lambda scale: 1000)
+    run = next(run for run in plan.figure_9("demo") if run.steps_of)
     config = TrainConfig.from_argv(run.command)
     assert config == run.config()
     assert config.science() == run.params()
     assert config.folder.name.startswith(run.name)
 
 
-def test_a_run_that_stopped_is_not_gone_on_with_by_other_code_or_parameters(monkeypatch):
+def test_a_run_that_stopped_is_not_gone_on_with_by_other_code_or_parameters(monkeypatch, untuned):
     run = Run(scale="demo")
     before = run.folder
     assert before == run.folder and before != replace(run, seed=1).folder
@@ -89,7 +151,7 @@ def test_a_run_that_stopped_is_not_gone_on_with_by_other_code_or_parameters(monk
     assert run.folder != before
 
 
-def test_state_of_a_run(tmp_path):
+def test_state_of_a_run(tmp_path, untuned):
     run = Run(scale="demo")
     assert state.status(run, tmp_path) == "missing"
     records.write_json(run.record_path(tmp_path), made_up_records.record(run))
@@ -106,7 +168,7 @@ def test_state_of_a_run(tmp_path):
     assert "is no record of a run" in state.status(run, tmp_path)
 
 
-def test_a_parameter_that_came_later_with_its_default_is_no_difference():
+def test_a_parameter_that_came_later_with_its_default_is_no_difference(untuned):
     run = Run(scale="demo")
     record = made_up_records.record(run)
     del record["params"]["dropout"]
@@ -133,17 +195,18 @@ def test_a_stale_record_is_a_problem_with_its_command(book):
     [
         ({"provenance": {"faces": [100.0, 120.0, 81.5]}}, "the faces"),
         ({"provenance": {"faces": [100.0]}}, "the faces"),
-        ({"photos": {"yaw": [0]}}, "the test photos"),
+        ({"photos": {"yaw": [0]}}, "the scored photos"),
         ({"provenance": {"train_photos": 7}}, "the number of training photos"),
     ],
 )
-def test_records_of_a_scale_must_share_their_faces(book, sections, what):
-    change(book, Run(scale="demo", seed=1), **sections)
-    assert any(f"demo-iresnet50-masked-s1: {what} differ" in problem for problem in check.problems(book, book))
+def test_records_of_a_seed_must_share_their_faces(book, sections, what):
+    run = Run(scale="demo", condition="unmasked", seed=1)
+    change(book, run, **sections)
+    assert any(f"{run.name}: {what} differ" in problem for problem in check.problems(book, book))
 
 
 def test_the_last_bit_of_a_face_is_no_difference(book):
-    change(book, Run(scale="demo", seed=1), provenance={"faces": [100.1, 119.9, 80.5]})
+    change(book, Run(scale="demo", condition="unmasked", seed=1), provenance={"faces": [100.1, 119.9, 80.5]})
     refresh(book)
     assert check.problems(book, book) == []
 
@@ -225,7 +288,7 @@ def test_the_command_runs_what_is_missing_once(empty, capfd):
 def test_a_run_that_fails_does_not_stop_the_next(empty, monkeypatch, capfd):
     monkeypatch.setattr(making, "cost", lambda waiting: dict.fromkeys(waiting, 1.0))
     made = []
-    monkeypatch.setattr(making, "make", lambda run: made.append(run.name) or run.condition == "unmasked")
+    monkeypatch.setattr(making, "make", lambda run, folder: made.append(run.name) or run.condition == "unmasked")
     assert command.main(["table_1", "--scale", "demo"]) == 1
     assert made == ["demo-iresnet50-masked-s0", "demo-iresnet50-unmasked-s0"]
     assert "failed: demo-iresnet50-masked-s0" in capfd.readouterr().err
