@@ -79,7 +79,7 @@ def from_draws(by_seed: np.ndarray, drawn: np.ndarray) -> Comparison:
         error = by_seed.std(ddof=1) / np.sqrt(len(by_seed))
         half = stats.t.ppf(0.975, len(by_seed) - 1) * error
         low, high = min(low, by_seed.mean() - half), max(high, by_seed.mean() + half)
-        t = abs(by_seed.mean()) / error if error else np.inf * bool(by_seed.mean())
+        t = abs(by_seed.mean()) / error if error else (np.inf if by_seed.mean() else 0.0)
         tail = min((drawn <= 0).mean(), (drawn >= 0).mean())
         p = max(2 * stats.t.sf(t, len(by_seed) - 1), min(1.0, 2 * max(tail, 1 / len(drawn))))
     return Comparison(float(by_seed.mean()), float(low), float(high), tuple(by_seed.tolist()), float(p))

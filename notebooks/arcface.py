@@ -28,7 +28,6 @@ margin = 0.5  # radians
 steps = 150  # of training in the plane
 
 # %%
-import json
 import math
 
 import numpy as np
@@ -37,9 +36,9 @@ import torch
 import torch.nn.functional as F
 from IPython.display import Markdown
 
-from maskfr_utils import figures, paths
+from maskfr_utils import figures, records
 from maskfr_utils.losses import ArcFace, CombinedMargin, CosFace, SphereFace, create_loss
-from maskfr_utils.study import plan
+from maskfr_utils.study import plan, state
 
 # %config InlineBackend.figure_formats = ["svg"]
 
@@ -162,14 +161,14 @@ figures.losses.curves(
 
 # %%
 ours = plan.recipe("pocket")
-pins = json.loads((paths.results_dir() / "sources" / "pins.json").read_text(encoding="utf-8"))
+pins = records.read_measurement("sources/pins.json")
 people = pins["identities"]
 bound = {s: 1 / (1 + (people - 1) * math.exp(-s)) for s in (4, ours["scale"])}
 Markdown(
     f"The paper's $s = 64$, $m = 0.5$ are meant for tens of thousands of identities. Our study on real "
     f"photos has {people} people and few epochs, and trains with $s = {ours['scale']:g}$, "
     f"$m = {ours['margin']:g}$. Its bound is {bound[ours['scale']]:.5f}, so the smaller scale takes "
-    f"nothing away; at $s = 4$ it would be {bound[4]:.2f}."
+    f"nothing away; at $s = 4$ it would be {bound[4]:.2f} ({state.made_from('arcface')})."
 )
 
 # %% [markdown]

@@ -33,14 +33,13 @@ measure = "smoke"  # what to measure now: "smoke" (a minute), "full" (a quarter 
 peer = None  # a Python file with `iresnet50()`: another's network, timed beside ours; at "full"
 
 # %%
-import json
 import statistics
 from pathlib import Path
 
 import pandas as pd
 from IPython.display import Markdown
 
-from maskfr_utils import figures, paths
+from maskfr_utils import figures, records
 from maskfr_utils.measure import speed, steps
 from maskfr_utils.measure.speed import ratio
 from maskfr_utils.models.choices import PUBLISHED
@@ -49,8 +48,7 @@ from maskfr_utils.study import state
 
 # %config InlineBackend.figure_formats = ["svg"]
 now = speed.measure(speed.PLANS[measure], peer if measure == "full" else None)
-source = Path(record) if record else paths.results_dir() / "speed" / "cpu.json"
-recorded = json.loads(source.read_text(encoding="utf-8"))
+recorded = records.read_measurement(Path(record).resolve() if record else "speed/cpu.json")
 r = now if measure == "full" and "training" in now else recorded
 made, half = r["provenance"], r["half"]
 command = "python -m maskfr_utils.measure.speed --out book/results/speed/cpu.json --peer iresnet.py"
@@ -194,10 +192,7 @@ pd.DataFrame.from_dict(rows, orient="index").style.format("{:.2f}", na_rep="")
 # ## On a GPU
 
 # %%
-gpu = now if "cuda" in now else None
-file = paths.results_dir() / "speed" / "cuda.json"
-if gpu is None and file.exists():
-    gpu = json.loads(file.read_text(encoding="utf-8"))
+gpu = now if "cuda" in now else records.read_measurement("speed/cuda.json")
 rows = {}
 for size, runs in gpu["cuda"].items() if gpu else ():
     for name, values in runs.items():

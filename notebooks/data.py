@@ -37,7 +37,6 @@ identities = 24  # rendered people, and
 per_identity = 25  # pictures of each; only for "demo"
 
 # %%
-import json
 import time
 
 import h5py
@@ -47,7 +46,7 @@ import pandas as pd
 import seaborn as sns
 from IPython.display import Markdown, display
 
-from maskfr_utils import figures, paths, splits
+from maskfr_utils import figures, records, splits
 from maskfr_utils.prepare import prepare
 from maskfr_utils.store import LEFT_OUT, TEST, TRAIN, FaceStore
 from maskfr_utils.study import state
@@ -96,7 +95,7 @@ figures.faces.face_grid(rows)
 # ([](data_card.md)), of which many copies are known:
 
 # %%
-pins = json.loads((paths.results_dir() / "sources" / "pins.json").read_text(encoding="utf-8"))
+pins = records.read_measurement("sources/pins.json")
 cleaning = pins["cleaning"]
 middle, whole = cleaning["middle"], cleaning["whole"]
 known, clean = cleaning["known"], cleaning["pictures"]

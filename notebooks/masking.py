@@ -35,7 +35,6 @@ seed = 0
 faces = 80  # rendered faces to show and to measure
 
 # %%
-import json
 from pathlib import Path
 
 import cv2
@@ -44,11 +43,10 @@ import pandas as pd
 from IPython.display import Markdown, display
 from skimage.data import astronaut
 
-from maskfr_utils import figures, masks
+from maskfr_utils import figures, masks, records
 from maskfr_utils.faces import align
 from maskfr_utils.masks.folder import mask_folder
-from maskfr_utils.measure import mask_success, realism
-from maskfr_utils.paths import results_dir
+from maskfr_utils.measure import mask_success, outline
 from maskfr_utils.rendered import render_faces
 from maskfr_utils.study import state
 
@@ -159,7 +157,13 @@ figures.masks.coverage(masked)
 # where these are known. Masks on a pupil are those where the two disagree.
 
 # %%
-record = {p.stem: json.loads(p.read_text()) for p in sorted((results_dir() / "masks").glob("*.json"))}
+record = {
+    "success": records.read_measurement("masks/success.json"),
+    "speed": records.read_measurement("masks/speed.json"),
+    "realism": records.read_measurement("masks/realism.json"),
+    "peer": records.read_measurement("masks/peer.json"),
+    "rendered": records.read_measurement("masks/rendered.json"),
+}
 aligned = pd.DataFrame(record["success"]["aligned"]).T
 table = aligned[["faces"]].assign(masked=aligned["masked"] / aligned["faces"])
 for column, name in {"nose": "nose tip covered", "mouth": "mouth covered", "eyes": "a pupil covered"}.items():
@@ -214,7 +218,7 @@ figures.masks.outlines(found)
 # Points are medians, bars the middle half of the photos. The medians' differences, real less drawn, with 95 % intervals over people:
 
 # %%
-pd.DataFrame(found["outline_difference"]).T.rename(index=realism.STATISTICS).style.format("{:+.3f}")
+pd.DataFrame(found["outline_difference"]).T.rename(index=outline.STATISTICS).style.format("{:+.3f}")
 
 # %% [markdown]
 # Drawn masks sit about where real ones do. That is a fit, not a discovery. How high they are worn, and how much that

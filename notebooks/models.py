@@ -27,7 +27,6 @@ reductions = [2, 4, 8, 16]
 
 # %%
 import itertools
-import json
 from dataclasses import replace
 
 import pandas as pd
@@ -35,7 +34,7 @@ import torch
 import torchvision
 from IPython.display import Markdown
 
-from maskfr_utils import figures, paths
+from maskfr_utils import figures, records
 from maskfr_utils.measure.speed import ratio
 from maskfr_utils.models import create_model
 from maskfr_utils.models.choices import COUNTER, POSITIONS, PUBLISHED, SHRINKS, Choices, in_words, printed, total
@@ -88,7 +87,7 @@ pd.DataFrame.from_dict(rows, orient="index").round(2)
 # %%
 with torch.device("meta"):  # counting needs no numbers
     nets = {name: create_model(name).eval() for name in REPORTED}
-speed = json.loads((paths.results_dir() / "speed" / "cpu.json").read_text(encoding="utf-8"))
+speed = records.read_measurement("speed/cpu.json")
 seconds = {name: speed["inference"]["1"][f"{name}, eager fp32"] for name in REPORTED}
 
 

@@ -12,9 +12,11 @@ from maskfr_utils import paths, records, verdicts
 from maskfr_utils.config import TrainConfig
 from maskfr_utils.names import CONDITIONS, REPORTED
 from maskfr_utils.study import __main__ as command
-from maskfr_utils.study import captions, check, plan, state
+from maskfr_utils.study import captions, check, plan, shown, state
 from maskfr_utils.study import run as making
 from maskfr_utils.study.plan import Run
+
+OPENED = sorted({name for notebook in shown.chapters() for name in shown.measurements(notebook)})
 
 
 @pytest.fixture
@@ -31,7 +33,7 @@ def book(tmp_path, untuned):
     """A book whose records, headline and chapters are all of the study as it stands."""
     for run in plan.runs(["table_1", "figure_9"], ["demo"]):
         records.write_json(run.record_path(tmp_path), made_up_records.record(run))
-    for name in {name for names in state.SHOWN.values() for name in names}:
+    for name in OPENED:
         records.write_json(tmp_path / name, {"name": name})
     refresh(tmp_path)
     return tmp_path
@@ -40,11 +42,9 @@ def book(tmp_path, untuned):
 def refresh(folder):
     """Makes headline and chapters anew, as `make chapters` does."""
     (folder / check.HEADLINE).write_text(captions.headline(folder))
-    for chapter, group in check.CHAPTERS.items():
-        (folder / f"{chapter}.ipynb").write_text(f"(records {state.digest(group, folder)})")
-    for chapter in state.SHOWN:
-        with (folder / f"{chapter}.ipynb").open("a") as file:
-            file.write(state.made_from(chapter, folder))
+    for notebook in shown.chapters():
+        lines = [f"(records {state.digest(group, folder)})" for group in shown.groups(notebook)]
+        (folder / f"{notebook.stem}.ipynb").write_text(" ".join([*lines, state.made_from(notebook.stem, folder)]))
 
 
 def change(folder, run, **sections):
@@ -228,13 +228,13 @@ def test_other_records_make_headline_and_chapters_stale(book):
 def test_a_missing_chapter_is_a_problem(book):
     (book / "batch_size.ipynb").unlink()
     assert check.problems(book, book) == [
-        "batch_size.ipynb was not executed from these records: `make chapters` does it"
+        "batch_size.ipynb was not executed from these records: `make chapters NOTEBOOKS=batch_size` does it"
     ]
 
 
-@pytest.mark.parametrize("name", sorted({name for names in state.SHOWN.values() for name in names}))
+@pytest.mark.parametrize("name", OPENED)
 def test_a_record_beside_the_studys_makes_the_chapters_stale_that_show_it(book, name):
-    readers = [f"{chapter}.ipynb" for chapter, names in state.SHOWN.items() if name in names]
+    readers = [f"{notebook.stem}.ipynb" for notebook in shown.chapters() if name in shown.measurements(notebook)]
     records.write_json(book / name, {"name": "another"})
     assert [problem.split()[0] for problem in check.problems(book, book)] == readers
     (book / name).unlink()

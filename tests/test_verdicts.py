@@ -75,6 +75,12 @@ def test_people_of_one_name_are_drawn_together_and_seeds_may_test_other_photos()
     assert apart.high - apart.low < found.high - found.low + 1e-9
 
 
+def test_a_network_is_no_better_than_itself():
+    a, _, people = pair(np.random.default_rng(6))
+    found = compare(a, a, people)
+    assert (found.value, found.low, found.high, found.p) == (0, 0, 0, 1) and found.verdict() == "undecided"
+
+
 def test_too_few_seeds_give_no_verdict():
     a, b, people = pair(np.random.default_rng(5), seeds=2, lead=0.3)
     found = compare(a, b, people)

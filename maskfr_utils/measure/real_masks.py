@@ -146,7 +146,11 @@ def load_runs(folders: Sequence[Path]) -> dict[tuple[str, int], dict]:
     runs = [(record["params"]["condition"], record["params"]["seed"]) for record in records]
     if sorted(runs) != sorted(itertools.product(("masked", "unmasked"), {seed for _, seed in runs})):
         raise ValueError(f"name one masked and one unmasked run of each seed, not {runs}")
-    problems = state.inconsistencies(dict(zip(map(str, folders), records, strict=True)))
+    names = [
+        plan.Run(scale=f.name, model=r["params"]["model"], condition=c, seed=s)
+        for f, r, (c, s) in zip(folders, records, runs, strict=True)
+    ]
+    problems = state.inconsistencies(dict(zip(names, records, strict=True)))
     first, *others = map(recipe, records)
     differ = {name for other in others for name in first | other if first.get(name) != other.get(name)}
     fingerprints = [record["provenance"].get("fingerprint", {}) for record in records]

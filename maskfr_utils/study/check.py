@@ -6,18 +6,19 @@ from maskfr_utils import paths
 from maskfr_utils.records import read_record
 from maskfr_utils.study import captions, plan
 from maskfr_utils.study.plan import SCALES, command, runs
-from maskfr_utils.study.state import SHOWN, digest, inconsistencies, made_from, status
+from maskfr_utils.study.shown import chapters, groups, measurements
+from maskfr_utils.study.state import digest, inconsistencies, made_from, status
 
-CHAPTERS = {"masked_vs_unmasked": "table_1", "compare_models": "table_2", "batch_size": "figure_9", "results": None}
 HEADLINE = "headline.md"  # beside the records: the table of the book's first page
 
 
-def problems(folder: Path | None = None, book: Path | None = None) -> list[str]:
+def problems(folder: Path | None = None, book: Path | None = None, notebooks: Path | None = None) -> list[str]:
     """What keeps the book from being built: each a line that names the file and the way out. Runs not yet run are none.
 
     Args:
         folder: of the records; default: the book's.
         book: folder of the chapters; default: the book.
+        notebooks: folder of their notebooks; default: the repository's.
     """
     folder, book, found = folder or paths.results_dir(), book or paths.ROOT / "book", []
     known = {run.name for run in runs()}
@@ -43,12 +44,25 @@ def problems(folder: Path | None = None, book: Path | None = None) -> list[str]:
     headline = folder / HEADLINE
     if not headline.exists() or headline.read_text(encoding="utf-8") != captions.headline(folder):
         found.append(f"{headline.name} is not of these records: `python -m maskfr_utils.study --headline` writes it")
-    for chapter, group in CHAPTERS.items():
-        path = book / f"{chapter}.ipynb"
-        if not path.exists() or f"records {digest(group, folder)}" not in path.read_text(encoding="utf-8"):
-            found.append(f"{path.name} was not executed from these records: `make chapters` does it")
-    for chapter in SHOWN:
-        path, line = book / f"{chapter}.ipynb", made_from(chapter, folder)
-        if not path.exists() or line not in path.read_text(encoding="utf-8"):
-            found.append(f"{path.name} is not {line}: `make chapters NOTEBOOKS={chapter}` makes it so")
+    for notebook in chapters(notebooks):
+        found += of_chapter(notebook, folder, book / f"{notebook.stem}.ipynb")
+    return found
+
+
+def of_chapter(notebook: Path, folder: Path, path: Path) -> list[str]:
+    """What keeps a chapter from being its notebook executed on the present records, a line each.
+
+    Args:
+        notebook: the py:percent half.
+        folder: of the records.
+        path: the chapter; it may be missing.
+    """
+    text, again = path.read_text(encoding="utf-8") if path.exists() else "", f"`make chapters NOTEBOOKS={path.stem}`"
+    found = [
+        f"{path.name} was not executed from these records: {again} does it"
+        for group in groups(notebook)
+        if f"records {digest(group, folder)}" not in text
+    ][:1]
+    if measurements(notebook) and (line := made_from(notebook.stem, folder, notebook.parent)) not in text:
+        found.append(f"{path.name} is not {line}: {again} makes it so")
     return found

@@ -10,14 +10,7 @@ from maskfr_utils import fingerprint, paths
 from maskfr_utils.config import TrainConfig
 from maskfr_utils.records import SAMPLE_TOLERANCE, read_record
 from maskfr_utils.study.plan import Run, runs
-
-SHOWN = {  # chapter -> the records beside the study's that it shows, below the results; those that exist count
-    "data": ("sources/pins.json",),
-    "masking": tuple(f"masks/{name}.json" for name in ("success", "speed", "realism", "peer", "rendered")),
-    "models": ("speed/cpu.json",),
-    "masked_vs_unmasked": ("masks/transfer.json",),
-    "benchmarks": ("speed/cpu.json", "speed/cuda.json"),
-}
+from maskfr_utils.study.shown import NOTEBOOKS, measurements
 
 
 def stale(run: Run, record: dict) -> str:
@@ -67,10 +60,17 @@ def digest(group: str | None, folder: str | Path | None = None) -> str:
     return content.hexdigest()[:8]
 
 
-def made_from(chapter: str, folder: str | Path | None = None) -> str:
-    """The line by which a chapter shows which records of `SHOWN` it was made from: their names and a hash of them."""
+def made_from(chapter: str, folder: str | Path | None = None, notebooks: Path | None = None) -> str:
+    """The line by which a chapter shows which measurements it was made from: their names and a hash of them.
+
+    Args:
+        chapter: name of its notebook.
+        folder: of the records; default: the book's. Those that exist count.
+        notebooks: folder of the notebooks; default: the repository's.
+    """
     folder = Path(folder or paths.results_dir())
-    found = [name for name in SHOWN[chapter] if (folder / name).exists()]
+    opened = measurements((notebooks or NOTEBOOKS) / f"{chapter}.py")
+    found = [name for name in opened if (folder / name).exists()]
     content = hashlib.sha256(b"".join(name.encode() + (folder / name).read_bytes() for name in found))
     return f"made from {', '.join(found) or 'no record'} ({content.hexdigest()[:8]})"
 

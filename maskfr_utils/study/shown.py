@@ -1,0 +1,61 @@
+"""What a chapter shows, read from its notebook: the measurements that it opens, and the groups of runs that it tells of.
+
+A notebook opens a measurement by `records.read_measurement("masks/success.json")` and tells of runs by
+`captions.made_with("table_1", ...)`. Both names stand there written out, so that whoever adds a chapter lists it nowhere else.
+"""
+
+import ast
+from pathlib import Path
+
+from maskfr_utils.paths import ROOT
+
+NOTEBOOKS = ROOT / "notebooks"
+
+
+def chapters(notebooks: Path | None = None) -> list[Path]:
+    """The py:percent halves of all notebooks, in the order of their names.
+
+    Args:
+        notebooks: their folder; default: the repository's.
+    """
+    return sorted((notebooks or NOTEBOOKS).glob("*.py"))
+
+
+def measurements(notebook: Path) -> list[str]:
+    """The records of measurements that a notebook opens, below the results, in the order of its text.
+
+    Args:
+        notebook: its py:percent half.
+
+    Raises:
+        ValueError: a name is computed, so that nobody can tell what the chapter shows; or the file is no Python.
+    """
+    found = []
+    for call in _calls(notebook, "read_measurement"):
+        names = [n.value for n in ast.walk(call.args[0]) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+        if len(names) != 1 or any(isinstance(n, ast.JoinedStr) for n in ast.walk(call.args[0])):
+            raise ValueError(
+                f"{notebook.name}, line {call.lineno}: write out the name of the one record that is opened"
+            )
+        found += names
+    return list(dict.fromkeys(found))
+
+
+def groups(notebook: Path) -> list[str | None]:
+    """The groups of the study's runs that a notebook tells of, None for all runs; arguments and errors as above."""
+    first = [call.args[0] for call in _calls(notebook, "made_with", of="captions")]
+    return list(dict.fromkeys(name.value for name in first if isinstance(name, ast.Constant)))
+
+
+def _calls(notebook: Path, function: str, of: str | None = None) -> list[ast.Call]:
+    """The calls of `function` (of a module `of`, or of any) with an argument, in the order of the text."""
+    try:
+        tree = ast.parse(notebook.read_text(encoding="utf-8"))
+    except (SyntaxError, ValueError) as error:
+        raise ValueError(f"{notebook} cannot be read ({error}): make it with `jupytext --to py:percent`") from None
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args]
+    names = [ast.unparse(call.func).split(".") for call in calls]
+    found = [
+        call for call, (*module, name) in zip(calls, names, strict=True) if name == function and of in (None, *module)
+    ]
+    return sorted(found, key=lambda call: (call.lineno, call.col_offset))
