@@ -12,21 +12,32 @@ ROOT = Path(__file__).resolve().parent.parent
 _KEPT = 40  # characters of a file's name that its temporary name ends with
 
 
+def is_checkout() -> bool:
+    """Whether the package lies in its repository, with the study beside it, and is not installed somewhere else."""
+    return (ROOT / "pyproject.toml").is_file() and (ROOT / "book").is_dir()
+
+
+def home() -> Path:
+    """Folder that data and runs lie in by default: the repository, or the current folder where there is none."""
+    return ROOT if is_checkout() else Path.cwd()
+
+
 def data_dir() -> Path:
-    """Folder of real faces: the environment variable MASKFR_DATA, else `data/` in the repository."""
-    return Path(os.environ.get("MASKFR_DATA") or ROOT / "data").expanduser()
+    """Folder of real faces: the environment variable MASKFR_DATA, else `data/` in `home()`."""
+    return Path(os.environ.get("MASKFR_DATA") or home() / "data").expanduser()
 
 
 def cache_dir() -> Path:
-    """Folder of prepared HDF5 files, made if missing: MASKFR_CACHE, else `.cache/` in the repository."""
-    folder = Path(os.environ.get("MASKFR_CACHE") or ROOT / ".cache").expanduser()
+    """Folder of prepared HDF5 files, made if missing: MASKFR_CACHE, else `.cache/` in the repository, else the user's."""
+    users = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "maskfr_utils"
+    folder = Path(os.environ.get("MASKFR_CACHE") or (ROOT / ".cache" if is_checkout() else users)).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def runs_dir() -> Path:
-    """Folder of training runs (checkpoints, weights, records) that name no `out_dir` of their own."""
-    return ROOT / "runs"
+    """Folder of training runs (checkpoints, weights, records) that name no `out_dir` of their own: `runs/` in `home()`."""
+    return home() / "runs"
 
 
 def results_dir() -> Path:

@@ -14,6 +14,7 @@ import errno
 import io
 import signal
 import sys
+import threading
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -261,7 +262,7 @@ def _settings(style: str | dict[str, float], seed: int, form: str) -> dict[str, 
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command; returns its exit status: 1 where no picture was masked, 2 for a mistake, 130 after Ctrl-C."""
+    """The command; returns its exit status: 1 where no picture was masked, 2 for a mistake, 130 after Ctrl-C, 143 after SIGTERM."""
     parser = argparse.ArgumentParser(prog="python -m maskfr_utils.masks.folder", description=__doc__.split("\n")[0])
     parser.add_argument("source", help="a folder, a zip or tar, or one picture")
     parser.add_argument("out", help="folder to write into")
@@ -276,7 +277,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.workers is not None and args.workers < 1:
         parser.error(f"--workers {args.workers}: at least 1")
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
     try:
         counts = mask_folder(
             args.source,
@@ -288,9 +290,9 @@ def main(argv: list[str] | None = None) -> int:
         )
     except (OSError, ValueError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("\nstopped; the same command goes on where it was", file=sys.stderr)
-        return 130
+        return 128 + next(iter(stop.args), signal.SIGINT)
     for what, count in counts.items():
         print(f"{count:9,d} {what}")
     if not counts["pictures"]:
@@ -299,8 +301,12 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _terminate(number: int, frame: object) -> None:
-    raise SystemExit(128 + number)
+def _stop(number: int, frame: object) -> None:
+    """Ends the command, once: what comes while the workers are being ended is not heard."""
+    for other in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(other, signal.SIG_IGN)
+    threading.excepthook = lambda _: None  # joblib's own threads fall over what is taken from under them
+    raise KeyboardInterrupt(number)
 
 
 if __name__ == "__main__":

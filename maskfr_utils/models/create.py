@@ -49,17 +49,7 @@ def create_model(
     Raises:
         ValueError: an unknown name, or a value out of range.
     """
-    if name not in MODELS:
-        raise ValueError(unknown("model", name, MODELS))
-    if not 0 < width <= 8:
-        raise ValueError(f"width {width}: a factor on the channels, above 0 and up to 8")
-    if embedding_dim < 1:
-        raise ValueError(f"embedding_dim {embedding_dim}: at least 1")
-    if image_size < STRIDE or image_size % STRIDE:
-        near = max(1, round(image_size / STRIDE)) * STRIDE
-        raise ValueError(f"image_size {image_size}: a multiple of {STRIDE}, such as {near}")
-    if not 0 <= dropout < 1:
-        raise ValueError(f"dropout {dropout}: a probability in [0, 1)")
+    _check(name, width, embedding_dim, image_size, dropout)
     # At least 16: torch 2.14 corrupts memory in the backward pass of a strided 1x1 convolution over fewer channels in
     # channels_last layout on a CPU.
     network = NETWORKS[name]
@@ -85,3 +75,17 @@ def create_model(
         "legacy": legacy,
     }
     return model
+
+
+def _check(name: str, width: float, embedding_dim: int, image_size: int, dropout: float) -> None:
+    if name not in MODELS:
+        raise ValueError(unknown("model", name, MODELS))
+    if not 0 < width <= 8:
+        raise ValueError(f"width {width}: a factor on the channels, above 0 and up to 8")
+    if embedding_dim < 1:
+        raise ValueError(f"embedding_dim {embedding_dim}: at least 1")
+    if image_size < STRIDE or image_size % STRIDE:
+        near = max(1, round(image_size / STRIDE)) * STRIDE
+        raise ValueError(f"image_size {image_size}: a multiple of {STRIDE}, such as {near}")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout {dropout}: a probability in [0, 1)")

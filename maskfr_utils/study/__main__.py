@@ -37,6 +37,8 @@ def main(argv: list[str] | None = None) -> int:
     todo.add_argument("--choose", action="store_true", help="only write the learning rates that the trials chose")
     todo.add_argument("--headline", action="store_true", help="only write the table of the book's first page")
     args = parser.parse_args(argv)
+    if not paths.is_checkout():
+        parser.exit(2, "the study needs its repository (records, notebooks, params): clone it, and run this there\n")
     for group in args.groups:
         if group not in GROUPS:
             parser.error(f"unknown group {group!r}: one of {', '.join(GROUPS)}")

@@ -1,0 +1,116 @@
+"""The rooms of the package: who may import whom, and that functions fit on a screen."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from maskfr_utils.paths import ROOT
+
+# From the ground up: a module imports from its own layer and from those before it. A name stands for a module or a room,
+# the longest that fits a module counts. A new module must be given its place here.
+LAYERS = {
+    "the ground": "__init__ names paths records fingerprint messages plain_yaml stopping progress",
+    "faces and numbers": "faces store splits metrics verdicts profile",
+    "what a run is made of": "rendered masks models losses",
+    # Designed as a part of the ground's neighbourhood; but a run's style is checked by the masks' own styles, and devices
+    # are made for a run's parameters.
+    "a run's arguments": "config devices",
+    # Probes compute what the code gives, so each stands beside what it computes: faces here, training below.
+    "faces for a run": "batches prepare probes.faces",
+    "the run": "loop run_folder checkpoints train probes",
+    "what is made of runs": "recognise study measure figures diagrams mask_figures plots",
+}
+# What breaks a rule below for a while: a function that is longer than a screen, a private name that another module imports.
+OWED = {
+    ("diagrams.py", "block_diagram"),  # gone with the room figures
+    ("mask_figures.py", "_done"),  # gone with the room figures
+    ("splits.py", "make_splits"),
+    ("train.py", "run"),
+}
+MODULES = sorted((ROOT / "maskfr_utils").rglob("*.py"))
+FILES = MODULES + sorted((ROOT / "tests").glob("*.py")) + sorted((ROOT / "notebooks").glob("*.py"))
+LONGEST = 60
+
+
+def name_of(path: Path) -> str:
+    """Of a module: without the package, and without `__init__` where it stands for a room."""
+    parts = path.relative_to(ROOT / "maskfr_utils").with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+
+
+NAMES = {name_of(path): path for path in MODULES}
+
+
+def imports(tree: ast.AST) -> list[tuple[str, str, bool]]:
+    """(module, name, whether when the module is loaded) of all imports from the package; a module's own name is ""."""
+    inside = {id(node) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) for node in ast.walk(f)}
+    found = []
+    for node in ast.walk(tree):
+        at_once = id(node) not in inside
+        if isinstance(node, ast.Import):
+            found += [(a.name, "", at_once) for a in node.names if a.name.split(".")[0] == "maskfr_utils"]
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "maskfr_utils":
+            found += [(node.module, alias.name, at_once) for alias in node.names]
+    return [(module.removeprefix("maskfr_utils").strip("."), name, at_once) for module, name, at_once in found]
+
+
+def target(module: str, name: str) -> str:
+    """The module that an import leads to."""
+    whole = f"{module}.{name}".strip(".")
+    return whole if whole in NAMES else module or "__init__"
+
+
+def layer(name: str) -> int | None:
+    places = {entry: i for i, entries in enumerate(LAYERS.values()) for entry in entries.split()}
+    parts = name.split(".")
+    tries = (".".join(parts[:n]) for n in range(len(parts), 0, -1))
+    return next((places[t] for t in tries if t in places), None)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_arrows_point_down(name):
+    mine = layer(name)
+    assert mine is not None, f"{name} has no layer: give it one in {Path(__file__).name}"
+    for module, imported, _ in imports(ast.parse(NAMES[name].read_text(encoding="utf-8"))):
+        other = target(module, imported)
+        theirs = layer(other)
+        assert theirs is not None and theirs <= mine, f"{name} imports {other}, which lies above it"
+
+
+def test_no_circle():
+    """Modules that are loaded in a row never lead back; what a function imports when it is called does not count."""
+    arrows = {
+        name: {target(m, n) for m, n, at_once in imports(ast.parse(path.read_text(encoding="utf-8"))) if at_once}
+        - {name}
+        for name, path in NAMES.items()
+    }
+    left = dict(arrows)
+    while free := [name for name, others in left.items() if not others & left.keys()]:
+        for name in free:
+            del left[name]
+    assert not left, f"these modules import each other in a circle: {sorted(left)}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_no_private_name_of_another_module(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    modules = {}
+    for module, name, _ in imports(tree):
+        private = name.startswith("_") and not name.startswith("__")
+        assert not private or (path.name, name) in OWED, f"{path.name} imports {module}.{name}"
+        if f"{module}.{name}".strip(".") in NAMES:
+            modules[name] = module
+    if path.parent.name == "tests":
+        return  # a test may look into what it tests
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
+            assert not node.attr.startswith("_"), f"{path.name}, line {node.lineno}: {node.value.id}.{node.attr}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_functions_fit_on_a_screen(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (path.name, node.name) not in OWED:
+            lines = node.end_lineno - node.lineno + 1
+            assert lines <= LONGEST, f"{path.name}: {node.name} has {lines} lines"
