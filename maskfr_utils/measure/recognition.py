@@ -1,0 +1,255 @@
+"""How well `recognise` names people: rank 1, false accepts at the threshold, people who are not enrolled, time of a search.
+
+    python -m maskfr_utils.measure.recognition --network runs/RUN --out recognition.json
+
+On rendered people always; on LFW (Huang et al. 2007) and on the real masks of MFR2 (Anwar and Raychowdhury 2020) where they
+are below MASKFR_DATA, without the people whom the network was trained on. Threshold: at most 1 % of strangers are to be
+taken for somebody, by people of the same kind who are in no other part of the measurement. Intervals are of 95 %, over
+people drawn anew.
+"""
+
+import argparse
+import sys
+import time
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+
+from maskfr_utils import devices, paths
+from maskfr_utils.faces.sources import open_source
+from maskfr_utils.masks import mask_faces
+from maskfr_utils.models import load_model
+from maskfr_utils.recognise import Embedder, Gallery, load_embedder, quality
+from maskfr_utils.recognise.calibration import Calibration, calibrate
+from maskfr_utils.recognise.search import best_people
+from maskfr_utils.recognise.validation import rendered_calibration
+from maskfr_utils.records import code_revision, provenance, write_json
+from maskfr_utils.rendered import render_faces
+
+RATE = 0.01
+SEED = 3053  # of rendered people who are in nothing else
+RESAMPLES = 1000
+SEARCHED = {"100,000": 100_000, "1,000,000": 1_000_000}
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Embedded photos: `embeddings` (n, d) float32 of length 1, `people` (n,) whose they are."""
+
+    embeddings: np.ndarray
+    people: np.ndarray
+
+    def only(self, keep: np.ndarray) -> "Photos":
+        """The photos for which `keep` (n,) bool is True."""
+        return Photos(self.embeddings[keep], self.people[keep])
+
+
+def score(gallery: Gallery, known: Photos, strangers: Photos, *, seed: int = 0) -> dict[str, object]:
+    """What becomes of photos of enrolled people and of strangers.
+
+    Returns:
+        `rank_1`: the nearest person is the right one, whatever the threshold; `named`: and near enough to be named;
+        `misnamed`: an enrolled person gets another's name; `false_accepts`: a stranger gets a name. Each with `value`, `low`,
+        `high`, as shares of photos; and the counts.
+    """
+    names = np.array(list(gallery.people))
+    (nearest, cosines), (_, strange) = gallery.nearest(known.embeddings), gallery.nearest(strangers.embeddings)
+    right, near = names[nearest[:, 0]] == known.people, cosines[:, 0] >= gallery.threshold
+    found = {
+        "rank_1": (right, known.people),
+        "named": (right & near, known.people),
+        "misnamed": (~right & near, known.people),
+        "false_accepts": (strange[:, 0] >= gallery.threshold, strangers.people),
+    }
+    return {name: over_people(hits, people, seed) for name, (hits, people) in found.items()} | {
+        "enrolled_people": len(gallery.people),
+        "enrolled_photos": len(gallery),
+        "photos": len(known.people),
+        "strangers": len(set(strangers.people.tolist())),
+        "photos_of_strangers": len(strangers.people),
+        "threshold": round(gallery.threshold, 4),
+        "rate": gallery.rate,
+        "validation": gallery.calibration.validation,
+    }
+
+
+def over_people(hits: np.ndarray, people: np.ndarray, seed: int) -> dict[str, float]:
+    """A share of photos with its 95 % interval over people drawn anew; `hits` (n,) bool, `people` (n,)."""
+    names, person = np.unique(people, return_inverse=True)
+    photos, right = np.bincount(person), np.bincount(person, hits)
+    times = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), RESAMPLES)
+    low, high = np.percentile(times @ right / (times @ photos), (2.5, 97.5))
+    return {"value": round(float(hits.mean()), 4), "low": round(float(low), 4), "high": round(float(high), 4)}
+
+
+def enrolled(embedder: Embedder, calibration: Calibration, photos: Photos) -> Gallery:
+    """A gallery of these photos."""
+    gallery = Gallery(embedder, rate=RATE, calibration=calibration)
+    gallery.add(photos.people.tolist(), photos.embeddings)
+    return gallery
+
+
+def on_rendered(embedder: Embedder, *, people: int = 100, photos: int = 5) -> dict[str, dict]:
+    """Rendered people, half of them enrolled with three photos without a mask; by what the others wear."""
+    faces = render_faces(2 * people, photos, seed=SEED)
+    labels = np.array([f"p{label}" for label in faces.labels])
+    bare = Photos(embedder(faces.images), labels)
+    masked = Photos(embedder(mask_faces(faces.images, faces.landmarks, seed=SEED).images), labels)
+    known, later = faces.labels < people, np.arange(len(labels)) % photos >= 3
+    gallery = enrolled(embedder, embedder.calibration or rendered_calibration(embedder), bare.only(known & ~later))
+    return {
+        name: score(gallery, probes.only(known & later), probes.only(~known & later))
+        for name, probes in {"no mask": bare, "drawn mask": masked}.items()
+    }
+
+
+def on_lfw(embedder: Embedder, folder: Path, trained_on: set[str]) -> tuple[dict[str, dict], Calibration]:
+    """People of LFW with six photos or more, three of them enrolled; strangers have one photo, validation the rest."""
+    faces = [face for face in open_source(folder / "lfw_112.tar") if plain(face.identity) not in trained_on]
+    people = np.array([face.identity for face in faces])
+    counts = pd.Series(people).map(pd.Series(people).value_counts()).to_numpy()
+    number = pd.Series(people).groupby(people).cumcount().to_numpy()
+    validation = (counts > 1) & (counts < 6)
+    kept = np.flatnonzero(validation | ((counts >= 6) & (number < 13)) | (counts == 1))
+    kept = kept[~((counts[kept] == 1) & (np.cumsum(counts[kept] == 1) > 1000))]
+    images = np.array([faces[i].image for i in kept])
+    unknown = np.full((68, 2), np.nan)
+    landmarks = [unknown if faces[i].landmarks is None else faces[i].landmarks for i in kept]
+    bare = Photos(embedder(images), people[kept])
+    masked = Photos(embedder(mask_faces(images, np.array(landmarks, np.float32)).images), people[kept])
+    counts, number, validation = counts[kept], number[kept], validation[kept]
+    both = [probes.only(validation) for probes in (bare, masked)]
+    where = f"{len(set(people[kept][validation]))} people of lfw, as they are and with drawn masks"
+    calibration = calibrate(
+        np.concatenate([p.embeddings for p in both]), np.concatenate([p.people for p in both]), where
+    )
+    gallery = enrolled(embedder, calibration, bare.only((counts >= 6) & (number < 3)))
+    known, strange = (counts >= 6) & (number >= 3), counts == 1
+    return {
+        name: score(gallery, probes.only(known), probes.only(strange))
+        for name, probes in {"no mask": bare, "drawn mask": masked}.items()
+    }, calibration
+
+
+def on_mfr2(embedder: Embedder, folder: Path, trained_on: set[str], calibration: Calibration) -> dict[str, dict]:
+    """MFR2: photos without a mask are enrolled, those with a real one named; every other person is a stranger."""
+    labels = pd.read_csv(folder / "index.csv", index_col="file")["mask"]
+    faces = [face for face in open_source(folder / "mfr2_112.tar") if plain(face.identity) not in trained_on]
+    photos = Photos(embedder(np.array([face.image for face in faces])), np.array([face.identity for face in faces]))
+    masked = np.array([labels[face.name] != "no-mask" for face in faces])
+    known = np.isin(photos.people, np.unique(photos.people)[::2])
+    gallery = enrolled(embedder, calibration, photos.only(known & ~masked))
+    return {"real mask": score(gallery, photos.only(known & masked), photos.only(~known & masked))}
+
+
+def quality_notes(faces: np.ndarray) -> dict[str, float]:
+    """Shares of faces (n, 112, 112, 3) that are called blurred: as they are, and blurred by three pixels."""
+    blurred = [cv2.GaussianBlur(face, (0, 0), 3) for face in faces]
+    return {
+        name: round(float(np.mean([quality.sharpness(face) < quality.BLURRED for face in given])), 4)
+        for name, given in {"as they are": faces, "blurred by 3 pixels": blurred}.items()
+    }
+
+
+def search_seconds(dim: int, *, repeats: int = 5, sizes: Sequence[str] = tuple(SEARCHED)) -> dict[str, float]:
+    """Seconds to find the nearest of so many enrolled embeddings of made-up people, each with one photo: the median."""
+    rng, seconds = np.random.default_rng(0), {}
+    for size in sizes:
+        gallery = rng.standard_normal((SEARCHED[size], dim), np.float32)
+        gallery /= np.linalg.norm(gallery, axis=1, keepdims=True)
+        starts, times = np.arange(len(gallery)), []
+        for k in range(repeats):
+            began = time.perf_counter()
+            (nearest,), _ = best_people(gallery, starts, gallery[[k]])
+            times.append(time.perf_counter() - began)
+            if nearest[0] != k:
+                raise ValueError(f"the search among {size} did not find the embedding itself")
+        seconds[size] = round(float(np.median(times)), 4)
+    return seconds
+
+
+def plain(name: str) -> str:
+    """A name without case, accents and separators: no two data sets write them alike."""
+    return "".join(c for c in unicodedata.normalize("NFKD", name).casefold() if c.isalnum())
+
+
+def measure(network: str | None) -> dict:
+    """The record; errors are those of `load_embedder` and of the readers."""
+    started, embedder = time.perf_counter(), load_embedder(network)
+    trained_on = {plain(name) for name in classes_of(network)}
+    results, data = {"rendered": on_rendered(embedder)}, "rendered"
+    notes = {"rendered": quality_notes(render_faces(50, 2, seed=SEED).images)}
+    for name in ("lfw", "mfr2"):
+        try:
+            folder = paths.find_data(name)
+        except FileNotFoundError:
+            continue
+        tar = folder / f"{name}_112.tar"
+        data += f" {name} {open_source(tar).fingerprint}"
+        notes[name] = quality_notes(np.array([face.image for face in list(open_source(tar))[::20]]))
+        if name == "lfw":
+            results[name], calibration = on_lfw(embedder, folder, trained_on)
+        elif "lfw" in results:
+            results[name] = on_mfr2(embedder, folder, trained_on, calibration)
+    return {
+        "network": {"title": embedder.title, "fingerprint": embedder.fingerprint, "trained_on": len(trained_on)},
+        "results": results,
+        "called_blurred": notes,
+        "search_seconds": {str(dim): search_seconds(dim) for dim in sorted({embedder.dim, 512})},
+        "provenance": provenance(
+            device=devices.device_name(torch.device("cpu")),
+            data=data,
+            seconds=time.perf_counter() - started,
+            code_revision=code_revision(),
+            threads=torch.get_num_threads(),
+        ),
+    }
+
+
+def classes_of(network: str | None) -> list[str]:
+    """The people whom a run's network was trained on; none are known of others."""
+    path = Path(network) if network else None
+    path = path / "model.safetensors" if path and path.is_dir() else path
+    if path is None or path.suffix != ".safetensors":
+        return []
+    return [str(name) for name in load_model(path)[1].get("classes", [])]
+
+
+def table(record: dict) -> pd.DataFrame:
+    """Percent with intervals, a line for each data set and what the named people wear."""
+    lines = {}
+    for name, by_mask in record["results"].items():
+        for mask, found in by_mask.items():
+            lines[name, mask] = {"people": found["enrolled_people"], "strangers": found["strangers"]} | {
+                measure: "{:.1f} ({:.1f}–{:.1f})".format(*(100 * found[measure][k] for k in ("value", "low", "high")))
+                for measure in ("rank_1", "named", "misnamed", "false_accepts")
+            }
+    return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m maskfr_utils.measure.recognition", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument("--network", help="as for `recognise` (default: the network of the package)")
+    parser.add_argument("--out", type=Path, required=True, help="the record to write, JSON")
+    args = parser.parse_args(argv)
+    try:
+        record = measure(args.network)
+    except (ValueError, OSError, KeyError) as error:
+        print(f"maskfr_utils.measure.recognition: {' '.join(str(error).split())[:300]}", file=sys.stderr)
+        return 1
+    write_json(args.out, record)
+    print(table(record).to_string(), record["search_seconds"], args.out, sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,590 @@
+"""Enrolling, naming, forgetting; thresholds, files, photos and the commands. The network is a toy: the face in sixteen tiles."""
+
+import csv
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.numpy import load_file, save_file
+from torch import nn
+
+from maskfr_utils.models import create_model, load_model, save_model
+from maskfr_utils.recognise import UNKNOWN, Embedder, Gallery, load_embedder, quality
+from maskfr_utils.recognise.__main__ import main
+from maskfr_utils.recognise.calibration import Calibration, calibrate
+from maskfr_utils.recognise.compare import embed_folder, verify
+from maskfr_utils.recognise.results import annotate, name_photos
+from maskfr_utils.recognise.search import best_people
+
+CALIBRATION = Calibration((0.1, 0.01, 0.001), (0.5, 0.7, 0.8), 10, 10_000, "made-up people")
+
+
+class Tiles(nn.Module):
+    def forward(self, images):
+        return nn.functional.adaptive_avg_pool2d(images, 4).flatten(1)
+
+
+class OtherTiles(Tiles):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+
+
+def face(person, photo=0):
+    """A picture that the toy takes for a face of this person."""
+    rng = np.random.default_rng(person)
+    tiles = rng.integers(40, 216, (4, 4, 3)).repeat(28, 0).repeat(28, 1)
+    return (tiles + np.random.default_rng((person, photo)).normal(0, 8, tiles.shape)).clip(0, 255).astype(np.uint8)
+
+
+def write(path, image):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path)
+
+
+@pytest.fixture
+def people(tmp_path):
+    for person, name in enumerate(["Ada", "Bela", "Chloé"]):
+        for photo in range(3):
+            write(tmp_path / "people" / name / f"{photo}.png", face(person, photo))
+    return tmp_path / "people"
+
+
+@pytest.fixture
+def gallery(people):
+    gallery = Gallery(Tiles(), calibration=CALIBRATION)
+    gallery.enrol(people)
+    return gallery
+
+
+# Naming
+
+
+def test_people_are_named_and_strangers_are_not(gallery):
+    assert gallery.people == {"Ada": 3, "Bela": 3, "Chloé": 3}
+    assert [gallery.name(face(person, 9))[0].name for person in range(4)] == ["Ada", "Bela", "Chloé", UNKNOWN]
+    (match,) = gallery.name(face(3, 9))
+    assert match.nearest in gallery.people and match.cosine < match.threshold == gallery.threshold
+
+
+def test_a_path_is_named_as_its_pixels(gallery, tmp_path):
+    write(tmp_path / "x.png", face(1, 5))
+    assert gallery.name(tmp_path / "x.png")[0].cosine == gallery.name(face(1, 5))[0].cosine
+    assert gallery.name(np.zeros((300, 300, 3), np.uint8)) == []
+    with pytest.raises(ValueError, match="uint8"):
+        gallery.name(np.zeros((300, 300, 3)))
+
+
+def test_nobody_enrolled(people):
+    with pytest.raises(ValueError, match="enrol"):
+        Gallery(Tiles(), calibration=CALIBRATION).name(face(0))
+
+
+def test_enrolling_again_changes_nothing_and_others_are_added(gallery, people, tmp_path):
+    before = gallery.nearest(gallery.embedder(face(0, 7)[None]))[1]
+    gallery.enrol(people)
+    assert len(gallery) == 9
+    assert gallery.nearest(gallery.embedder(face(0, 7)[None]))[1] == before
+    write(tmp_path / "one.png", face(3))
+    assert gallery.enrol(tmp_path / "one.png", person="Dmitri ").people == {"Dmitri": 1}
+    assert gallery.name(face(3, 9))[0].name == "Dmitri"
+
+
+def test_removed_people_are_unknown(gallery):
+    gallery.remove("Bela")
+    assert gallery.name(face(1, 9))[0].name == UNKNOWN
+    assert gallery.name(face(2, 9))[0].name == "Chloé"
+    with pytest.raises(ValueError, match="did you mean Ada"):
+        gallery.remove("Adda")
+
+
+def test_one_spelling_of_a_name(gallery):
+    gallery.add(["Chloe\u0301 "], gallery.embedder(face(2, 8)[None]), ["new"])
+    assert gallery.people == {"Ada": 3, "Bela": 3, "Chloé": 4}
+
+
+@pytest.mark.parametrize("name", ["unknown", " Unknown", "", "a\nb", "\x1b[2J", "x" * 201])
+def test_names_that_nobody_has(gallery, name):
+    with pytest.raises(ValueError, match=r"called|printable"):
+        gallery.add([name], gallery.embedder(face(0)[None]))
+
+
+@pytest.mark.parametrize("embeddings", [np.ones((1, 48)), np.full((1, 48), np.nan), np.ones((2, 48)), np.ones((1, 3))])
+def test_refuses_what_are_no_embeddings(gallery, embeddings):
+    with pytest.raises(ValueError, match="embeddings"):
+        gallery.add(["Zoe"], embeddings)
+    assert len(gallery) == 9
+
+
+def test_photos_that_cannot_be_enrolled_are_told(people, tmp_path):
+    write(people / "Ada" / "wall.png", np.full((200, 200, 3), 90, np.uint8))
+    (people / "Bela" / "broken.jpg").write_bytes(b"no picture")
+    write(people / "Unknown" / "0.png", face(5))
+    (people / "Ada" / "notes.txt").write_text("x")
+    done = Gallery(Tiles(), calibration=CALIBRATION).enrol(people)
+    assert done.people == {"Ada": 3, "Bela": 3, "Chloé": 3}
+    assert done.left_out["Ada/wall.png"] == "no face"
+    assert done.left_out["Bela/broken.jpg"] == "unreadable"
+    assert "strangers" in done.left_out["Unknown/0.png"]
+    assert sum(done.skipped.values()) == 1
+
+
+def test_nothing_to_enrol_leaves_the_gallery(gallery, tmp_path):
+    write(tmp_path / "walls" / "Zoe" / "1.png", np.full((200, 200, 3), 90, np.uint8))
+    with pytest.raises(ValueError, match="1 no face"):
+        gallery.enrol(tmp_path / "walls")
+    assert len(gallery) == 9
+
+
+# Search and thresholds
+
+
+@pytest.mark.parametrize("rows", [3, 7, 1 << 16])
+def test_search_is_exact(monkeypatch, rows):
+    monkeypatch.setattr("maskfr_utils.recognise.search._ROWS", rows)
+    rng = np.random.default_rng(0)
+    gallery, probes = (rng.standard_normal((n, 8)).astype(np.float32) for n in (200, 5))
+    owner = np.sort(rng.integers(0, 40, 200))
+    names, starts = np.unique(owner, return_index=True)
+    people, cosines = best_people(gallery, starts, probes, 4)
+    for i, probe in enumerate(probes):
+        best = sorted(((gallery[owner == name] @ probe).max(), k) for k, name in enumerate(names))[::-1][:4]
+        assert people[i].tolist() == [k for _, k in best]
+        np.testing.assert_allclose(cosines[i], [c for c, _ in best], rtol=1e-5)
+
+
+def test_search_among_many_is_fast(benchmark_seconds=0.5):
+    from maskfr_utils.measure.recognition import search_seconds
+
+    assert search_seconds(64, repeats=3, sizes=["100,000"])["100,000"] < benchmark_seconds
+
+
+def test_calibration_counts_pairs_of_strangers():
+    rng = np.random.default_rng(1)
+    embeddings = rng.standard_normal((120, 6)).astype(np.float32)
+    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    people = np.repeat(np.arange(40), 3)
+    found = calibrate(embeddings, people, "x")
+    cosines = np.array([embeddings[i] @ embeddings[j] for i in range(120) for j in range(i) if people[i] != people[j]])
+    assert (found.people, found.pairs) == (40, len(cosines))
+    for rate, cosine in zip(found.rates, found.cosines, strict=True):
+        assert (cosines >= cosine).mean() <= rate
+        assert (cosines >= cosine - 2e-4).mean() >= rate - 2 / len(cosines)
+    assert Calibration.from_dict(json.loads(json.dumps(found.as_dict()))) == found
+
+
+def test_threshold_holds_for_strangers_at_the_stated_rate():
+    """Strangers drawn from the calibrated distribution are accepted about as often as stated, by however many enrolled."""
+    rng = np.random.default_rng(2)
+
+    def unit(n):
+        found = rng.standard_normal((n, 24)).astype(np.float32)
+        return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+    calibration = calibrate(unit(3000), np.arange(3000), "x")
+    for enrolled in (10, 100):
+        best = (unit(4000) @ unit(enrolled).T).max(1)
+        assert 0.02 < (best >= calibration.threshold(0.05, enrolled)).mean() < 0.07
+
+
+def test_threshold_rises_with_people_and_falls_with_the_rate():
+    assert CALIBRATION.threshold(0.01) == pytest.approx(0.7)
+    assert CALIBRATION.threshold(0.1, 10) == pytest.approx(0.7)
+    assert CALIBRATION.threshold(0.0001) == pytest.approx(0.9)  # beyond what was measured: a straight line
+    assert CALIBRATION.threshold(1e-30) == 1.0
+    for rate in (0, 1, -1, float("nan")):
+        with pytest.raises(ValueError, match="rate"):
+            CALIBRATION.threshold(rate)
+
+
+def test_too_few_people_to_calibrate():
+    with pytest.raises(ValueError, match="more people"):
+        calibrate(np.eye(4, dtype=np.float32), list("abcd"), "four people")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rates": [0.1]},
+        {"rates": [0.01, 0.1, 0.001]},
+        {"cosines": [0.5, float("nan"), 0.8]},
+        {"cosines": None},
+        {"people": "many"},
+        {"rates": {"a": 1}},
+    ],
+)
+def test_broken_calibrations(change):
+    with pytest.raises(ValueError, match="calibration is broken"):
+        Calibration.from_dict(CALIBRATION.as_dict() | change)
+    for other in (None, 3, []):
+        with pytest.raises(ValueError, match="calibration is broken"):
+            Calibration.from_dict(other)
+
+
+# Networks
+
+
+def test_embeddings_have_length_one_and_the_network_is_a_copy():
+    model = OtherTiles().train()
+    embedder = Embedder(model)
+    found = embedder(np.stack([face(0), face(1)]))
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
+    with torch.no_grad():
+        model.scale.fill_(float("nan"))
+    assert model.training and np.isfinite(embedder(face(0)[None])).all()
+    for wrong in (np.zeros((1, 112, 112, 3)), np.zeros((112, 112, 3), np.uint8), np.zeros((0, 112, 112, 3), np.uint8)):
+        with pytest.raises(ValueError, match="faces must be"):
+            embedder(wrong)
+
+
+def test_broken_weights_are_noticed():
+    class Broken(Tiles):
+        def forward(self, images):
+            return super().forward(images) * float("nan")
+
+    with pytest.raises(ValueError, match="not finite"):
+        Embedder(Broken())
+
+
+def small(seed=0, **arguments):
+    torch.manual_seed(seed)
+    return create_model("iresnet50", width=0.05, embedding_dim=16, **arguments)
+
+
+def test_networks_from_a_run_a_file_and_arcface_torch(tmp_path):
+    model = small()
+    save_model(tmp_path / "run" / "model.safetensors", model, classes=["a"])
+    torch.save({f"module.{k}": v for k, v in model.state_dict().items() if "num_batches" not in k}, tmp_path / "b.pth")
+    embedders = [load_embedder(tmp_path / name) for name in ("run", "run/model.safetensors", "b.pth")]
+    assert len({e.fingerprint for e in embedders}) == 1 and embedders[0].dim == 16
+    assert Embedder(small(1)).fingerprint != embedders[0].fingerprint
+    with torch.inference_mode():
+        images = torch.from_numpy(face(0)[None]).permute(0, 3, 1, 2).float() / 127.5 - 1
+        theirs = nn.functional.normalize(model.eval()(images)).numpy()
+    np.testing.assert_allclose(embedders[2](face(0)[None]), theirs, atol=1e-5)
+
+
+def test_half_precision_takes_half_the_space(tmp_path):
+    model = small()
+    save_model(tmp_path / "whole.safetensors", model)
+    save_model(tmp_path / "half.safetensors", model, half=True)
+    whole, half = ((tmp_path / f"{name}.safetensors").stat().st_size for name in ("whole", "half"))
+    assert half < 0.6 * whole
+    loaded = load_model(tmp_path / "half.safetensors")[0]
+    assert loaded.conv1.weight.dtype == torch.float32
+    torch.testing.assert_close(loaded.fc.weight, model.fc.weight, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        {},
+        {"conv1.weight": torch.zeros(4096, 3, 3, 3)},
+        {f"layer{i}.{j}.x": torch.zeros(1) for i, n in zip((1, 2, 3, 4), (3, 4, 14, 3), strict=True) for j in range(n)},
+    ],
+)
+def test_pth_of_other_networks(tmp_path, tensors):
+    torch.save(tensors, tmp_path / "x.pth")
+    with pytest.raises(ValueError, match=r"x\.pth.*iresnet50"):
+        load_embedder(tmp_path / "x.pth")
+
+
+def test_files_that_are_no_network(tmp_path):
+    (tmp_path / "empty").write_bytes(b"")
+    (tmp_path / "text.pth").write_text("hello")
+    (tmp_path / "cut.safetensors").write_bytes(b"\xff" * 8 + b'{"a"')
+    (tmp_path / "folder").mkdir()
+    for name in ("empty", "text.pth", "cut.safetensors", "folder"):
+        with pytest.raises(ValueError, match=name) as error:
+            load_embedder(tmp_path / name)
+        assert len(str(error.value)) <= 300 + len(str(tmp_path))
+    with pytest.raises(OSError, match="nothing"):
+        load_embedder(tmp_path / "nothing")
+
+
+def test_the_network_of_the_package_is_small_and_calibrated():
+    from maskfr_utils.recognise.embedder import DEFAULT
+
+    assert DEFAULT.stat().st_size < 3e6
+    embedder = load_embedder()
+    assert "rendered people" in embedder.calibration.validation
+
+
+def test_a_network_without_calibration_is_measured_on_rendered_people():
+    gallery = Gallery(Tiles())
+    assert "rendered people" in gallery.calibration.validation
+    assert 0 < gallery.threshold < 1
+
+
+# Files
+
+
+def test_a_saved_gallery_comes_back(gallery, tmp_path):
+    gallery.save(tmp_path / "g")
+    again = Gallery.load(tmp_path / "g", Tiles())
+    assert again.people == gallery.people and again.threshold == gallery.threshold
+    assert again.name(face(1, 9))[0].cosine == gallery.name(face(1, 9))[0].cosine
+    for file in (tmp_path / "g").iterdir():
+        assert file.stat().st_mode & 0o077 == 0
+
+
+def test_a_gallery_brings_its_network(people, tmp_path):
+    gallery = Gallery(small(), calibration=CALIBRATION)
+    gallery.enrol(people)
+    gallery.save(tmp_path / "g")
+    again = Gallery.load(tmp_path / "g")
+    assert again.embedder.fingerprint == gallery.embedder.fingerprint
+    save_model(tmp_path / "g" / "network.safetensors", small(1))
+    with pytest.raises(ValueError, match="another network"):
+        Gallery.load(tmp_path / "g")
+    with pytest.raises(ValueError, match="another network"):
+        Gallery.load(tmp_path / "g", OtherTiles())
+
+
+def test_who_is_removed_is_gone_from_the_disk(gallery, tmp_path):
+    gallery.save(tmp_path / "g")
+    rows = {row.tobytes() for row in load_file(next((tmp_path / "g").glob("*.safetensors")))["embeddings"]}
+    gallery.remove("Chloé")
+    gallery.save(tmp_path / "g")
+    content = b"".join(file.read_bytes() for file in (tmp_path / "g").iterdir())
+    assert b"Chlo" not in content and b"Ada" in content
+    assert sum(row in content for row in rows) == 6
+
+
+def test_another_gallery_is_not_written_over(gallery, people, tmp_path):
+    gallery.save(tmp_path / "g")
+    other = Gallery(Tiles(), calibration=CALIBRATION)
+    other.enrol(people)
+    with pytest.raises(ValueError, match="another gallery"):
+        other.save(tmp_path / "g")
+    late = Gallery.load(tmp_path / "g", Tiles())
+    gallery.remove("Ada")
+    gallery.save(tmp_path / "g")
+    with pytest.raises(ValueError, match="has changed"):
+        late.save(tmp_path / "g")
+
+
+def test_a_write_that_fails_leaves_the_gallery(gallery, tmp_path, monkeypatch):
+    gallery.save(tmp_path / "g")
+    gallery.remove("Ada")
+    with monkeypatch.context() as patch:
+        patch.setattr("maskfr_utils.recognise.files.write_json", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+        with pytest.raises(OSError, match="disk full"):
+            gallery.save(tmp_path / "g")
+    assert Gallery.load(tmp_path / "g", Tiles()).people == {"Ada": 3, "Bela": 3, "Chloé": 3}
+    gallery.save(tmp_path / "g")
+    assert len(list((tmp_path / "g").iterdir())) == 2
+
+
+def index(folder, **change):
+    values = json.loads((folder / "gallery.json").read_text())
+    (folder / "gallery.json").write_text(json.dumps(values | change))
+
+
+def embeddings(folder, array):
+    """Puts other embeddings under a name that fits them."""
+    import hashlib
+
+    save_file({"embeddings": array}, folder / "x")
+    name = f"embeddings-{hashlib.blake2b((folder / 'x').read_bytes(), digest_size=8).hexdigest()}.safetensors"
+    (folder / "x").rename(folder / name)
+    index(folder, embeddings=name)
+
+
+DAMAGES = {
+    "no json": lambda g: (g / "gallery.json").write_text("{"),
+    "deep json": lambda g: (g / "gallery.json").write_text("[" * 100_000),
+    "bytes": lambda g: (g / "gallery.json").write_bytes(b"\xff\xfe\x00"),
+    "a list": lambda g: (g / "gallery.json").write_text("[]"),
+    "another format": lambda g: index(g, format="x" * 10_000),
+    "people are numbers": lambda g: index(g, people=3),
+    "fewer people": lambda g: index(g, people={"Ada": ["1"]}),
+    "nobody's photos": lambda g: index(g, people={"Ada": list("123456789"), "Zoe": []}),
+    "a path": lambda g: index(g, embeddings="../../secret.safetensors"),
+    "a rate": lambda g: index(g, rate=float("nan")),
+    "no calibration": lambda g: index(g, calibration=None),
+    "cut": lambda g: [f.write_bytes(f.read_bytes()[:-5]) for f in g.glob("emb*")],
+    "gone": lambda g: [f.unlink() for f in g.glob("emb*")],
+    "other numbers": lambda g: [f.write_bytes(f.read_bytes()[:-4] + b"\0\0\0\0") for f in g.glob("emb*")],
+    "NaN": lambda g: embeddings(g, np.full((9, 48), np.nan, np.float32)),
+    "long": lambda g: embeddings(g, np.ones((9, 48), np.float32)),
+    "integers": lambda g: embeddings(g, np.eye(48, dtype=np.int32)[:9]),
+    "another length": lambda g: embeddings(g, np.eye(40, dtype=np.float32)[:9]),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_galleries(gallery, tmp_path, damage):
+    folder = tmp_path / "g"
+    gallery.save(folder)
+    DAMAGES[damage](folder)
+    with pytest.raises(ValueError, match="damaged") as error:
+        Gallery.load(folder, Tiles())
+    assert len(str(error.value)) <= 300 + len(str(folder))
+
+
+def test_no_gallery(tmp_path):
+    with pytest.raises(FileNotFoundError, match="enrol"):
+        Gallery.load(tmp_path)
+
+
+# Photos
+
+
+@pytest.fixture(scope="module")
+def astronaut():
+    data = pytest.importorskip("skimage.data")
+    return np.ascontiguousarray(data.astronaut()[:300, 80:380])
+
+
+def test_faces_of_a_photo_in_any_position(astronaut):
+    (upright,) = quality.find_faces(astronaut)
+    assert upright.notes == ()
+    left, top, right, bottom = upright.box
+    for quarter in (1, 2, 3):
+        turned = np.ascontiguousarray(np.rot90(astronaut, quarter))
+        (found,) = quality.find_faces(turned)
+        assert np.abs(found.image.astype(int) - upright.image).mean() < 12
+        shown = np.zeros(astronaut.shape[:2], bool)
+        shown[top:bottom, left:right] = True
+        a, b, c, d = found.box
+        there = np.rot90(shown, quarter)[b:d, a:c]
+        assert there.mean() > 0.9 and there.sum() > 0.9 * shown.sum()
+
+
+def test_quality_in_words(astronaut):
+    import cv2
+
+    (face,) = quality.find_faces(cv2.GaussianBlur(astronaut, (0, 0), 5))
+    assert "blurred" in face.notes
+    small = cv2.resize(astronaut, None, fx=0.4, fy=0.4, interpolation=cv2.INTER_AREA)
+    assert any("too small" in f.notes for f in quality.find_faces(small))
+    assert quality.the_face([]) == (None, "no face")
+    two = quality.find_faces(np.hstack([astronaut, astronaut]))
+    assert quality.the_face(two) == (None, "two faces")
+    assert quality.the_face(two[:1])[0] is two[0]
+
+
+def test_verify_and_its_errors(astronaut, tmp_path):
+    embedder = Embedder(Tiles(), calibration=CALIBRATION)
+    assert verify(embedder, face(0), face(0, 1)).same
+    assert not verify(embedder, face(0), face(1)).same
+    assert verify(embedder, astronaut, astronaut).cosine == pytest.approx(1, abs=1e-5)
+    with pytest.raises(ValueError, match="two faces"):
+        verify(embedder, np.hstack([astronaut, astronaut]), astronaut)
+    (tmp_path / "x.jpg").write_text("x")
+    with pytest.raises(ValueError, match=r"x\.jpg: unreadable"):
+        verify(embedder, tmp_path / "x.jpg", face(0))
+
+
+def test_embeddings_of_a_folder(people, tmp_path):
+    write(people / "Ada" / "wall.png", np.full((200, 200, 3), 90, np.uint8))
+    embedder = Embedder(Tiles())
+    counts = embed_folder(embedder, people, tmp_path / "e.npz")
+    assert counts == {"faces": 9, "no face": 1}
+    with np.load(tmp_path / "e.npz", allow_pickle=False) as arrays:
+        assert arrays["people"].tolist() == ["Ada"] * 3 + ["Bela"] * 3 + ["Chloé"] * 3
+        assert arrays["pictures"][0] == "Ada/0.png" and arrays["network"] == embedder.fingerprint
+        np.testing.assert_array_equal(arrays["embeddings"][4], embedder(face(1, 1)[None])[0])
+    with pytest.raises(ValueError, match="npz"):
+        embed_folder(embedder, people, tmp_path / "e.parquet")
+
+
+def test_results_of_a_folder(gallery, tmp_path):
+    met = tmp_path / "met"
+    write(met / "=HYPERLINK(x).png", face(0, 7))
+    write(met / "deep" / "down" / ("x" * 200 + ".png"), face(3, 7))
+    write(met / "wall.png", np.full((200, 200, 3), 90, np.uint8))
+    (met / "broken.jpg").write_bytes(b"")
+    (met / "notes.txt").write_text("x")
+    _, skipped = name_photos(gallery, met, tmp_path / "out")
+    assert sum(skipped.values()) == 1
+    with (tmp_path / "out" / "names.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["picture"][:9]: (row["name"], row["notes"]) for row in rows} == {
+        "'=HYPERLI": ("Ada", ""),
+        "deep/down": (UNKNOWN, ""),
+        "wall.png": ("", "no face"),
+        "broken.jp": ("", "empty file"),
+    }
+    content = json.loads((tmp_path / "out" / "names.json").read_text())
+    assert {p["picture"]: len(p["faces"]) for p in content["pictures"]}["=HYPERLINK(x).png"] == 1
+    pictures = [p["annotated"] for p in content["pictures"] if p["annotated"]]
+    assert len(pictures) == len(list((tmp_path / "out" / "pictures").iterdir())) == 2
+    assert Image.open(tmp_path / "out" / pictures[0]).size >= (112, 112)
+    with pytest.raises(ValueError, match="another folder"):
+        name_photos(gallery, met, met / "out")
+
+
+def test_annotation_marks_the_face(gallery):
+    photo = face(0, 9)
+    image = np.asarray(annotate(photo, gallery.name(photo)))
+    assert image.shape[2] == 3 and min(image.shape[:2]) >= 112
+    assert (image == (0, 0x72, 0xB2)).all(2).sum() > 100  # the colour of named faces
+
+
+# Commands
+
+
+def run(capsys, *argv):
+    status = main([str(arg) for arg in argv])
+    return status, capsys.readouterr()
+
+
+def test_the_commands_from_enrolling_to_forgetting(people, tmp_path, capsys):
+    save_model(tmp_path / "m.safetensors", small(), calibration=CALIBRATION.as_dict())
+    g, network = tmp_path / "g", ("--network", tmp_path / "m.safetensors")
+    assert run(capsys, "enrol", g, people, *network)[0] == 0
+    status, out = run(capsys, "name", g, people / "Ada" / "0.png", "--out", tmp_path / "out")
+    assert status == 0 and "Ada" in out.out and "made-up people" in out.out
+    assert (tmp_path / "out" / "names.csv").exists()
+    assert run(capsys, "remove", g, "Ada")[0] == 0
+    assert "Ada" not in run(capsys, "people", g)[1].out
+    assert run(capsys, "remove", g, "Ada")[0] == 1
+    status, out = run(capsys, "verify", people / "Bela" / "0.png", people / "Bela" / "0.png", "--json", *network)
+    assert json.loads(out.out)["cosine"] == pytest.approx(1, abs=1e-5)
+    assert run(capsys, "embed", people, tmp_path / "e.npz", *network)[0] == 0
+    assert run(capsys, "export", tmp_path / "copy.safetensors", *network)[0] == 0
+    assert load_embedder(tmp_path / "copy.safetensors").calibration == CALIBRATION
+    assert run(capsys, "export", tmp_path / "copy.bin", *network)[0] == 1
+
+
+MISTAKES = {
+    "no gallery": ("name", "nowhere", "people"),
+    "no photos": ("enrol", "g", "nowhere"),
+    "no network": ("enrol", "g", "people", "--network", "nowhere"),
+    "no rate": ("enrol", "g", "people", "--network", "m.safetensors", "--rate", "5"),
+    "one photo missing": ("verify", "people/Ada/0.png", "nowhere.png"),
+    "too few to calibrate": ("calibrate", "people", "x.safetensors", "--network", "m.safetensors"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_are_one_line(people, tmp_path, monkeypatch, capsys, mistake):
+    monkeypatch.chdir(tmp_path)
+    save_model(Path("m.safetensors"), small(), calibration=CALIBRATION.as_dict())
+    before = sorted(tmp_path.rglob("*"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        status, out = run(capsys, *MISTAKES[mistake])
+    assert status == 1 and out.err.count("\n") == 1 and len(out.err) < 350
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_export_to_onnx_says_how_pictures_become_its_input(tmp_path, capsys):
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxscript")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    save_model(tmp_path / "m.safetensors", small(), calibration=CALIBRATION.as_dict())
+    assert run(capsys, "export", tmp_path / "m.onnx", "--network", tmp_path / "m.safetensors")[0] == 0
+    told = {p.key: p.value for p in onnx.load(tmp_path / "m.onnx").metadata_props}
+    assert "127.5" in told["preprocessing"] and json.loads(told["calibration"])["pairs"] == 10_000
+    embedder = load_embedder(tmp_path / "m.safetensors")
+    assert told["fingerprint"] == embedder.fingerprint
+    images = (face(0)[None].transpose(0, 3, 1, 2).astype(np.float32) - 127.5) / 127.5
+    (found,) = onnxruntime.InferenceSession(tmp_path / "m.onnx").run(["embeddings"], {"images": images})
+    np.testing.assert_allclose(found / np.linalg.norm(found), embedder(face(0)[None]), atol=1e-4)
