@@ -524,7 +524,8 @@ class Trainer:
             self.say(f"resumed after epoch {self.epoch}, step {self.step} of {self.total_steps}")
             return
         if reasons:
-            raise TrainingError(f"{brief('; '.join(reasons), 200)}: {way_out}")
+            others = f", nor can {' and '.join(path.name for path in paths[1:])}" if paths[1:] else ""
+            raise TrainingError(f"{brief(reasons[0], 200)}{others}: {way_out}")
 
     def difference(self, state: Tree) -> str:
         """In words, what makes the run that left a state another one than this."""
