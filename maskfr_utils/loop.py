@@ -557,7 +557,7 @@ class Trainer:
         self.epoch, self.step, self.history = state["epoch"], state["step"], state["history"]
         self.speed, self.compiled = Speed(*state["speed"]), state["compiled"]
         if (saved := state["course"]) is not None:
-            own = {name: rows[self.fabric.global_rank] for name, rows in saved.items() if name != "seen"}
+            own = {name: rows[self.fabric.global_rank].clone() for name, rows in saved.items() if name != "seen"}
             generator = torch.Generator()
             generator.set_state(own["augmentation"])
             sums = [self.fabric.to_device(own[name].reshape(())) for name in ("loss_sum", "hits")]
