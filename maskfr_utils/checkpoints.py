@@ -17,7 +17,7 @@ from torch import Tensor
 
 from maskfr_utils.messages import PlainError, brief
 from maskfr_utils.models.weights import read_metadata
-from maskfr_utils.paths import remove_temporaries, replacing
+from maskfr_utils.paths import remove_temporaries, replacing, sync
 
 MAGIC = b"maskfr checkpoint 1\n"
 _SUM = hashlib.sha256().digest_size
@@ -53,6 +53,7 @@ class Checkpoints:
         content = encode(state)
         with replacing(self.newest, durable=True) as temporary:
             temporary.write_bytes(content)
+            sync(temporary)  # before the one that is there makes way
             if self.newest.exists():
                 os.replace(self.newest, self.before)
 

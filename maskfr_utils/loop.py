@@ -553,7 +553,8 @@ class Trainer:
             self.say(f"resumed after epoch {self.epoch}, step {self.step} of {self.total_steps}")
             return
         if reasons:
-            raise TrainingError(f"{brief('; '.join(reasons), 200)}: {way_out}")
+            others = f", nor can {' and '.join(path.name for path in paths[1:])}" if paths[1:] else ""
+            raise TrainingError(f"{brief(reasons[0], 200)}{others}: {way_out}")
 
     def difference(self, state: Tree) -> str:
         """In words, what makes the run that left a state another one than this."""
@@ -585,7 +586,7 @@ class Trainer:
         self.epoch, self.step, self.history = state["epoch"], state["step"], state["history"]
         self.speed, self.compiled = Speed(*state["speed"]), state["compiled"]
         if (saved := state["course"]) is not None:
-            own = {name: rows[self.fabric.global_rank] for name, rows in saved.items() if name != "seen"}
+            own = {name: rows[self.fabric.global_rank].clone() for name, rows in saved.items() if name != "seen"}
             generator = torch.Generator()
             generator.set_state(own["augmentation"])
             sums = [self.fabric.to_device(own[name].reshape(())) for name in ("loss_sum", "hits")]

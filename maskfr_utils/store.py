@@ -22,10 +22,14 @@ import h5py
 import numpy as np
 
 from maskfr_utils import paths
+from maskfr_utils.messages import brief, shown
 
 FORMAT = "maskfr-faces-1"
 FACE_SHAPE = (112, 112, 3)
 FACE_BYTES = int(np.prod(FACE_SHAPE))
+TEXT_BYTES = 16  # that a string takes in its column, beside its characters
+LONGEST_TEXT = 4096  # bytes: of a path
+MOST_ATTRIBUTES = 100
 TRAIN, TEST, VALIDATION, LEFT_OUT = 0, 1, 2, -1
 
 _TEXT = h5py.string_dtype("utf-8")
@@ -228,21 +232,21 @@ class FaceStore:
             raise ValueError(f"{self.path} is not an HDF5 file: make one with maskfr_utils.prepare")
         try:
             with h5py.File(self.path, "r") as file:
-                if file.attrs.get("format") != FORMAT:
+                self.attrs: dict[str, Any] = _attributes(file)
+                if self.attrs.get("format") != FORMAT:
                     raise ValueError(
-                        f"{self.path} is an HDF5 file of another kind (format {file.attrs.get('format')!r}, "
+                        f"{self.path} is an HDF5 file of another kind (format {shown(self.attrs.get('format'))}, "
                         f"not {FORMAT!r}): make it anew with maskfr_utils.prepare"
                     )
                 self._check(file)
                 self.labels: np.ndarray = file["labels"][:]
                 self.split: np.ndarray = file["split"][:]
                 self.identities: list[str] = file["identities"].asstr()[:].tolist()
-                self.attrs: dict[str, Any] = {
-                    name: value.item() if isinstance(value, np.generic) else value for name, value in file.attrs.items()
-                }
                 self._offsets = {name: _picture_offsets(file[name]) for name in ("images", "masked")}
         except (OSError, KeyError, RuntimeError, AttributeError, TypeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{self.path} is damaged ({error}): make it anew with maskfr_utils.prepare") from error
+            raise ValueError(
+                f"{self._damaged} ({brief(error, 120)}): make it anew with maskfr_utils.prepare"
+            ) from error
         if len(self) and (self.labels.min() < -1 or self.labels.max() >= len(self.identities)):
             raise ValueError(f"{self.path} is damaged: labels outside 0..{len(self.identities) - 1}; make it anew")
         size = self.path.stat().st_size
@@ -254,16 +258,28 @@ class FaceStore:
         """The places (n,) int64 of the pictures of one part of the split: `TRAIN`, `VALIDATION`, `TEST` or `LEFT_OUT`."""
         return np.flatnonzero(self.split == split)
 
+    @property
+    def _damaged(self) -> str:
+        return f"{self.path} is damaged"
+
     def _check(self, file: h5py.File) -> None:
-        count = len(file["labels"])
-        if 2 * count * FACE_BYTES > self.path.stat().st_size:
-            raise ValueError(f"{self.path} is damaged: too small for the {count} faces that it promises; make it anew")
+        """Refuses columns that are not plain, of this file, and as large as they say: others show wrong pixels or hang."""
+        size, count = self.path.stat().st_size, len(file["labels"])
+        if 2 * count * FACE_BYTES > size:
+            raise ValueError(f"{self._damaged}: too small for the {count} faces that it promises; make it anew")
         for name, (shape, dtype, _) in _COLUMNS.items():
             data = file[name]
-            if data.shape != (count, *shape) or (dtype is not _TEXT and data.dtype != np.dtype(dtype)):
+            right = is_text(data) if dtype is _TEXT else data.dtype == np.dtype(dtype)
+            if data.shape != (count, *shape) or not right:
                 raise ValueError(
                     f"{self.path}: {name} is {data.shape} of {data.dtype}, expected {(count, *shape)} of {dtype}"
                 )
+        if file["identities"].ndim != 1 or not is_text(file["identities"]):
+            raise ValueError(f"{self._damaged}: identities are no list of names; make it anew")
+        for name in (*_COLUMNS, "identities"):
+            if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+                raise ValueError(f"{self._damaged}: {name} lies in another file; make it anew")
+            _check_storage(file[name], size)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -312,9 +328,14 @@ class FaceStore:
         return images.reshape(-1, *FACE_SHAPE), self.labels[indices]
 
     def _column(self, name: str) -> np.ndarray:
-        with h5py.File(self.path, "r") as file:
-            data = file[name]
-            return data.asstr()[:] if data.dtype == object else data[:]
+        try:
+            with h5py.File(self.path, "r") as file:
+                data = file[name]
+                return data.asstr()[:] if data.dtype == object else data[:]
+        except (OSError, KeyError, RuntimeError, UnicodeDecodeError) as error:
+            raise ValueError(
+                f"{self._damaged} ({brief(error, 120)}): make it anew with maskfr_utils.prepare"
+            ) from error
 
     @cached_property
     def _pictures(self) -> np.ndarray:
@@ -359,6 +380,63 @@ class FaceStore:
     def __del__(self) -> None:
         with contextlib.suppress(Exception):
             self.close()
+
+
+def _attributes(file: h5py.File) -> dict[str, Any]:
+    """The attributes of a file that are one number or text each, as Python has them."""
+    found = {}
+    for name in list(file.attrs)[:MOST_ATTRIBUTES]:
+        attribute = file.attrs.get_id(name)
+        if attribute.shape == () and attribute.dtype.kind in "biufO":
+            value = file.attrs[name]
+            found[name] = value.item() if isinstance(value, np.generic) else value
+    return {name: value for name, value in found.items() if isinstance(value, bool | int | float | str)}
+
+
+def is_text(data: h5py.Dataset) -> bool:
+    """Whether a column holds UTF-8 strings of any length."""
+    kind = h5py.check_string_dtype(data.dtype)
+    return kind is not None and kind.encoding == "utf-8" and kind.length is None
+
+
+def _check_storage(data: h5py.Dataset, size: int) -> None:
+    """Refuses a column that is not in this file (of `size` bytes) as it stands: filtered, elsewhere, or less than it says.
+
+    Raises:
+        TypeError: it says which.
+    """
+    name = data.name.lstrip("/")
+    layout = data.id.get_create_plist()
+    if data.is_virtual or data.external:
+        raise TypeError(f"{name} lies in another file")
+    if layout.get_nfilters():
+        raise TypeError(f"{name} is filtered: compressed or scaled")
+    each = TEXT_BYTES if data.dtype == object else data.dtype.itemsize
+    held = data.id.get_storage_size()
+    if not data.size * each <= held <= size:
+        raise TypeError(f"{name} promises {data.size:,} values, and holds {held:,} bytes")
+    if data.dtype == object and data.size:
+        lengths = _text_lengths(data)
+        if lengths.max() > LONGEST_TEXT or lengths.sum() > size:
+            raise TypeError(f"{name} holds texts of up to {lengths.max():,} bytes, {lengths.sum():,} in all")
+
+
+def _text_lengths(data: h5py.Dataset) -> np.ndarray:
+    """Bytes (N,) of each text of a column, as the file says, before any is read: many may stand for one long text."""
+    if data.file.id.get_create_plist().get_sizes() != (8, 8):
+        raise TypeError(f"{data.name} is laid out otherwise")
+    blocks: dict[int, tuple[int, int]] = {}  # first row -> place and size in the file
+    if data.chunks:
+        data.id.chunk_iter(lambda chunk: blocks.__setitem__(chunk.chunk_offset[0], (chunk.byte_offset, chunk.size)))
+    else:
+        blocks[0] = data.id.get_offset(), data.size * TEXT_BYTES
+    entry = np.dtype([("length", "<u4"), ("place", "V12")])
+    lengths = []
+    with Path(data.file.filename).open("rb") as file:
+        for first in sorted(blocks):
+            file.seek(blocks[first][0])
+            lengths.append(np.frombuffer(file.read(blocks[first][1]), entry)["length"].astype(np.int64))
+    return np.concatenate(lengths)[: data.size]
 
 
 def _picture_offsets(data: h5py.Dataset) -> np.ndarray:

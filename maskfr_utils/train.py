@@ -112,12 +112,14 @@ def hand_out(config: TrainConfig, record: dict, store, now: dict) -> dict:
         ConfigError: it was made from other faces.
     """
     from maskfr_utils import fingerprint
+    from maskfr_utils.checkpoints import Checkpoints
 
     path = config.folder / "record.json"
     if record["provenance"]["data"] != store.attrs.get("fingerprint", "unknown"):
         raise ConfigError(f"{path} is of a finished run on other faces: choose another out_dir, or delete that one")
     moved = fingerprint.moved(record["provenance"].get("fingerprint", {}), now)
     since = f" (the code now computes other numbers for {', '.join(moved)})" if moved else ""
+    Checkpoints(config.folder).clear()  # of a run that was killed once it had written its record
     print(brief(f"this run has ended already{since}: {path}; to train it anew, set resume to false"))
     return record
 

