@@ -27,7 +27,7 @@
 
 # %% tags=["parameters"]
 results = None  # folder of records; default: the book's
-scale = "pocket"  # of the figures: pocket (real photos) or demo (rendered faces)
+scale = "demo"  # of the figures: demo (rendered faces) or pocket (real photos)
 
 # %% mystnb={"image": {"alt": "Two lines of accuracy against batch size with error bars: for the same epochs and the same number of steps"}}
 # %config InlineBackend.figure_formats = ["svg"]

@@ -22,7 +22,7 @@
 
 # %% tags=["parameters"]
 results = None  # folder of records; default: the book's
-scale = "pocket"  # of the figures: pocket (real photos) or demo (rendered faces)
+scale = "demo"  # of the figures: demo (rendered faces) or pocket (real photos)
 
 # %%
 # %config InlineBackend.figure_formats = ["svg"]

@@ -163,3 +163,39 @@ def spread_bars(rows: Mapping[str, Sequence[float]], xlabel: str, marks: Mapping
     ax.set(xlabel=xlabel)
     sns.despine(fig)
     return finished(fig)
+
+
+def rates(lines: Mapping[str, pd.Series]) -> Figure:
+    """Accuracy against the learning rate, with a ring at each network's best.
+
+    Args:
+        lines: name of the network -> accuracy, a fraction, indexed by learning rate.
+    """
+    fig, ax = plt.subplots(figsize=(7.5, 3.8))
+    for i, (name, line) in enumerate(lines.items()):
+        colour = COLOURS[i % len(COLOURS)]
+        ax.plot(line.index, 100 * line, marker=MARKERS[i % len(MARKERS)], color=colour, label=name)
+        ax.plot(line.idxmax(), 100 * line.max(), "o", ms=13, mfc="none", mec=colour)
+    ax.set(xscale="log", xlabel="learning rate", ylabel="accuracy on masked validation photos, %")
+    ticks = sorted({rate for line in lines.values() for rate in line.index})
+    ax.set_xticks(ticks, [f"{rate:g}" for rate in ticks])
+    ax.minorticks_off()
+    sns.despine(fig)
+    legend_outside(ax)
+    return finished(fig)
+
+
+def by_epoch(curves: pd.DataFrame) -> Figure:
+    """Accuracy by epoch.
+
+    Args:
+        curves: one column a network, fractions, indexed by epoch.
+    """
+    fig, ax = plt.subplots(figsize=(7.5, 3.6))
+    for i, name in enumerate(curves):
+        style = {"marker": MARKERS[i % len(MARKERS)], "color": COLOURS[i % len(COLOURS)]}
+        ax.plot(curves.index, 100 * curves[name], label=name, **style)
+    ax.set(xlabel="epoch", ylabel="accuracy on masked validation photos, %", xticks=curves.index)
+    sns.despine(fig)
+    legend_outside(ax)
+    return finished(fig)
