@@ -1,61 +1,20 @@
-"""Tables and sentences of the study, from records written by hand: what a reader would count out on paper.
-
-Four people, five photos each. A run is a row of 20 digits: of each photo the place of the right person among all, so that
-1 is right. People are told apart by the blanks.
-"""
-
-import json
+"""Tables and sentences of the study, from records written by hand; see `hand_made_records` for how to read them."""
 
 import numpy as np
 import pytest
+from hand_made_records import ALL, some_runs, write
 from scipy import stats
 
 from maskfr_utils import verdicts
 from maskfr_utils.study import tables
 from maskfr_utils.study.plan import Run
 
-ALL = "11111 11111 11111 11111"
-KINDS = ["cloth", "n95", "n95", "cloth", "cloth"] * 4
-
-
-def write(folder, name, masked, unmasked=ALL, learnt=0.5, **params):
-    """A record by hand, with no more in it than the tables read."""
-    ranks = {twin: [int(c) for c in row if c != " "] for twin, row in (("masked", masked), ("unmasked", unmasked))}
-    _, model, condition, *_, seed = name.split("-")
-    record = {
-        "params": {
-            "model": model,
-            "condition": condition,
-            "dataset": "demo",
-            "seed": int(seed[1:]),
-            "lr": 0.1,
-            **params,
-        },
-        "metrics": {twin: {"accuracy": row.count(1) / 20} for twin, row in ranks.items()},
-        "photos": {"label": [i // 5 for i in range(20)], "mask": KINDS, "yaw": [0] * 20}
-        | {f"{twin}_rank": row for twin, row in ranks.items()},
-        "history": [{"train_accuracy": 0.0}, {"train_accuracy": learnt}],
-        "throughput": {"steps": 100},
-        "provenance": {"data": "x", "train_photos": 80},
-    }
-    (folder / f"{name}.json").write_text(json.dumps(record))
+MASKED, UNMASKED = Run(scale="demo"), Run(scale="demo", condition="unmasked")
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """IResNet-50: right on 16, 17 and 18 masked photos; trained without masks on 10, 9 and 8. ResSaNet-50 on 18 and 19."""
-    write(tmp_path, "demo-iresnet50-masked-s0", "11112 11112 11112 11112", learnt=0.5)
-    write(tmp_path, "demo-iresnet50-masked-s1", "11112 11111 11112 11112", learnt=0.6)
-    write(tmp_path, "demo-iresnet50-masked-s2", "11111 11112 11112 11111", learnt=0.7)
-    write(tmp_path, "demo-iresnet50-unmasked-s0", "11222 11223 11122 11122")
-    write(tmp_path, "demo-iresnet50-unmasked-s1", "11222 11223 11222 11122")
-    write(tmp_path, "demo-iresnet50-unmasked-s2", "11222 11223 11222 11222")
-    write(tmp_path, "demo-ressanet50-masked-s0", "11112 11111 11111 11112", learnt=0.9)
-    write(tmp_path, "demo-ressanet50-masked-s1", "11112 11111 11111 11111", learnt=0.9)
-    return tmp_path
-
-
-MASKED, UNMASKED = Run(scale="demo"), Run(scale="demo", condition="unmasked")
+    return some_runs(tmp_path)
 
 
 def test_an_accuracy_is_the_mean_over_seeds_with_students_interval(folder):
