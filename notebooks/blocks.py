@@ -18,7 +18,9 @@
 # **Question.** What do the networks of this study do inside a block, and can a signal pass through fifty of them?
 #
 # A residual block {cite}`he2016` computes $y = x + f(x)$: whatever $f$ does to a signal or its gradient, the $x$ beside
-# it passes untouched. IResNet and ResSaNet differ in $f$ alone; ResNet-50 also puts a ReLU behind the sum. Each diagram
+# it passes untouched. IResNet and the first three stages of ResSaNet differ in $f$ alone. In ResSaNet's last stage what lies
+# beside $f$ is another, too: each block is two sums in a row, and where it halves the map, the shortcut takes means of
+# pixels, of which IBasic's skips three in four. ResNet-50 also puts a ReLU behind the sum. Each diagram
 # below is drawn from the module that runs: its code is traced, a picture is sent through it, and the shape at each step
 # (channels × height × width) is what came out.
 
