@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from maskfr_utils.paths import ROOT, replacing
+from maskfr_utils.paths import ROOT, replacing, results_dir
 
 SAMPLE_TOLERANCE = 0.3  # grey levels
 
@@ -33,6 +33,27 @@ def read_record(path: str | Path) -> dict:
         record["params"]["model"], record["metrics"]["masked"]["accuracy"], record["provenance"]["data"]
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is no record of a run ({error!r}): run the training again") from None
+    return record
+
+
+def read_measurement(name: str | Path, folder: str | Path | None = None) -> dict | None:
+    """A measurement's record, or None where it has not been made. By this call the study knows what a notebook shows.
+
+    Args:
+        name: of its file below `folder`, such as `masks/success.json`; in a notebook written out, not computed.
+        folder: of the records; default: the book's.
+
+    Raises:
+        ValueError: the file is no record; the message names it.
+    """
+    path = Path(folder or results_dir()) / name
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        record["provenance"]["data"]
+    except FileNotFoundError:
+        return None
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is no record of a measurement ({error!r:.100}): measure again") from None
     return record
 
 
