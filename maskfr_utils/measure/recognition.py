@@ -32,6 +32,7 @@ from maskfr_utils.recognise.validation import rendered_calibration
 from maskfr_utils.records import code_revision, provenance, write_json
 from maskfr_utils.rendered import render_faces
 
+RECORD = Path("recognise") / "rendered_people.json"  # below the records of the study; about the network of the package
 RATE = 0.01
 SEED = 3053  # of rendered people who are in nothing else
 RESAMPLES = 1000
@@ -239,7 +240,7 @@ def main(argv: list[str] | None = None) -> int:
         prog="python -m maskfr_utils.measure.recognition", description=__doc__.split("\n")[0]
     )
     parser.add_argument("--network", help="as for `recognise` (default: the network of the package)")
-    parser.add_argument("--out", type=Path, required=True, help="the record to write, JSON")
+    parser.add_argument("--out", type=Path, default=paths.results_dir() / RECORD, help="the record to write, JSON")
     args = parser.parse_args(argv)
     try:
         record = measure(args.network)

@@ -1,0 +1,197 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Recognise
+#
+# **Question.** Who is behind the mask, or is it nobody whom we know?
+#
+# **Before you enrol anybody.**
+#
+# - **Consent.** What is kept of a face is biometric data. Enrol people who have agreed to it, for a purpose that they know; in many
+#   places the law asks for no less, and forbids much even with it.
+# - **What is stored.** No photo. Of each photo an embedding (some hundred numbers by which its person is found in other photos),
+#   the names of the person and of the file; in one folder that only its owner can read. Nothing leaves the machine.
+# - **How to delete.** `python -m maskfr_utils.recognise remove GALLERY NAME` writes the files anew without that person; deleting the
+#   folder forgets everybody. Backups, and the annotated pictures that you made, are yours to delete.
+# - **The network that comes with this package names no real person.** It has seen rendered people only: it is here so that
+#   this page works at once. For photos, name a network that was trained on photos. Even so: no door, no payment and no
+#   decision about a person should depend on it (see the [model card](model_card.md)).
+#
+# With a folder `people/<person>/<photo>`, 1 to 20 photos each, of any size, masked or not:
+#
+# ```
+# python -m maskfr_utils.recognise enrol gallery/ people/ --network runs/my_run
+# python -m maskfr_utils.recognise name gallery/ party/ --out named/
+# python -m maskfr_utils.recognise verify a.jpg b.jpg --network runs/my_run
+# ```
+#
+# `--network` takes a run of this study, its `model.safetensors`, or arcface_torch's `backbone.pth`; `-h` lists what else there
+# is: `remove`, `embed` (embeddings of a folder for other programs), `calibrate`, `export` (ONNX). Or this page, on your photos:
+#
+# ```
+# papermill notebooks/recognise.ipynb out.ipynb -p people my_people -p photos my_party -p network runs/my_run -p out named
+# ```
+
+# %% tags=["parameters"]
+people = "demo"  # rendered people, or a folder, zip or tar of <person>/<photo>
+photos = "demo"  # rendered people with masks, or a photo, folder, zip or tar of photos to name
+network = ""  # a run's folder, its model.safetensors, or a backbone.pth; empty: the package's, for rendered people only
+rate = 0.01  # share of strangers that may be taken for somebody
+out = ""  # folder for gallery, annotated pictures and tables; empty: nothing is kept
+
+# %%
+import tempfile
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from maskfr_utils import masks, recognise
+from maskfr_utils.measure import recognition
+from maskfr_utils.recognise import demo, results
+from maskfr_utils.records import read_measurement
+from maskfr_utils.rendered import render_faces
+
+temporary = tempfile.TemporaryDirectory()
+folder = Path(out or temporary.name)
+if "demo" in (people, photos):
+    demo.write_photos(Path(temporary.name) / "demo")
+source = {"people": people, "photos": photos}
+for what, name in (("people", "people"), ("photos", "met")):
+    if source[what] == "demo":
+        source[what] = Path(temporary.name) / "demo" / name
+
+# %% [markdown]
+# ## Enrol
+#
+# In each photo the face is detected, aligned and embedded: $e = f(x) / \lVert f(x) \rVert$, a point on a sphere. The gallery is
+# the list of these points. Photos without a face or with several are left out, and it says so; a face that is small, blurred or
+# turned is enrolled with a note.
+
+# %%
+gallery = recognise.Gallery(network or None, rate=rate)
+enrolment = gallery.enrol(source["people"])
+told = pd.Series(enrolment.left_out, dtype=str).to_frame("left out because")
+print(f"{len(gallery.people)} people, {len(gallery)} photos; {gallery.embedder.title}")
+pd.DataFrame({"photos": enrolment.people}).T if told.empty else told
+
+# %% [markdown]
+# ## Nobody whom we know
+#
+# A new face belongs to the person on the most similar photo, if that is similar enough. Where is enough? Two photos of strangers
+# reach a cosine $t$ in a share $F(t)$ of cases, which is measured on people who are neither trained on nor enrolled. A stranger has
+# $n$ chances to be taken for somebody, one a photo in the gallery: he is in at most a share $r$ of cases where
+#
+# $$ n \, F(t) \le r . $$
+#
+# So the threshold is not chosen by eye, and it rises with the number of enrolled photos: who wants to name one among
+# thousands needs better photos, or a better network.
+
+# %% mystnb={"image": {"alt": "The share of pairs of strangers that reach a cosine falls from one in ten to one in ten thousand as the cosine rises; a line marks the threshold of this gallery"}}
+calibration = gallery.calibration
+fig, ax = plt.subplots(figsize=(6, 2.8))
+ax.semilogy(calibration.cosines, calibration.rates, "o-")
+ax.axvline(gallery.threshold, color="grey", linestyle=":")
+ax.annotate(f"{len(gallery)} photos, {rate:.0%} of strangers", (gallery.threshold, calibration.rates[0]), ha="right")
+ax.set(xlabel="cosine", ylabel="pairs of strangers that reach it", title=calibration.validation)
+plt.close(fig)
+fig
+
+# %% [markdown]
+# ## Name
+#
+# Blue: named. Orange: unknown. The number is the cosine to the nearest enrolled photo; it is no probability.
+
+# %% mystnb={"image": {"alt": "Rendered people with masks, a box round each face, and below it a name or the word unknown with the cosine"}}
+named, skipped = results.name_photos(gallery, source["photos"], folder / "named")
+shown = [folder / "named" / photo.annotated for photo in named if photo.annotated][:12]
+fig, axes = plt.subplots(-(-len(shown) // 4), 4, figsize=(8, 2.1 * -(-len(shown) // 4)), squeeze=False)
+for ax in axes.flat:
+    ax.axis("off")
+for ax, path in zip(axes.flat, shown, strict=False):
+    ax.imshow(Image.open(path))
+    ax.set_title(path.stem[6:], fontsize=8)
+fig.tight_layout()
+plt.close(fig)
+fig
+
+# %%
+table = pd.DataFrame([row for photo in named for row in photo.rows()])
+table[["picture", "name", "cosine", "threshold", "nearest", "notes"]]
+
+# %% [markdown]
+# The same table is in `names.csv` and `names.json`, beside the annotated pictures. The gallery is a folder, too: `gallery.json`, the
+# embeddings as safetensors, and the network that made them, without which they mean nothing. Another network is
+# refused.
+
+# %%
+if out:
+    gallery.save(folder / "gallery")
+print(f"kept in {out}/: gallery/, named/pictures/, named/names.csv, named/names.json" if out else "nothing was kept")
+
+# %% [markdown]
+# ## How likeness depends on the mask
+#
+# Photos of rendered people whom the network has never seen: likeness of two photos of one person, and of two people, with and
+# without masks.
+
+# %% mystnb={"image": {"alt": "Histograms of cosines for pairs of one person and of two people: both bare, one masked, both masked; the two overlap more with masks"}}
+faces = render_faces(30, 4, seed=recognition.SEED)
+bare = gallery.embedder(faces.images)
+masked = gallery.embedder(masks.mask_faces(faces.images, faces.landmarks).images)
+one, pair = faces.labels[:, None] == faces.labels, np.triu(np.ones((len(bare),) * 2, bool), 1)
+fig, axes = plt.subplots(1, 3, figsize=(8, 2.4), sharex=True)
+for ax, (title, a, b) in zip(
+    axes,
+    (("no mask", bare, bare), ("one masked", bare, masked), ("both masked", masked, masked)),
+    strict=True,
+):
+    cosines = a @ b.T
+    for label, which in (("two people", ~one & pair), ("one person", one & pair)):
+        ax.hist(cosines[which], np.linspace(-0.5, 1, 61), density=True, alpha=0.6, label=label)
+    ax.set(title=title, xlabel="cosine", yticks=[])
+axes[0].legend(fontsize=7)
+fig.tight_layout()
+plt.close(fig)
+fig
+
+# %% [markdown]
+# ## How good it is
+#
+# With the package's network, by `python -m maskfr_utils.measure.recognition`; percent of photos, with intervals of 95 % over people.
+# *Rank 1*: the nearest person is the right one. *Named*: and near enough. *Misnamed*: an enrolled person gets another's name. *False
+# accepts*: a stranger gets a name, which the threshold is to hold at 1 %. On real photos (`lfw` {cite}`huang2007`, and the real
+# masks of `mfr2` {cite}`anwar2020`) it shows what a network is worth that has seen no real person: next to nothing.
+
+# %%
+record = read_measurement("recognise/rendered_people.json")
+recognition.table(record) if record else "not measured yet"
+
+# %% [markdown]
+# All enrolled photos are compared, none is skipped. Seconds for one face among so many, by the length of the embeddings:
+
+# %%
+pd.DataFrame(record["search_seconds"]).T if record else "not measured yet"
+
+# %% [markdown]
+# ## What we learn
+#
+# A mask takes the lower half of the face, and with it much of the distance between one person and the next: with the same
+# share of false accepts fewer people are named. "Unknown" is the honest answer then, and the only one that a closed set of names, as
+# in [](train), never gives.
+
+# %%
+temporary.cleanup()
