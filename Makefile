@@ -6,6 +6,8 @@ READY := .venv/.ready
 NOTEBOOKS := $(patsubst notebooks/%.py,%,$(wildcard notebooks/*.py))
 # more parameters of a run: make train P="-p epochs 2 -p seed 1"
 P ?=
+# papermill's own bar stands still while a cell trains: what the notebook says, its progress too, is handed on instead
+TOLD := --no-progress-bar --stdout-file - --stderr-file -
 # a part of the study, or a look at it: make study S="table_1 --scale demo", make study S=--list
 S ?=
 
@@ -23,7 +25,7 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 train: $(READY)  ## the main job: train and test a ResSaNet-50 on rendered masked faces; P="-p name value" changes it
-	$(BIN)/papermill notebooks/train.ipynb out.ipynb -p model ressanet50 $(P)
+	$(BIN)/papermill $(TOLD) notebooks/train.ipynb out.ipynb -p model ressanet50 $(P)
 
 test: $(READY)  ## all tests
 	$(BIN)/python -m pytest

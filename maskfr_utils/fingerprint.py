@@ -94,6 +94,6 @@ def _memory() -> Path:
 def _known() -> dict[str, Numbers]:
     try:
         known = json.loads(_memory().read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return known if isinstance(known, dict) else {}

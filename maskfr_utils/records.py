@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from maskfr_utils.messages import brief, shown
 from maskfr_utils.paths import ROOT, replacing, results_dir
 
 SAMPLE_TOLERANCE = 0.3  # grey levels
@@ -29,11 +30,36 @@ def read_record(path: str | Path) -> dict:
         ValueError: the file is no record; the message names it.
     """
     try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
-        record["params"]["model"], record["metrics"]["masked"]["accuracy"], record["provenance"]["data"]
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is no record of a run ({error!r}): run the training again") from None
+        record = read_json(path)
+        params, metrics, made = (record[part] for part in ("params", "metrics", "provenance"))
+        right = isinstance(params["model"], str) and isinstance(made["data"], str)
+        if not right or not all(isinstance(part, dict) for part in (params, metrics, made)):
+            raise TypeError("a part of it is of another type")
+        for scores in (metrics["masked"], *metrics.values()):
+            numbers = [scores["accuracy"], *(scores[x] for x in ("accuracy_low", "accuracy_high") if x in scores)]
+            if not all(type(x) in (int, float) and 0 <= x <= 1 for x in numbers):
+                raise ValueError(f"an accuracy is {shown(numbers)}")
+    except (ValueError, KeyError, TypeError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else error
+        raise ValueError(f"{path} is no record of a run ({brief(reason, 120)}): run the training again") from None
     return record
+
+
+def read_json(path: str | Path) -> object:
+    """What a JSON file holds.
+
+    Raises:
+        ValueError: it is not JSON, is nested too deeply, or holds a number that JSON does not have, such as NaN.
+        OSError: it cannot be read.
+    """
+
+    def refuse(name: str) -> None:
+        raise ValueError(f"{name} is no number of JSON")
+
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=refuse)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def read_measurement(name: str | Path, folder: str | Path | None = None) -> dict | None:
@@ -48,11 +74,11 @@ def read_measurement(name: str | Path, folder: str | Path | None = None) -> dict
     """
     path = Path(folder or results_dir()) / name
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
         record["provenance"]["data"]
     except FileNotFoundError:
         return None
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is no record of a measurement ({error!r:.100}): measure again") from None
     return record
 
@@ -69,12 +95,17 @@ def face_sample(masked: np.ndarray, unmasked: np.ndarray) -> list[float]:
 
 
 def code_revision() -> str:
-    """The git commit of the checkout, with `+changes` if it was edited since; `unknown` outside a checkout."""
+    """The git commit of the checkout, with `+changes` if it was edited since; `unknown` outside a checkout.
+
+    An installed package has none, even where the folder that it is installed in lies within somebody's repository.
+    """
 
     def git(*args: str) -> str:
         return subprocess.run(["git", "-C", ROOT, *args], capture_output=True, text=True, check=True).stdout.strip()
 
     try:
+        if not (ROOT / "pyproject.toml").is_file() or Path(git("rev-parse", "--show-toplevel")).resolve() != ROOT:
+            return "unknown"
         return git("rev-parse", "--short=12", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

@@ -217,41 +217,24 @@ def make_splits(
     names, usable = np.asarray(names, object), np.asarray(usable, bool)
     people, person = np.unique(np.asarray(identities, object), return_inverse=True)
     split = np.full(len(names), LEFT_OUT, np.int8)
-    labels, duplicate_of = np.full(len(names), -1, np.int64), np.full(len(names), -1, np.int64)
+    labels = np.full(len(names), -1, np.int64)
     two_names = usable & _under_two_names(np.array(hashes, np.uint64), person)
 
     # Indices by identity, and by name within it.
     order = np.array(sorted(range(len(names)), key=lambda i: (person[i], names[i])), np.int64)
     groups = np.split(order, np.searchsorted(person[order], np.arange(1, len(people))))
+    kept = [group[(usable & ~two_names)[group]] for group in groups]
     if copies and len(names) <= CROSS_LIMIT:
-        kept = [group[(usable & ~two_names)[group]] for group in groups]
         small, place = np.concatenate([thumbnails(read(group)) for group in kept]), np.concatenate(kept)
         two_names[place[across_people(small, person[place], lambda some: read(place[some]))]] = True
-    clean, unit = (
-        [],
-        np.arange(len(names)),
-    )  # of each picture, what it must share a part with: itself, or a group's first
-    for group in groups:
-        group = group[(usable & ~two_names)[group]]
-        if copies:
-            faces = read(group)
-            repeats = near_duplicates(faces)
-            duplicate_of[group[repeats >= 0]] = group[repeats[repeats >= 0]]
-            group, faces = group[repeats < 0], faces[repeats < 0]
-            _, first, chain = np.unique(together(faces), return_index=True, return_inverse=True)
-            unit[group] = group[first[chain]] if len(group) else group
-        clean.append(group)
+        kept = [group[~two_names[group]] for group in kept]
+    duplicate_of, unit = _copies(kept, read, len(names)) if copies else (np.full(len(names), -1), np.arange(len(names)))
+    clean = [group[duplicate_of[group] < 0] for group in kept]
 
     enough = [number for number, group in enumerate(clean) if len(group) >= min_pictures]
     if not enough:
-        most = max((len(group) for group in clean), default=0)
-        way_out = f"set min_masked to at most {most}" if most >= 2 else "give more pictures of each person"
         lost = {"without a mask": ~usable, "under two names": two_names, "near-duplicate": duplicate_of >= 0}
-        told = ", ".join(f"{which.sum()} {reason}" for reason, which in lost.items() if which.any())
-        raise ValueError(
-            f"0 of {len(people)} identities have {min_pictures} masked pictures; the largest has {most}: {way_out}"
-            + (f"; left out: {told}" if told else "")
-        )
+        raise ValueError(_too_few(clean, min_pictures, lost))
     for label, number in enumerate(enough):
         labels[groups[number]] = label
         drawn = _drawn(clean[number], names, unit, seed)
@@ -266,6 +249,31 @@ def make_splits(
         f"identity below {min_pictures} pictures": sum(len(group) for group in clean if len(group) < min_pictures),
     }
     return Splits(labels, split, [str(people[number]) for number in enough], duplicate_of, dropped)
+
+
+def _copies(
+    groups: list[np.ndarray], read: Callable[[np.ndarray], np.ndarray], count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of each of `count` pictures the one that it repeats, else -1; and what it must share a part with: a group's first."""
+    duplicate_of, unit = np.full(count, -1, np.int64), np.arange(count)
+    for group in groups:
+        faces = read(group)
+        repeats = near_duplicates(faces)
+        duplicate_of[group[repeats >= 0]] = group[repeats[repeats >= 0]]
+        group, faces = group[repeats < 0], faces[repeats < 0]
+        _, first, chain = np.unique(together(faces), return_index=True, return_inverse=True)
+        unit[group] = group[first[chain]] if len(group) else group
+    return duplicate_of, unit
+
+
+def _too_few(clean: list[np.ndarray], wanted: int, lost: dict[str, np.ndarray]) -> str:
+    """Why no identity has enough pictures, and the way out."""
+    most = max((len(group) for group in clean), default=0)
+    way_out = f"set min_masked to at most {most}" if most >= 2 else "give more pictures of each person"
+    told = ", ".join(f"{which.sum()} {reason}" for reason, which in lost.items() if which.any())
+    return f"0 of {len(clean)} identities have {wanted} masked pictures; the largest has {most}: {way_out}" + (
+        f"; left out: {told}" if told else ""
+    )
 
 
 def _drawn(group: np.ndarray, names: np.ndarray, unit: np.ndarray, seed: int) -> np.ndarray:

@@ -1,6 +1,8 @@
 """Every notebook runs under papermill at a small setting, and the main one takes what the command line takes."""
 
 import ast
+import io
+import re
 from dataclasses import asdict
 
 import nbformat
@@ -31,12 +33,16 @@ def test_runs(path, tmp_path, monkeypatch):
     parameters = dict(SMALL.get(path.stem, {}))
     if path.stem == "train":
         parameters["out_dir"] = str(tmp_path / "run")
-    papermill.execute_notebook(path, tmp_path / "out.ipynb", parameters, progress_bar=False)
+    said = io.StringIO()
+    papermill.execute_notebook(path, tmp_path / "out.ipynb", parameters, progress_bar=False, stderr_file=said)
     done = nbformat.read(tmp_path / "out.ipynb", as_version=4)
     shown = {kind for c in done.cells for o in c.get("outputs", []) for kind in o.get("data", {})}
     assert shown & {"image/png", "image/svg+xml"}
     if path.stem == "train":
         assert (tmp_path / "run" / "record.json").exists()
+        log = (tmp_path / "run" / "train.log").read_text()
+        for text in (said.getvalue(), log):  # what `make train` shows meanwhile
+            assert re.search(r"epoch 2, loss [\d.]+, train_accuracy", text) and len(text.splitlines()) < 250
 
 
 def test_parameters_of_the_train_notebook_are_those_of_a_run():

@@ -1,7 +1,11 @@
 import json
+import re
+import subprocess
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from maskfr_utils import records
 from maskfr_utils.paths import results_dir
@@ -39,6 +43,68 @@ def test_broken_record_is_named(tmp_path, text):
     path.write_text(text)
     with pytest.raises(ValueError, match=r"broken\.json is no record"):
         records.read_record(path)
+
+
+@pytest.mark.parametrize(
+    "low", ["NaN", "Infinity", "-1", "1.5", "true", '"0.5"', "null", "[0.5]", "9" * 400, "9" * 9999]
+)
+def test_an_accuracy_that_is_none_is_refused(tmp_path, low):
+    path = tmp_path / "broken.json"
+    text = json.dumps(record(0.875))
+    path.write_text(text.replace("0.875", low))
+    with pytest.raises(ValueError, match=r"broken\.json is no record") as refused:
+        records.read_record(path)
+    assert len(str(refused.value)) <= 250 + len(str(tmp_path)) and "\n" not in str(refused.value)
+    path.write_text(text.replace("0.775", low))  # its lower end
+    with pytest.raises(ValueError, match=r"broken\.json is no record"):
+        records.read_record(path)
+
+
+@pytest.mark.parametrize(
+    "part", ["params", "metrics", "provenance", "params.model", "metrics.masked", "provenance.data"]
+)
+@pytest.mark.parametrize("value", ["null", "[]", "3", "{}", "[" * 100_000])
+def test_a_part_of_another_type_is_refused(tmp_path, part, value):
+    path, content = tmp_path / "broken.json", record()
+    names = part.split(".")
+    (content[names[0]] if names[1:] else content)[names[-1]] = "HERE"
+    path.write_text(json.dumps(content).replace('"HERE"', value))
+    with pytest.raises(ValueError, match=r"broken\.json is no record"):
+        records.read_record(path)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(places=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), min_size=1, max_size=5))
+def test_any_bytes_are_a_record_or_are_refused(tmp_path, places):
+    data = bytearray(json.dumps(record()).encode())
+    for place, byte in places:
+        data[int(place * len(data))] = byte
+    path = tmp_path / "x.json"
+    path.write_bytes(data)
+    try:
+        assert 0 <= records.read_record(path)["metrics"]["masked"]["accuracy"] <= 1
+    except ValueError as error:
+        assert "x.json" in str(error)
+
+
+def git(folder, *args):
+    subprocess.run(
+        ["git", "-C", folder, "-c", "user.name=x", "-c", "user.email=x@x", *args], check=True, capture_output=True
+    )
+
+
+def test_an_installed_package_does_not_name_the_commit_of_who_encloses_it(tmp_path, monkeypatch):
+    git(tmp_path, "init")
+    git(tmp_path, "commit", "--allow-empty", "-m", "somebody else's")
+    installed = tmp_path / ".venv" / "site-packages"
+    installed.mkdir(parents=True)
+    for root in (installed, tmp_path):
+        monkeypatch.setattr(records, "ROOT", root)
+        assert records.code_revision() == "unknown"
+    (tmp_path / "pyproject.toml").touch()  # a checkout of ours
+    git(tmp_path, "add", "pyproject.toml")
+    git(tmp_path, "commit", "-m", "ours")
+    assert re.fullmatch(r"[0-9a-f]{12}\+changes|[0-9a-f]{12}", records.code_revision())
 
 
 def test_table():

@@ -19,13 +19,10 @@ LAYERS = {
     # Probes compute what the code gives, so each stands beside what it computes: faces here, training below.
     "faces for a run": "batches prepare probes.faces",
     "the run": "loop run_folder checkpoints train probes",
-    "what is made of runs": "recognise study measure figures diagrams mask_figures plots",
+    "what is made of runs": "recognise study measure figures",
 }
 # What breaks a rule below for a while: a function that is longer than a screen, a private name that another module imports.
 OWED = {
-    ("diagrams.py", "block_diagram"),  # gone with the room figures
-    ("mask_figures.py", "_done"),  # gone with the room figures
-    ("splits.py", "make_splits"),
     ("train.py", "run"),
 }
 MODULES = sorted((ROOT / "maskfr_utils").rglob("*.py"))

@@ -19,6 +19,7 @@ from maskfr_utils.faces import align
 from maskfr_utils.faces.archives import LANDMARKS, Archive, open_archive
 from maskfr_utils.faces.layout import arrange
 from maskfr_utils.faces.pictures import PictureError, read_picture
+from maskfr_utils.messages import brief
 
 HASHED_BYTES = 2**30  # up to here the fingerprint covers the pictures' bytes, beyond it their names and sizes
 
@@ -150,8 +151,8 @@ def _read_landmarks(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             files, points = arrays["files"], arrays["points"].astype(np.float32)
-    except Exception as error:
-        raise ValueError(f"{path} does not hold the arrays `files` and `points`: {error}") from error
+    except Exception as error:  # such as AttributeError, of a member that is no array
+        raise ValueError(f"{path} does not hold the arrays `files` and `points`: {brief(error, 120)}") from error
     if files.ndim != 1 or points.shape != (len(files), 68, 2):
         raise ValueError(f"{path}: files {files.shape} and points {points.shape}, expected (N,) and (N, 68, 2)")
     return dict(zip(files.astype(str).tolist(), points, strict=True))

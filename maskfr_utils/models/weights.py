@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from maskfr_utils.messages import brief
 from maskfr_utils.models.create import create_model
 from maskfr_utils.paths import replacing
 
@@ -120,8 +121,8 @@ def load_model(path: str | Path) -> tuple[nn.Module, dict]:
             if name in tensors and tensors[name].dtype != tensor.dtype:
                 raise ValueError(f"{name} is {tensors[name].dtype}, not {tensor.dtype}")
         model.load_state_dict(tensors, assign=True)
-    except (SafetensorError, AttributeError, TypeError, KeyError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{path}: not a network written by save_model ({error})") from error
+    except (SafetensorError, AttributeError, TypeError, KeyError, ValueError, RuntimeError, OverflowError) as error:
+        raise ValueError(f"{path}: not a network written by save_model ({brief(error, 150)})") from error
     return model.eval(), header
 
 
