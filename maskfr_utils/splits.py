@@ -216,13 +216,10 @@ def make_splits(
     check_parameters(min_pictures, test_fraction, validation_fraction)
     names, usable = np.asarray(names, object), np.asarray(usable, bool)
     people, person = np.unique(np.asarray(identities, object), return_inverse=True)
-    split = np.full(len(names), LEFT_OUT, np.int8)
-    labels = np.full(len(names), -1, np.int64)
+    split, labels = np.full(len(names), LEFT_OUT, np.int8), np.full(len(names), -1, np.int64)
     two_names = usable & _under_two_names(np.array(hashes, np.uint64), person)
 
-    # Indices by identity, and by name within it.
-    order = np.array(sorted(range(len(names)), key=lambda i: (person[i], names[i])), np.int64)
-    groups = np.split(order, np.searchsorted(person[order], np.arange(1, len(people))))
+    groups = _by_person(person, names)
     kept = [group[(usable & ~two_names)[group]] for group in groups]
     if copies and len(names) <= CROSS_LIMIT:
         small, place = np.concatenate([thumbnails(read(group)) for group in kept]), np.concatenate(kept)
@@ -232,23 +229,24 @@ def make_splits(
     clean = [group[duplicate_of[group] < 0] for group in kept]
 
     enough = [number for number, group in enumerate(clean) if len(group) >= min_pictures]
+    lost = {"mask not placed": ~usable, "one photo under two names": two_names, "near-duplicate": duplicate_of >= 0}
     if not enough:
-        lost = {"without a mask": ~usable, "under two names": two_names, "near-duplicate": duplicate_of >= 0}
         raise ValueError(_too_few(clean, min_pictures, lost))
     for label, number in enumerate(enough):
         labels[groups[number]] = label
-        drawn = _drawn(clean[number], names, unit, seed)
-        test = _cut(drawn, unit, round(test_fraction * len(drawn)) or 1)
-        rest = drawn[test:]
-        validation = _cut(rest, unit, round(validation_fraction * len(rest)))
-        split[drawn[:test]], split[rest[:validation]], split[rest[validation:]] = TEST, VALIDATION, TRAIN
-    dropped = {
-        "mask not placed": int((~usable).sum()),
-        "one photo under two names": int(two_names.sum()),
-        "near-duplicate": int((duplicate_of >= 0).sum()),
+        test, rest = _cut(_drawn(clean[number], names, unit, seed), unit, test_fraction, 1)
+        validation, training = _cut(rest, unit, validation_fraction)
+        split[test], split[validation], split[training] = TEST, VALIDATION, TRAIN
+    dropped = {reason: int(which.sum()) for reason, which in lost.items()} | {
         f"identity below {min_pictures} pictures": sum(len(group) for group in clean if len(group) < min_pictures),
     }
     return Splits(labels, split, [str(people[number]) for number in enough], duplicate_of, dropped)
+
+
+def _by_person(person: np.ndarray, names: np.ndarray) -> list[np.ndarray]:
+    """Indices of the pictures of each person, by name."""
+    order = np.array(sorted(range(len(names)), key=lambda i: (person[i], names[i])), np.int64)
+    return np.split(order, np.searchsorted(person[order], np.arange(1, person.max(initial=0) + 1)))
 
 
 def _copies(
@@ -285,13 +283,13 @@ def _drawn(group: np.ndarray, names: np.ndarray, unit: np.ndarray, seed: int) ->
     return np.array(sorted(group, key=lambda i: (draw(unit[i]), draw(i))), np.int64)
 
 
-def _cut(drawn: np.ndarray, unit: np.ndarray, size: int) -> int:
-    """How many of the first pictures make a part of about `size` that leaves some, and cuts no group that stays together."""
-    size = min(size, len(drawn) - 1)
+def _cut(drawn: np.ndarray, unit: np.ndarray, share: float, least: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """A share of the pictures, and the rest, at least one; groups that stay together are not cut."""
+    size = min(max(round(share * len(drawn)), least), len(drawn) - 1)
     ends = np.flatnonzero(unit[drawn[1:]] != unit[drawn[:-1]]) + 1
-    if size <= 0 or not len(ends):  # all may be copies of one photo: then they are cut all the same
-        return max(size, 0)
-    return int(ends[np.abs(ends - size).argmin()])
+    if size > 0 and len(ends):  # else all may be copies of one photo: then they are cut all the same
+        size = int(ends[np.abs(ends - size).argmin()])
+    return drawn[: max(size, 0)], drawn[max(size, 0) :]
 
 
 def _under_two_names(hashes: np.ndarray, person: np.ndarray) -> np.ndarray:

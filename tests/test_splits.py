@@ -199,9 +199,10 @@ def test_pictures_that_may_be_copies_lie_in_one_part(seed):
         unit[groups == group] = np.flatnonzero(groups == group)[0]
     names = np.array([f"{i}.jpg" for i in range(20)], object)
     drawn = splits._drawn(np.arange(20), names, unit, seed)
-    for size in (1, 3, 7):
-        cut = splits._cut(drawn, unit, size)
-        assert 0 < cut < 20 and not set(unit[drawn[:cut]]) & set(unit[drawn[cut:]])
+    for share in (0.05, 0.15, 0.35):
+        some, others = splits._cut(drawn, unit, share)
+        assert len(some) and len(others) and not set(unit[some]) & set(unit[others])
+        np.testing.assert_array_equal(np.concatenate([some, others]), drawn)
 
 
 @pytest.mark.parametrize("disguise", DISGUISES)
