@@ -41,7 +41,7 @@ from maskfr_utils import figures
 from maskfr_utils.models import create_model
 from maskfr_utils.names import TITLES
 from maskfr_utils.profile import count_macs, count_parameters
-from maskfr_utils.study import captions, plan, tables
+from maskfr_utils.study import captions, outcomes, plan, tables
 
 ours = tables.ablation(scale, results)
 rates = plan.chosen(scale, results)
@@ -62,7 +62,7 @@ display(pd.DataFrame.from_dict(rows, orient="index"), Markdown(captions.made_wit
 
 # %% tags=["hide-input"]
 compared = tables.parts(scale, results)
-display(tables.in_points(compared), Markdown(captions.VERDICTS))
+display(outcomes.in_points(compared), Markdown(captions.VERDICTS))
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "A dot with an error bar for each part, the difference to IResNet-50, beside a line at zero"}}
 figures.results.estimates(
@@ -75,13 +75,15 @@ figures.results.estimates(
 # %% tags=["hide-input"]
 for each in plan.SCALES:
     if each != scale:
-        display(tables.in_points(tables.parts(each, results)), Markdown(captions.made_with("ablation", each, results)))
+        display(
+            outcomes.in_points(tables.parts(each, results)), Markdown(captions.made_with("ablation", each, results))
+        )
 
 # %% [markdown]
 # ## What we learn
 
 # %% tags=["remove-input"]
-words = tables.in_points(compared)
+words = outcomes.in_points(compared)
 said = [f"{name.split(' − ')[0]} {row['difference, points']} ({row['verdict']})" for name, row in words.iterrows()]
 text = (
     f"Against plain IResNet-50 on {tables.FACES[scale]}, in points: {'; '.join(said)}. A part whose verdict is *undecided* is"

@@ -20,65 +20,62 @@
 #
 # $$\text{steps} = E \left\lfloor n / B \right\rfloor$$
 #
-# steps: at the same epochs, a batch twice as large takes half the steps, each with less noise in its gradient. At the same
-# number of steps it sees twice the photos. These are two experiments, and here are both; the second takes the steps that
-# the largest batch takes in the first. The learning rate stays the same for all sizes. In the second experiment the
-# warm-ups of rate and margin last the same number of steps, too.
+# steps: at the same epochs, a batch twice as large takes half the steps, each with less noise in its gradient. Its steps
+# should then be longer: the usual rule doubles the learning rate with the batch {cite}`goyal2017`. So there are three
+# experiments, and here are all:
+#
+# - **one rate**, the one that suits the smallest batch, for the same epochs;
+# - **the rate scaled with the batch**, for the same epochs;
+# - **one rate, as many steps**: each size takes the steps that the largest takes, hence sees fewer photos the smaller it is.
+#   The warm-ups of rate and margin last the same number of steps, too.
 
 # %% tags=["parameters"]
 results = None  # folder of records; default: the book's
 scale = "demo"  # of the figures: demo (rendered faces) or pocket (real photos)
 
-# %% mystnb={"image": {"alt": "Two lines of accuracy against batch size with error bars: for the same epochs and the same number of steps"}}
+# %% mystnb={"image": {"alt": "Three lines of accuracy against batch size with error bars: one rate, a rate scaled with the batch, as many steps"}}
 # %config InlineBackend.figure_formats = ["svg"]
-import numpy as np
 from IPython.display import Markdown, display
 
 from maskfr_utils import figures
-from maskfr_utils.study import captions, published, tables
+from maskfr_utils.study import captions, outcomes, plan, published, tables
 
 lines = tables.figure_9(scale, results)
 figures.results.batch_sizes(lines)
 
 # %% [markdown]
-# Bars are 95 % intervals over people, of one seed. The numbers, for both scales:
+# Bars are 95 % intervals over seeds and people. The numbers, for both scales:
 
 # %%
-for each in ("pocket", "demo"):
+for each in plan.SCALES:
     display(Markdown(captions.made_with("figure_9", each, results)), tables.figure_9_table(each, results))
 
 # %% [markdown]
 # ## Is it more than noise?
 #
-# Each batch size against the smallest, on the same photos. A point is one seed: what an interval over people leaves out may
-# still be the seed's doing, so nothing is decided here. How much the seed alone changes, [](compare_models) shows at one
-# batch size.
+# Each batch size against the smallest, on the same photos of the same seeds.
 
 # %%
 pairs = {}
 for name, runs in tables.figure_9_runs(scale).items():
-    found = tables.results("figure_9", scale, results)
+    found = outcomes.results("figure_9", scale, results)
     first, *rest = [run for run in runs if run in found] or [None]
     pairs |= {f"{name}: {run.batch} − {first.batch}": (found[run], found[first]) for run in rest}
-compared = tables.comparisons(pairs)
-display(tables.in_points(compared), Markdown(captions.VERDICTS), Markdown(captions.rerun("figure_9", scale, results)))
+compared = outcomes.comparisons(pairs)
+display(outcomes.in_points(compared), Markdown(captions.VERDICTS), Markdown(captions.rerun("figure_9", scale, results)))
 
 # %% [markdown]
 # ## What we learn
 
-# %%
-text = [f"- The report's best is {published.BEST_BATCH}."]
-for name, table in lines.items():
-    if len(table) > 1:
-        best, points = table["accuracy"].idxmax(), 100 * table["accuracy"]
-        sizes = ", ".join(map(str, table.index))
-        text.append(
-            f"- At the {name}, the best of {sizes} is {best} with {points[best]:.1f} %; "
-            f"{points.idxmin()} is the worst, {np.ptp(points):.1f} points lower."
-        )
-noise = compared.index[compared["verdict"].str.startswith("undecided")]
-text.append(f"- Undecided are {len(noise)} of {len(compared)} differences, since a point is one seed.")
-usual = tables.specialists(scale, results).get(("iresnet50", "masked"))
-if usual:
-    text.append(f"- The seed alone, at batch size {usual.one['params']['batch_size']}: {usual.each()} %.")
-display(Markdown("\n".join(text)))
+# %% tags=["remove-input"]
+text = f"The report's best batch size is {published.BEST_BATCH}; what it kept the same between sizes it does not say."
+if len(compared):
+    verdicts = compared["verdict"].value_counts()
+    said = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())
+    ends = [
+        f"at {name}, {table['accuracy'].idxmax()} comes highest with {100 * table['accuracy'].max():.1f} %"
+        for name, table in lines.items()
+        if len(table) > 1
+    ]
+    text += f" Here, {'; '.join(ends)}. Of {len(compared)} differences to the smallest batch: {said}."
+display(Markdown(f":::{{admonition}} What we learn\n{text}\n:::"))

@@ -36,19 +36,19 @@ from maskfr_utils import figures, metrics
 from maskfr_utils.models import create_model
 from maskfr_utils.names import REPORTED, TITLES
 from maskfr_utils.profile import count_macs, count_parameters
-from maskfr_utils.study import captions, published, tables
+from maskfr_utils.study import captions, outcomes, plan, published, tables
 
 tables.table_2(results)
 
 # %% [markdown]
-# All are trained and tested on masked faces. In brackets, 95 % intervals over seeds and people (with two seeds, over people
-# alone); beside it how much of its *training* photos a network named rightly in its last epoch. Where that is far below 100 %, the network was
-# still learning, and the table orders how fast networks learn more than how good they get. Within a scale all of ours
-# have one recipe and batch size. The report's ResSaNet-100 has another batch size than its rivals; and in the original
+# All are trained and tested on masked faces, each at the learning rate that suits it best on validation photos
+# ([](tuning)). In brackets, 95 % intervals over seeds and people (with fewer than three seeds, over people alone); beside it
+# how much of its *training* photos a network named rightly in its last epoch. Within a scale all of ours have one recipe
+# and batch size. The report's ResSaNet-100 has another batch size than its rivals; and in the original
 # code, the notebook that printed its number reads the faces from a folder whose name ends in `_no_mask`.
 
 # %%
-for each in ("pocket", "demo"):
+for each in plan.SCALES:
     display(Markdown(captions.made_with("table_2", each, results)))
 
 # %% mystnb={"image": {"alt": "The accuracy of each network as a dot with an error bar"}}
@@ -66,12 +66,10 @@ figures.results.estimates(
 
 # %% [markdown]
 # How much another seed changes the accuracy of each network, as a standard deviation. Each stands by itself: a network that
-# learns slowly at this rate varies far more than the others, so that one number for all would hide it. And all networks
-# were given one learning rate. What suits one may be far too high for another: until each has the rate that suits it,
-# this table orders how fast networks learn under one rate, not how good they are.
+# learns slowly may vary far more than the others, and one number for all would hide it.
 
 # %%
-spread = {name: f"{100 * d:.1f} ({len(ours[name].records)} seeds)" for name, d in tables.deviations(ours).items()}
+spread = {name: f"{100 * d:.1f} ({len(ours[name].records)} seeds)" for name, d in outcomes.deviations(ours).items()}
 display(pd.DataFrame({"deviation over seeds, points": spread}), Markdown(captions.rerun("table_2", scale, results)))
 
 # %% [markdown]
@@ -98,7 +96,7 @@ pd.DataFrame.from_dict(rows, orient="index")
 
 # %%
 compared = tables.pairs_of_networks(scale, results)
-display(tables.in_points(compared), Markdown(captions.VERDICTS), Markdown(captions.rerun("table_2", scale, results)))
+display(outcomes.in_points(compared), Markdown(captions.VERDICTS), Markdown(captions.rerun("table_2", scale, results)))
 
 # %% [markdown]
 # ## The noise in the report's own differences
@@ -176,8 +174,8 @@ figures.results.rank_curves(
 # %%
 columns = {}
 for name, result in ours.items():
-    kinds = tables.by_group(result, result.photos("mask"), sorted(set(result.photos("mask")[0])))
-    turned = tables.by_group(result, [tables.yaw_groups(yaw) for yaw in result.photos("yaw")], list(tables.YAWS))
+    kinds = outcomes.by_group(result, result.photos("mask"), sorted(set(result.photos("mask")[0])))
+    turned = outcomes.by_group(result, [outcomes.yaw_groups(yaw) for yaw in result.photos("yaw")], list(outcomes.YAWS))
     both = pd.concat([kinds, turned])
     columns["photos"] = both["photos"].astype(int)
     columns[name] = (100 * both["accuracy"]).round(1)
@@ -215,7 +213,7 @@ display(Markdown(captions.rerun("table_2", scale, results)))
 
 # %%
 text = []
-for each in ("pocket", "demo"):
+for each in plan.SCALES:
     if found := tables.networks(each, results):
         order = ", ".join(f"{name} {found[name]}" for name in sorted(found, key=lambda name: -found[name].mean))
         text.append(f"- On {tables.FACES[each]}, by mean accuracy: {order}.")

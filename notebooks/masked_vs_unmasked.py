@@ -17,8 +17,8 @@
 # **Question.** What does a mask cost a network, and does training on masked faces win it back?
 #
 # The report trained IResNet-50 twice, on masked and on unmasked faces, and tested each on its own kind. That mixes two
-# things: masked faces are harder to tell apart, and a network does worse on what it was not trained for. Here each of
-# the two networks is tested on both twins of every test photo. A photo is then its own control, and the cost of a mask
+# things: masked faces are harder to tell apart, and a network does worse on what it was not trained for. Here a third
+# network sees either twin by the toss of a coin, and each is tested on both twins of every test photo. A photo is then its own control, and the cost of a mask
 # is a difference on the same $N$ photos of the same people:
 #
 # $$\text{cost} = \frac1N \sum_{i=1}^{N} (u_i - m_i)$$
@@ -51,7 +51,7 @@ from IPython.display import Markdown, display
 
 from maskfr_utils import figures, metrics, records
 from maskfr_utils.measure import real_masks
-from maskfr_utils.study import captions, state, tables
+from maskfr_utils.study import captions, outcomes, plan, state, tables
 
 tables.table_1(results)
 
@@ -60,7 +60,7 @@ tables.table_1(results)
 # photos and full width: what can be compared is the differences, not the heights.
 
 # %%
-for each in ("pocket", "demo"):
+for each in plan.SCALES:
     display(Markdown(captions.made_with("table_1", each, results)))
 
 # %% [markdown]
@@ -72,7 +72,7 @@ for each in ("pocket", "demo"):
 found = {
     (run.condition, tested): result
     for tested in ("unmasked", "masked")
-    for run, result in tables.results("table_1", scale, results, tested).items()
+    for run, result in outcomes.results("table_1", scale, results, tested).items()
 }
 found = dict(sorted(found.items(), reverse=True))
 rows = {
@@ -81,7 +81,7 @@ rows = {
     for (trained, tested), result in found.items()
 }
 table = pd.DataFrame.from_dict(rows, orient="index").rename(columns=lambda c: c if isinstance(c, str) else f"seed {c}")
-table["deviation"] = tables.deviations(dict(zip(rows, found.values(), strict=True)))
+table["deviation"] = outcomes.deviations(dict(zip(rows, found.values(), strict=True)))
 display((100 * table).map("{:.1f}".format).replace("nan", ""))
 display(Markdown(captions.rerun("table_1", scale, results)))
 
@@ -97,9 +97,11 @@ lines = {
     "Cost of a mask, trained on masked": (("masked", "unmasked"), ("masked", "masked")),
     "Gain of masked training, on masked faces": (("masked", "masked"), ("unmasked", "masked")),
     "Gain of masked training, on unmasked faces": (("masked", "unmasked"), ("unmasked", "unmasked")),
+    "Trained on both against trained on masked, on masked faces": (("both", "masked"), ("masked", "masked")),
+    "Trained on both against trained on unmasked, on unmasked faces": (("both", "unmasked"), ("unmasked", "unmasked")),
 }
-compared = tables.comparisons({k: (found[a], found[b]) for k, (a, b) in lines.items() if a in found and b in found})
-display(tables.in_points(compared), Markdown(captions.VERDICTS))
+compared = outcomes.comparisons({k: (found[a], found[b]) for k, (a, b) in lines.items() if a in found and b in found})
+display(outcomes.in_points(compared), Markdown(captions.VERDICTS))
 
 # %% mystnb={"image": {"alt": "A dot with an error bar for each difference of the table above, beside a line at zero"}}
 figures.results.estimates(
@@ -123,7 +125,7 @@ shown = {
 }
 shown = {name: result for name, result in shown.items() if result}
 kinds = sorted({kind for result in shown.values() for seed in result.photos("mask") for kind in seed})
-by_mask = {name: tables.by_group(result, result.photos("mask"), kinds) for name, result in shown.items()}
+by_mask = {name: outcomes.by_group(result, result.photos("mask"), kinds) for name, result in shown.items()}
 figures.results.estimates(by_mask, "top-1 accuracy, %")
 
 # %% [markdown]
@@ -131,7 +133,7 @@ figures.results.estimates(by_mask, "top-1 accuracy, %")
 
 # %% mystnb={"image": {"alt": "For each range of head turn, three dots with error bars: masked twins by both networks, unmasked twins by one"}}
 by_yaw = {
-    name: tables.by_group(result, [tables.yaw_groups(yaw) for yaw in result.photos("yaw")], list(tables.YAWS))
+    name: outcomes.by_group(result, [outcomes.yaw_groups(yaw) for yaw in result.photos("yaw")], list(outcomes.YAWS))
     for name, result in shown.items()
 }
 figures.results.estimates(by_yaw, "top-1 accuracy, %")
@@ -203,7 +205,7 @@ print(state.made_from("masked_vs_unmasked"))
 
 # %%
 text = [f"- {words}" for words in captions.found(scale, results)[:1]]
-points = tables.in_points(compared)
+points = outcomes.in_points(compared)
 chosen = points.filter(regex="own kind|on unmasked faces", axis=0)
 text += [f"- {name}: {row['difference, points']} points, {row['verdict']}." for name, row in chosen.iterrows()]
 published = tables.claim_tables(results)["the report"].iloc[0]

@@ -111,7 +111,7 @@ figures.results.training_curves([*earlier, last])
 # The interval is Wilson's {cite}`wilson1927` at 95 %, over test photos.
 
 # %%
-from maskfr_utils.study import tables
+from maskfr_utils.study import outcomes, tables
 
 tables.result_table({record["run"]: record}).T
 
@@ -132,7 +132,8 @@ from maskfr_utils.study import tables
 
 by_kind = (predictions["masked"] == predictions["label"]).groupby(predictions["mask"]).agg(["sum", "size"])
 accuracy = {
-    kind: tables.percent(right / photos, *metrics.wilson(right, photos)) for kind, right, photos in by_kind.itertuples()
+    kind: outcomes.percent(right / photos, *metrics.wilson(right, photos))
+    for kind, right, photos in by_kind.itertuples()
 }
 by_kind.rename(columns={"sum": "named rightly", "size": "photos"}).assign(accuracy=accuracy).rename_axis("kind of mask")
 

@@ -3,7 +3,7 @@
 import made_up_records
 import pytest
 
-from maskfr_utils.study import captions, state, tables
+from maskfr_utils.study import captions, outcomes, state, tables
 from maskfr_utils.study.plan import Run
 
 
@@ -34,7 +34,7 @@ def test_headline_is_a_table_of_the_reports_results(folder):
     lines = captions.headline(folder).splitlines()
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
     assert len(rows) == 2 + 7 and {len(row) for row in rows} == {4}
-    ours = tables.specialists("demo", folder)
+    ours = outcomes.specialists("demo", folder)
     assert rows[2] == [
         "IResNet-50, without masks",
         "94.94\N{NO-BREAK SPACE}%",
@@ -47,8 +47,8 @@ def test_headline_is_a_table_of_the_reports_results(folder):
 
 def test_what_was_found_says_the_differences_of_the_records(folder):
     masked, attention, learnt = captions.found("demo", folder)
-    ours = tables.specialists("demo", folder)
-    untrained = tables.results("table_1", "demo", folder, "masked")[Run(scale="demo", condition="unmasked")]
+    ours = outcomes.specialists("demo", folder)
+    untrained = outcomes.results("table_1", "demo", folder, "masked")[Run(scale="demo", condition="unmasked")]
     cost = 100 * (ours["iresnet50", "unmasked"].mean - untrained.mean)
     gain = 100 * (ours["iresnet50", "masked"].mean - untrained.mean)
     assert f"costs IResNet-50 {cost:.1f} points" in masked and f"wins back {gain:.1f} of them" in masked

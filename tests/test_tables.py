@@ -6,7 +6,7 @@ from hand_made_records import ALL, some_runs, write
 from scipy import stats
 
 from maskfr_utils import verdicts
-from maskfr_utils.study import tables
+from maskfr_utils.study import outcomes, tables
 from maskfr_utils.study.plan import Run
 
 MASKED, UNMASKED = Run(scale="demo"), Run(scale="demo", condition="unmasked")
@@ -18,14 +18,14 @@ def folder(tmp_path):
 
 
 def test_an_accuracy_is_the_mean_over_seeds_with_students_interval(folder):
-    result = tables.results("table_1", "demo", folder)[MASKED]
+    result = outcomes.results("table_1", "demo", folder)[MASKED]
     assert result.by_seed == pytest.approx((0.8, 0.85, 0.9)) and result.mean == pytest.approx(0.85)
     assert result.each() == "80.0, 85.0, 90.0"
     # t = 4.303 of two degrees of freedom, times 5 points over the root of 3
     assert str(result) == "85.0\N{NO-BREAK SPACE}% (72.6–97.4)"
     assert result.learnt == pytest.approx(0.6)
     assert str(result.seeds({2})).startswith("90.0")
-    assert tables.deviations({"a": result, "b": result.seeds({1})}) == pytest.approx({"a": 0.05})
+    assert outcomes.deviations({"a": result, "b": result.seeds({1})}) == pytest.approx({"a": 0.05})
 
 
 def test_table_1_stands_beside_the_report_and_says_what_is_missing(folder):
@@ -62,26 +62,26 @@ def test_figure_9_holds_the_point_of_each_batch_size_that_was_run(folder):
 
 def test_groups_of_photos_are_counted_apart(folder):
     """Of the n95 masks IResNet-50 names all, of the 12 others 8, 9 and 10; without mask training 4, 4, 4 and 6, 5, 4."""
-    ours = tables.results("table_1", "demo", folder)
-    table = tables.by_group(ours[MASKED], ours[MASKED].photos("mask"), ["n95", "cloth", "none such"])
+    ours = outcomes.results("table_1", "demo", folder)
+    table = outcomes.by_group(ours[MASKED], ours[MASKED].photos("mask"), ["n95", "cloth", "none such"])
     assert table["accuracy"].to_dict() == pytest.approx({"n95": 1, "cloth": 9 / 12})
     assert table["photos"].to_dict() == {"n95": 8, "cloth": 12}
     assert table.loc["cloth", "low"] < 9 / 12 < table.loc["cloth", "high"]
 
 
 def test_yaw_goes_by_its_size_and_every_angle_has_a_group():
-    assert tables.yaw_groups(np.array([-9, 10, -20, 29, 30])).tolist() == [
+    assert outcomes.yaw_groups(np.array([-9, 10, -20, 29, 30])).tolist() == [
         "under 10°", "10 to 20°", "20 to 30°", "20 to 30°", "30° and more",
     ]  # fmt: skip
-    assert "unknown" not in tables.yaw_groups(np.arange(-90, 91))
+    assert "unknown" not in outcomes.yaw_groups(np.arange(-90, 91))
 
 
 def test_a_difference_is_tested_over_its_seeds_and_corrected_for_how_many_there_are(folder):
     """Mask training gains 30, 40 and 50 points; a network against itself nothing."""
-    ours = tables.results("table_1", "demo", folder)
+    ours = outcomes.results("table_1", "demo", folder)
     pairs = {"gain": (ours[MASKED], ours[UNMASKED]), "loss": (ours[UNMASKED], ours[MASKED])}
     pairs["nothing"] = (ours[MASKED], ours[MASKED])
-    table = tables.comparisons(pairs)
+    table = outcomes.comparisons(pairs)
     expected = stats.ttest_1samp([0.3, 0.4, 0.5], 0)
     assert table.loc["gain", ["difference", "low", "high"]].astype(float).tolist() == pytest.approx(
         [0.4, *expected.confidence_interval()], abs=1e-6
@@ -90,20 +90,20 @@ def test_a_difference_is_tested_over_its_seeds_and_corrected_for_how_many_there_
     assert table["p, Holm"].tolist() == pytest.approx([3 * expected.pvalue, 3 * expected.pvalue, 1])
     assert expected.pvalue < 0.05 / 2 and 3 * expected.pvalue > 0.05
     assert table["verdict"].tolist() == ["undecided"] * 3  # one of three tests at p = 0.02 is no finding
-    assert tables.comparisons({"gain": pairs["gain"]})["verdict"].tolist() == ["better"]
-    assert tables.comparisons({"loss": pairs["loss"]})["verdict"].tolist() == ["worse"]
-    words = tables.in_points(table).loc["gain"]
+    assert outcomes.comparisons({"gain": pairs["gain"]})["verdict"].tolist() == ["better"]
+    assert outcomes.comparisons({"loss": pairs["loss"]})["verdict"].tolist() == ["worse"]
+    words = outcomes.in_points(table).loc["gain"]
     assert words["difference, points"] == "+40.0 (+15.2 to +64.8)" and words["by seed"] == "+30.0, +40.0, +50.0"
     assert words["p"] == "0.020" and words["p, Holm"] == "0.061"
 
 
 def test_only_seeds_that_both_have_are_compared_and_two_allow_no_verdict(folder):
     two, three = tables.networks("demo", folder)["ResSaNet-50"], tables.networks("demo", folder)["IResNet-50"]
-    table = tables.comparisons({"a": (two, three), "none": (two.seeds({0}), three.seeds({1}))})
+    table = outcomes.comparisons({"a": (two, three), "none": (two.seeds({0}), three.seeds({1}))})
     assert list(table.index) == ["a"]
     assert table.loc["a", "seeds"] == pytest.approx((0.1, 0.1))  # 18 - 16 and 19 - 17 photos of 20
     assert table.loc["a", "verdict"] == "undecided (2 of 3 seeds)"
-    assert tables.in_points(table).loc["a", ["p", "p, Holm"]].tolist() == ["", ""]
+    assert outcomes.in_points(table).loc["a", ["p", "p, Holm"]].tolist() == ["", ""]
     assert list(tables.pairs_of_networks("demo", folder).index) == ["ResSaNet-50 − IResNet-50"]
 
 
@@ -156,9 +156,9 @@ def test_an_ordering_that_is_reversed_is_the_opposite(tmp_path):
 def test_without_any_record_every_table_is_still_one(tmp_path):
     for table in (tables.table_1(tmp_path), tables.table_2(tmp_path)):
         assert set(table["real photos"]) == {"not run yet"}
-    assert tables.in_points(tables.pairs_of_networks("demo", tmp_path)).empty
+    assert outcomes.in_points(tables.pairs_of_networks("demo", tmp_path)).empty
     assert all(table.empty for table in tables.figure_9("demo", tmp_path).values())
-    assert tables.deviations({}) == {}
+    assert outcomes.deviations({}) == {}
     assert (tables.claims(tmp_path)[["real photos", "rendered faces"]] == "not run yet").all(axis=None)
 
 
@@ -168,7 +168,7 @@ def test_rendered_people_of_other_draws_are_other_people(tmp_path):
     def people(**changes):
         write(tmp_path, "demo-iresnet50-masked-s0", ALL, **changes)
         write(tmp_path, "demo-iresnet50-masked-s1", ALL, **changes)
-        return [set(who) for who in tables.results("table_1", "demo", tmp_path)[MASKED].people]
+        return [set(who) for who in outcomes.results("table_1", "demo", tmp_path)[MASKED].people]
 
     same = people(data_seed=3)
     apart = people(data_seed=None)  # the draw follows the seed

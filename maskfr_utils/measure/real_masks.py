@@ -29,7 +29,7 @@ from maskfr_utils.names import TITLES
 from maskfr_utils.probes.runs import of_run
 from maskfr_utils.records import read_record, write_json
 from maskfr_utils.study import plan, state
-from maskfr_utils.study.tables import points, signed
+from maskfr_utils.study.outcomes import points, signed
 from maskfr_utils.verdicts import Comparison, drawn_anew, from_draws
 
 RECORD = Path("masks") / "transfer.json"  # below the records of the study

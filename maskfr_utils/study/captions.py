@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from maskfr_utils.names import TITLES
-from maskfr_utils.study import plan, published, state, tables
+from maskfr_utils.study import outcomes, plan, published, state
+from maskfr_utils.study.outcomes import Result
 from maskfr_utils.study.plan import SCALES, Run
-from maskfr_utils.study.tables import FACES, NOT_RUN, Result
+from maskfr_utils.study.tables import FACES, NOT_RUN
 
 VERDICTS = (
     "*better*, *worse*: three seeds or more, the interval over seeds and people leaves 0 out, and the corrected *p* is below"
@@ -61,7 +62,7 @@ def _all(values: Iterable, joint: str = ", ") -> str:
 def headline(folder: str | Path | None = None) -> str:
     """The table of the book's first page and what it says, as Markdown."""
     scales = list(reversed(SCALES))
-    ours = {scale: tables.specialists(scale, folder) for scale in scales}
+    ours = {scale: outcomes.specialists(scale, folder) for scale in scales}
     # Name of the line -> the report's accuracy, and ours by scale.
     lines = {"IResNet-50, without masks": (published.TABLE_1["unmasked"], ("iresnet50", "unmasked"))}
     lines |= {
@@ -97,12 +98,12 @@ def headline(folder: str | Path | None = None) -> str:
 
 def _untrained(scale: str, folder: str | Path | None) -> Result | None:
     """IResNet-50 trained without masks and tested with them."""
-    return tables.results("table_1", scale, folder, "masked").get(Run(scale=scale, condition="unmasked"))
+    return outcomes.results("table_1", scale, folder, "masked").get(Run(scale=scale, condition="unmasked"))
 
 
 def found(scale: str, folder: str | Path | None = None) -> list[str]:
     """What a scale's records say to the study's two questions, and how far its networks were when they stopped."""
-    ours, text = tables.specialists(scale, folder), []
+    ours, text = outcomes.specialists(scale, folder), []
     without, masked, untrained = (
         ours.get(("iresnet50", "unmasked")),
         ours.get(("iresnet50", "masked")),
@@ -110,7 +111,7 @@ def found(scale: str, folder: str | Path | None = None) -> list[str]:
     )
     if without and masked and untrained:
         pairs = {"cost": (without, untrained), "gain": (masked, untrained)}
-        cost, gain = tables.comparisons(pairs)["difference"]
+        cost, gain = outcomes.comparisons(pairs)["difference"]
         text.append(
             f"A mask costs IResNet-50 {100 * cost:.1f} points if it was trained without; training with masks wins back"
             f" {100 * gain:.1f} of them."
@@ -121,7 +122,7 @@ def found(scale: str, folder: str | Path | None = None) -> list[str]:
         if (f"ressanet{n}", "masked") in ours and (f"iresnet{n}", "masked") in ours
     }
     if attention:
-        words = tables.in_points(tables.comparisons(attention))
+        words = outcomes.in_points(outcomes.comparisons(attention))
         text.append(
             "Each at the learning rate that suits it best on validation photos: "
             + "; ".join(

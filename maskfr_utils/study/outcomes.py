@@ -1,0 +1,227 @@
+"""What runs did that differ in their seed only, and how they differ from others: accuracies, comparisons, words for both."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from maskfr_utils import metrics
+from maskfr_utils.study import state
+from maskfr_utils.study.plan import Run
+from maskfr_utils.verdicts import Comparison, compare, over_seeds_and_people
+
+YAWS = {"under 10°": (0, 10), "10 to 20°": (10, 20), "20 to 30°": (20, 30), "30° and more": (30, 91)}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What runs that differ in their seed only did with the same test photos.
+
+    Attributes:
+        records: seed -> record.
+        tested: which twin of each photo is looked at, `masked` or `unmasked`.
+    """
+
+    records: Mapping[int, dict]
+    tested: str
+
+    @property
+    def one(self) -> dict:
+        """One of the records, for what they share."""
+        return next(iter(self.records.values()))
+
+    def photos(self, name: str) -> list[np.ndarray]:
+        """Of each seed (N,) `label`, `mask` or `yaw` of each photo; seeds may be tested on other photos."""
+        return [np.array(record["photos"][name]) for record in self.records.values()]
+
+    @property
+    def people(self) -> list[np.ndarray]:
+        """Of each seed (N,) who is on each photo: rendered people of other seeds are other people."""
+        rendered = self.one["params"]["dataset"] == "demo"
+        draws = {seed: r["params"].get("data_seed", 0) for seed, r in self.records.items()}
+        names = zip(draws.items(), self.photos("label"), strict=True)
+        return [
+            label.astype(int) + 10**6 * rendered * (seed if draw is None else draw) for (seed, draw), label in names
+        ]
+
+    @cached_property
+    def ranks(self) -> list[np.ndarray]:
+        """Of each seed (N,) the place of the right identity among all, 1 where the run names the photo rightly."""
+        return self.photos(f"{self.tested}_rank")
+
+    @property
+    def hits(self) -> list[np.ndarray]:
+        """Of each seed (N,) bool, whether the run names a photo rightly."""
+        return [ranks == 1 for ranks in self.ranks]
+
+    @cached_property
+    def estimate(self) -> Comparison:
+        """The accuracy over seeds and people."""
+        return over_seeds_and_people(self.hits, self.people)
+
+    @property
+    def by_seed(self) -> tuple[float, ...]:
+        """The accuracy of each run."""
+        return self.estimate.by_seed
+
+    @property
+    def mean(self) -> float:
+        """Accuracy, mean over seeds."""
+        return self.estimate.value
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Its 95 % interval over seeds and people; with fewer than three seeds over people alone."""
+        return self.estimate.low, self.estimate.high
+
+    @property
+    def learnt(self) -> float:
+        """Share of the training photos named rightly during the last epoch, mean over seeds: of the twin it trains on."""
+        return float(np.mean([record["history"][-1]["train_accuracy"] for record in self.records.values()]))
+
+    def metric(self, name: str) -> float:
+        """Mean over seeds of a value in the records' metrics."""
+        return float(np.mean([record["metrics"][self.tested][name] for record in self.records.values()]))
+
+    def seeds(self, seeds: set[int]) -> "Result":
+        """The same of these seeds only."""
+        return replace(self, records={seed: self.records[seed] for seed in sorted(seeds)})
+
+    def __str__(self) -> str:
+        return percent(self.mean, *self.interval)
+
+    def each(self) -> str:
+        """The accuracy of each seed in percent."""
+        return ", ".join(f"{100 * accuracy:.1f}" for accuracy in self.by_seed)
+
+
+def results(
+    group: str | None, scale: str, folder: str | Path | None = None, tested: str = "masked"
+) -> dict[Run, Result]:
+    """A group's results by what was run: the runs with seed 0 stand for all their seeds. What has no record is not in it.
+
+    Args:
+        group: name of a group of `study`, or None for all runs.
+        scale: `demo` or `pocket`.
+        folder: of the records; default: the book's.
+        tested: which twin of each test photo.
+    """
+    found = defaultdict(dict)
+    for run, record in state.load(group, scale, folder).items():
+        found[replace(run, seed=0)][run.seed] = record
+    return {run: Result(records, tested) for run, records in found.items()}
+
+
+def specialists(scale: str, folder: str | Path | None = None) -> dict[tuple[str, str], Result]:
+    """(network, condition) -> its result where it is tested on what it was trained on, by the recipe and at its tuned rate."""
+    found = {}
+    for condition in ("masked", "unmasked"):
+        for run, result in results(None, scale, folder, tested=condition).items():
+            if run == Run(scale=scale, model=run.model, condition=condition):
+                found[run.model, condition] = result
+    return found
+
+
+def by_group(result: Result, groups: list[np.ndarray], names: list[str]) -> pd.DataFrame:
+    """Accuracy in each group of the test photos, with its 95 % interval over seeds and people.
+
+    Args:
+        result: of some runs.
+        groups: of each seed (N,) the group of each photo.
+        names: the groups to show, in order; those that are not in every seed's photos are left out.
+    """
+    rows = {}
+    for name in names:
+        inside = [group == name for group in groups]
+        if all(some.any() for some in inside):
+            parts = ([x[some] for x, some in zip(xs, inside, strict=True)] for xs in (result.hits, result.people))
+            found = over_seeds_and_people(*parts)
+            photos = round(np.mean([some.sum() for some in inside]))
+            rows[name] = {"accuracy": found.value, "low": found.low, "high": found.high, "photos": photos}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["accuracy", "low", "high", "photos"])
+
+
+def yaw_groups(yaw: np.ndarray) -> np.ndarray:
+    """(N,) names of `YAWS` for (N,) degrees to either side."""
+    turned = np.abs(yaw)
+    inside = [(low <= turned) & (turned < high) for low, high in YAWS.values()]
+    return np.select(inside, list(YAWS), default="unknown")
+
+
+def comparisons(pairs: Mapping[str, tuple[Result, Result]]) -> pd.DataFrame:
+    """Each pair compared on the same photos of the seeds that both have; p corrected for the number of pairs.
+
+    Args:
+        pairs: a name -> the two results; those without a common seed are left out.
+
+    Returns:
+        A line a pair: `difference`, `low`, `high` (fractions; interval over seeds and people), `seeds` (the difference of
+        each), `p`, `p, Holm`, and the `verdict`, see `verdicts`.
+    """
+    compared = {}
+    for name, (a, b) in pairs.items():
+        if common := a.records.keys() & b.records.keys():
+            a, b = a.seeds(common), b.seeds(common)
+            compared[name] = compare(a.hits, b.hits, a.people)
+    corrected = metrics.holm([c.p for c in compared.values()])
+    rows = {
+        name: {
+            "difference": c.value,
+            "low": c.low,
+            "high": c.high,
+            "seeds": c.by_seed,
+            "p": c.p,
+            "p, Holm": adjusted,
+            "verdict": c.verdict(adjusted),
+        }
+        for (name, c), adjusted in zip(compared.items(), corrected, strict=True)
+    }
+    columns = ["difference", "low", "high", "seeds", "p", "p, Holm", "verdict"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+
+
+def in_points(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of `comparisons` for the eye: differences in percentage points, p to two digits."""
+    return pd.DataFrame(
+        {
+            "difference, points": [points(d, low, high) for d, low, high in table.iloc[:, :3].to_numpy(float)],
+            "by seed": [", ".join(signed(d) for d in seeds) for seeds in table["seeds"]],
+            "p": table["p"].map(_p),
+            "p, Holm": table["p, Holm"].map(_p),
+            "verdict": table["verdict"],
+        },
+        index=table.index,
+    )
+
+
+def percent(share: float, low: float, high: float) -> str:
+    """A share and its interval, in percent."""
+    return f"{100 * share:.1f}\N{NO-BREAK SPACE}% ({100 * low:.1f}–{100 * high:.1f})"
+
+
+def points(difference: float, low: float, high: float) -> str:
+    """A difference of shares and its interval, in percentage points."""
+    return f"{signed(difference)} ({signed(low)} to {signed(high)})"
+
+
+def signed(difference: float) -> str:
+    """A difference of shares in percentage points, with its sign."""
+    return f"{100 * difference:+.1f}".replace("-", "−")
+
+
+def _p(p: float) -> str:
+    if np.isnan(p):
+        return ""
+    return f"{p:.3f}" if p >= 0.001 else "<\N{NO-BREAK SPACE}0.001"
+
+
+def deviations(results: Mapping[str, Result]) -> dict[str, float]:
+    """Standard deviation of the accuracy over seeds of each of some results that have two seeds or more.
+
+    Each by itself: networks that learn slowly vary more than the others.
+    """
+    return {name: float(np.std(r.by_seed, ddof=1)) for name, r in results.items() if len(r.by_seed) > 1}
