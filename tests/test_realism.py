@@ -2,6 +2,7 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 
@@ -117,3 +118,19 @@ def test_reads_mfr2(real_mfr2):
     others = set(data.people) - set(half.people)
     assert len(half.real) == len(half.bare) == sum(person not in others for person in data.people)
     assert abs(len(set(half.people)) - len(others)) <= 1
+
+
+def test_faces_that_another_program_masked(tmp_path):
+    """Named by the number of the bare face; what is no such face is named in the error."""
+    face = np.full((112, 112, 3), 90, np.uint8)
+    for name in ("007_cloth.png", "012.png"):
+        cv2.imwrite(str(tmp_path / name), face)
+    assert sorted(realism.read_peer(tmp_path)) == [7, 12]
+    for name, content in (("013.png", b"no picture"), ("x.png", cv2.imencode(".png", face)[1].tobytes())):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=f"{name} is no face"):
+            realism.read_peer(tmp_path)
+        (tmp_path / name).unlink()
+    cv2.imwrite(str(tmp_path / "014.png"), face[:50])
+    with pytest.raises(ValueError, match="014.png is no face of 112 x 112"):
+        realism.read_peer(tmp_path)

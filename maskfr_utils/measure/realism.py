@@ -250,7 +250,7 @@ def measure_all(folder: Path, out: Path, *, seed: int = 0, peer: Path | None = N
     """
     started, data = time.perf_counter(), with_partners(mfr2.read(folder))
     others = held_out(data.people)
-    theirs = {i: face for i, face in _read_peer(peer).items() if i in others} if peer else {}
+    theirs = {i: face for i, face in read_peer(peer).items() if i in others} if peer else {}
     theirs = {int(np.searchsorted(others, i)): face for i, face in theirs.items()}
     half = data.some(others)
     found = measure(half, seed=seed, peer=theirs)
@@ -270,7 +270,7 @@ def write_bare(folder: Path, out: Path) -> None:
         cv2.imwrite(str(out / f"{i:03d}.png"), face[..., ::-1])
 
 
-def _read_peer(folder: Path) -> dict[int, np.ndarray]:
+def read_peer(folder: Path) -> dict[int, np.ndarray]:
     """Index of the bare face -> (112, 112, 3) uint8, of the files NNN*.png."""
     found = {}
     for path in sorted(folder.glob("*.png")):
