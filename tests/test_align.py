@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from maskfr_utils import rendered
 from maskfr_utils.faces import align
+from maskfr_utils.faces.pictures import PictureError
 
 scales = st.floats(0.15, 8.0)
 angles = st.floats(-0.6, 0.6)
@@ -136,6 +137,51 @@ def test_detect_astronaut():
     double[100:228, 560:688] = photo[40:296:2, 100:356:2]
     boxes = align.detect(double)
     assert boxes[0][0] < 225 < boxes[0][2]
+
+
+@pytest.fixture(scope="module")
+def portrait():
+    data = pytest.importorskip("skimage.data", reason="scikit-image carries the astronaut: install the notebooks extra")
+    return np.ascontiguousarray(data.astronaut()[:280, 90:370])
+
+
+@pytest.mark.parametrize("turn", range(4))
+def test_photos_are_turned_upright(portrait, turn):
+    photo = np.rot90(portrait, turn)
+    quarter, boxes = align.detect_upright(photo)
+    assert (quarter + turn) % 4 == 0
+    assert boxes == align.detect(np.rot90(photo, quarter)) == align.detect(portrait)
+
+
+def test_a_weak_face_is_looked_at_closely(portrait, monkeypatch):
+    real = align._detect
+
+    def weak(photo, threshold=0.0):
+        boxes, scores = real(photo, threshold)
+        return boxes, [0.1] * len(scores)
+
+    monkeypatch.setattr(align, "_detect", weak)
+    for turn in (0, 2):
+        assert (align.detect_upright(np.rot90(portrait, turn))[0] + turn) % 4 == 0
+    monkeypatch.setattr(align, "_close_look", lambda photo, box: np.array([0.1, -0.5, 0.2, -1.0]))
+    with pytest.raises(PictureError, match="which way up"):
+        align.detect_upright(portrait)
+
+
+def test_close_look_tells_a_face_from_one_on_its_head(portrait):
+    (box,) = align.detect(portrait)
+    height, width = portrait.shape[:2]
+    own, *others = align._close_look(portrait, box)
+    assert own > 1 and own > max(others) + 1
+    left, top, right, bottom = box
+    scores = align._close_look(
+        np.rot90(portrait, 2), (width - 1 - right, height - 1 - bottom, width - 1 - left, height - 1 - top)
+    )
+    assert scores.argmax() == 2
+
+
+def test_no_face_in_any_position():
+    assert align.detect_upright(np.zeros((60, 90, 3), np.uint8)) == (0, [])
 
 
 def test_doubtful_box_on_the_chest_of_a_sure_face_is_dropped():

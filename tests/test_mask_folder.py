@@ -2,11 +2,15 @@
 
 import io
 import json
+import os
+import signal
 import subprocess
 import sys
 import tarfile
 import time
 import tracemalloc
+import zipfile
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -249,6 +253,146 @@ def test_names_that_collide_are_not_overwritten(portrait, tmp_path):
     for _ in range(2):
         assert folder.mask_folder(photos, out, workers=1, progress=False)["pictures"] == 2
     assert sorted(path.name for path in (out / "images").iterdir()) == ["a.png", "a.png.png"]
+
+
+def test_odd_names_and_containers(portrait, tmp_path):
+    """Names that are no UTF-8, or as long as the file system allows; a folder and its zip give the same."""
+    photos, data = tmp_path / "photos", encode(render_faces(1, 1, seed=1).images[0])
+    photos.mkdir()
+    names = ["a.png", "x" * 251 + ".png", "é.PNG"]
+    for name in names:
+        (photos / name).write_bytes(data)
+    Path(os.fsdecode(os.fsencode(photos) + b"/caf\xe9.png")).write_bytes(data)
+    counts = folder.mask_folder(photos, tmp_path / "masked", workers=1, progress=False)
+    assert counts["pictures"] == 4
+    assert folder.mask_folder(photos, tmp_path / "masked", workers=1, progress=False) == counts
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        for name in names:
+            archive.write(photos / name, name)
+    folder.mask_folder(tmp_path / "photos.zip", tmp_path / "again", workers=1, progress=False)
+    for path in (tmp_path / "again" / "images").iterdir():
+        assert path.read_bytes() == (tmp_path / "masked" / "images" / path.name).read_bytes()
+
+
+def test_what_cannot_be_written_under_its_name_is_a_reason(tmp_path):
+    (tmp_path / "photos").mkdir()
+    data = encode(render_faces(1, 1, seed=1).images[0])
+    Path(os.fsdecode(os.fsencode(tmp_path / "photos") + b"/" + b"\xe9" * 100 + b".png")).write_bytes(
+        data
+    )  # 4 letters each
+    (tmp_path / "photos" / "z.png").write_bytes(data)
+    counts = folder.mask_folder(tmp_path / "photos", tmp_path / "masked", workers=1, progress=False)
+    assert counts["pictures"] == 1 and counts["name too long for the file system"] == 1
+
+
+def test_form_of_the_source(photos, tmp_path, portrait):
+    folder.mask_folder(photos, tmp_path / "masked", workers=1, progress=False, form="source")
+    found = sorted(p.relative_to(tmp_path / "masked").as_posix() for p in (tmp_path / "masked").rglob("*photo*"))
+    assert found == ["coverage/b/deep/photo.jpg.png", "images/b/deep/photo.jpg"]
+    with Image.open(tmp_path / "masked" / found[1]) as image, Image.open(photos / "b/deep/photo.jpg") as source:
+        assert image.format == "JPEG" and image.quantization == source.quantization
+        change = np.abs(np.array(image).astype(int) - np.array(source)).max(2)
+    near = cv2.dilate(read(tmp_path / "masked" / found[0]), np.ones((39, 39), np.uint8)) > 0
+    assert change[~near].max() < 12  # compressed once more with its own tables
+    with pytest.raises(ValueError, match="was begun with"):
+        folder.mask_folder(photos, tmp_path / "masked", workers=1, progress=False)
+    with pytest.raises(ValueError, match="did you mean source"):
+        folder.mask_folder(photos, tmp_path / "other", workers=1, progress=False, form="sources")
+
+
+@pytest.mark.parametrize("out", ["photos", "."])
+def test_into_its_own_source_is_refused(photos, out, capsys):
+    before = sorted(photos.parent.rglob("*"))
+    with pytest.raises(SystemExit, match="2"):
+        folder.main([str(photos), str(photos.parent / out)])
+    assert "name another folder" in capsys.readouterr().err
+    assert sorted(photos.parent.rglob("*")) == before
+
+
+def test_nothing_to_do_is_no_success(tmp_path, capsys):
+    (tmp_path / "photos").mkdir()
+    for name in ("notes.txt", "clip.mp4"):
+        (tmp_path / "photos" / name).write_text("")
+    with pytest.raises(SystemExit, match="2"):
+        folder.main([str(tmp_path / "photos"), str(tmp_path / "masked")])
+    assert "no picture in" in (said := capsys.readouterr().err) and "2 not a picture, by its name" in said
+    assert not (tmp_path / "masked").exists()
+    (tmp_path / "photos" / "wall.png").write_bytes(encode(np.full((90, 120, 3), 200, np.uint8)))
+    assert folder.main([str(tmp_path / "photos"), str(tmp_path / "masked"), "--workers", "1"]) == 1
+    told = capsys.readouterr()
+    assert "no face found" in told.out and "no picture was masked" in told.err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"epoch": 1}\n', "no manifest of masked pictures"),
+        ("[1]\n", "no manifest of masked pictures"),
+        ('{"style": "random", "seed": 0, "style_files": {}}\n[1]\n', "line 2 is of another program"),
+        ('{"style": "random", "seed": 0, "style_files": {}}\n{"a": 1}\n', "line 2 is of another program"),
+        ("\xff\xfe\n\n", "line 1 is broken"),
+    ],
+)
+def test_foreign_manifest_is_refused_and_kept(photos, tmp_path, text, message):
+    (tmp_path / "masked").mkdir()
+    manifest = tmp_path / "masked" / "manifest.jsonl"
+    manifest.write_bytes(text.encode("latin1"))
+    with pytest.raises(ValueError, match=message):
+        folder.mask_folder(photos, tmp_path / "masked", workers=1, progress=False)
+    assert manifest.read_bytes() == text.encode("latin1")
+
+
+def test_manifest_whose_first_line_was_cut_is_begun_anew(photos, tmp_path):
+    (tmp_path / "masked").mkdir()
+    (tmp_path / "masked" / "manifest.jsonl").write_text('{"style": "ran')
+    counts = folder.mask_folder(photos, tmp_path / "masked", workers=1, progress=False)
+    assert counts["pictures"] == 3 and lines(tmp_path / "masked")[0]["style"] == "random"
+
+
+def test_two_calls_at_once_are_refused(photos, tmp_path):
+    settings = {"style": "random", "seed": 0, "style_files": {}}
+    with Manifest(tmp_path / "masked", settings), pytest.raises(ValueError, match="another call is writing"):
+        folder.mask_folder(photos, tmp_path / "masked", workers=1, progress=False)
+    assert folder.mask_folder(photos, tmp_path / "masked", workers=1, progress=False)["pictures"] == 3
+
+
+def test_edited_texture_needs_another_folder(photos, tmp_path):
+    (tmp_path / "team.yaml").write_text("team: {kind: cloth, texture: logo.png}")
+    for colour in ("red", "lime"):
+        Image.new("RGB", (40, 40), colour).save(tmp_path / "logo.png")
+        try:
+            folder.mask_folder(photos, tmp_path / "m", style=str(tmp_path / "team.yaml"), workers=1, progress=False)
+        except ValueError as error:
+            assert colour == "lime" and "was begun with" in str(error)
+        else:
+            assert colour == "red"
+
+
+def test_from_a_script_without_a_main_guard_and_stopped(photos, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from maskfr_utils.masks.folder import mask_folder\n"
+        f"print(mask_folder({str(photos)!r}, {str(tmp_path / 'masked')!r}, workers=2, progress=False)['pictures'])\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "3\n", done.stderr
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_stopped_by_a_signal(tmp_path, number, status):
+    (tmp_path / "photos").mkdir()
+    faces = render_faces(4, 1, seed=1).images
+    for i in range(400):
+        (tmp_path / "photos" / f"{i:03d}.png").write_bytes(encode(np.roll(faces[i % 4], i, 1)))
+    out = tmp_path / "masked"
+    command = [sys.executable, "-m", "maskfr_utils.masks.folder", str(tmp_path / "photos"), str(out), "--workers", "1"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and (not (out / "manifest.jsonl").exists() or len(whole_lines(out)) < 5):
+        time.sleep(0.01)
+    process.send_signal(number)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == status
+    assert "the same command goes on where it was" in said and "Traceback" not in said
 
 
 def test_out_inside_the_source_is_not_read(photos):

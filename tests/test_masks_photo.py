@@ -8,6 +8,7 @@ from skimage.data import astronaut
 
 from maskfr_utils import masks
 from maskfr_utils.faces import align
+from maskfr_utils.faces.pictures import PictureError
 from maskfr_utils.faces.pose import HEAD, MIRROR
 from maskfr_utils.masks import chance
 
@@ -42,6 +43,28 @@ def test_photo_finds_its_faces(photo):
     again = masks.mask_photo(photo[0], seed=4, landmarks=result.landmarks)
     np.testing.assert_array_equal(again.image, result.image)
     assert (masks.mask_photo(photo[0], seed=5).image != result.image).any()
+
+
+@pytest.mark.parametrize("turn", [1, 2, 3])
+def test_photo_on_its_side_or_head_is_masked_over_the_mouth(photo, turn):
+    upright = photo[0][:280, 90:370]
+    turned = np.ascontiguousarray(np.rot90(upright, turn))
+    result = masks.mask_photo(turned, style="surgical", seed=1)
+    assert result.ok.tolist() == [True]
+    alpha = np.rot90(result.alpha, -turn)
+    mouth, brow = (photo[1][i] - (90, 0) for i in (62, 27))
+    assert alpha[mouth[1].astype(int), mouth[0].astype(int)] > 200
+    assert alpha[: int(brow[1])].max() < 30 or not alpha[: int(brow[1]) - 5, 60:200].any()  # no mask on the forehead
+
+
+def test_photo_that_nobody_knows_how_to_turn_is_left_alone(photo, monkeypatch):
+    def unclear(_):
+        raise PictureError("which way up the face is cannot be told")
+
+    monkeypatch.setattr(align, "detect_upright", unclear)
+    result = masks.mask_photo(photo[0])
+    assert len(result.boxes) == 0
+    np.testing.assert_array_equal(result.image, photo[0])
 
 
 @pytest.mark.parametrize("kind", ["surgical", "cloth", "n95", "bandana"])

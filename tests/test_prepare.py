@@ -204,6 +204,51 @@ def test_errors_say_the_way_out(folder, tmp_path, cache):
     assert not cache.exists() or not list(cache.glob("*.h5"))
 
 
+def test_what_was_left_out_is_told_where_too_little_remains(faces, tmp_path):
+    rng = np.random.default_rng(0)
+    for person in "ab":
+        (tmp_path / "burst" / person).mkdir(parents=True)
+        for k in range(6):
+            noisy = (faces.images[12 * "ab".index(person)] + rng.normal(0, 4, (112, 112, 3))).clip(0, 255)
+            Image.fromarray(noisy.astype(np.uint8)).save(tmp_path / f"burst/{person}/{k}.png")
+        (tmp_path / f"burst/{person}/broken.png").write_bytes(b"x")
+    with pytest.raises(
+        ValueError, match=r"give more pictures.*left out: 10 near-duplicate; skipped: 2 unreadable"
+    ) as error:
+        prepare.prepare(tmp_path / "burst", progress=False)
+    assert len(str(error.value)) < 300
+
+
+def test_groups_and_spellings_are_told(folder, tmp_path, capsys):
+    for part, person, old in (("train", "Zoë", "person 0"), ("test", "zoë ", "person 1"), ("train", "bob", "person 2")):
+        target = tmp_path / "set" / part / person
+        target.mkdir(parents=True)
+        for path in sorted((folder / old).glob("*.png"))[1:9]:
+            (target / path.name).write_bytes(path.read_bytes())
+    found = ready(prepare.prepare(tmp_path / "set", min_masked=2, progress=False))
+    assert len(found.identities) == 2 and len(found) == 24
+    said = capsys.readouterr().out
+    assert "2 groups of people, taken together: test, train" in said and "another spelling of" in said
+
+
+def test_one_person_only_is_told(folder, tmp_path, capsys):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one/ann").symlink_to(folder / "person 1")
+    prepare.prepare(tmp_path / "one", min_masked=2, progress=False)
+    assert "one person only: there is nobody to tell apart from" in capsys.readouterr().out
+
+
+def test_edited_texture_gives_another_file(folder, tmp_path):
+    style, stores = tmp_path / "team.yaml", []
+    style.write_text("team: {kind: cloth, texture: logo.png, pattern_weight: 1}")
+    for colour in ("red", "lime"):
+        Image.new("RGB", (40, 40), colour).save(tmp_path / "logo.png")
+        stores.append(ready(prepare.prepare(folder, min_masked=4, style=str(style), progress=False)))
+    assert stores[0].path != stores[1].path
+    red, green = (found.batch(np.flatnonzero(found.masked_ok), masked=True)[0].mean((0, 1, 2)) for found in stores)
+    assert red[0] > green[0] + 10 and green[1] > red[1] + 10
+
+
 def test_photos_next_to_faces(tmp_path, faces):
     data = pytest.importorskip("skimage.data", reason="scikit-image carries the astronaut: install the notebooks extra")
     for i in range(6):

@@ -221,6 +221,23 @@ def test_photos_are_detected_and_aligned():
         assert np.abs(align.face_landmarks(face.image[None])[0] - face.landmarks).mean() < 3
 
 
+@pytest.mark.parametrize("turn", [1, 2, 3])
+def test_photos_on_their_side_or_head_give_the_same_face(turn):
+    data = pytest.importorskip("skimage.data", reason="scikit-image carries the astronaut: install the notebooks extra")
+    photo = np.ascontiguousarray(data.astronaut()[:280, 90:370])
+    upright, turned = (sources.to_face("e/1.png", encode(p)) for p in (photo, np.rot90(photo, turn)))
+    np.testing.assert_array_equal(turned.image, upright.image)
+    np.testing.assert_array_equal(turned.landmarks, upright.landmarks)
+
+
+def test_pictures_that_need_another_package_say_which(tmp_path):
+    known = {".heic": "HEIC", ".avif": "AVIF"}
+    missing = {suffix: kind for suffix, kind in known.items() if suffix not in pictures.SUFFIXES}
+    files = {f"ann/1{suffix}": b"x" for suffix in missing} | PICTURES
+    found = sources.open_source(write_folder(tmp_path / "set", files)).skipped
+    assert all(any(reason.startswith(f"{kind}, which needs") for reason in found) for kind in missing.values())
+
+
 def test_photo_without_a_face():
     with pytest.raises(pictures.PictureError, match="no face found"):
         sources.to_face("a/1.png", encode(RNG.integers(0, 256, (200, 150, 3), np.uint8)))
