@@ -11,7 +11,7 @@ TOLD := --no-progress-bar --stdout-file - --stderr-file -
 # a part of the study, or a look at it: make study S="table_1 --scale demo", make study S=--list
 S ?=
 
-.PHONY: help train test study book chapters lab check notebooks clean
+.PHONY: help train recognise test study book chapters lab check notebooks clean
 .DELETE_ON_ERROR:
 
 help:  ## list the targets
@@ -26,6 +26,10 @@ $(READY): requirements.lock pyproject.toml
 
 train: $(READY)  ## the main job: train and test a ResSaNet-50 on rendered masked faces; P="-p name value" changes it
 	$(BIN)/papermill $(TOLD) notebooks/train.ipynb out.ipynb -p model ressanet50 $(P)
+
+recognise: $(READY)  ## enrol rendered people and name masked ones; P="-p people my_people -p photos my_party -p network runs/x" for yours
+	$(BIN)/papermill notebooks/recognise.ipynb recognised.ipynb -p out recognised $(P)
+	@echo "recognised/named: annotated pictures, names.csv, names.json; recognised.ipynb tells how"
 
 test: $(READY)  ## all tests
 	$(BIN)/python -m pytest

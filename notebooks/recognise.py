@@ -82,7 +82,9 @@ for what, name in (("people", "people"), ("photos", "met")):
 # turned is enrolled with a note.
 
 # %%
-gallery = recognise.Gallery(network or None, rate=rate)
+kept = folder / "gallery"  # people who are in it already stay
+gallery = recognise.Gallery.load(kept, network or None) if kept.is_dir() else recognise.Gallery(network or None)
+gallery.rate = rate
 enrolment = gallery.enrol(source["people"])
 told = pd.Series(enrolment.left_out, dtype=str).to_frame("left out because")
 print(f"{len(gallery.people)} people, {len(gallery)} photos; {gallery.embedder.title}")
@@ -139,7 +141,7 @@ table[["picture", "name", "cosine", "threshold", "nearest", "notes"]]
 
 # %%
 if out:
-    gallery.save(folder / "gallery")
+    gallery.save(kept)
 print(f"kept in {out}/: gallery/, named/pictures/, named/names.csv, named/names.json" if out else "nothing was kept")
 
 # %% [markdown]
