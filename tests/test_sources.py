@@ -457,6 +457,23 @@ def test_landmarks_beside_the_pictures(tmp_path):
                 assert found[name].dtype == np.float32
 
 
+@pytest.mark.parametrize("member", ["files", "points"])
+def test_landmarks_that_are_no_arrays_or_too_large_are_refused(tmp_path, member, monkeypatch):
+    folder = write_folder(tmp_path / "set", PICTURES)
+    np.savez(folder / "landmarks68.npz", files=list(PICTURES), points=np.zeros((6, 68, 2)))
+    monkeypatch.setattr(sources, "LANDMARK_BYTES", 100)
+    with pytest.raises(ValueError, match=r"landmarks68\.npz .*bytes once unpacked"):
+        sources.open_source(folder)
+    monkeypatch.undo()
+    other = {"files": "points", "points": "files"}[member]
+    np.savez(folder / "landmarks68.npz", **{other: np.zeros((6, 68, 2)) if other == "points" else list(PICTURES)})
+    with zipfile.ZipFile(folder / "landmarks68.npz", "a") as archive:
+        archive.writestr(member, b"no array")
+    with pytest.raises(ValueError, match=r"landmarks68\.npz") as refused:
+        sources.open_source(folder)
+    assert len(str(refused.value)) < 300 + len(str(tmp_path))
+
+
 @pytest.mark.parametrize(
     "arrays",
     [

@@ -22,6 +22,7 @@ from maskfr_utils.faces.pictures import PictureError, read_picture
 from maskfr_utils.messages import brief
 
 HASHED_BYTES = 2**30  # up to here the fingerprint covers the pictures' bytes, beyond it their names and sizes
+LANDMARK_BYTES = 2**31  # of the landmarks of some million pictures
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,11 @@ def _read_landmarks(path: Path) -> dict[str, np.ndarray]:
         return {}
     try:
         with np.load(path, allow_pickle=False) as arrays:
+            if (size := sum(member.file_size for member in arrays.zip.infolist())) > LANDMARK_BYTES:
+                raise ValueError(f"{size:,} bytes once unpacked, at most {LANDMARK_BYTES:,}")
             files, points = arrays["files"], arrays["points"].astype(np.float32)
+        if files.dtype.kind not in "US":  # AttributeError, where a member is no array
+            raise ValueError("files holds no names")
     except Exception as error:  # such as AttributeError, of a member that is no array
         raise ValueError(f"{path} does not hold the arrays `files` and `points`: {brief(error, 120)}") from error
     if files.ndim != 1 or points.shape != (len(files), 68, 2):
