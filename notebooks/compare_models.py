@@ -109,12 +109,12 @@ display(outcomes.in_points(compared), Markdown(captions.VERDICTS), Markdown(capt
 # d = r \, \big(a_1 (1 - a_2) + a_2 (1 - a_1)\big)$$
 #
 # where $a_1$ and $a_2$ are the accuracies and $d$ is the share of the photos that just one of the two names rightly:
-# $r = 1$ if their errors are independent. We measure $r$ on our networks and real photos. The interval leaves out what
+# $r = 1$ if their errors are independent. We measure $r$ on our networks. The interval leaves out what
 # another seed would change, and that photos of one person are alike: the true one is wider. As with ours, a difference is
 # beyond noise only where its $p$, corrected for ten pairs, is below 0.05.
 
 # %% mystnb={"image": {"alt": "For each pair of networks two dots with error bars, the report and ours, beside a line at zero"}}
-disagreements = tables.disagreements("pocket", results)
+disagreements = tables.disagreements(scale, results)
 disagreement = float(np.nanmedian(disagreements))
 theirs = tables.published_pairs(disagreement)
 figures.results.estimates(
@@ -130,7 +130,7 @@ unsure = [f"{name} ({100 * row['difference']:.2f})" for name, row in theirs.iter
 half = 100 * (theirs["high"] - theirs["difference"])
 display(
     Markdown(
-        f"The report's test set holds about {published.TEST_PHOTOS:,} different photos. On real photos our networks"
+        f"The report's test set holds about {published.TEST_PHOTOS:,} different photos. On {tables.FACES[scale]} our networks"
         f" disagree {disagreement:.2f} times as often as independent errors would (median; {np.nanmin(disagreements):.2f}"
         f" to {np.nanmax(disagreements):.2f} over pairs and seeds). With that, the report's differences carry at least"
         f" ± {half.min():.2f} to ± {half.max():.2f} points."

@@ -17,7 +17,7 @@ VERDICTS = (
 
 def made_with(group: str | None, scale: str, folder: str | Path | None = None) -> str:
     """What stands beside a table or figure, as Markdown: data, scale, recipe, seeds, device, what is missing, the command."""
-    wanted, records = plan.runs([group] if group else (), [scale]), state.load(group, scale, folder)
+    wanted, records = plan.runs([group] if group else (), [scale], folder), state.load(group, scale, folder)
     missing = [run.name for run in wanted if run not in records]
     text = f"*{FACES[scale].capitalize()}* (scale `{scale}`): "
     if records:

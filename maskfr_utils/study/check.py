@@ -21,7 +21,7 @@ def problems(folder: Path | None = None, book: Path | None = None, notebooks: Pa
         notebooks: folder of their notebooks; default: the repository's.
     """
     folder, book, found = folder or paths.results_dir(), book or paths.ROOT / "book", []
-    known = {run.name for run in runs()}
+    known = {run.name for run in runs(folder=folder)}
     found += [
         f"{file.name} is of no run of the study: delete it, or name it in maskfr_utils/study/plan.py"
         for file in sorted(folder.glob("*.json"))
@@ -29,7 +29,7 @@ def problems(folder: Path | None = None, book: Path | None = None, notebooks: Pa
     ]
     for scale in SCALES:
         records = {}
-        for run in runs(scales=[scale]):
+        for run in runs(scales=[scale], folder=folder):
             if (now := status(run, folder)) == "done":
                 records[run] = read_record(run.record_path(folder))
             elif now != "missing":

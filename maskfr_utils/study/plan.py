@@ -199,7 +199,7 @@ class Run:
         return self.steps() * self.batch
 
 
-def trials(scale: str, model: str, folder: Path | None = None) -> list[Run]:
+def trials(scale: str, model: str, folder: str | Path | None = None) -> list[Run]:
     """A network's trials: every rate of the scale; further ones, by factors of two, while the best is at an edge."""
     rates = list(SCALES[scale].rates)
     while True:
@@ -213,13 +213,13 @@ def trials(scale: str, model: str, folder: Path | None = None) -> list[Run]:
         rates.append(best / 2 if best == min(rates) else best * 2)
 
 
-def validation(run: Run, folder: Path | None = None) -> float | None:
+def validation(run: Run, folder: str | Path | None = None) -> float | None:
     """What a trial is judged by: its accuracy on the masked validation photos; None where it has no record."""
     path = run.record_path(folder)
     return read_record(path)["metrics"]["masked"]["accuracy"] if path.exists() else None
 
 
-def chosen(scale: str, folder: Path | None = None) -> dict[str, float]:
+def chosen(scale: str, folder: str | Path | None = None) -> dict[str, float]:
     """Network -> the best of its trials' learning rates, of those as good the lowest; of networks whose trials are done."""
     found = {}
     for model in MODELS:
@@ -230,7 +230,7 @@ def chosen(scale: str, folder: Path | None = None) -> dict[str, float]:
     return found
 
 
-def write_tuned(scale: str, folder: Path | None = None) -> None:
+def write_tuned(scale: str, folder: str | Path | None = None) -> None:
     """Writes `tuned.yaml` of a scale: what its trials chose, if there were any."""
     if (rates := chosen(scale, folder)) == tuned_rates(scale):
         return
@@ -238,7 +238,7 @@ def write_tuned(scale: str, folder: Path | None = None) -> None:
         temporary.write_text(TUNED + yaml.safe_dump(rates, sort_keys=False), encoding="utf-8")
 
 
-def tuning(scale: str, folder: Path | None = None) -> list[Run]:
+def tuning(scale: str, folder: str | Path | None = None) -> list[Run]:
     """Each network at several learning rates, scored on the validation photos."""
     return [run for model in dict.fromkeys((*published.TABLE_2, *ABLATION)) for run in trials(scale, model, folder)]
 
@@ -285,7 +285,7 @@ GROUPS = {
 }
 
 
-def runs(groups: Iterable[str] = (), scales: Iterable[str] = SCALES, folder: Path | None = None) -> list[Run]:
+def runs(groups: Iterable[str] = (), scales: Iterable[str] = SCALES, folder: str | Path | None = None) -> list[Run]:
     """The runs of these groups (or of all) and scales, each once, first seeds first.
 
     Args:

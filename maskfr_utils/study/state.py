@@ -45,7 +45,7 @@ def status(run: Run, folder: Path | None = None) -> str:
 def load(group: str | None, scale: str, folder: str | Path | None = None) -> dict[Run, dict]:
     """The records of a group's runs that have been run; of all groups where none is named."""
     found = {}
-    for run in runs([group] if group else (), [scale]):
+    for run in runs([group] if group else (), [scale], folder):
         if (path := run.record_path(folder)).exists():
             found[run] = read_record(path)
     return found
@@ -54,7 +54,7 @@ def load(group: str | None, scale: str, folder: str | Path | None = None) -> dic
 def digest(group: str | None, folder: str | Path | None = None) -> str:
     """A hash of all records of a group (or of all groups), by which a chapter shows what it was made from."""
     content = hashlib.sha256()
-    for run in runs([group] if group else ()):
+    for run in runs([group] if group else (), folder=folder):
         if (path := run.record_path(folder)).exists():
             content.update(run.name.encode() + path.read_bytes())
     return content.hexdigest()[:8]
