@@ -25,7 +25,7 @@ def test_training_curves_with_and_without_tests():
     assert len(figures.results.training_curves(history).axes[1].lines) == 1
     history[1] |= {"masked": 0.5, "unmasked": 0.6}
     labels = [line.get_label() for line in figures.results.training_curves(history).axes[1].lines]
-    assert labels == ["training", "test, masked", "test, unmasked"]
+    assert labels == ["training", "validation, masked", "validation, unmasked"]
 
 
 def test_confusion_rows_are_shares():
@@ -58,9 +58,28 @@ def test_batch_sizes_at_their_place():
     assert np.allclose(ax.containers[0].lines[0].get_ydata(), [50, 70])
 
 
+def test_the_best_rate_of_each_network_wears_a_ring():
+    lines = {"a": pd.Series({0.1: 0.5, 0.2: 0.9, 0.4: 0.7}), "b": pd.Series({0.1: 0.6, 0.2: 0.4})}
+    (ax,) = figures.results.rates(lines).axes
+    rings = [line.get_xydata().tolist() for line in ax.lines if len(line.get_xdata()) == 1]
+    assert np.allclose(rings, [[[0.2, 90]], [[0.1, 60]]])
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["0.1", "0.2", "0.4"]
+
+
+def test_a_curve_by_epoch_in_percent():
+    (ax,) = figures.results.by_epoch(pd.DataFrame({"a": [0.2, 0.5]}, index=[1, 2])).axes
+    assert ax.lines[0].get_xydata().tolist() == [[1, 20], [2, 50]]
+
+
 @pytest.mark.parametrize(
     "draw",
-    [figures.results.rank_curves, figures.results.batch_sizes, lambda tables: figures.results.estimates(tables, "%")],
+    [
+        figures.results.rank_curves,
+        figures.results.batch_sizes,
+        figures.results.rates,
+        lambda none: figures.results.by_epoch(pd.DataFrame(none)),
+        lambda tables: figures.results.estimates(tables, "%"),
+    ],
 )
 def test_without_runs_a_figure_says_so(draw):
     assert [text.get_text() for text in draw({}).axes[0].texts] == ["not run yet"]

@@ -7,7 +7,7 @@ from scipy import stats
 
 from maskfr_utils import verdicts
 from maskfr_utils.study import outcomes, tables
-from maskfr_utils.study.plan import Run
+from maskfr_utils.study.plan import SCALES, Run
 
 MASKED, UNMASKED = Run(scale="demo"), Run(scale="demo", condition="unmasked")
 
@@ -58,6 +58,64 @@ def test_figure_9_holds_the_point_of_each_batch_size_that_was_run(folder):
     shown = tables.figure_9_table("demo", folder)
     assert shown.loc[64].iloc[0].startswith("65.0") and shown.loc[128].iloc[0] == "not run yet"
     assert all(table.empty for table in tables.figure_9("pocket", folder).values())
+
+
+def test_each_batch_size_has_its_rate_and_its_steps_on_three_lines(folder):
+    for name in ("b128", "b128-scaled", "n128", "b64-n128", "b64-scaled"):
+        write(folder, f"demo-iresnet50-masked-{name}-s0", "11122 11122 11122 11122", lr=0.1)
+    lines = tables.figure_9("demo", folder)
+    assert [list(table.index) for table in lines.values()] == [[16, 128], [16, 64, 128], [16, 64, 128]]
+    scaled, steps = lines["rate scaled with the batch"], lines["one rate, as many steps"]
+    assert scaled.loc[16, "accuracy"] == pytest.approx(0.85)  # the smallest batch is the recipe's own
+    assert steps.loc[16, "accuracy"] == pytest.approx(0.6)  # but not with as few steps as the largest takes
+    assert scaled.loc[16, "seeds"] == 3 and scaled.loc[128, "seeds"] == 1
+
+
+def trials(folder, model, shares, part=""):
+    for rate, right in shares.items():
+        row = "1" * right + "2" * (20 - right)
+        write(
+            folder, f"demo-{model}-masked-lr{rate:g}{part}-trial-s0", row, learnt=0.5, lr=rate, scored_on="validation"
+        )
+
+
+def test_trials_by_rate_and_what_they_chose(folder):
+    rates = SCALES["demo"].rates
+    trials(folder, "iresnet50", dict(zip(rates, (10, 12, 16, 16, 11), strict=True)))
+    trials(folder, "ressanet50", dict(zip(rates, (15, 12, 11, 10, 9), strict=True)))
+    tried = tables.tried("demo", folder)
+    assert tried["IResNet-50"]["masked"].to_dict() == pytest.approx(
+        dict(zip(rates, (0.5, 0.6, 0.8, 0.8, 0.55), strict=True))
+    )
+    table = tables.tuning_table("demo", folder)
+    assert (
+        table.loc["IResNet-50", "0.0125"] == "80.0" and table.loc["IResNet-50", "chosen"] == "0.0125"
+    )  # of equals the lower
+    assert table.loc["ResSaNet-50", "chosen"] == "trials go on"  # its best is the lowest tried
+    trials(folder, "ressanet50", {rates[0] / 2: 14})
+    assert tables.tuning_table("demo", folder).loc["ResSaNet-50", "chosen"] == f"{rates[0]:g}"
+    trials(folder, "iresnet50", {rates[1]: 17}, "-augment")
+    trials(folder, "ressanet50", {rates[0]: 11, rates[1]: 13}, "-augment")
+    changes = tables.recipe_changes("demo", folder)
+    assert changes.loc["the recipe"].to_dict() == pytest.approx({"IResNet-50": 80, "ResSaNet-50": 75})
+    assert changes.loc["augment"].to_dict() == pytest.approx({"IResNet-50": 85, "ResSaNet-50": 65})
+
+
+def test_validation_accuracy_by_epoch_is_the_mean_over_seeds(folder):
+    curves = tables.curves("demo", folder)
+    assert curves.index.tolist() == [1, 2]
+    assert curves["IResNet-50"].tolist() == pytest.approx([0.1, 0.2])
+
+
+def test_a_part_is_compared_with_the_network_that_it_was_put_into(folder):
+    """SE is right on 2 photos more than IResNet-50 in each of three seeds."""
+    for seed, right in enumerate((18, 19, 20)):
+        write(folder, f"demo-iresnet50_se-masked-s{seed}", "1" * right + "2" * (20 - right))
+    assert list(tables.ablation("demo", folder)) == ["IResNet-50", "IResNet-50 + SE", "ResSaNet-50"]
+    parts = tables.parts("demo", folder)
+    assert parts.loc["IResNet-50 + SE − IResNet-50", "seeds"] == pytest.approx((0.1, 0.1, 0.1))
+    assert "IResNet-50 − IResNet-50" not in parts.index
+    assert tables.parts("pocket", folder).empty
 
 
 def test_groups_of_photos_are_counted_apart(folder):

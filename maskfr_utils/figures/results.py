@@ -13,7 +13,7 @@ from maskfr_utils.figures.style import COLOURS, MARKERS, MASKED, UNMASKED, finis
 
 
 def training_curves(history: list[dict]) -> Figure:
-    """Loss, and accuracy on training and test photos, by epoch.
+    """Loss, and accuracy on training and validation photos, by epoch.
 
     Args:
         history: one dict an epoch with `epoch`, `loss`, `train_accuracy`, and where it was tested `masked`, `unmasked`.
@@ -25,7 +25,7 @@ def training_curves(history: list[dict]) -> Figure:
     right.plot(epochs, [h["train_accuracy"] for h in history], "k.-", label="training")
     for name, colour in (("masked", MASKED), ("unmasked", UNMASKED)):
         tested = [(h["epoch"], h[name]) for h in history if name in h]
-        right.plot(*zip(*tested, strict=True), "o-", color=colour, label=f"test, {name}") if tested else None
+        right.plot(*zip(*tested, strict=True), "o-", color=colour, label=f"validation, {name}") if tested else None
     right.set(xlabel="epoch", ylabel="top-1 accuracy", ylim=(0, 1.02))
     right.legend()
     sns.despine(fig)
