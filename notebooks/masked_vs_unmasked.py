@@ -198,7 +198,7 @@ figures.results.estimates(gains, "gain of masked training, percentage points", v
 
 # %%
 display(Markdown(real_masks.made_with(real)))
-print(state.made_from("masked_vs_unmasked"))
+print(state.made_from("masked_vs_unmasked", results))
 
 # %% [markdown]
 # ## What we learn
