@@ -5,7 +5,9 @@ batches on the training device, and every draw comes from one generator.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +17,8 @@ from torch.utils.data import Dataset, Sampler
 
 from maskfr_utils.config import TrainConfig
 from maskfr_utils.masks import mask_faces
-from maskfr_utils.store import FaceStore
+from maskfr_utils.names import CONDITIONS, unknown
+from maskfr_utils.store import TRAIN, FaceStore
 
 LUMA = (0.299, 0.587, 0.114)
 
@@ -43,6 +46,49 @@ class TwinDataset(Dataset):
             drawn = mask_faces(images[masked], self.store.landmarks[indices[masked]], style=config.style, seed=seed)
             images[masked] = drawn.images
         return torch.from_numpy(images), torch.from_numpy(labels)
+
+
+class FaceDataset(Dataset):
+    """A store's faces for training code of one's own: `dataset[i]` is a picture and its label.
+
+        >>> DataLoader(FaceDataset("people.h5", "both", transform=v2.RandomHorizontalFlip()), batch_size=64, num_workers=4)
+
+    Args:
+        store: a store, or the path of its file.
+        condition: "masked", "unmasked", or "both": each photo's unmasked picture, then each one's masked twin.
+        split: which photos: `store.TRAIN` or `store.TEST`.
+        transform: of the picture, a (3, 112, 112) uint8 RGB tensor.
+
+    Raises:
+        ValueError: an unknown condition; else as `FaceStore`.
+    """
+
+    def __init__(
+        self,
+        store: FaceStore | str | Path,
+        condition: str = "unmasked",
+        *,
+        split: int = TRAIN,
+        transform: Callable[[Tensor], Any] | None = None,
+    ):
+        if condition not in CONDITIONS:
+            raise ValueError(unknown("condition", condition, CONDITIONS))
+        self.store = store if isinstance(store, FaceStore) else FaceStore(store)
+        self.transform, photos = transform, self.store.indices(split)
+        twins = {"unmasked": (False,), "masked": (True,), "both": (False, True)}[condition]
+        self.indices, self.masked = np.tile(photos, len(twins)), np.repeat(np.array(twins), len(photos))
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: list[int]) -> list[tuple[Any, int]]:
+        images, labels = self.store.batch(self.indices[indices], masked=self.masked[indices])
+        pictures = torch.from_numpy(images).permute(0, 3, 1, 2)
+        changed = pictures if self.transform is None else map(self.transform, pictures)
+        return list(zip(changed, labels.tolist(), strict=True))
 
 
 class EpochBatches(Sampler[list[int]]):

@@ -51,6 +51,24 @@ def test_in_a_composition_with_labels(faces):
     assert label == 7 and other.tolist() == [1, 2]
 
 
+def test_landmarks_that_come_along_are_used(faces):
+    rendered = render_faces(3, 2, seed=3)
+    points = tv_tensors.KeyPoints(torch.from_numpy(rendered.landmarks), canvas_size=(112, 112))
+    transform = masks.RandomVirtualMask("surgical")
+    torch.manual_seed(1)
+    images, given, label = transform(tv_tensors.Image(faces), points, 7)
+    torch.manual_seed(1)
+    seed = int((torch.rand(6), torch.randint(2**62, ()))[1])
+    expected = masks.mask_faces(rendered.images, rendered.landmarks, style="surgical", seed=seed).images
+    np.testing.assert_array_equal(images.permute(0, 2, 3, 1).numpy(), expected)
+    assert torch.equal(given, points) and label == 7
+    sample = transform({"image": faces[0], "points": tv_tensors.KeyPoints(points[0], canvas_size=(112, 112))})
+    assert (sample["image"] != faces[0]).any()
+    for wrong in (points[:2], points[:, :5]):
+        with pytest.raises(ValueError, match="landmarks of 2 faces for 6|key points"):
+            transform(faces, tv_tensors.KeyPoints(wrong, canvas_size=(112, 112)))
+
+
 def test_chance_is_torchs_own(faces):
     transform = masks.RandomVirtualMask()
     torch.manual_seed(5)
