@@ -37,7 +37,9 @@
 # ```
 #
 # `--network` takes a run of this study, its `model.safetensors`, or arcface_torch's `backbone.pth`; `-h` lists what else there
-# is: `remove`, `embed` (embeddings of a folder for other programs), `calibrate`, `export` (ONNX). Or this page, on your photos:
+# is: `remove`, `embed` (embeddings of a folder for other programs), `calibrate`, `export` (ONNX). In Python, a network alone is
+# opened by `models.load_model`, or `models.load_insightface_weights`, and written by `models.export_onnx`. Or this page, on your
+# photos:
 #
 # ```
 # papermill notebooks/recognise.ipynb out.ipynb -p people my_people -p photos my_party -p network runs/my_run -p out named

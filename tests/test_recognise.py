@@ -157,10 +157,10 @@ def test_search_is_exact(monkeypatch, rows):
         np.testing.assert_allclose(cosines[i], [c for c, _ in best], rtol=1e-5)
 
 
-def test_search_among_many_is_fast(benchmark_seconds=0.5):
+def test_search_among_many_is_fast():
     from maskfr_utils.measure.recognition import search_seconds
 
-    assert search_seconds(64, repeats=3, sizes=["100,000"])["100,000"] < benchmark_seconds
+    assert search_seconds(64, repeats=3, sizes=["100,000"])["100,000"] < 1  # 0.01 on an idle core
 
 
 def test_calibration_counts_pairs_of_strangers():
@@ -283,7 +283,7 @@ def test_half_precision_takes_half_the_space(tmp_path):
     "tensors",
     [
         {},
-        {"conv1.weight": torch.zeros(4096, 3, 3, 3)},
+        {"bn2.weight": torch.zeros(10**6)},
         {f"layer{i}.{j}.x": torch.zeros(1) for i, n in zip((1, 2, 3, 4), (3, 4, 14, 3), strict=True) for j in range(n)},
     ],
 )

@@ -142,16 +142,15 @@ def insightface_network(tensors: dict[str, Tensor], source: str) -> nn.Module:
     """
     depths = tuple(len({n.split(".")[1] for n in tensors if n.startswith(f"layer{i}.")}) for i in (1, 2, 3, 4))
     name = next((n for n, net in NETWORKS.items() if net.depths == depths and set(net.blocks) == {"ibasic"}), None)
-    shapes = {key: tuple(tensors[key].shape) if key in tensors else () for key in ("conv1.weight", "fc.weight")}
-    channels, (dim, features) = shapes["conv1.weight"][:1], (shapes["fc.weight"] + (0, 0))[:2]
+    shapes = {key: tuple(tensors[key].shape) if key in tensors else () for key in ("bn2.weight", "fc.weight")}
+    channels, (dim, features) = (shapes["bn2.weight"] + (0,))[0], (shapes["fc.weight"] + (0, 0))[:2]
     # At most as large as the published networks: a file must not ask for more memory than it brings.
-    if name is None or not channels or not 16 <= channels[0] <= 64 or not 1 <= dim <= 4096 or features < 1:
+    if name is None or not 16 <= channels <= 512 or not 1 <= dim <= 4096 or features < 1:
         raise ValueError(
             f"{source}: blocks {depths} are not those of arcface_torch's iresnet50 (3, 4, 14, 3) or iresnet100 "
             "(3, 13, 30, 3); a network trained here is the model.safetensors of its run"
         )
-    width = channels[0] / 64
-    size = 16 * round(math.sqrt(features / (512 * width)))
+    size = 16 * round(math.sqrt(features / channels))
     if size != FACE_SIZE:
         raise ValueError(f"{source}: it takes pictures of {size} pixels, not of {FACE_SIZE}")
-    return load_insightface_weights(create_model(name, width=width, embedding_dim=dim), tensors)
+    return load_insightface_weights(create_model(name, width=channels / 512, embedding_dim=dim), tensors)
