@@ -224,6 +224,7 @@ class Trainer:
                 self.speed.skip()
                 if first:
                     progress.epoch(entry)
+                self.fabric.log_dict(entry, step=self.step)
                 self.save_checkpoint()
                 self.stop_if_asked(self.agreed()[1])
 
