@@ -15,7 +15,7 @@ from pathlib import Path
 
 from maskfr_utils import plain_yaml
 from maskfr_utils.messages import PlainError, shown
-from maskfr_utils.names import CONDITIONS, DECAY, FANS, LOSSES, MODELS, PARTS, PRECISIONS, SCHEDULES, unknown
+from maskfr_utils.names import CONDITIONS, DECAY, FANS, LOGGERS, LOSSES, MODELS, PARTS, PRECISIONS, SCHEDULES, unknown
 from maskfr_utils.paths import find_data, runs_dir
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -93,6 +93,7 @@ class TrainConfig:
         True, "go on where a stopped run of the same parameters left off in out_dir, or hand out its record if it ended"
     )
     checkpoint_minutes: float = _param(3.0, "minutes between checkpoints within an epoch", 0.0)
+    logger: str = _param("none", "what also gets each epoch's figures, in out_dir", choices=LOGGERS)
 
     def __post_init__(self):
         for f in fields(self):
@@ -191,7 +192,8 @@ class TrainConfig:
 
     def science(self) -> dict[str, object]:
         """The parameters that decide the result: all but where it is written, and how it may be stopped and resumed."""
-        return {k: v for k, v in asdict(self).items() if k not in ("out_dir", "resume", "checkpoint_minutes")}
+        others = ("out_dir", "resume", "checkpoint_minutes", "logger")
+        return {k: v for k, v in asdict(self).items() if k not in others}
 
     def data(self) -> dict[str, object]:
         """The parameters that `prepare.prepare` takes."""

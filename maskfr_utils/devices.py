@@ -6,6 +6,7 @@ import os
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from maskfr_utils.config import ConfigError, TrainConfig
 from maskfr_utils.messages import shown
@@ -46,6 +47,22 @@ def processes() -> tuple[int, int]:
     return total, local
 
 
+def loggers_for(config: TrainConfig) -> list[Logger]:
+    """Fabric's loggers that a run asks for; each makes a folder of its kind in the run's, and begins a file a start.
+
+    Raises:
+        ConfigError: the package that it writes with is not installed.
+    """
+    if config.logger == "csv":
+        return [CSVLogger(config.folder, name="csv", flush_logs_every_n_steps=1)]
+    if config.logger == "tensorboard":
+        try:
+            return [TensorBoardLogger(config.folder, name="tensorboard")]
+        except ModuleNotFoundError:
+            raise ConfigError("logger=tensorboard needs a package that is not here: pip install tensorboard") from None
+    return []
+
+
 def make_fabric(config: TrainConfig) -> Fabric:
     """Fabric on the best device; as many processes as torchrun started, else one.
 
@@ -64,6 +81,7 @@ def make_fabric(config: TrainConfig) -> Fabric:
         num_nodes=world // local,
         strategy="ddp" if world > 1 else "auto",
         precision=precision_for(config, device),
+        loggers=loggers_for(config),
     )
     fabric.launch()
     return fabric

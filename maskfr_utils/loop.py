@@ -5,6 +5,7 @@ keeps, so a run that is killed and resumed ends with the same weights as one tha
 """
 
 import math
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -249,6 +250,7 @@ class Trainer:
                 self.speed.skip()
                 if first:
                     progress.epoch(entry)
+                self.fabric.log_dict(entry, step=self.step)
                 self.save_checkpoint()
                 self.stop_if_asked(self.agreed()[1])
 
@@ -277,7 +279,7 @@ class Trainer:
             done = self.step == self.total_steps or self.place == len(self.batches)
             if done or self.step % LOG_EVERY == 0 or progress.due():
                 self.check(unchecked)
-                if progress.due():
+                if progress.due() or (done and progress.live):
                     seen = course.seen
                     progress.show(self.epoch + 1, self.step, course.loss_sum.item() / seen, course.hits.item() / seen)
             if done:
@@ -369,12 +371,10 @@ class Trainer:
     def stop_if_asked(self, stop: bool) -> None:
         """Ends the run, whose state has been saved, where that was asked for."""
         if stop:
-            number = self.stopping.asked or Stopped().number
-            raise Stopped(
-                f"stopped at step {self.step} of {self.total_steps}; the same command goes on from there "
-                f"({self.checkpoints.newest})",
-                number,
-            )
+            text = f"stopped at step {self.step} of {self.total_steps}; the same command goes on from there"
+            if self.fabric.is_global_zero:
+                write_log(self.config.folder / "train.log", text)
+            raise Stopped(f"{text} ({self.checkpoints.newest})", self.stopping.asked or signal.SIGTERM)
 
     def rate_and_margin_share(self) -> tuple[float, float]:
         """Learning rate, and share of the margin, of the step to come.

@@ -51,6 +51,7 @@ LOSSES: dict[str, tuple[str, dict[str, object]]] = {
 
 CONDITIONS = ("masked", "unmasked", "both")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
+LOGGERS = ("none", "csv", "tensorboard")
 SCHEDULES = ("cosine", "constant")
 PARTS = ("test", "validation")
 DECAY = ("weights", "all")

@@ -58,7 +58,8 @@ class Progress:
         left = (self.steps - step) / pace
         self.whole = now - self.started + left
         if self.live:
-            self.bar.set_postfix_str(f"epoch {epoch}/{self.epochs}, loss {loss:.2f}, accuracy {accuracy:.3f}", False)
+            where = f"epoch {epoch}/{self.epochs}, loss {loss:.2f}, accuracy {accuracy:.3f}"
+            self.bar.set_postfix_str(f"{where}, {pace * self.batch:.1f} images/s", refresh=False)
             self.bar.update(step - self.bar.n)
         if self._line_is_due(now):
             self.written = now

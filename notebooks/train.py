@@ -26,7 +26,8 @@
 # ```
 #
 # The same run without a notebook: `python -m maskfr_utils.train -p model ressanet50`, where `-h` explains each
-# parameter.
+# parameter. A run that was stopped or killed goes on where it was when it is started again; one that has ended hands out
+# its record. How far it is, `train.log` in its folder tells too.
 
 # %% tags=["parameters"]
 model = "ressanet50"  # resnet50, iresnet50, iresnet100, ressanet50, ressanet100
@@ -64,7 +65,8 @@ seed = 0
 data_seed = 0  # of test photos, masked twins and rendered people
 out_dir = None  # default: runs/<name of the run>
 resume = True
-checkpoint_minutes = 3.0
+checkpoint_minutes = 3.0  # between checkpoints within an epoch; Ctrl-C, too, leaves one
+logger = "none"  # csv, tensorboard: also log each epoch there
 
 # %% [markdown]
 # A name that is not a parameter, or a value that cannot work, stops here, before anything heavy is loaded.

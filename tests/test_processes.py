@@ -86,6 +86,24 @@ def test_a_batch_that_the_processes_do_not_divide_is_refused(monkeypatch, batch,
         devices.make_fabric(TrainConfig(batch_size=batch))
 
 
+def test_a_csv_logger_gets_each_epoch(tmp_path):
+    fabric = devices.make_fabric(TrainConfig(logger="csv", out_dir=str(tmp_path)))
+    for epoch in (1, 2):
+        fabric.log_dict({"epoch": epoch, "loss": 0.5}, step=epoch)
+    (file,) = tmp_path.rglob("*.csv")
+    assert file.is_relative_to(tmp_path / "csv") and len(file.read_text().splitlines()) == 3
+
+
+def test_a_logger_that_is_not_installed_is_told(tmp_path, monkeypatch):
+    def missing(*_, **__):
+        raise ModuleNotFoundError("No module named 'tensorboard'")
+
+    monkeypatch.setattr(devices, "TensorBoardLogger", missing)
+    with pytest.raises(ConfigError, match="pip install tensorboard"):
+        devices.make_fabric(TrainConfig(logger="tensorboard", out_dir=str(tmp_path)))
+    assert devices.loggers_for(TrainConfig()) == []
+
+
 def test_one_process_needs_no_environment(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "1")
     assert devices.processes() == (1, 1)

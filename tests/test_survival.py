@@ -1,6 +1,7 @@
 """Runs that are killed, stopped, started twice, and whose disk, folder or faces fail them."""
 
 import errno
+import io
 import json
 import os
 import re
@@ -295,6 +296,26 @@ def test_progress_is_said_in_the_log_and_on_the_terminal_without_a_line_a_step(t
         if long.due():
             long.show(1, step, 1.0, 0.5)
     assert 100 < len((tmp_path / "long.log").read_text().splitlines()) < 300
+
+
+def test_a_terminal_shows_one_live_line(tmp_path, monkeypatch):
+    from maskfr_utils import progress
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(progress, "LIVE_SECONDS", 0.0)
+    with progress.Progress("here", 2, 40, 0, 16, tmp_path / "train.log") as shown:
+        for step in range(1, 41):
+            assert shown.due()
+            shown.show(1 + (step > 20), step, 3.2, 0.5)
+        shown.epoch({"epoch": 2, "loss": 3.2})
+    last = terminal.getvalue().strip().split("\r")[-1]
+    assert re.search(r"40/40 .*epoch 2/2, loss 3\.20, accuracy 0\.500, [\d.]+ images/s", last)
+    assert terminal.getvalue().count("\n") <= 3 and (tmp_path / "train.log").read_text().count("\n") == 1
 
 
 NOTEBOOK = """

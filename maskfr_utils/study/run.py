@@ -10,6 +10,8 @@ from maskfr_utils.records import read_record, write_json
 from maskfr_utils.study.plan import Run
 from maskfr_utils.study.state import stale
 
+STOPPED = (130, 143)  # exit status of a training that Ctrl-C or SIGTERM ended
+
 
 def images_per_second(run: Run, steps: int = 3) -> float:
     """Training pictures a second of a run on this machine, from a few steps on noise."""
@@ -54,10 +56,15 @@ def make(run: Run, folder: Path | None = None) -> bool:
     """
     left = run.folder / "record.json"  # by a run that ended, where only the copy is missing
     if not left.exists():
-        done = subprocess.run([sys.executable, "-m", "maskfr_utils.train", *run.command])
-        if done.returncode == 130:  # stopped from the keyboard
+        training = subprocess.Popen([sys.executable, "-m", "maskfr_utils.train", *run.command])
+        try:
+            status = training.wait()
+        except KeyboardInterrupt:  # it came to the training as well, which saves and ends by itself
+            training.wait()
+            raise
+        if status in STOPPED:
             raise KeyboardInterrupt
-        if done.returncode:
+        if status:
             return False
     record = read_record(left)
     if reason := stale(run, record):
