@@ -50,7 +50,10 @@ def page(tmp_path_factory):
             with pytest.MonkeyPatch.context() as patch:
                 patch.chdir(folder)  # no notebook depends on the current folder
                 source = ROOT / "notebooks" / f"{name}.ipynb"
-                papermill.execute_notebook(source, folder / "out.ipynb", parameters, progress_bar=False)
+                with (folder / "said.txt").open("w") as said:
+                    papermill.execute_notebook(
+                        source, folder / "out.ipynb", parameters, progress_bar=False, stderr_file=said
+                    )
             pages[name] = folder, words(folder / "out.ipynb")
         return pages[name]
 
@@ -182,6 +185,9 @@ def test_train_shows_the_accuracy_of_its_record(page):
     for twin in ("masked", "unmasked"):
         assert re.search(rf"{twin} {record['metrics'][twin]['accuracy']:.1%} \(", text)
     assert (folder / "run" / "predictions.csv").exists()
+    for file in (folder / "said.txt", folder / "run" / "train.log"):  # what `make train` shows meanwhile
+        said = file.read_text()
+        assert re.search(r"epoch 2, loss [\d.]+, train_accuracy", said) and len(said.splitlines()) < 250
 
 
 def test_parameters_of_the_train_notebook_are_those_of_a_run():
