@@ -116,7 +116,15 @@ def test_results_say_of_each_conclusion_whether_it_holds(page):
 
 def test_batch_size_knows_what_was_not_run(page):
     _, text = page("batch_size")
-    assert re.search(r"[Tt]he report's best (batch size )?is 512", text) and "not run yet" in text and "85.0" in text
+    assert "The report's best batch size is 512" in text and "not run yet" in text and "85.0" in text
+
+
+def test_tuning_and_ablation_say_what_was_not_run(page):
+    _, text = page("tuning")
+    assert "No network has been tried yet." in text and "ResSaNet-50 10.0 20.0 10.0" in text  # by epoch, last step
+    _, text = page("ablation")
+    assert re.search(r"ResSaNet-50 − IResNet-50 \\+10\\.0 .* undecided \\(2 of 3 seeds\\)", text)
+    assert "IResNet-50 + SE" in text and "not run yet" in text
 
 
 def test_data_leaves_no_photo_on_both_sides(page):
