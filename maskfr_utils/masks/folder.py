@@ -277,8 +277,9 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.workers is not None and args.workers < 1:
         parser.error(f"--workers {args.workers}: at least 1")
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         counts = mask_folder(
             args.source,
@@ -293,6 +294,9 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         print("\nstopped; the same command goes on where it was", file=sys.stderr)
         return 128 + next(iter(stop.args), signal.SIGINT)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     for what, count in counts.items():
         print(f"{count:9,d} {what}")
     if not counts["pictures"]:
