@@ -91,11 +91,12 @@ def embed(args: argparse.Namespace) -> None:
 
 def calibrate(args: argparse.Namespace) -> None:
     from maskfr_utils.recognise.embedder import load_embedder, save_embedder
-    from maskfr_utils.recognise.validation import calibrate_on
+    from maskfr_utils.recognise.validation import calibrate_on, rendered_calibration
 
     embedder = load_embedder(args.network)
-    embedder.calibration = calibrate_on(embedder, args.source)
-    save_embedder(args.out, embedder)
+    is_demo = args.source == "demo"
+    embedder.calibration = rendered_calibration(embedder, 300) if is_demo else calibrate_on(embedder, args.source)
+    save_embedder(args.out, embedder, half=args.half)
     print(f"{args.out}: {embedder.calibration.pairs:,} pairs of strangers, {embedder.calibration.validation}")
     for rate, cosine in zip(embedder.calibration.rates, embedder.calibration.cosines, strict=True):
         print(f"{rate:10.2g} of them reach cosine {cosine:.3f}")
@@ -181,7 +182,10 @@ def parser() -> argparse.ArgumentParser:
         help="share of pairs of strangers that may be taken for one (default 0.001)",
     )
     made["verify"].add_argument("--json", action="store_true", help="print JSON")
-    made["calibrate"].add_argument("source", type=Path, help="<person>/<photo>, of people who will not be enrolled")
+    made["calibrate"].add_argument(
+        "source", help="<person>/<photo>, of people who will not be enrolled; demo: rendered people"
+    )
+    made["calibrate"].add_argument("--half", action="store_true", help="write .safetensors in 16 bits, half the size")
     for name in ("embed", "calibrate", "export"):
         made[name].add_argument("out", type=Path, help="file to write")
     made["demo"].add_argument("out", type=Path, help="folder to write into")

@@ -114,8 +114,13 @@ def load_embedder(source: str | Path | None = None) -> Embedder:
     return Embedder(model, title=f"{name} at width {model.config['width']:g}", calibration=calibration)
 
 
-def save_embedder(path: str | Path, embedder: Embedder) -> None:
+def save_embedder(path: str | Path, embedder: Embedder, *, half: bool = False) -> None:
     """Writes a network for other programs: `.onnx` or `.safetensors`, with preprocessing and calibration in the metadata.
+
+    Args:
+        path: the file.
+        embedder: the network.
+        half: write .safetensors in 16 bits.
 
     Raises:
         ImportError: .onnx needs the packages onnx and onnxscript.
@@ -129,7 +134,8 @@ def save_embedder(path: str | Path, embedder: Embedder) -> None:
         told = {} if calibration is None else {"calibration": json.dumps(calibration.as_dict())}
         export_onnx(path, embedder.model, use=use, fingerprint=embedder.fingerprint, **told)
     elif path.suffix == ".safetensors":
-        save_model(path, embedder.model, **({} if calibration is None else {"calibration": calibration.as_dict()}))
+        told = {} if calibration is None else {"calibration": calibration.as_dict()}
+        save_model(path, embedder.model, half=half, **told)
     else:
         raise ValueError(f"{path}: a network is written as .onnx or .safetensors; name a file that ends so")
 
