@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from maskfr_utils import batches, fingerprint, loop, losses, masks, metrics, splits, store
+from maskfr_utils import batches, fingerprint, loop, losses, metrics, splits, store
+from maskfr_utils.masks import draw
 from maskfr_utils.models import blocks, networks
 from maskfr_utils.paths import ROOT
 from maskfr_utils.probes import faces
@@ -75,7 +76,7 @@ CHANGES = {
         {"rendered people"},
     ),
     "a dot on each first mask": (
-        lambda patch: wrap(patch, masks, "MaskedFaces", lambda out: (a_little_dot(out.images), out)[1]),
+        lambda patch: wrap(patch, draw, "MaskedFaces", lambda out: (a_little_dot(out.images), out)[1]),
         {"masks"},
     ),
     "copies found at another likeness": (
