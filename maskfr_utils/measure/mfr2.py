@@ -1,7 +1,8 @@
 """MFR2 (Anwar and Raychowdhury 2020): photos of people with and without real masks, read in this one place.
 
 A folder with `mfr2_112.tar` of aligned faces, `landmarks68.npz`, and lists by the names of the files: `index.csv` with
-`mask` (what is worn) and `detector` (what found the face when it was aligned), `pairs.csv` with the pairs to verify.
+`mask` (what is worn) and `detector` (what found the face when it was aligned), `pairs.csv` with the pairs to verify. Or as
+its authors hand it out, see `faces.mfr2`: then faces are detected and aligned here.
 """
 
 from dataclasses import dataclass
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from maskfr_utils.faces.sources import open_source
+from maskfr_utils.faces.mfr2 import published_folder, read_published
+from maskfr_utils.faces.sources import Face, open_source
 from maskfr_utils.measure.record import read_list
 
 TAR = "mfr2_112.tar"
@@ -53,6 +55,11 @@ class Photos:
         return Photos(*(column[keep] for column in columns), (np.cumsum(keep) - 1)[self.pairs[keep[self.pairs].all(1)]])
 
 
+def lies_in(folder: Path) -> Path:
+    """What of a folder `faces.sources.open_source` takes: the tar of aligned faces, or the folder as it is handed out."""
+    return folder / TAR if (folder / TAR).exists() else published_folder(folder) or folder / TAR
+
+
 def read(folder: Path) -> Photos:
     """Reads MFR2.
 
@@ -63,6 +70,9 @@ def read(folder: Path) -> Photos:
         FileNotFoundError: a file is missing.
         ValueError: lists do not fit the photos; the message names the file.
     """
+    if lies_in(folder) != folder / TAR:
+        found = read_published(folder)
+        return _photos(found.faces, np.array(found.labels), np.full(len(found.faces), "dlib"), found.pairs)
     faces = list(open_source(folder / TAR))
     place = {face.name: i for i, face in enumerate(faces)}
     index = read_list(folder / "index.csv", ["file", "mask", "detector"], as_text=True)
@@ -77,11 +87,16 @@ def read(folder: Path) -> Photos:
         raise ValueError(f"{folder / 'pairs.csv'} does not fit {TAR}: {error}") from None
     if len(index) != len(faces):
         raise ValueError(f"{folder / 'index.csv'} names a photo twice, or {folder / TAR} holds one twice")
+    return _photos(faces, index["mask"].to_numpy(str), index["detector"].to_numpy(str), pairs)
+
+
+def _photos(faces: list[Face], labels: np.ndarray, detectors: np.ndarray, pairs: np.ndarray) -> Photos:
+    unknown = np.full((68, 2), np.nan)
     return Photos(
         np.array([face.image for face in faces]),
-        np.array([np.full((68, 2), np.nan) if f.landmarks is None else f.landmarks for f in faces], np.float32),
+        np.array([unknown if face.landmarks is None else face.landmarks for face in faces], np.float32),
         np.array([face.identity for face in faces]),
-        index["mask"].to_numpy(str),
-        index["detector"].to_numpy(str),
+        labels,
+        detectors,
         pairs,
     )

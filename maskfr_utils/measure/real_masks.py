@@ -199,7 +199,7 @@ def make_record(folders: Sequence[Path]) -> dict:
         "provenance": made(
             started,
             device=devices.device_name(torch.device("cpu")),
-            data=open_source(folder / mfr2.TAR).fingerprint,
+            data=open_source(mfr2.lies_in(folder)).fingerprint,
             networks=next(iter(runs.values()))["provenance"]["fingerprint"],
         ),
     }

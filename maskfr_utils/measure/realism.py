@@ -257,7 +257,7 @@ def measure_all(folder: Path, out: Path, *, seed: int = 0, peer: Path | None = N
     # One draw is no measurement, and a classifier that learns from more photos sees more: both are told.
     found["auc"]["draws"] = [told_alike(half, seed=seed + 1000 * i)["auc"] for i in range(5)]
     found["auc"]["all_photos"] = told_alike(data, seed=seed) | {"photos": len(data.real)}
-    source = open_source(folder / mfr2.TAR).fingerprint
+    source = open_source(mfr2.lies_in(folder)).fingerprint
     write_json(out, found | {"seed": seed, "provenance": record.made(started, data=source)})
     for name, auc in found["auc"]["masks"].items():
         print(f"real against drawn, {name}: AUC {auc['auc']:.3f} ({auc['low']:.3f}-{auc['high']:.3f})")

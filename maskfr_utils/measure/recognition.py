@@ -24,6 +24,7 @@ import torch
 from maskfr_utils import devices, paths
 from maskfr_utils.faces.sources import open_source
 from maskfr_utils.masks import mask_faces
+from maskfr_utils.measure import mfr2
 from maskfr_utils.models import load_model
 from maskfr_utils.recognise import Embedder, Gallery, load_embedder, quality
 from maskfr_utils.recognise.calibration import Calibration, calibrate
@@ -140,10 +141,9 @@ def on_lfw(embedder: Embedder, folder: Path, trained_on: set[str]) -> tuple[dict
 
 def on_mfr2(embedder: Embedder, folder: Path, trained_on: set[str], calibration: Calibration) -> dict[str, dict]:
     """MFR2: photos without a mask are enrolled, those with a real one named; every other person is a stranger."""
-    labels = pd.read_csv(folder / "index.csv", index_col="file")["mask"]
-    faces = [face for face in open_source(folder / "mfr2_112.tar") if plain(face.identity) not in trained_on]
-    photos = Photos(embedder(np.array([face.image for face in faces])), np.array([face.identity for face in faces]))
-    masked = np.array([labels[face.name] != "no-mask" for face in faces])
+    found = mfr2.read(folder)
+    found = found.only(np.array([plain(name) not in trained_on for name in found.people]))
+    photos, masked = Photos(embedder(found.images), found.people), found.masked
     known = np.isin(photos.people, np.unique(photos.people)[::2])
     gallery = enrolled(embedder, calibration, photos.only(known & ~masked))
     return {"real mask": score(gallery, photos.only(known & masked), photos.only(~known & masked))}
