@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from maskfr_utils.faces import mfr2
+from maskfr_utils.measure.mfr2 import lies_in, read
 from maskfr_utils.rendered import render_faces
 
 IMAGES = render_faces(2, 3, seed=2).images
@@ -30,6 +31,13 @@ def test_read(folder):
     assert found.labels == ["surgical-blue", "", "", "", "", "no-mask"]
     assert found.pairs.tolist() == [[0, 2], [1, 3]] and not found.skipped
     assert mfr2.read_published(folder / "mfr2").labels == found.labels
+
+
+def test_measurements_take_the_photos_whose_mask_is_known(folder):
+    photos = read(folder)
+    assert photos.people.tolist() == ["Ann", "Bob"] and photos.masked.tolist() == [True, False]
+    assert photos.detected.all() and photos.pairs.shape == (0, 2)
+    assert lies_in(folder) == folder / "mfr2"
 
 
 def test_pictures_without_a_face_are_counted_with_their_pairs(folder):

@@ -72,7 +72,8 @@ def read(folder: Path) -> Photos:
     """
     if lies_in(folder) != folder / TAR:
         found = read_published(folder)
-        return _photos(found.faces, np.array(found.labels), np.full(len(found.faces), "dlib"), found.pairs)
+        photos = _photos(found.faces, np.array(found.labels), np.full(len(found.faces), "dlib"), found.pairs)
+        return photos.only(photos.labels != "")
     faces = list(open_source(folder / TAR))
     place = {face.name: i for i, face in enumerate(faces)}
     index = read_list(folder / "index.csv", ["file", "mask", "detector"], as_text=True)
