@@ -37,6 +37,7 @@ from maskfr_utils.store import TEST, TRAIN, VALIDATION, FaceStore
 # Training pictures x width: fewer do not repay the minute or two that compiling costs.
 COMPILE_FROM = {"cpu": 50_000, "cuda": 1_000_000}
 LOG_EVERY = 10  # steps between looks at the loss: each look waits for the device
+LARGEST = 1e300  # of a number in a checkpoint
 MOMENTUM = "momentum_buffer"  # what SGD keeps of each parameter
 WARMUP_STEPS = 5  # steps of a process that its throughput leaves out
 
@@ -228,6 +229,7 @@ class Trainer:
         first = self.fabric.is_global_zero
         if first:
             self.config.folder.mkdir(parents=True, exist_ok=True)
+            self.checkpoints.tidy()
             check_space(self.config.folder, self.bytes_to_come())
         if self.compiles and self.step < self.total_steps:
             self.compile()
@@ -614,7 +616,9 @@ def check_state(state: Tree, run: Trainer) -> None:
     moved = {name: values for name, values in optimizer.items() if values != {}}
     for name, values in moved.items():
         check_tensors(values, {MOMENTUM: parameters[name]}, "optimiser")
-    refuse_unless(isinstance(state.get("precision"), dict), "precision")
+    precision, scaler = state.get("precision"), run.fabric.strategy.precision.state_dict()
+    refuse_unless(isinstance(precision, dict) and precision.keys() == scaler.keys(), "precision")
+    refuse_unless(all(map(is_number, precision.values())), "precision")
     step, epoch, per_epoch = state.get("step"), state.get("epoch"), len(run.batches)
     refuse_unless(is_count(step, run.total_steps), "step")
     ended = step == run.total_steps
@@ -626,7 +630,7 @@ def check_state(state: Tree, run: Trainer) -> None:
     refuse_unless(all(isinstance(entry, dict) and all(map(is_number, entry.values())) for entry in history), "history")
     speed = state.get("speed")
     refuse_unless(isinstance(speed, list) and len(speed) == 2 and all(is_number(x) and x >= 0 for x in speed), "speed")
-    refuse_unless(state.get("compiled", 0) in (None, True, False), "compiling")
+    refuse_unless(state.get("compiled", "") in (None, True, False), "compiling")
     course, place = state.get("course"), step - epoch * per_epoch
     refuse_unless((course is None) == (ended or place == 0), "epoch in course")
     if course is not None:
@@ -640,7 +644,7 @@ def check_state(state: Tree, run: Trainer) -> None:
 
 def is_number(value: object) -> bool:
     """Whether a value from JSON is a number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
+from typing import TextIO
 
 from maskfr_utils.config import ConfigError, TrainConfig
 from maskfr_utils.messages import shown
@@ -50,7 +51,7 @@ def held(folder: Path) -> Iterator[None]:
         yield
 
 
-def _lock(lock, folder: Path) -> None:
+def _lock(lock: TextIO, folder: Path) -> None:
     if fcntl is None:
         return
     try:

@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from typing import Self
 
 from maskfr_utils.messages import PlainError
@@ -55,4 +56,7 @@ class Stopping:
             raise KeyboardInterrupt
         if not self.asked:
             self.asked, self._when = number, now
-            print("\nstopping after this step; once more stops at once, without saving", file=sys.stderr, flush=True)
+            with suppress(RuntimeError):  # where the signal came amid another print
+                print(
+                    "\nstopping after this step; once more stops at once, without saving", file=sys.stderr, flush=True
+                )
