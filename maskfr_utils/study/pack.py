@@ -82,8 +82,9 @@ def _contents(scale: str) -> Iterator[tuple[str, Path]]:
             yield file.relative_to(paths.ROOT).as_posix(), file
     for file in sorted((plan.PARAMS / scale).glob("*.yaml")):
         yield f"params/{scale}/{file.name}", file
-    for file in sorted(paths.results_dir().glob(f"{scale}-*.json")):
-        yield f"book/results/{file.name}", file
+    for run in plan.runs((), [scale]):
+        if status(run) == "done":
+            yield f"book/results/{run.name}.json", run.record_path()
     for library in VENDOR:
         for file in distribution(library).files or ():
             if ".." not in file.parts and file.suffix != ".pyc" and file.name not in LEFT_OUT:
@@ -94,7 +95,9 @@ def _contents(scale: str) -> Iterator[tuple[str, Path]]:
     found, name = paths.find_data(dataset), Path(dataset)
     if name.is_absolute() or ".." in name.parts:
         raise ConfigError(f"{dataset} cannot be packed: name it as it lies below MASKFR_DATA")
-    files = [file for file in found.rglob("*") if file.is_file()] if found.is_dir() else [found, found.parent / LANDMARKS]
+    files = (
+        [file for file in found.rglob("*") if file.is_file()] if found.is_dir() else [found, found.parent / LANDMARKS]
+    )
     for file in sorted(file for file in files if file.exists()):
         yield (Path("data", name.parent) / file.relative_to(found.parent)).as_posix(), file
 
@@ -191,5 +194,6 @@ def _unlike(run: Run, record: dict, folder: Path | None) -> str:
     for other in plan.runs((), [run.scale], folder):
         alike = (other.seed, other.trial) == (run.seed, run.trial) and other != run
         if alike and other.record_path(folder).exists():
-            return "; ".join(inconsistencies({other: read_record(other.record_path(folder)), run: record}))
+            found = inconsistencies({other: read_record(other.record_path(folder)), run: record})
+            return "; ".join(line.removeprefix(f"{run.name}: ") for line in found)
     return ""

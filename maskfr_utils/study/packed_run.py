@@ -32,7 +32,9 @@ def damaged(hashes: dict[str, str]) -> list[str]:
 def unpack(parts: dict[str, str]) -> None:
     """Joins the parts, in order, and unpacks them here."""
     if wrong := damaged(parts):
-        sys.exit(f"run.py: {HERE / wrong[0]} is missing or damaged ({len(wrong)} of {len(parts)} parts are): copy it again")
+        sys.exit(
+            f"run.py: {HERE / wrong[0]} is missing or damaged ({len(wrong)} of {len(parts)} parts are): copy it again"
+        )
     with tempfile.TemporaryFile(dir=HERE) as whole:
         for name in parts:
             with (HERE / name).open("rb") as part:
@@ -64,7 +66,9 @@ def main() -> int:
     if parts and damaged(files):
         unpack(parts)
     if wrong := damaged(files):
-        sys.exit(f"run.py: {HERE / wrong[0]} is missing or was changed, and {len(wrong) - 1} others: copy the pack again")
+        sys.exit(
+            f"run.py: {HERE / wrong[0]} is missing or was changed, and {len(wrong) - 1} others: copy the pack again"
+        )
     (HERE / "book" / "results").mkdir(parents=True, exist_ok=True)
     find_libraries()
     from maskfr_utils.study.within import main as run_within

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 
 from maskfr_utils import fingerprint, paths
 from maskfr_utils.names import unknown
@@ -166,13 +165,18 @@ class Session:
                 if run is None and not self.running:
                     break
                 if run is None:
-                    time.sleep(0.2)
+                    time.sleep(0.5)
                 elif self.fits(run):
                     self.start(run)
                 else:
                     self.unfit.add(run)
             self.stop()
-        self.say(f"{len(self.made)} runs made, {len(self.failed)} failed, {len(self.missing())} of these are missing")
+        missing, tuned = self.missing(), plan.tuned_rates(self.scale)
+        waiting = sum(not run.trial and run.model not in tuned for run in missing)
+        self.say(
+            f"{len(self.made)} runs made, {len(self.failed)} failed, {len(missing)} are missing, of which {waiting} wait for "
+            "their network's trials"
+        )
         return 128 + stopping.asked if stopping.asked else bool(self.failed)
 
 
