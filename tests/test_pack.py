@@ -17,8 +17,8 @@ import yaml
 from maskfr_utils import paths, records, rendered
 from maskfr_utils.config import ConfigError
 from maskfr_utils.study import __main__ as command
-from maskfr_utils.study import packed_run, plan, within
 from maskfr_utils.study import pack as packing
+from maskfr_utils.study import packed_run, plan, within
 from maskfr_utils.study.plan import Run
 
 TINY = {"dataset": "mini/faces.tar", "min_masked": 5, "test_fraction": 0.2, "width": 0.05, "embedding_dim": 16}
@@ -61,7 +61,6 @@ def study(tmp_path, monkeypatch):
     monkeypatch.setenv("MASKFR_DATA", str(tmp_path / "data"))
     monkeypatch.setattr(plan, "PARAMS", tmp_path / "params")
     monkeypatch.setattr(paths, "results_dir", lambda: tmp_path / "results")
-    monkeypatch.setattr(packing.paths, "results_dir", lambda: tmp_path / "results")
     for rate in plan.SCALES["full"].rates:
         made_up(tmp_path / "results", Run(scale="full", rate=rate, trial=True), 0.8 if rate == 0.05 else 0.5)
     plan.write_tuned("full", tmp_path / "results")
