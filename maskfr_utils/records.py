@@ -13,6 +13,7 @@ from maskfr_utils.messages import brief, shown
 from maskfr_utils.paths import ROOT, replacing, results_dir
 
 SAMPLE_TOLERANCE = 0.3  # grey levels
+REVISION = "REVISION"  # file of a packed study, whose code is checked against its hashes: the commit that it is of
 
 
 def write_json(path: Path, content: dict) -> None:
@@ -95,7 +96,7 @@ def face_sample(masked: np.ndarray, unmasked: np.ndarray) -> list[float]:
 
 
 def code_revision() -> str:
-    """The git commit of the checkout, with `+changes` if it was edited since; `unknown` outside a checkout.
+    """The git commit of the checkout or of what was packed, with `+changes` if it was edited since; else `unknown`.
 
     An installed package has none, even where the folder that it is installed in lies within somebody's repository.
     """
@@ -104,6 +105,8 @@ def code_revision() -> str:
         return subprocess.run(["git", "-C", ROOT, *args], capture_output=True, text=True, check=True).stdout.strip()
 
     try:
+        if (packed := ROOT / REVISION).is_file():
+            return packed.read_text(encoding="utf-8").strip()[:40]
         if not (ROOT / "pyproject.toml").is_file() or Path(git("rev-parse", "--show-toplevel")).resolve() != ROOT:
             return "unknown"
         return git("rev-parse", "--short=12", "HEAD") + ("+changes" if git("status", "--porcelain") else "")

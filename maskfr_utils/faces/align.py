@@ -10,12 +10,15 @@ Coordinates are (x, y) in pixels, the centre of the top left pixel at (0, 0). Bo
 import importlib.util
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
-import dlib
 import numpy as np
 
 from maskfr_utils.faces.pictures import PictureError
+
+if TYPE_CHECKING:  # loaded where a face is looked for: those that come aligned, with landmarks, need no dlib
+    import dlib
 
 FACE_SIZE = 112
 # Where the face lies in an aligned picture: the predictor needs a box, not a detection.
@@ -29,12 +32,16 @@ DETECTION_SIZE = 800
 
 
 @cache
-def _detector() -> dlib.fhog_object_detector:
+def _detector() -> "dlib.fhog_object_detector":
+    import dlib
+
     return dlib.get_frontal_face_detector()
 
 
 @cache
-def _predictor() -> dlib.shape_predictor:
+def _predictor() -> "dlib.shape_predictor":
+    import dlib
+
     # The package itself is never imported: its __init__ needs pkg_resources, which newer Pythons lack.
     spec = importlib.util.find_spec("face_recognition_models")
     if spec is None or not spec.submodule_search_locations:
@@ -173,6 +180,8 @@ def landmarks68(image: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray
     Returns:
         (68, 2) float32 (x, y) in the iBUG order; points may lie outside the picture.
     """
+    import dlib
+
     shape = _predictor()(_check_photo(image), dlib.rectangle(*(int(v) for v in box)))
     return np.array([(p.x, p.y) for p in shape.parts()], np.float32)
 

@@ -68,7 +68,7 @@ def pictures() -> Numbers:
 
 
 def alignment() -> Numbers:
-    """A photo with one face: where it is found and how it is aligned; empty where dlib's predictor is not here."""
+    """A photo with one face: where it is found and how it is aligned; empty where dlib or its predictor is not here."""
     face = rendered.render_faces(2, 1, seed=3).images[1]
     photo = np.full((400, 400, 3), 128, np.uint8)
     photo[80:304, 90:314] = cv2.resize(face, (224, 224), interpolation=cv2.INTER_CUBIC)
@@ -76,7 +76,7 @@ def alignment() -> Numbers:
         boxes = align.detect(photo)
         points = align.landmarks68(photo, boxes[0])
         aligned = align.face_landmarks(face[None])[0]
-    except FileNotFoundError:
+    except ImportError:
         return {}
     return {
         "box": list(boxes[0]),

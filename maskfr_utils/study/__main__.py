@@ -1,7 +1,8 @@
 """Runs what is missing of the study: `python -m maskfr_utils.study`.
 
 `--list` tells each run's state, without a list it runs what is missing, `--choose` writes the learning rates that the
-trials chose, and `--check` fails where a record in `book/results/` is not what the study as it stands would make.
+trials chose, and `--check` fails where a record in `book/results/` is not what the study as it stands would make. `--pack`
+and `--collect` let another machine make them.
 """
 
 import argparse
@@ -9,6 +10,8 @@ import sys
 from pathlib import Path
 
 from maskfr_utils import paths
+from maskfr_utils.config import ConfigError
+from maskfr_utils.messages import brief
 from maskfr_utils.names import MODELS
 from maskfr_utils.study import captions, plan
 from maskfr_utils.study.check import HEADLINE, problems
@@ -19,29 +22,15 @@ from maskfr_utils.study.state import status
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m maskfr_utils.study", description="Run what is missing of the study; nothing done is run again."
-    )
-    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"{', '.join(GROUPS)}; default: all")
-    scales = "; ".join(f"{name}: {scale.faces}" for name, scale in SCALES.items())
-    parser.add_argument("--scale", choices=SCALES, help=f"{scales}; default: all")
-    parser.add_argument("--model", choices=MODELS, help="only the runs of this network")
-    parser.add_argument(
-        "--results", type=Path, help="folder of the records (default: the book's); an empty one makes all anew"
-    )
-    todo = parser.add_mutually_exclusive_group()
-    todo.add_argument("--list", action="store_true", help="only tell the state of each run")
-    todo.add_argument(
-        "--check", action="store_true", help="only tell what is stale or unknown; status 1 if anything is"
-    )
-    todo.add_argument("--choose", action="store_true", help="only write the learning rates that the trials chose")
-    todo.add_argument("--headline", action="store_true", help="only write the table of the book's first page")
+    parser = _parser()
     args = parser.parse_args(argv)
     if not paths.is_checkout():
         parser.exit(2, "the study needs its repository (records, notebooks, params): clone it, and run this there\n")
     for group in args.groups:
         if group not in GROUPS:
             parser.error(f"unknown group {group!r}: one of {', '.join(GROUPS)}")
+    if args.pack and not args.scale:
+        parser.error("--pack needs --scale")
     scales = [args.scale] if args.scale else list(SCALES)
     if args.check:
         found = problems()
@@ -55,6 +44,58 @@ def main(argv: list[str] | None = None) -> int:
         for scale in scales:
             plan.write_tuned(scale, args.results)
         return 0
+    if args.pack or args.collect:
+        try:
+            return _away(args)
+        except (ConfigError, OSError) as error:
+            print(f"python -m maskfr_utils.study: {brief(error)}", file=sys.stderr)
+            return 2
+    return _make(args, scales)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m maskfr_utils.study", description="Run what is missing of the study; nothing done is run again."
+    )
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"{', '.join(GROUPS)}; default: all")
+    scales = "; ".join(f"{name}: {scale.faces}" for name, scale in SCALES.items())
+    parser.add_argument("--scale", choices=SCALES, help=f"{scales}; default: all")
+    parser.add_argument("--model", choices=MODELS, help="only the runs of this network")
+    parser.add_argument(
+        "--results", type=Path, help="folder of the records (default: the book's); an empty one makes all anew"
+    )
+    parser.add_argument("--part-size", type=float, metavar="MB", help="of --pack: the largest file that it may hold")
+    todo = parser.add_mutually_exclusive_group()
+    todo.add_argument("--list", action="store_true", help="only tell the state of each run")
+    todo.add_argument(
+        "--check", action="store_true", help="only tell what is stale or unknown; status 1 if anything is"
+    )
+    todo.add_argument("--choose", action="store_true", help="only write the learning rates that the trials chose")
+    todo.add_argument("--headline", action="store_true", help="only write the table of the book's first page")
+    todo.add_argument(
+        "--pack", type=Path, metavar="DIR", help="leave a folder that makes the runs of --scale elsewhere"
+    )
+    todo.add_argument("--collect", type=Path, metavar="DIR", help="take in the records that a pack has made")
+    return parser
+
+
+def _away(args: argparse.Namespace) -> int:
+    """Packs, or takes back in what a pack has made."""
+    from maskfr_utils.study.pack import collect, pack
+
+    if args.pack:
+        pack(args.scale, args.pack, [args.model] if args.model else MODELS, args.part_size)
+        print(f"{args.pack}: take it where the runs are to be made, and there `python run.py --within SECONDS`")
+        return 0
+    taken, refused = collect(args.collect, args.results)
+    print(*(f"{name}: taken in" for name in taken), sep="\n", end="\n" * bool(taken))
+    print(*(f"{name}: refused: {brief(why, 240)}" for name, why in refused.items()), sep="\n", end="\n" * bool(refused))
+    print(f"{len(taken)} records taken in, {len(refused)} refused")
+    return bool(refused)
+
+
+def _make(args: argparse.Namespace, scales: list[str]) -> int:
+    """Tells the state of each run, and makes those that are missing."""
 
     def states() -> dict[Run, str]:
         runs = plan.runs(args.groups, scales, args.results)

@@ -1,0 +1,224 @@
+"""Where a pack runs: as many whole runs as surely fit into a time, the most valuable first.
+
+A run is started only if it surely ends in time, by the pace of a few steps at first and then by what the runs of its
+network took. Each is a process of its own, so that two may share a device. Whatever is stopped or killed goes on from its
+last checkpoint at the next call; a record, once made, is kept.
+"""
+
+import argparse
+import contextlib
+import io
+import math
+import multiprocessing
+import subprocess
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+
+from maskfr_utils import fingerprint, paths
+from maskfr_utils.names import unknown
+from maskfr_utils.probes.runs import of_run
+from maskfr_utils.records import read_record
+from maskfr_utils.stopping import Stopping
+from maskfr_utils.study import plan
+from maskfr_utils.study.plan import ABLATION, Run, trials
+from maskfr_utils.study.run import images_per_second, make
+
+FIFTY, HUNDRED = ("iresnet50", "ressanet50", "resnet50"), ("iresnet100", "ressanet100")
+START = 25.0  # seconds that a run takes beside its steps, at most
+SURE = 1.5  # times what its steps should take: photos are scored, checkpoints written, the device is shared
+AGAIN = 1.15  # times what a run of the same network took
+GRACE = 15.0  # seconds before the end, in which what still runs saves its state
+
+
+def portions(scale: str) -> dict[str, list[Run]]:
+    """Name -> runs, the most valuable first: what to do with one lease of a machine. Trials grow as they come in."""
+
+    def tried(*models: str) -> list[Run]:
+        return [run for model in models for run in trials(scale, model)]
+
+    def final(*models: str) -> list[Run]:
+        return [Run(scale=scale, model=m, seed=s) for s in range(plan.SCALES[scale].seeds) for m in models]
+
+    return {
+        "first": [*tried(*FIFTY[:2]), *final(*FIFTY[:2])],
+        "rates_50": tried(*FIFTY),
+        "finals_50": final(*FIFTY),
+        "rates_100": tried(*HUNDRED),
+        "finals_100": final(*HUNDRED),
+        "conditions": plan.table_1(scale),
+        "ablation": [*tried(*ABLATION), *final(*ABLATION)],
+        "batch_size": plan.figure_9(scale),
+    }
+
+
+class Session:
+    """One call of `run.py`.
+
+    Args:
+        scale: of the runs.
+        models: the networks that the pack is for.
+        portion: one of `portions`; None: all, in their order.
+        within: seconds.
+        at_once: runs that share the device.
+    """
+
+    def __init__(self, scale: str, models: list[str], portion: str | None, within: float, at_once: int):
+        self.scale, self.models, self.portion, self.at_once = scale, models, portion, at_once
+        self.began, self.within = time.monotonic(), within
+        self.running: dict[Run, tuple[subprocess.Popen, float]] = {}
+        self.made, self.failed, self.unfit = [], set(), set()
+        self.paces: dict[str, float] = {}  # pictures a second of a network, as a few steps have it
+        self.took: dict[str, float] = {}  # seconds a picture of its runs, all in
+        self.prepared: set[int] = set()
+
+    @property
+    def left(self) -> float:
+        """Seconds to the time when runs that still go on are stopped."""
+        return self.within - GRACE - (time.monotonic() - self.began)
+
+    def say(self, text: str) -> None:
+        """A line, with the time since the start."""
+        print(f"[{time.monotonic() - self.began:5.0f} s] {text}", flush=True)
+
+    def missing(self) -> list[Run]:
+        """The runs of the portion that have no record yet."""
+        named = portions(self.scale)
+        runs = named[self.portion] if self.portion else [run for runs in named.values() for run in runs]
+        return [r for r in dict.fromkeys(runs) if r.model in self.models and not r.record_path().exists()]
+
+    def ready(self) -> list[Run]:
+        """Those to be started now or never: a final run waits for its network's trials."""
+        over = self.failed | self.unfit | self.running.keys()
+        tuned = plan.tuned_rates(self.scale)
+        return [run for run in self.missing() if run not in over and (run.trial or run.model in tuned)]
+
+    def seconds(self, run: Run) -> float:
+        """What a run will take, at most."""
+        if run.model in self.took:
+            return AGAIN * self.took[run.model] * run.passes()
+        if run.model not in self.paces:
+            # In a process of its own: what a device was given for it is given back.
+            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+                self.paces[run.model] = pool.submit(images_per_second, run).result()
+        return START + SURE * self.at_once * run.passes() / self.paces[run.model]
+
+    def fits(self, run: Run) -> bool:
+        """Whether a run surely ends in time; its faces are prepared by the way."""
+        from maskfr_utils.prepare import prepare
+
+        if self.left < START:
+            return False
+        with contextlib.redirect_stdout(io.StringIO()):  # a line a run is enough
+            if self.seconds(run) > self.left:
+                return False
+            if run.seed not in self.prepared:
+                prepare(**run.config().data(), progress=False)
+                self.prepared.add(run.seed)
+        return self.seconds(run) <= self.left
+
+    def start(self, run: Run) -> None:
+        """Starts a run; what it says goes to `logs/`."""
+        log = paths.home() / "logs" / f"{run.name}.log"
+        log.parent.mkdir(exist_ok=True)
+        with log.open("w", encoding="utf-8") as file:
+            command = [sys.executable, "-m", "maskfr_utils.train", *run.command]
+            # In a session of its own: what stops this process from the keyboard reaches it through this one, once.
+            process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
+        self.running[run] = process, time.monotonic()
+
+    def settle(self, run: Run) -> None:
+        """Takes the record of a run that has ended, or says why there is none."""
+        process, began = self.running.pop(run)
+        took = time.monotonic() - began
+        if process.returncode or not make(run):
+            self.failed.add(run)
+            log = (paths.home() / "logs" / f"{run.name}.log").read_text(encoding="utf-8", errors="replace")
+            self.say(f"{run.name} failed: {(log.strip().splitlines() or ['it said nothing'])[-1][:200]}")
+            return
+        record = read_record(run.record_path())
+        self.took[run.model] = max(took / run.passes(), self.took.get(run.model, 0.0))
+        self.made.append(run)
+        told = ", ".join(f"{twin} {scores['accuracy']:.1%}" for twin, scores in record["metrics"].items())
+        pace = record["throughput"]["train_images_per_second"]
+        self.say(f"{run.name}: {record['params']['scored_on']} {told} ({took:.0f} s, {pace:.0f} images/s)")
+        plan.write_tuned(self.scale)
+
+    def stop(self) -> None:
+        """Lets what runs save its state and end; what does not in time is killed."""
+        for process, _ in self.running.values():
+            process.terminate()
+        for run, (process, _) in self.running.items():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(1.0, min(60.0, self.left + GRACE - 1)))
+            process.kill()
+            self.say(f"{run.name} stopped; the same command goes on with it")
+        self.running = {}
+
+    def work(self) -> int:
+        """Makes what fits; returns the exit status."""
+        with Stopping() as stopping:
+            while not stopping.asked and self.left > 0:
+                for run in [run for run, (process, _) in self.running.items() if process.poll() is not None]:
+                    self.settle(run)
+                run = next(iter(self.ready()), None) if len(self.running) < self.at_once else None
+                if run is None and not self.running:
+                    break
+                if run is None:
+                    time.sleep(0.5)
+                elif self.fits(run):
+                    self.start(run)
+                else:
+                    self.unfit.add(run)
+            self.stop()
+        missing, tuned = self.missing(), plan.tuned_rates(self.scale)
+        waiting = sum(not run.trial and run.model not in tuned for run in missing)
+        self.say(
+            f"{len(self.made)} runs made, {len(self.failed)} failed, {len(missing)} are missing, of which {waiting} wait for "
+            "their network's trials"
+        )
+        return 128 + stopping.asked if stopping.asked else bool(self.failed)
+
+
+def moved(manifest: dict) -> list[str]:
+    """The parts of the code that compute other numbers here than where it was packed: no record would be taken back."""
+    runs = [Run(scale=manifest["scale"], model=model) for model in manifest["models"]]
+    parts = {name: compute for run in runs for name, compute in of_run(run.params()).items()}
+    return fingerprint.moved(manifest["fingerprint"], fingerprint.numbers(parts))
+
+
+def main(manifest: dict, argv: list[str] | None = None) -> int:
+    """The command of a pack; returns its exit status.
+
+    Args:
+        manifest: what `pack.json` holds.
+        argv: of the command line.
+    """
+    names = list(portions(manifest["scale"]))
+    parser = argparse.ArgumentParser(prog="python run.py", description=f"Make runs of the study: {manifest['scale']}.")
+    parser.add_argument("--within", type=float, default=math.inf, help="seconds; default: until all are made")
+    parser.add_argument("--portion", help=f"{', '.join(names)}, or its number from 0; default: all, in this order")
+    parser.add_argument("--at-once", type=int, help="runs that share the device (default: 2 on a GPU, 1 on a CPU)")
+    parser.add_argument("--list", action="store_true", help="only tell what is missing")
+    args = parser.parse_args(argv)
+    if args.portion and args.portion.isdecimal() and int(args.portion) < len(names):
+        args.portion = names[int(args.portion)]
+    if args.portion not in (None, *names):
+        parser.error(unknown("portion", args.portion, names))
+    if not args.within > 0 or (args.at_once is not None and args.at_once < 1):
+        parser.error("--within and --at-once must be above 0")
+    import torch
+
+    # Two at once train 1.3 times the pictures of one after the other (batch 128, one H200); on a CPU they fight for cores.
+    at_once = args.at_once or (2 if torch.cuda.is_available() else 1)
+    session = Session(manifest["scale"], manifest["models"], args.portion, args.within, at_once)
+    if args.list:
+        print(*(run.name for run in session.missing()), sep="\n")
+        return 0
+    if session.left >= START and (parts := moved(manifest)):
+        print(
+            f"run.py: the libraries here compute other numbers for {', '.join(parts)}: records made here would be refused",
+            file=sys.stderr,
+        )
+        return 1
+    return session.work()

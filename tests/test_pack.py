@@ -1,0 +1,266 @@
+"""A part of the study made elsewhere: packed, run within a time, taken back."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import cv2
+import made_up_records
+import numpy as np
+import pytest
+import yaml
+
+from maskfr_utils import paths, records, rendered
+from maskfr_utils.config import ConfigError
+from maskfr_utils.study import __main__ as command
+from maskfr_utils.study import pack as packing
+from maskfr_utils.study import packed_run, plan, within
+from maskfr_utils.study.plan import Run
+
+TINY = {"dataset": "mini/faces.tar", "min_masked": 5, "test_fraction": 0.2, "width": 0.05, "embedding_dim": 16}
+TINY |= {"condition": "masked", "epochs": 1, "batch_size": 8, "lr": 0.05, "warmup_epochs": 0.5, "compile": False}
+# As on a machine that has neither dlib nor Fabric, and knows of no other copy of the package.
+ELSEWHERE = """
+import sys, importlib.machinery
+sys.modules["dlib"] = None
+sys.meta_path[:] = [f for f in sys.meta_path if "editable" not in repr(f)]
+class Hidden:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name in ("lightning_fabric", "lightning_utilities"):
+            found = [p for p in sys.path if p.endswith("vendor")]
+            spec = importlib.machinery.PathFinder.find_spec(name, found)
+            if spec is None:
+                raise ModuleNotFoundError(name)
+            return spec
+sys.meta_path.insert(0, Hidden)
+"""
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    """Scale `full` on three rendered people in a tar, its networks tuned; the folder that records go to."""
+    plan.recipe.cache_clear()
+    plan.train_photos.cache_clear()
+    (tmp_path / "params" / "full").mkdir(parents=True)
+    (tmp_path / "params" / "full" / "study.yaml").write_text(yaml.safe_dump(TINY))
+    (tmp_path / "data" / "mini").mkdir(parents=True)
+    faces = rendered.render_faces(3, 10, seed=1)
+    names = [f"{label}/{i}.png" for i, label in enumerate(faces.labels.tolist())]
+    with tarfile.open(tmp_path / "data" / "mini" / "faces.tar", "w") as tar:
+        for name, image in zip(names, faces.images, strict=True):
+            data = cv2.imencode(".png", image[..., ::-1])[1].tobytes()
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    np.savez(tmp_path / "data" / "mini" / "landmarks68.npz", files=names, points=faces.landmarks)
+    monkeypatch.setenv("MASKFR_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(plan, "PARAMS", tmp_path / "params")
+    monkeypatch.setattr(paths, "results_dir", lambda: tmp_path / "results")
+    for rate in plan.SCALES["full"].rates:
+        made_up(tmp_path / "results", Run(scale="full", rate=rate, trial=True), 0.8 if rate == 0.05 else 0.5)
+    plan.write_tuned("full", tmp_path / "results")
+    yield tmp_path / "results"
+    plan.recipe.cache_clear()
+    plan.train_photos.cache_clear()
+
+
+def made_up(folder, run, share=0.7):
+    records.write_json(run.record_path(folder), made_up_records.record(run, masked=share))
+
+
+def run_py(folder, *args, cwd):
+    """`python run.py` in an environment that knows of nothing but the pack."""
+    (cwd / "site").mkdir(exist_ok=True)
+    (cwd / "site" / "sitecustomize.py").write_text(ELSEWHERE)
+    keep = ("PATH", "HOME", "MASKFR_CACHE", "OMP_NUM_THREADS")
+    env = {k: os.environ[k] for k in keep if k in os.environ} | {"PYTHONPATH": str(cwd / "site")}
+    done = subprocess.run([sys.executable, folder / "run.py", *args], env=env, cwd=cwd, capture_output=True, text=True)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def test_packed_in_parts_run_elsewhere_and_collected(study, tmp_path, capsys):
+    folder, away = tmp_path / "pack", tmp_path / "away"
+    away.mkdir()
+    argv = ["--scale", "full", "--model", "iresnet50", "--pack", str(folder), "--part-size", "1"]
+    assert command.main(argv) == 0
+    assert max(file.stat().st_size for file in folder.rglob("*")) <= 10**6
+    assert len(list(folder.glob("part-*"))) > 1
+    folder = folder.rename(away / "elsewhere")
+
+    done = run_py(folder, "--within", "20", cwd=away)  # too short to begin anything
+    assert done.returncode == 0 and "0 runs made" in done.stdout, done
+    assert not list(folder.glob("runs/*"))
+    for seed in (1, 2):
+        made_up(folder / "book" / "results", Run(scale="full", seed=seed))
+    done = run_py(folder, "--within", "3000", "--portion", "finals_50", cwd=away)
+    run = Run(scale="full")
+    assert done.returncode == 0 and f"{run.name}: test masked" in done.stdout, done
+    assert "1 runs made, 0 failed, 0 are missing" in done.stdout
+    assert [path.name[: len(run.name)] for path in (folder / "runs").iterdir()] == [run.name]
+    again = run_py(folder, "--portion", "2", cwd=away)
+    assert again.returncode == 0 and "0 runs made, 0 failed" in again.stdout
+
+    assert command.main(["--collect", str(folder)]) == 0
+    assert capsys.readouterr().out.endswith("3 records taken in, 0 refused\n")
+    record = records.read_record(run.record_path(study))
+    assert record["params"] == run.params() and record["params"]["lr"] == 0.05
+    assert record["provenance"]["code_revision"] == (folder / records.REVISION).read_text().strip()
+    assert not list(folder.rglob("*.h5")) or "MASKFR_CACHE" not in os.environ
+
+
+def test_a_pack_holds_no_path_of_this_machine_and_is_checked_where_it_runs(study, tmp_path):
+    folder = tmp_path / "pack"
+    packing.pack("full", folder, ["iresnet50"])
+    home = (str(paths.ROOT).encode(), str(tmp_path).encode(), str(Path.home()).encode() + b"/.")
+    for file in folder.rglob("*"):
+        assert not file.is_file() or not any(text in file.read_bytes() for text in home), file
+    with pytest.raises(ConfigError, match="is not empty"):
+        packing.pack("full", folder)
+    (folder / "maskfr_utils" / "metrics.py").write_text("accuracy = 1")
+    done = run_py(folder, cwd=tmp_path)
+    assert done.returncode == 1 and "metrics.py is missing or was changed" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_damaged_part_is_named(study, tmp_path):
+    folder = tmp_path / "pack"
+    packing.pack("full", folder, ["iresnet50"], part_mb=1)
+    (folder / "part-001").write_bytes(b"x")
+    done = run_py(folder, cwd=tmp_path)
+    assert done.returncode == 1 and "part-001 is missing or damaged (1 of" in done.stderr
+
+
+def change(path, **sections):
+    record = json.loads(path.read_text())
+    for name, values in sections.items():
+        record[name] |= values
+    path.write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize(
+    ("sections", "why"),
+    [
+        ({"params": {"lr": 0.3}}, "lr was 0.3, is 0.05"),
+        ({"provenance": {"fingerprint": {"schedule": {"cosine": [1.0]}}}}, "computes other numbers for schedule"),
+        (
+            {"metrics": {"masked": {"accuracy": 0.99}}},
+            "its masked accuracy is 0.9900, but its predictions are right in",
+        ),
+        ({"photos": {"masked": [1]}}, "one prediction a photo"),
+        ({"photos": {"masked": None}}, "one prediction a photo"),
+        ({"provenance": {"train_photos": 7}}, "the number of training photos differ"),
+        ({"provenance": {"faces": "none"}}, ""),
+        ({"metrics": {"masked": {"accuracy": "good"}}}, "no record of a run"),
+    ],
+)
+def test_a_tampered_record_is_refused_in_a_line(study, tmp_path, capsys, sections, why):
+    made_up(study, Run(scale="full", condition="both"))
+    run, folder = Run(scale="full"), tmp_path / "back"
+    made_up(folder, run)
+    change(run.record_path(folder), **sections)
+    assert command.main(["--collect", str(folder)]) == 1
+    line, last = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"{run.name}: refused: ") and why in line and len(line) <= 300
+    assert last == "0 records taken in, 1 refused" and not run.record_path(study).exists()
+
+
+def test_collecting_takes_what_fits_once_and_never_replaces_what_holds(study, tmp_path, capsys):
+    folder, run = tmp_path / "back", Run(scale="full")
+    made_up(folder, run)
+    (folder / "full-vgg16-masked-s0.json").write_text("{}")
+    (folder / "full-iresnet50-unmasked-s0.json").write_text("[")
+    taken, refused = packing.collect(folder)
+    assert taken == [run.name]
+    assert refused["full-vgg16-masked-s0"] == "it is of no run of the study"
+    assert "is no record of a run" in refused["full-iresnet50-unmasked-s0"]
+    assert run.name not in packing.collect(folder)[1]  # here already
+    made_up(folder, run, share=0.9)
+    assert "there is another, which holds" in packing.collect(folder)[1][run.name]
+    assert command.main(["--collect", str(tmp_path / "none")]) == 2
+    assert "no record in" in capsys.readouterr().err
+
+
+def test_trials_are_taken_first_and_choose_the_rate_of_the_others(study, tmp_path):
+    folder = tmp_path / "back"
+    rates = (*plan.SCALES["full"].rates, 0.4)  # the best of the scale's is at an edge: one more was tried there
+    for rate in rates:
+        made_up(folder, Run(scale="full", model="ressanet50", rate=rate, trial=True), 0.9 if rate == 0.2 else 0.5)
+    run = Run(scale="full", model="ressanet50")
+    record = made_up_records.record(run)
+    record["params"]["lr"] = 0.2
+    records.write_json(run.record_path(folder), record)
+    taken, refused = packing.collect(folder)
+    assert refused == {} and len(taken) == len(rates) + 1 and taken[-1] == run.name
+    assert plan.tuned_rates("full") == {"iresnet50": 0.05, "ressanet50": 0.2}
+
+
+@pytest.fixture
+def clock(study, monkeypatch):
+    """Sessions whose runs take 100 seconds of a clock that only they move; the order in which they are started."""
+    now, started = [0.0], []
+
+    def start(self, run):
+        started.append(run)
+        now[0] += 100 / self.at_once
+        made_up(study, run, 0.8 if run.rate == 0.05 else 0.5)
+        self.made.append(run)
+        plan.write_tuned("full", study)
+
+    monkeypatch.setattr(within.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(within.Session, "start", start)
+    monkeypatch.setattr(within.Session, "fits", lambda self, run: self.left >= 100)
+    return started
+
+
+def session(*models, portion=None, seconds=1e9):
+    return within.Session("full", list(models), portion, seconds, 1)
+
+
+def test_a_session_makes_what_fits_the_most_valuable_first(clock, study):
+    assert session("ressanet50", portion="first", seconds=350).work() == 0
+    assert [run.rate for run in clock] == [0.0125, 0.025, 0.05]  # and no fourth: some seconds are kept
+    assert session("ressanet50", portion="first").work() == 0
+    assert [run.trial for run in clock] == 5 * [True] + 3 * [False]
+    assert {run.lr for run in clock if not run.trial} == {0.05}
+    assert session("ressanet50", portion="first").missing() == []
+
+
+def test_final_runs_wait_for_their_networks_trials(clock, capsys):
+    assert session("resnet50", portion="finals_50").work() == 0
+    assert clock == [] and "3 are missing, of which 3 wait" in capsys.readouterr().out
+
+
+def test_portions_hold_every_run_of_the_study(study):
+    held = {run for runs in within.portions("full").values() for run in runs}
+    assert held == set(plan.runs(["tuning", "table_1", "table_2", "ablation", "figure_9"], ["full"]))
+
+
+def test_a_run_that_fails_is_told_in_a_line_and_left_out(study, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(paths, "home", lambda: tmp_path)
+    monkeypatch.setattr(within.Session, "fits", lambda self, run: True)
+    monkeypatch.setattr(Run, "command", ["--no-such-option"])
+    assert session("iresnet50", portion="finals_50").work() == 1
+    out = capsys.readouterr().out.splitlines()
+    assert len(out) == 4 and "full-iresnet50-masked-s0 failed: " in out[0] and "3 failed" in out[-1]
+
+
+def test_code_that_computes_other_numbers_there_is_told_before_anything_runs(study, monkeypatch, capsys):
+    numbers = Run(scale="full").behaviour()
+    manifest = {"scale": "full", "models": ["iresnet50"], "fingerprint": numbers | {"schedule": {"cosine": [9.0]}}}
+    monkeypatch.setattr(within.Session, "work", lambda self: pytest.fail("it runs"))
+    assert within.main(manifest, ["--within", "600"]) == 1
+    assert "other numbers for schedule" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        within.main(manifest, ["--portion", "finals"])
+    assert "did you mean finals_50" in capsys.readouterr().err
+
+
+def test_the_bootstrap_needs_the_standard_library_alone():
+    source = Path(packed_run.__file__).read_text(encoding="utf-8")
+    assert "import maskfr_utils" not in source.partition("def main")[0]
