@@ -25,14 +25,12 @@ results = None  # folder of records; default: the book's
 
 # %%
 # %config InlineBackend.figure_formats = ["svg"]
-import json
-
 import pandas as pd
 from IPython.display import Markdown, display
 
-from maskfr_utils import figures, paths
+from maskfr_utils import figures, records
 from maskfr_utils.names import TITLES
-from maskfr_utils.study import captions, plan, published, tables
+from maskfr_utils.study import captions, plan, published, state, tables
 
 display(tables.claims(results), Markdown(captions.VERDICTS))
 
@@ -89,9 +87,9 @@ display(Markdown("\n".join(text)))
 # the same code at full width on a GPU; all are gone from the tables above.
 
 # %% tags=["hide-input"]
-first = json.loads((paths.results_dir() / "first_version.json").read_text(encoding="utf-8"))
+first = records.read_measurement("first_version.json", results)
 rows = {}
-for run in [*first["runs"].values(), *first["pilots"].values()]:
+for run in [*first["runs"].values(), *first["pilots"].values()] if first else []:
     usual = {0.25: (16, 32), 1.0: (128,)}[run["width"]]  # batch sizes of the recipes: Figure 9's others stay out
     plain = run["batch_size"] in usual[-1 if run["photos"] > 1000 else 0 :][:1] and run.get("max_steps") is None
     if plain and run["condition"] == "masked" and run["model"] in ("iresnet50", "ressanet50"):
@@ -102,6 +100,7 @@ for run in [*first["runs"].values(), *first["pilots"].values()]:
         rows.setdefault(setting, {}).setdefault(TITLES[run["model"]], []).append(100 * run["masked"])
 table = pd.DataFrame(rows).T
 display(table.map(lambda shares: ", ".join(f"{share:.1f}" for share in shares) + " %"))
+print(state.made_from("results", results))
 
 # %% [markdown]
 # Each number is one seed. What was wrong:

@@ -3,8 +3,8 @@
 import made_up_records
 import pytest
 
-from maskfr_utils.study import captions, outcomes, state, tables
-from maskfr_utils.study.plan import Run
+from maskfr_utils.study import captions, outcomes, plan, state, tables
+from maskfr_utils.study.plan import SCALES, Run
 
 
 @pytest.fixture(scope="module")
@@ -17,32 +17,32 @@ def test_what_a_table_was_made_with(folder):
     facts = [
         f"{made_up_records.PEOPLE} people",
         "width 0.25",
-        "seed 0, 1, 2",
-        "learning rate 0.05",
+        "seed 0, 1, 2, 3, 4",
+        f"learning rate {', '.join(sorted({str(run.lr) for run in plan.table_2('demo')}))}",
         "*s* = 16, *m* = 0.3",
         "threads 1",
         "a CPU",
-        "11 of 11",
+        "25 of 25",
         state.digest("table_2", folder),
     ]
     assert all(fact in text for fact in [*facts, "`python -m maskfr_utils.study table_2 --scale demo`"])
     missing = captions.made_with("table_2", "pocket", folder)
-    assert "0 of 11" in missing and "Not run yet: pocket-resnet50-masked-s0" in missing
+    assert "0 of 15" in missing and "Not run yet: pocket-resnet50-masked-s0" in missing
 
 
 def test_headline_is_a_table_of_the_reports_results(folder):
     lines = captions.headline(folder).splitlines()
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
-    assert len(rows) == 2 + 7 and {len(row) for row in rows} == {4}
+    assert len(rows) == 2 + 7 and {len(row) for row in rows} == {2 + len(SCALES)}
     ours = outcomes.specialists("demo", folder)
     assert rows[2] == [
         "IResNet-50, without masks",
         "94.94\N{NO-BREAK SPACE}%",
-        tables.NOT_RUN,
+        *[tables.NOT_RUN] * (len(SCALES) - 1),
         str(ours["iresnet50", "unmasked"]),
     ]
     text = "\n".join(lines)
-    assert "seeds a network: 2 or 3" in text and "*Real photos*" not in text and "still learning" in text
+    assert "seeds a network: 5" in text and "*Real photos" not in text and "still learning" in text
 
 
 def test_what_was_found_says_the_differences_of_the_records(folder):
@@ -58,5 +58,7 @@ def test_what_was_found_says_the_differences_of_the_records(folder):
 
 
 def test_without_records_the_first_page_says_so(tmp_path):
-    assert captions.headline(tmp_path).count(tables.NOT_RUN) == 14 and captions.found("demo", tmp_path) == []
+    assert (
+        captions.headline(tmp_path).count(tables.NOT_RUN) == 7 * len(SCALES) and captions.found("demo", tmp_path) == []
+    )
     assert "seeds none yet" in captions.rerun("table_1", "demo", tmp_path)

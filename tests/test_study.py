@@ -184,9 +184,9 @@ def test_a_book_of_these_records_has_no_problems(book):
 
 
 def test_a_stale_record_is_a_problem_with_its_command(book):
-    change(book, Run(scale="demo", seed=1), provenance={"fingerprint": {}})
+    change(book, Run(scale="demo", condition="unmasked", seed=1), provenance={"fingerprint": {}})
     (problem,) = check.problems(book, book)
-    assert "demo-iresnet50-masked-s1.json is stale" in problem
+    assert "demo-iresnet50-unmasked-s1.json is stale" in problem
     assert "`python -m maskfr_utils.study table_1 --scale demo`" in problem
 
 
@@ -258,7 +258,7 @@ def empty(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "results_dir", lambda: tmp_path / "results")
     monkeypatch.setattr(paths, "runs_dir", lambda: tmp_path / "runs")
     tiny = {"dataset": "demo", "identities": 3, "per_identity": 8, "width": 0.25, "embedding_dim": 16, "epochs": 1}
-    tiny |= {"batch_size": 8, "warmup_epochs": 0.0, "margin_warmup_epochs": 0.0, "compile": False}
+    tiny |= {"lr": 0.01, "batch_size": 8, "warmup_epochs": 0.0, "margin_warmup_epochs": 0.0, "compile": False}
     monkeypatch.setattr(plan, "recipe", lambda scale: tiny if scale == "demo" else tiny | {"dataset": "nowhere.tar"})
     (tmp_path / "params" / "demo").mkdir(parents=True)
     (tmp_path / "params" / "demo" / "study.yaml").write_text(json.dumps(tiny))
