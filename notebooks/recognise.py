@@ -178,7 +178,7 @@ fig
 # With the package's network, by `python -m maskfr_utils.measure.recognition`; percent of photos, with intervals of 95 % over people.
 # *Rank 1*: the nearest person is the right one. *Named*: and near enough. *Misnamed*: an enrolled person gets another's name. *False
 # accepts*: a stranger gets a name, which the threshold is to hold at 1 %. On real photos (`lfw` {cite}`huang2007`, and the real
-# masks of `mfr2` {cite}`anwar2020`) it shows what a network is worth that has seen no real person: next to nothing.
+# masks of `mfr2` {cite}`anwar2020`) it names hardly anybody: it has seen no real person. There the threshold is from other people of `lfw`.
 
 # %%
 record = read_measurement("recognise/rendered_people.json")

@@ -18,7 +18,7 @@ from maskfr_utils.names import NETWORKS
 from maskfr_utils.recognise.calibration import Calibration
 
 DEFAULT = Path(__file__).with_name("rendered_people.safetensors")
-"""The network that comes with the package. It has seen rendered people only: it tells no real person from another."""
+"""The network that comes with the package. It has seen rendered people only, and names hardly any real one."""
 
 _BATCH = 64
 
