@@ -219,7 +219,7 @@ def clock(study, monkeypatch):
 
 
 def session(*models, portion=None, seconds=1e9):
-    return within.Session("full", list(models), portion, seconds, 1)
+    return within.Session("full", list(models), portion, seconds, 1, within.time.monotonic())
 
 
 def test_a_session_makes_what_fits_the_most_valuable_first(clock, study):
@@ -239,6 +239,8 @@ def test_final_runs_wait_for_their_networks_trials(clock, capsys):
 def test_portions_hold_every_run_of_the_study(study):
     held = {run for runs in within.portions("full").values() for run in runs}
     assert held == set(plan.runs(["tuning", "table_1", "table_2", "ablation", "figure_9"], ["full"]))
+    apart = [run for name, runs in within.portions("full").items() if name != "first" for run in runs]
+    assert len(apart) == len(set(apart))  # machines of an array never want the same
 
 
 def test_a_run_that_fails_is_told_in_a_line_and_left_out(study, tmp_path, monkeypatch, capsys):

@@ -124,7 +124,7 @@ def _split(folder: Path, size: int) -> list[Path]:
 
 def _nobody(info: tarfile.TarInfo) -> tarfile.TarInfo:
     """Without the names of who packed it."""
-    return info.replace(uid=0, gid=0, uname="", gname="", mode=0o755 if info.isdir() else 0o644)
+    return info.replace(uid=0, gid=0, uname="", gname="", mode=0o755 if info.isdir() else 0o644, deep=False)
 
 
 def collect(source: Path, folder: Path | None = None) -> tuple[list[str], dict[str, str]]:

@@ -11,8 +11,10 @@ import shutil
 import sys
 import tarfile
 import tempfile
+import time
 from pathlib import Path
 
+BEGAN = time.monotonic()
 HERE = Path(__file__).resolve().parent
 
 
@@ -73,7 +75,7 @@ def main() -> int:
     find_libraries()
     from maskfr_utils.study.within import main as run_within
 
-    return run_within(manifest)
+    return run_within(manifest, began=BEGAN)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 
 from maskfr_utils import fingerprint, paths
+from maskfr_utils.messages import brief
 from maskfr_utils.names import unknown
 from maskfr_utils.probes.runs import of_run
 from maskfr_utils.records import read_record
@@ -32,7 +33,10 @@ GRACE = 15.0  # seconds before the end, in which what still runs saves its state
 
 
 def portions(scale: str) -> dict[str, list[Run]]:
-    """Name -> runs, the most valuable first: what to do with one lease of a machine. Trials grow as they come in."""
+    """Name -> runs, the most valuable first: what to do with one lease of a machine. Trials grow as they come in.
+
+    But for those of `first`, no run is in two of them: each may have a machine of its own.
+    """
 
     def tried(*models: str) -> list[Run]:
         return [run for model in models for run in trials(scale, model)]
@@ -40,15 +44,16 @@ def portions(scale: str) -> dict[str, list[Run]]:
     def final(*models: str) -> list[Run]:
         return [Run(scale=scale, model=m, seed=s) for s in range(plan.SCALES[scale].seeds) for m in models]
 
+    base, parts = final("iresnet50"), ABLATION[1:-1]
     return {
         "first": [*tried(*FIFTY[:2]), *final(*FIFTY[:2])],
         "rates_50": tried(*FIFTY),
         "finals_50": final(*FIFTY),
         "rates_100": tried(*HUNDRED),
         "finals_100": final(*HUNDRED),
-        "conditions": plan.table_1(scale),
-        "ablation": [*tried(*ABLATION), *final(*ABLATION)],
-        "batch_size": plan.figure_9(scale),
+        "conditions": [run for run in plan.table_1(scale) if run not in base],
+        "ablation": [*tried(*parts), *final(*parts)],
+        "batch_size": [run for run in plan.figure_9(scale) if run not in base],
     }
 
 
@@ -61,11 +66,12 @@ class Session:
         portion: one of `portions`; None: all, in their order.
         within: seconds.
         at_once: runs that share the device.
+        began: what `time.monotonic` told when that time began.
     """
 
-    def __init__(self, scale: str, models: list[str], portion: str | None, within: float, at_once: int):
+    def __init__(self, scale: str, models: list[str], portion: str | None, within: float, at_once: int, began: float):
         self.scale, self.models, self.portion, self.at_once = scale, models, portion, at_once
-        self.began, self.within = time.monotonic(), within
+        self.began, self.within = began, within
         self.running: dict[Run, tuple[subprocess.Popen, float]] = {}
         self.made, self.failed, self.unfit = [], set(), set()
         self.paces: dict[str, float] = {}  # pictures a second of a network, as a few steps have it
@@ -155,22 +161,32 @@ class Session:
             self.say(f"{run.name} stopped; the same command goes on with it")
         self.running = {}
 
+    def step(self) -> bool:
+        """Settles what has ended and starts a run, if there is place for one; whether there is more to do."""
+        for run in [run for run, (process, _) in self.running.items() if process.poll() is not None]:
+            self.settle(run)
+        run = next(iter(self.ready()), None) if len(self.running) < self.at_once else None
+        if run is None:
+            time.sleep(0.5 * bool(self.running))
+            return bool(self.running)
+        try:
+            if self.fits(run):
+                self.start(run)
+            else:
+                self.unfit.add(run)
+        except (ImportError, OSError, ValueError, RuntimeError) as error:  # of its faces, or of its few steps
+            self.failed.add(run)
+            self.say(f"{run.name} failed: {brief(error, 200)}")
+        return True
+
     def work(self) -> int:
         """Makes what fits; returns the exit status."""
         with Stopping() as stopping:
-            while not stopping.asked and self.left > 0:
-                for run in [run for run, (process, _) in self.running.items() if process.poll() is not None]:
-                    self.settle(run)
-                run = next(iter(self.ready()), None) if len(self.running) < self.at_once else None
-                if run is None and not self.running:
-                    break
-                if run is None:
-                    time.sleep(0.5)
-                elif self.fits(run):
-                    self.start(run)
-                else:
-                    self.unfit.add(run)
-            self.stop()
+            try:
+                while not stopping.asked and self.left > 0 and self.step():
+                    pass
+            finally:
+                self.stop()
         missing, tuned = self.missing(), plan.tuned_rates(self.scale)
         waiting = sum(not run.trial and run.model not in tuned for run in missing)
         self.say(
@@ -187,12 +203,13 @@ def moved(manifest: dict) -> list[str]:
     return fingerprint.moved(manifest["fingerprint"], fingerprint.numbers(parts))
 
 
-def main(manifest: dict, argv: list[str] | None = None) -> int:
+def main(manifest: dict, argv: list[str] | None = None, began: float | None = None) -> int:
     """The command of a pack; returns its exit status.
 
     Args:
         manifest: what `pack.json` holds.
         argv: of the command line.
+        began: what `time.monotonic` told when it was started; default: now.
     """
     names = list(portions(manifest["scale"]))
     parser = argparse.ArgumentParser(prog="python run.py", description=f"Make runs of the study: {manifest['scale']}.")
@@ -211,7 +228,8 @@ def main(manifest: dict, argv: list[str] | None = None) -> int:
 
     # Two at once train 1.3 times the pictures of one after the other (batch 128, one H200); on a CPU they fight for cores.
     at_once = args.at_once or (2 if torch.cuda.is_available() else 1)
-    session = Session(manifest["scale"], manifest["models"], args.portion, args.within, at_once)
+    began = time.monotonic() if began is None else began
+    session = Session(manifest["scale"], manifest["models"], args.portion, args.within, at_once, began)
     if args.list:
         print(*(run.name for run in session.missing()), sep="\n")
         return 0
@@ -221,4 +239,7 @@ def main(manifest: dict, argv: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
-    return session.work()
+    try:
+        return session.work()
+    except KeyboardInterrupt:  # a second one, which does not wait
+        return 130
