@@ -20,6 +20,9 @@ from maskfr_utils.study.run import run_all
 from maskfr_utils.study.state import status
 
 
+GPU = "full"  # the scale that no CPU is asked to make
+
+
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit status."""
     parser = _parser()
@@ -106,6 +109,12 @@ def _make(args: argparse.Namespace, scales: list[str]) -> int:
         print(f"{run.name:50} {state}")
     if args.list:
         return 0
+    if not args.scale and GPU in scales:
+        print(f"{GPU} is for a GPU: `--scale {GPU}` makes it, or packs it with --pack")
+        scales.remove(GPU)
+        now = states()
+    if not _next(now):
+        print("nothing to run")
     before, result = None, 0
     while (waiting := _next(now)) and waiting != before and not result:  # trials go on while the best is at an edge
         before, result = waiting, run_all(waiting, args.results)
