@@ -19,7 +19,6 @@ from maskfr_utils.study.plan import GROUPS, SCALES, Run
 from maskfr_utils.study.run import run_all
 from maskfr_utils.study.state import status
 
-
 GPU = "full"  # the scale that no CPU is asked to make
 
 
