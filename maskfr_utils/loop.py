@@ -8,13 +8,13 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -23,13 +23,11 @@ from maskfr_utils.batches import EpochBatches, TwinDataset, as_it_is, augment, t
 from maskfr_utils.checkpoints import Checkpoints, DamagedCheckpoint, Tree, check_tensors, read
 from maskfr_utils.config import TrainConfig
 from maskfr_utils.devices import keep_memory
-from maskfr_utils.losses import create_loss
 from maskfr_utils.messages import PlainError, brief
 from maskfr_utils.metrics import Accuracy, accuracy
-from maskfr_utils.models import create_model
-from maskfr_utils.models.networks import shrink_depthwise
 from maskfr_utils.profile import latency
-from maskfr_utils.progress import Progress, write_log
+from maskfr_utils.progress import Progress, Speed, write_log
+from maskfr_utils.recogniser import Recogniser
 from maskfr_utils.run_folder import check_space, difference
 from maskfr_utils.stopping import Stopped, Stopping
 from maskfr_utils.store import TEST, TRAIN, VALIDATION, FaceStore
@@ -39,87 +37,10 @@ COMPILE_FROM = {"cpu": 50_000, "cuda": 1_000_000}
 LOG_EVERY = 10  # steps between looks at the loss: each look waits for the device
 LARGEST = 1e300  # of a number in a checkpoint
 MOMENTUM = "momentum_buffer"  # what SGD keeps of each parameter
-WARMUP_STEPS = 5  # steps of a process that its throughput leaves out
 
 
 class TrainingError(PlainError, RuntimeError):
     """A run that cannot go on; its text says why and what to do."""
-
-
-class Recogniser(nn.Module):
-    """A network and its loss as one module, so that both train, scale over devices and are saved together.
-
-    Attributes:
-        compiled: the network's compiled twin, which computes by the same weights and trains in its place; or none. Tests
-            come in other batch sizes, for each of which it would be compiled anew.
-    """
-
-    compiled: Callable[[Tensor], Tensor] | None = None
-
-    def __init__(self, config: TrainConfig, num_classes: int):
-        super().__init__()
-        self.backbone = create_model(
-            config.model, width=config.width, embedding_dim=config.embedding_dim, dropout=config.dropout
-        )
-        if config.depthwise_fan == "layer":
-            shrink_depthwise(self.backbone)
-        given = {name: value for name in ("scale", "margin") if (value := getattr(config, name)) is not None}
-        self.head = create_loss(config.loss, config.embedding_dim, num_classes, **given)
-
-    def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss, and the number of pictures that are named rightly."""
-        network = self.compiled if self.training and self.compiled else self.backbone
-        embeddings = network(images)
-        with torch.no_grad():
-            hits = (self.head.logits(embeddings).argmax(1) == labels).sum()
-        return self.head(embeddings, labels), hits
-
-    def groups(self, weight_decay: float, decay: str) -> list[dict]:
-        """Parameter groups of the optimiser: what decays, and what does not.
-
-        Norms, slopes, biases and position terms have no scale that decay would keep in bounds.
-
-        Args:
-            weight_decay: of those that decay.
-            decay: `weights`, of convolutions, linear layers and classes; or `all`.
-        """
-        layers = [module for module in self.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-        weights = {id(layer.weight) for layer in layers} | {id(p) for p in self.head.parameters()}
-        parameters = [p for p in self.parameters() if p.requires_grad]
-        decaying = [p for p in parameters if decay == "all" or id(p) in weights]
-        others = [p for p in parameters if decay != "all" and id(p) not in weights]
-        groups = [{"params": decaying, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-        return [group for group in groups if group["params"]]
-
-
-class Speed:
-    """Training pictures a second in the steady state: all counts but the first steps of a process and what is skipped.
-
-    Attributes:
-        images, seconds: what was counted.
-    """
-
-    def __init__(self, images: int = 0, seconds: float = 0.0):
-        self.images, self.seconds = images, seconds
-        self.steps, self.last = 0, 0.0
-
-    def tick(self, images: int) -> None:
-        """A step over so many pictures has ended."""
-        now = time.perf_counter()
-        self.steps += 1
-        if self.steps > WARMUP_STEPS:
-            self.images += images
-            self.seconds += now - self.last
-        self.last = now
-
-    def skip(self) -> None:
-        """Leave out the time since the last step."""
-        self.last = time.perf_counter()
-
-    @property
-    def images_per_second(self) -> float:
-        """The throughput; 0 where the run was too short to have one."""
-        return self.images / self.seconds if self.seconds else 0.0
 
 
 @dataclass

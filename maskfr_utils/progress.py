@@ -12,6 +12,8 @@ LIVE_SECONDS = 1.0  # between updates on a terminal
 LINE_SECONDS = 5.0  # between lines, at least
 LINES = 200  # of a whole run, about: the longer it takes, the farther apart they are
 
+WARMUP_STEPS = 5  # steps of a process that its throughput leaves out
+
 
 class Progress:
     """Tells where training stands.
@@ -93,3 +95,33 @@ def write_log(path: Path | None, text: str) -> None:
             file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S}  {text}\n")
     except OSError:
         pass
+
+
+class Speed:
+    """Training pictures a second in the steady state: all counts but the first steps of a process and what is skipped.
+
+    Attributes:
+        images, seconds: what was counted.
+    """
+
+    def __init__(self, images: int = 0, seconds: float = 0.0):
+        self.images, self.seconds = images, seconds
+        self.steps, self.last = 0, 0.0
+
+    def tick(self, images: int) -> None:
+        """A step over so many pictures has ended."""
+        now = time.perf_counter()
+        self.steps += 1
+        if self.steps > WARMUP_STEPS:
+            self.images += images
+            self.seconds += now - self.last
+        self.last = now
+
+    def skip(self) -> None:
+        """Leave out the time since the last step."""
+        self.last = time.perf_counter()
+
+    @property
+    def images_per_second(self) -> float:
+        """The throughput; 0 where the run was too short to have one."""
+        return self.images / self.seconds if self.seconds else 0.0

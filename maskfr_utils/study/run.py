@@ -17,12 +17,13 @@ def images_per_second(run: Run, steps: int = 3) -> float:
     """Training pictures a second of a run on this machine, from a few steps on noise."""
     import torch
 
-    from maskfr_utils import devices, loop
+    from maskfr_utils import devices
     from maskfr_utils.batches import to_input
+    from maskfr_utils.recogniser import Recogniser
 
     config = run.config()
     fabric = devices.make_fabric(config)
-    model = fabric.setup_module(loop.Recogniser(config, 100).to(memory_format=torch.channels_last))
+    model = fabric.setup_module(Recogniser(config, 100).to(memory_format=torch.channels_last))
     faces = torch.randint(256, (min(config.batch_size, 64), 112, 112, 3), dtype=torch.uint8)
     labels = fabric.to_device(torch.zeros(len(faces), dtype=torch.long))
     for step in range(steps + 1):

@@ -1,0 +1,57 @@
+"""A network and its loss as one module, and what of its parameters decays."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from maskfr_utils.config import TrainConfig
+from maskfr_utils.losses import create_loss
+from maskfr_utils.models import create_model
+from maskfr_utils.models.networks import shrink_depthwise
+
+
+class Recogniser(nn.Module):
+    """A network and its loss as one module, so that both train, scale over devices and are saved together.
+
+    Attributes:
+        compiled: the network's compiled twin, which computes by the same weights and trains in its place; or none. Tests
+            come in other batch sizes, for each of which it would be compiled anew.
+    """
+
+    compiled: Callable[[Tensor], Tensor] | None = None
+
+    def __init__(self, config: TrainConfig, num_classes: int):
+        super().__init__()
+        self.backbone = create_model(
+            config.model, width=config.width, embedding_dim=config.embedding_dim, dropout=config.dropout
+        )
+        if config.depthwise_fan == "layer":
+            shrink_depthwise(self.backbone)
+        given = {name: value for name in ("scale", "margin") if (value := getattr(config, name)) is not None}
+        self.head = create_loss(config.loss, config.embedding_dim, num_classes, **given)
+
+    def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss, and the number of pictures that are named rightly."""
+        network = self.compiled if self.training and self.compiled else self.backbone
+        embeddings = network(images)
+        with torch.no_grad():
+            hits = (self.head.logits(embeddings).argmax(1) == labels).sum()
+        return self.head(embeddings, labels), hits
+
+    def groups(self, weight_decay: float, decay: str) -> list[dict]:
+        """Parameter groups of the optimiser: what decays, and what does not.
+
+        Norms, slopes, biases and position terms have no scale that decay would keep in bounds.
+
+        Args:
+            weight_decay: of those that decay.
+            decay: `weights`, of convolutions, linear layers and classes; or `all`.
+        """
+        layers = [module for module in self.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+        weights = {id(layer.weight) for layer in layers} | {id(p) for p in self.head.parameters()}
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        decaying = [p for p in parameters if decay == "all" or id(p) in weights]
+        others = [p for p in parameters if decay != "all" and id(p) not in weights]
+        groups = [{"params": decaying, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+        return [group for group in groups if group["params"]]
