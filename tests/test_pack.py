@@ -252,6 +252,24 @@ def test_a_run_that_fails_is_told_in_a_line_and_left_out(study, tmp_path, monkey
     assert len(out) == 4 and "full-iresnet50-masked-s0 failed: " in out[0] and "3 failed" in out[-1]
 
 
+SAVES = """
+import pathlib, signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: (pathlib.Path(sys.argv[1]).write_text("saved"), sys.exit(143)))
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+def test_what_still_runs_at_the_end_or_when_it_is_stopped_saves_its_state(study, tmp_path, capsys):
+    one = session("iresnet50", seconds=1)  # over at once, as if a run had taken longer than it should
+    with subprocess.Popen([sys.executable, "-c", SAVES, tmp_path / "state"], stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline()
+        one.running[Run(scale="full")] = process, one.began
+        assert one.work() == 0
+        assert process.poll() == 143 and (tmp_path / "state").read_text() == "saved"
+    assert "full-iresnet50-masked-s0 stopped; the same command goes on with it" in capsys.readouterr().out
+
+
 def test_code_that_computes_other_numbers_there_is_told_before_anything_runs(study, monkeypatch, capsys):
     numbers = Run(scale="full").behaviour()
     manifest = {"scale": "full", "models": ["iresnet50"], "fingerprint": numbers | {"schedule": {"cosine": [9.0]}}}

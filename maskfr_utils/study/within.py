@@ -156,7 +156,7 @@ class Session:
             process.terminate()
         for run, (process, _) in self.running.items():
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(max(1.0, min(60.0, self.left + GRACE - 1)))
+                process.wait(max(5.0, min(60.0, self.left + GRACE - 1)))
             process.kill()
             self.say(f"{run.name} stopped; the same command goes on with it")
         self.running = {}
