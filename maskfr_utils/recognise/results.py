@@ -127,7 +127,7 @@ def annotate(photo: np.ndarray, matches: Sequence[Match]) -> Image.Image:
     factor = max(1.0, SMALLEST / min(height, width)) if max(height, width) < 4 * SMALLEST else 1.0
     image = Image.fromarray(photo).resize((round(width * factor), round(height * factor)), Image.Resampling.BICUBIC)
     draw = ImageDraw.Draw(image)
-    size = max(14, round(min(image.size) / 28))
+    size = max(14, round(min(image.size) / 18))
     for match in matches:
         colour = STRANGER if match.name == UNKNOWN else NAMED
         left, top, right, bottom = (round(value * factor) for value in match.box)
