@@ -25,7 +25,7 @@ from maskfr_utils.messages import brief
 from maskfr_utils.names import MODELS
 from maskfr_utils.probes.runs import of_run
 from maskfr_utils.records import REVISION, code_revision, read_record, write_json
-from maskfr_utils.study import packed_run, plan
+from maskfr_utils.study import plan
 from maskfr_utils.study.plan import Run
 from maskfr_utils.study.state import inconsistencies, stale, status
 
@@ -70,7 +70,7 @@ def pack(scale: str, folder: Path, models: Iterable[str] = MODELS, part_mb: floa
         if part_mb:
             manifest["parts"] = {part.name: _hash(part) for part in _split(made, int(part_mb * MB))}
         (made / "pack.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-        shutil.copyfile(packed_run.__file__, made / "run.py")
+        shutil.copyfile(Path(__file__).with_name("packed_run.py"), made / "run.py")
         os.replace(made, folder)
 
 
