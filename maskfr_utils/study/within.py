@@ -193,7 +193,7 @@ class Session:
             f"{len(self.made)} runs made, {len(self.failed)} failed, {len(missing)} are missing, of which {waiting} wait for "
             "their network's trials"
         )
-        return 128 + stopping.asked if stopping.asked else bool(self.failed)
+        return 128 + stopping.asked if stopping.asked else int(bool(self.failed))
 
 
 def moved(manifest: dict) -> list[str]:
