@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from maskfr_utils import batches, fingerprint, loop, losses, metrics, splits, store
+from maskfr_utils import batches, fingerprint, loop, losses, metrics, recogniser, splits, store
 from maskfr_utils.masks import draw
 from maskfr_utils.models import blocks, networks
 from maskfr_utils.paths import ROOT
@@ -48,12 +48,11 @@ def wrap(monkeypatch, owner, name, change):
 
 
 def no_decay_of_the_head(monkeypatch):
-    class SGD(torch.optim.SGD):
-        def __init__(self, parameters, **kwargs):
-            *rest, head = list(parameters)
-            super().__init__([{"params": rest}, {"params": [head], "weight_decay": 0.0}], **kwargs)
+    def moved(groups):
+        (*rest, head), others = (group["params"] for group in groups)
+        return [groups[0] | {"params": rest}, groups[1] | {"params": [*others, head]}]
 
-    monkeypatch.setattr(torch.optim, "SGD", SGD)
+    wrap(monkeypatch, recogniser.Recogniser, "groups", moved)
 
 
 def nesterov(monkeypatch):
