@@ -4,11 +4,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from maskfr_utils.names import TITLES
-from maskfr_utils.study import outcomes, plan, published, state
+from maskfr_utils.study import outcomes, plan, published, state, tables
 from maskfr_utils.study.outcomes import Result
 from maskfr_utils.study.plan import SCALES, Run
 from maskfr_utils.study.tables import FACES, NOT_RUN
 
+STILL = 1.0  # points of validation accuracy that the last epoch adds: from here on a network is still climbing
 VERDICTS = (
     "*better*, *worse*: three seeds or more, the interval over seeds and people leaves 0 out, and the corrected *p* is below"
     " 0.05; *undecided*: all else."
@@ -135,5 +136,17 @@ def found(scale: str, folder: str | Path | None = None) -> list[str]:
         text.append(
             f"In the last epoch the networks named {min(learnt):.0f} to {max(learnt):.0f} % of their training photos rightly"
             + (f". {so}" if min(learnt) < 90 else ".")
+        )
+    if len(curves := tables.curves(scale, folder)) > 1:
+        rise = 100 * (curves.iloc[-1] - curves.iloc[-2])
+        still = [f"{name} by {points:.1f}" for name, points in rise.items() if points >= STILL]
+        text.append(
+            "On validation photos, "
+            + (
+                f"the last epoch still added points ({', '.join(still)}): "
+                if still
+                else "the last epoch added little: "
+            )
+            + ("longer runs may change the order." if still else "the curves are flat.")
         )
     return text
