@@ -15,7 +15,7 @@ S ?=
 .DELETE_ON_ERROR:
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(READY): requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "no Python 3.11, 3.12 or 3.13 found: install one, or name it: make PYTHON=/path/to/python"; exit 1; }
@@ -31,8 +31,11 @@ recognise: $(READY)  ## enrol rendered people and name masked ones; P="-p people
 	$(BIN)/papermill notebooks/recognise.ipynb recognised.ipynb -p out recognised $(P)
 	@echo "recognised/named: annotated pictures, names.csv, names.json; recognised.ipynb tells how"
 
-test: $(READY)  ## all tests
+test: $(READY)  ## all tests but those that take minutes each
 	$(BIN)/python -m pytest
+
+test-slow: $(READY)  ## those: kills at random points, several processes, a pack of the study
+	$(BIN)/python -m pytest -n 0 -m slow
 
 study: $(READY)  ## run what is missing of the study, after saying what it costs; S="table_1 --scale demo" for a part
 	$(BIN)/python -m maskfr_utils.study $(S)

@@ -84,6 +84,7 @@ def run_py(folder, *args, cwd):
     return done
 
 
+@pytest.mark.slow
 def test_packed_in_parts_run_elsewhere_and_collected(study, tmp_path, capsys):
     folder, away = tmp_path / "pack", tmp_path / "away"
     away.mkdir()

@@ -32,6 +32,7 @@ def torchrun(values, processes=2):
     )
 
 
+@pytest.mark.slow
 @needs_processes
 def test_two_processes_count_together_and_stopped_end_like_ones_that_were_not(tmp_path):
     values = TINY | {"identities": 4, "epochs": 3, "eval_every": 0}

@@ -122,6 +122,7 @@ print(killed)
 """
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_random_points_ends_like_one_that_was_not(finished, tmp_path):
     longest = 1.2 * finished[0]["provenance"]["seconds"]
     command = [sys.executable, "-c", KILLS, str(tmp_path), *argv(TINY)]
@@ -327,6 +328,7 @@ train.run(config)
 """
 
 
+@pytest.mark.slow
 def test_a_notebook_that_is_interrupted_saves_and_shows_one_line(tmp_path):
     manager = pytest.importorskip("jupyter_client.manager")
     values = {**SMALL, "epochs": 500, "eval_every": 0, "out_dir": str(tmp_path)}
