@@ -11,7 +11,7 @@ TOLD := --no-progress-bar --stdout-file - --stderr-file -
 # a part of the study, or a look at it: make study S="table_1 --scale demo", make study S=--list
 S ?=
 
-.PHONY: help train recognise test study book chapters lab check notebooks clean
+.PHONY: help train recognise test test-slow study book chapters lab check notebooks clean
 .DELETE_ON_ERROR:
 
 help:  ## list the targets
