@@ -67,6 +67,7 @@ from maskfr_utils.measure import recognition
 from maskfr_utils.recognise import demo, results
 from maskfr_utils.records import read_measurement
 from maskfr_utils.rendered import render_faces
+from maskfr_utils.study import state
 
 temporary = tempfile.TemporaryDirectory()
 folder = Path(out or temporary.name)
@@ -191,6 +192,7 @@ fig
 
 # %%
 record = read_measurement("recognise/rendered_people.json")
+print(state.made_from("recognise"))
 recognition.table(record) if record else "not measured yet"
 
 # %% [markdown]
