@@ -239,5 +239,5 @@ def test_a_large_picture_takes_little_more_than_its_pixels(tmp_path, mode):
 def test_textures_have_the_limits_of_pictures(tmp_path):
     Image.new("L", (12_000, 12_000)).save(tmp_path / "x.png", compress_level=1)
     with pytest.raises(ValueError, match=r"x\.png is no picture that a mask could carry: above 89 million pixels"):
-        mask_cloth.read_texture(str(tmp_path / "x.png"))
-    assert peak("mask_cloth.read_texture('x.png')", tmp_path) < 50
+        mask_cloth.Texture.of(str(tmp_path / "x.png"))
+    assert peak("mask_cloth.Texture.of('x.png')", tmp_path) < 50
