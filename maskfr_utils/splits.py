@@ -11,7 +11,7 @@ Nothing depends on the order of the pictures, only on their names, contents and 
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -100,7 +100,10 @@ def near_duplicates(faces: np.ndarray, threshold: float = CORRELATION, part: sli
     Returns:
         (N,) int64: the index of the picture that stays and is repeated, -1 for those that stay.
     """
-    small = thumbnails(faces, part)
+    return _repeats(thumbnails(faces, part), threshold)
+
+
+def _repeats(small: np.ndarray, threshold: float) -> np.ndarray:
     repeats = np.full(len(small), -1, np.int64)
     for start in range(0, len(small), _BLOCK):
         alike = _likeness(small[start : start + _BLOCK], small[: start + _BLOCK])
@@ -113,7 +116,10 @@ def near_duplicates(faces: np.ndarray, threshold: float = CORRELATION, part: sli
 
 def together(faces: np.ndarray, threshold: float = SUSPECT) -> np.ndarray:
     """Groups (N,) int of pictures of one person that may be copies: chains of a `likeness` above the threshold."""
-    small = thumbnails(faces)
+    return _together(thumbnails(faces), threshold)
+
+
+def _together(small: np.ndarray, threshold: float) -> np.ndarray:
     pairs = [
         np.argwhere(_likeness(small[start : start + _BLOCK], small) > threshold) + (start, 0)
         for start in range(0, len(small), _BLOCK)
@@ -221,11 +227,12 @@ def make_splits(
 
     groups = _by_person(person, names)
     kept = [group[(usable & ~two_names)[group]] for group in groups]
+    small = (thumbnails(read(group)) for group in kept) if copies else ()
     if copies and len(names) <= CROSS_LIMIT:
-        small, place = np.concatenate([thumbnails(read(group)) for group in kept]), np.concatenate(kept)
-        two_names[place[across_people(small, person[place], lambda some: read(place[some]))]] = True
-        kept = [group[~two_names[group]] for group in kept]
-    duplicate_of, unit = _copies(kept, read, len(names)) if copies else (np.full(len(names), -1), np.arange(len(names)))
+        small, place = list(small), np.concatenate(kept)
+        two_names[place[across_people(np.concatenate(small), person[place], lambda some: read(place[some]))]] = True
+        kept, small = _without(two_names, kept, small)
+    duplicate_of, unit = _copies(kept, small, len(names))
     clean = [group[duplicate_of[group] < 0] for group in kept]
 
     enough = [number for number, group in enumerate(clean) if len(group) >= min_pictures]
@@ -237,9 +244,8 @@ def make_splits(
         test, rest = _cut(_drawn(clean[number], names, unit, seed), unit, test_fraction, 1)
         validation, training = _cut(rest, unit, validation_fraction)
         split[test], split[validation], split[training] = TEST, VALIDATION, TRAIN
-    dropped = {reason: int(which.sum()) for reason, which in lost.items()} | {
-        f"identity below {min_pictures} pictures": sum(len(group) for group in clean if len(group) < min_pictures),
-    }
+    dropped = {reason: int(which.sum()) for reason, which in lost.items()}
+    dropped[f"identity below {min_pictures} pictures"] = sum(len(g) for g in clean if len(g) < min_pictures)
     return Splits(labels, split, [str(people[number]) for number in enough], duplicate_of, dropped)
 
 
@@ -249,17 +255,26 @@ def _by_person(person: np.ndarray, names: np.ndarray) -> list[np.ndarray]:
     return np.split(order, np.searchsorted(person[order], np.arange(1, person.max(initial=0) + 1)))
 
 
-def _copies(
-    groups: list[np.ndarray], read: Callable[[np.ndarray], np.ndarray], count: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Of each of `count` pictures the one that it repeats, else -1; and what it must share a part with: a group's first."""
+def _without(lost: np.ndarray, groups: list[np.ndarray], small: list[np.ndarray]) -> tuple[list[np.ndarray], ...]:
+    """The groups and their thumbnails without the pictures that are lost (N,) bool."""
+    stays = [~lost[group] for group in groups]
+    return tuple([each[keep] for each, keep in zip(parts, stays, strict=True)] for parts in (groups, small))
+
+
+def _copies(groups: Iterable[np.ndarray], small: Iterable[np.ndarray], count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of each of `count` pictures the one that it repeats, else -1; and what it must share a part with: a group's first.
+
+    Args:
+        groups: the pictures of each person.
+        small: the thumbnails of each group; none at all where no copies are looked for.
+        count: of all pictures.
+    """
     duplicate_of, unit = np.full(count, -1, np.int64), np.arange(count)
-    for group in groups:
-        faces = read(group)
-        repeats = near_duplicates(faces)
+    for group, each in zip(groups, small, strict=False):
+        repeats = _repeats(each, CORRELATION)
         duplicate_of[group[repeats >= 0]] = group[repeats[repeats >= 0]]
-        group, faces = group[repeats < 0], faces[repeats < 0]
-        _, first, chain = np.unique(together(faces), return_index=True, return_inverse=True)
+        group, each = group[repeats < 0], each[repeats < 0]
+        _, first, chain = np.unique(_together(each, SUSPECT), return_index=True, return_inverse=True)
         unit[group] = group[first[chain]] if len(group) else group
     return duplicate_of, unit
 

@@ -8,7 +8,6 @@ taken for somebody, by people of the same kind who are in no other part of the m
 people drawn anew.
 """
 
-import argparse
 import sys
 import time
 import unicodedata
@@ -24,14 +23,15 @@ import torch
 from maskfr_utils import devices, paths
 from maskfr_utils.faces.sources import open_source
 from maskfr_utils.masks import mask_faces
-from maskfr_utils.measure import mfr2
+from maskfr_utils.measure import mfr2, record
 from maskfr_utils.models import load_model
 from maskfr_utils.recognise import Embedder, Gallery, load_embedder, quality
 from maskfr_utils.recognise.calibration import Calibration, calibrate
 from maskfr_utils.recognise.search import best_people
 from maskfr_utils.recognise.validation import rendered_calibration
-from maskfr_utils.records import code_revision, provenance, write_json
+from maskfr_utils.records import write_json
 from maskfr_utils.rendered import render_faces
+from maskfr_utils.verdicts import drawn_anew
 
 RECORD = Path("recognise") / "rendered_people.json"  # below the records of the study; about the network of the package
 RATE = 0.01
@@ -85,7 +85,7 @@ def over_people(hits: np.ndarray, people: np.ndarray, seed: int) -> dict[str, fl
     """A share of photos with its 95 % interval over people drawn anew; `hits` (n,) bool, `people` (n,)."""
     names, person = np.unique(people, return_inverse=True)
     photos, right = np.bincount(person), np.bincount(person, hits)
-    times = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), RESAMPLES)
+    times = drawn_anew(len(names), RESAMPLES, seed=seed)
     low, high = np.percentile(times @ right / (times @ photos), (2.5, 97.5))
     return {"value": round(float(hits.mean()), 4), "low": round(float(low), 4), "high": round(float(high), 4)}
 
@@ -191,9 +191,9 @@ def measure(network: str | None) -> dict:
             folder = paths.find_data(name)
         except FileNotFoundError:
             continue
-        tar = folder / f"{name}_112.tar"
-        data += f" {name} {open_source(tar).fingerprint}"
-        notes[name] = quality_notes(np.array([face.image for face in list(open_source(tar))[::20]]))
+        source = open_source(mfr2.lies_in(folder) if name == "mfr2" else folder / "lfw_112.tar")
+        data += f" {name} {source.fingerprint}"
+        notes[name] = quality_notes(np.array([face.image for face in list(source)[::20]]))
         if name == "lfw":
             results[name], calibration = on_lfw(embedder, folder, trained_on)
         elif "lfw" in results:
@@ -203,11 +203,10 @@ def measure(network: str | None) -> dict:
         "results": results,
         "called_blurred": notes,
         "search_seconds": {str(dim): search_seconds(dim) for dim in sorted({embedder.dim, 512})},
-        "provenance": provenance(
-            device=devices.device_name(torch.device("cpu")),
+        "provenance": record.made(
+            started,
             data=data,
-            seconds=time.perf_counter() - started,
-            code_revision=code_revision(),
+            device=devices.device_name(torch.device("cpu")),
             threads=torch.get_num_threads(),
         ),
     }
@@ -222,10 +221,10 @@ def classes_of(network: str | None) -> list[str]:
     return [str(name) for name in load_model(path)[1].get("classes", [])]
 
 
-def table(record: dict) -> pd.DataFrame:
+def table(made: dict) -> pd.DataFrame:
     """Percent with intervals, a line for each data set and what the named people wear."""
     lines = {}
-    for name, by_mask in record["results"].items():
+    for name, by_mask in made["results"].items():
         for mask, found in by_mask.items():
             lines[name, mask] = {"people": found["enrolled_people"], "strangers": found["strangers"]} | {
                 measure: "{:.1f} ({:.1f}–{:.1f})".format(*(100 * found[measure][k] for k in ("value", "low", "high")))
@@ -236,20 +235,16 @@ def table(record: dict) -> pd.DataFrame:
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m maskfr_utils.measure.recognition", description=__doc__.split("\n")[0]
-    )
+    parser = record.parser("recognition", __doc__, paths.results_dir() / RECORD)
     parser.add_argument("--network", help="as for `recognise` (default: the network of the package)")
-    parser.add_argument("--out", type=Path, default=paths.results_dir() / RECORD, help="the record to write, JSON")
     args = parser.parse_args(argv)
-    try:
-        record = measure(args.network)
-    except (ValueError, OSError, KeyError) as error:
-        print(f"maskfr_utils.measure.recognition: {' '.join(str(error).split())[:300]}", file=sys.stderr)
-        return 1
-    write_json(args.out, record)
-    print(table(record).to_string(), record["search_seconds"], args.out, sep="\n")
-    return 0
+
+    def run() -> None:
+        made = measure(args.network)
+        write_json(args.out, made)
+        print(table(made).to_string(), made["search_seconds"], args.out, sep="\n")
+
+    return record.status("recognition", run)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from maskfr_utils.messages import brief
 from maskfr_utils.records import code_revision, provenance
 
 
@@ -54,7 +55,7 @@ def status(command: str, measure: Callable[[], None]) -> int:
     """Runs a measurement and returns the command's exit status; what is wrong with its input is one line on stderr."""
     try:
         measure()
-    except (ValueError, OSError) as error:
-        print(f"maskfr_utils.measure.{command}: {' '.join(str(error).split())[:300]}", file=sys.stderr)
+    except (ValueError, OSError, KeyError) as error:
+        print(f"maskfr_utils.measure.{command}: {brief(error)}", file=sys.stderr)
         return 1
     return 0

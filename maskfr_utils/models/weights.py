@@ -66,7 +66,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     except OSError:
         raise
     except Exception as error:  # damaged files raise nearly anything, in many lines
-        reason = " ".join(str(error).split())[:100]
+        reason = brief(error, 100)
         raise ValueError(f"{path}: not a file of tensors that torch.save wrote ({reason})") from error
     if not isinstance(tensors, Mapping) or not all(
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in tensors.items()

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+from maskfr_utils.messages import brief
+
 PRIVACY = (
     "An embedding is biometric data: enrol people who have agreed to it, keep the gallery where others cannot read it, and "
     "delete it (`remove`, or the folder) when it has served its purpose."
@@ -198,8 +200,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         COMMANDS[args.command][0](args)
     except (OSError, ValueError, ImportError) as error:
-        text = " ".join(str(error).split())
-        print(f"maskfr_utils.recognise: {text if len(text) <= 300 else text[:299] + '…'}", file=sys.stderr)
+        print(f"maskfr_utils.recognise: {brief(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nstopped; the gallery is as it was", file=sys.stderr)

@@ -18,6 +18,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from maskfr_utils.messages import brief
 from maskfr_utils.models import save_model
 from maskfr_utils.paths import remove_temporaries, replacing
 from maskfr_utils.recognise.calibration import Calibration
@@ -111,7 +112,7 @@ def read(folder: Path) -> Content:
         ):
             raise ValueError("embeddings that do not have length 1")
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:150]
+        reason = brief(f"{type(error).__name__}: {error}", 150)
         raise ValueError(
             f"{index} is damaged ({reason}): enrol the people anew, or take a copy that is whole"
         ) from None

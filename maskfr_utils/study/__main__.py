@@ -19,8 +19,6 @@ from maskfr_utils.study.plan import GROUPS, SCALES, Run
 from maskfr_utils.study.run import run_all
 from maskfr_utils.study.state import status
 
-GPU = "full"  # the scale that no CPU is asked to make
-
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit status."""
@@ -108,9 +106,12 @@ def _make(args: argparse.Namespace, scales: list[str]) -> int:
         print(f"{run.name:50} {state}")
     if args.list:
         return 0
-    if not args.scale and GPU in scales:
-        print(f"{GPU} is for a GPU: `--scale {GPU}` makes it, or packs it with --pack")
-        scales.remove(GPU)
+    if not args.scale and (left_out := [scale for scale in scales if SCALES[scale].gpu]):
+        print(
+            *(f"{scale} is for a GPU: `--scale {scale}` makes it, or packs it with --pack" for scale in left_out),
+            sep="\n",
+        )
+        scales = [scale for scale in scales if scale not in left_out]
         now = states()
     if not _next(now):
         print("nothing to run")

@@ -31,18 +31,20 @@ class Scale:
         rates: learning rates that every network is tried at; more follow while the best is at an edge.
         batches: batch sizes of Figure 9, the first of which is the recipe's.
         seeds: how many each final run has.
+        gpu: whether no CPU is asked to make it.
     """
 
     faces: str
     rates: tuple[float, ...]
     batches: tuple[int, ...]
     seeds: int
+    gpu: bool = False
 
 
 SCALES = {
     "demo": Scale("rendered faces", (0.003125, 0.00625, 0.0125, 0.025, 0.05), (16, 32, 64, 128), 5),
     "pocket": Scale("real photos", (0.003125, 0.00625, 0.0125, 0.025, 0.05), (32, 64, 128, 256, 512), 3),
-    "full": Scale("real photos, full width", (0.0125, 0.025, 0.05, 0.1, 0.2), (128, 256, 512, 1024), 3),
+    "full": Scale("real photos, full width", (0.0125, 0.025, 0.05, 0.1, 0.2), (128, 256, 512, 1024), 3, gpu=True),
 }
 
 # Parameters of the recipe that were chosen on validation photos: name -> what the trial without (or with) it has.

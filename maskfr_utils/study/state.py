@@ -1,14 +1,13 @@
 """Which runs have a record, whether it is still true, and what a chapter was made from."""
 
 import hashlib
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 
 from maskfr_utils import fingerprint, paths
-from maskfr_utils.config import TrainConfig
 from maskfr_utils.records import SAMPLE_TOLERANCE, read_record
+from maskfr_utils.run_folder import difference
 from maskfr_utils.study.plan import Run, runs
 from maskfr_utils.study.shown import NOTEBOOKS, measurements
 
@@ -16,11 +15,9 @@ from maskfr_utils.study.shown import NOTEBOOKS, measurements
 def stale(run: Run, record: dict) -> str:
     """Why the record is not what the run would make now, or nothing."""
     now, then = run.params(), record["params"]
-    defaults = {f.name: f.default for f in fields(TrainConfig)}  # of parameters that came after the record
-    changed = [
-        f"{k} was {then.get(k, defaults[k])!r}, is {v!r}" for k, v in now.items() if then.get(k, defaults[k]) != v
-    ]
-    changed += [f"{k} is no parameter any more" for k in then.keys() - now.keys()]
+    changed = [f"{k} is no parameter any more" for k in then.keys() - now.keys()]
+    if other := difference(then, now):
+        changed.insert(0, other)
     if not (known := record["provenance"].get("fingerprint")):
         changed.append("it does not say what code made it")
     elif moved := fingerprint.moved(known, run.behaviour()):
