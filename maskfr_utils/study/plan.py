@@ -31,6 +31,7 @@ class Scale:
         rates: learning rates that every network is tried at; more follow while the best is at an edge.
         batches: batch sizes of Figure 9, the first of which is the recipe's.
         seeds: how many each final run has.
+        trial_epochs: of its trials, whose warm-ups shrink with them; None: the recipe's.
         gpu: whether no CPU is asked to make it.
     """
 
@@ -38,13 +39,14 @@ class Scale:
     rates: tuple[float, ...]
     batches: tuple[int, ...]
     seeds: int
+    trial_epochs: int | None = None
     gpu: bool = False
 
 
 SCALES = {
     "demo": Scale("rendered faces", (0.003125, 0.00625, 0.0125, 0.025, 0.05), (16, 32, 64, 128), 5),
-    "pocket": Scale("real photos", (0.003125, 0.00625, 0.0125, 0.025, 0.05), (32, 64, 128, 256, 512), 3),
-    "full": Scale("real photos, full width", (0.0125, 0.025, 0.05, 0.1, 0.2), (128, 256, 512, 1024), 3, gpu=True),
+    "pocket": Scale("real photos", (0.003125, 0.00625, 0.0125, 0.025, 0.05), (32, 64, 128, 256, 512), 3, 3),
+    "full": Scale("real photos, full width", (0.0125, 0.025, 0.05, 0.1, 0.2), (128, 256, 512, 1024), 3, 6, gpu=True),
 }
 
 # Parameters of the recipe that were chosen on validation photos: name -> what the trial without (or with) it has.
@@ -147,9 +149,13 @@ class Run:
         values = {"model": self.model, "condition": self.condition, "seed": self.seed, "batch_size": self.batch}
         values |= {"lr": self.lr, "scored_on": "validation" if self.trial else "test"}
         values |= CHANGES[self.change] if self.change else {}
+        common = recipe(self.scale)
+        if self.trial and (epochs := SCALES[self.scale].trial_epochs):
+            warmups = {n: common[n] * epochs / common["epochs"] for n in ("warmup_epochs", "margin_warmup_epochs")}
+            return values | {"epochs": epochs} | warmups
         if not self.steps_of:
             return values
-        common, per_epoch = recipe(self.scale), train_photos(self.scale) // self.batch
+        per_epoch = train_photos(self.scale) // self.batch
         steps = common["epochs"] * (train_photos(self.scale) // self.steps_of)
         shrink = steps / (common["epochs"] * per_epoch)  # of an epoch of the batch with as many steps, in ours
         return values | {
@@ -195,7 +201,8 @@ class Run:
 
     def steps(self) -> int:
         """Steps that it trains for."""
-        return recipe(self.scale)["epochs"] * (train_photos(self.scale) // (self.steps_of or self.batch))
+        epochs = (SCALES[self.scale].trial_epochs if self.trial else None) or recipe(self.scale)["epochs"]
+        return epochs * (train_photos(self.scale) // (self.steps_of or self.batch))
 
     def passes(self) -> int:
         """Pictures that it trains on, each counted at each visit."""
