@@ -79,7 +79,7 @@ def make_fabric(config: TrainConfig) -> Fabric:
         accelerator=device.type,
         devices=local,
         num_nodes=world // local,
-        strategy="ddp" if world > 1 else "auto",
+        strategy=("ddp_find_unused_parameters_true" if config.head_epochs else "ddp") if world > 1 else "auto",
         precision=precision_for(config, device),
         loggers=loggers_for(config),
     )

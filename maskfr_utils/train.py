@@ -51,7 +51,9 @@ def _run(config: TrainConfig, fabric, earlier: dict | None) -> dict:
 
     from maskfr_utils import devices, fingerprint, loop, prepare
     from maskfr_utils.faces.pose import head_yaw
+    from maskfr_utils.models import given
     from maskfr_utils.probes.runs import of_run
+    from maskfr_utils.recogniser import make_backbone
     from maskfr_utils.records import code_revision, face_sample, provenance
     from maskfr_utils.store import TRAIN, FaceStore
 
@@ -59,10 +61,17 @@ def _run(config: TrainConfig, fabric, earlier: dict | None) -> dict:
     if fabric.is_global_zero:
         now = fingerprint.numbers(of_run(config.science()))
         code = {"code_revision": code_revision(), "fingerprint": now}
+        if config.weights is not None:  # refused, if need be, before faces are prepared
+            code["weights"] = given.fingerprint(make_backbone(config))
 
     path = prepare.prepare(**config.data()) if fabric.is_global_zero else None
     fabric.barrier()  # the other processes find it done
     store = FaceStore(path or prepare.prepare(**config.data(), progress=False))
+    if len(store.identities) < 2:
+        raise ConfigError(
+            f"{config.dataset} has usable photos of one person only ({store.identities[0]}): there is nobody to tell "
+            "apart from; give photos of two people or more"
+        )
     if fabric.broadcast(earlier is not None):
         return hand_out(config, earlier, store, now) if earlier else {}
     trainer = loop.Trainer(config, store, fabric, code.get("fingerprint"))
@@ -71,6 +80,7 @@ def _run(config: TrainConfig, fabric, earlier: dict | None) -> dict:
         fabric.barrier()
         return {}
     scores, photos = trainer.evaluate(trainer.scored)
+    scores |= on_real_masks(trainer)
     scored = store.indices(trainer.scored)
     photos = {
         "label": store.labels[scored],
@@ -103,6 +113,25 @@ def _run(config: TrainConfig, fabric, earlier: dict | None) -> dict:
     write(config, record, trainer)
     fabric.barrier()
     return record
+
+
+def on_real_masks(trainer) -> dict:
+    """As `worn`, the accuracy on photos of the known people in which a mask is worn; nothing where there is none.
+
+    They were neither trained on nor used for any choice. Of near-copies among them all count.
+    """
+    import numpy as np
+
+    from maskfr_utils.metrics import accuracy
+    from maskfr_utils.prepare import WORN
+
+    store = trainer.store
+    places = np.flatnonzero((np.array(store.mask_kinds) == WORN) & (store.labels >= 0))
+    if not len(places):
+        return {}
+    blocks = np.array_split(places, -(-len(places) // 128))
+    named = np.concatenate([trainer.predict(store.batch(block)[0]).argmax(1) for block in blocks])
+    return {"worn": accuracy(store.labels[places], named, len(store.identities))}
 
 
 def hand_out(config: TrainConfig, record: dict, store, now: dict) -> dict:
@@ -167,7 +196,7 @@ def main(argv: list[str] | None = None) -> int:
     if record:
         for name, score in record["metrics"].items():
             print(
-                f"{name:9} {config.scored_on} accuracy {score['accuracy']:.1%} (95 % {score['accuracy_low']:.1%} to "
+                f"{name:9} {'real masks,' if name == 'worn' else config.scored_on} accuracy {score['accuracy']:.1%} (95 % {score['accuracy_low']:.1%} to "
                 f"{score['accuracy_high']:.1%}, {score['photos']} photos)"
             )
         print(f"{record['throughput']['train_images_per_second']:.1f} images/s; {config.folder / 'record.json'}")
