@@ -15,7 +15,19 @@ from pathlib import Path
 
 from maskfr_utils import plain_yaml
 from maskfr_utils.messages import PlainError, shown
-from maskfr_utils.names import CONDITIONS, DECAY, FANS, LOGGERS, LOSSES, MODELS, PARTS, PRECISIONS, SCHEDULES, unknown
+from maskfr_utils.names import (
+    CONDITIONS,
+    DECAY,
+    DEVICES,
+    FANS,
+    LOGGERS,
+    LOSSES,
+    MODELS,
+    PARTS,
+    PRECISIONS,
+    SCHEDULES,
+    unknown,
+)
 from maskfr_utils.paths import find_data, runs_dir
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -87,6 +99,7 @@ class TrainConfig:
     per_identity: int = _param(30, "pictures of each rendered identity", 2)
     difficulty: float = _param(0.1, "how alike rendered people are, and how different their pictures", 0.0, 1.0)
     precision: str = _param("auto", "arithmetic; `auto` takes bf16 where the hardware has it", choices=PRECISIONS)
+    device: str = _param("auto", "what to compute on; `auto` takes a GPU where there is one", choices=DEVICES)
     compile: str | bool = _param(
         "auto", "torch.compile: true, false, or `auto`: where the run is long enough to repay it"
     )
@@ -206,7 +219,7 @@ class TrainConfig:
 
     def science(self) -> dict[str, object]:
         """The parameters that decide the result: all but where it is written, and how it may be stopped and resumed."""
-        others = ("out_dir", "resume", "checkpoint_minutes", "logger")
+        others = ("out_dir", "resume", "checkpoint_minutes", "logger", "device")
         return {k: v for k, v in asdict(self).items() if k not in others}
 
     def data(self) -> dict[str, object]:

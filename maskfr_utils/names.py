@@ -50,6 +50,7 @@ LOSSES: dict[str, tuple[str, dict[str, object]]] = {
 }
 
 CONDITIONS = ("masked", "unmasked", "both")
+DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 LOGGERS = ("none", "csv", "tensorboard")
 SCHEDULES = ("cosine", "constant")

@@ -22,6 +22,7 @@ from maskfr_utils import fingerprint, masks, paths, rendered, splits, store
 from maskfr_utils.faces import align, sources
 from maskfr_utils.faces.pictures import PictureError
 from maskfr_utils.masks.styles import described
+from maskfr_utils.messages import brief, print_anything
 from maskfr_utils.probes.faces import of_data
 
 DEMO = "demo"
@@ -296,6 +297,7 @@ def _summary(data: _Photos | _Rendered, seen: int, skipped: Counter, result: spl
 
 def main(argv: list[str] | None = None) -> int:
     """Prepare one data set from the command line; prints the path of the file last."""
+    print_anything()
     parser = argparse.ArgumentParser(
         prog="python -m maskfr_utils.prepare",
         description="Detect, align, mask, clean and split a data set into one HDF5 file.",
@@ -328,7 +330,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         print(prepare(arguments.pop("dataset"), **arguments))
     except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {brief(error)}", file=sys.stderr)
         return 2
     return 0
 

@@ -10,7 +10,7 @@ import sys
 import time
 
 from maskfr_utils.config import ConfigError, TrainConfig
-from maskfr_utils.messages import brief
+from maskfr_utils.messages import brief, print_anything
 from maskfr_utils.paths import replacing
 from maskfr_utils.stopping import Stopped
 
@@ -181,6 +181,7 @@ def write(config: TrainConfig, record: dict, trainer) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit status."""
+    print_anything()
     config = TrainConfig.from_argv(argv)
     try:
         record = run(config)

@@ -71,6 +71,7 @@ identities = 20
 per_identity = 30
 difficulty = 0.1  # of the rendered faces, 0 to 1
 precision = "auto"
+device = "auto"  # cpu, cuda
 compile = "auto"
 eval_every = 2
 workers = 0
