@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from maskfr_utils.faces import align
-from maskfr_utils.faces.pictures import read_picture
+from maskfr_utils.faces.pictures import PictureError, read_picture
 from maskfr_utils.faces.pose import head_yaw
 from maskfr_utils.masks.worn import wears_mask
 
@@ -57,7 +57,7 @@ def open_photo(photo: np.ndarray | bytes | str | Path) -> np.ndarray:
 def find_faces(photo: np.ndarray) -> list[FoundFace]:
     """The faces of a photo, the largest and most central first; a picture of 112 x 112 is one aligned face.
 
-    Where no face stands upright, the photo is turned by quarters.
+    A photo that lies on its side or stands on its head is put upright (`align.detect_upright`).
 
     Args:
         photo: (height, width, 3) uint8 RGB.
@@ -66,12 +66,13 @@ def find_faces(photo: np.ndarray) -> list[FoundFace]:
     if (height, width) == (align.FACE_SIZE, align.FACE_SIZE):
         points = align.face_landmarks(photo[None])[0]
         return [FoundFace(photo, (0, 0, width, height), _notes(photo, points, None))]
-    for quarter in (0, 1, 3, 2):
-        turned = np.ascontiguousarray(np.rot90(photo, quarter))
-        found = [_face(turned, box) for box in align.detect(turned, 0.0 if quarter else DETECTION)]
-        if faces := [face for face in found if face is not None]:
-            return [FoundFace(f.image, _turned_back(f.box, quarter, width, height), f.notes) for f in faces]
-    return []
+    try:
+        quarter, boxes = align.detect_upright(photo, DETECTION)
+    except PictureError:  # a doubtful face, as many under a mask are: most photos stand upright
+        quarter, boxes = 0, align.detect(photo, DETECTION)
+    turned = np.ascontiguousarray(np.rot90(photo, quarter))
+    faces = [face for box in boxes if (face := _face(turned, box)) is not None]
+    return [FoundFace(f.image, _turned_back(f.box, quarter, width, height), f.notes) for f in faces]
 
 
 def the_face(faces: Sequence[FoundFace]) -> tuple[FoundFace | None, str]:
