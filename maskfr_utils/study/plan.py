@@ -151,8 +151,8 @@ class Run:
         values |= CHANGES[self.change] if self.change else {}
         common = recipe(self.scale)
         if self.trial and (epochs := SCALES[self.scale].trial_epochs):
-            warmups = {n: common[n] * epochs / common["epochs"] for n in ("warmup_epochs", "margin_warmup_epochs")}
-            return values | {"epochs": epochs} | warmups
+            shrink, warmups = epochs / common["epochs"], ("warmup_epochs", "margin_warmup_epochs")
+            return values | {"epochs": epochs} | {name: round(common[name] * shrink, 2) for name in warmups}
         if not self.steps_of:
             return values
         per_epoch = train_photos(self.scale) // self.batch
