@@ -19,9 +19,16 @@ def of_run(params: Mapping[str, object]) -> dict[str, Callable[[], Numbers]]:
 
 
 def _compute(name: str) -> Numbers:
+    import torch
+
     from maskfr_utils.probes import faces, training
 
-    if name in faces.PARTS:
-        return faces.PARTS[name]()
-    part, *of = name.split()
-    return training.PARTS[name]() if name in training.PARTS else training.PARTS[part](*of)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as sums are cut, so they round: the folder of a run must not hang on the threads it has
+    try:
+        if name in faces.PARTS:
+            return faces.PARTS[name]()
+        part, *of = name.split()
+        return training.PARTS[name]() if name in training.PARTS else training.PARTS[part](*of)
+    finally:
+        torch.set_num_threads(threads)
