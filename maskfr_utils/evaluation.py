@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from maskfr_utils.batches import to_input
+from maskfr_utils.batches import seen, to_input
 from maskfr_utils.metrics import Accuracy, accuracy
 from maskfr_utils.run_state import RunState
 from maskfr_utils.store import FaceStore
@@ -15,14 +15,23 @@ from maskfr_utils.store import FaceStore
 
 @torch.no_grad()
 def logits(run: RunState, faces: np.ndarray) -> np.ndarray:
-    """The logits (n, identities) of faces (n, 112, 112, 3) uint8, in evaluation mode."""
+    """The logits (n, identities) of faces (n, 112, 112, 3) uint8, in evaluation mode, by what the run's condition shows."""
     run.recogniser.eval()
-    images = to_input(run.fabric.to_device(torch.from_numpy(faces)))
+    images = to_input(run.fabric.to_device(torch.from_numpy(seen(faces, run.config.condition))))
     with run.fabric.autocast():
         embeddings = run.recogniser.backbone(images).float()
         if run.config.flip_test:
             embeddings = embeddings + run.recogniser.backbone(images.flip(3)).float()
         return run.recogniser.head.logits(embeddings).float().cpu().numpy()
+
+
+def none_right(store: FaceStore, part: int) -> tuple[dict[str, Accuracy], dict[str, np.ndarray]]:
+    """What `score` gives where no photo is named rightly: of a network that has left the numbers."""
+    labels, people = store.labels[store.indices(part)], len(store.identities)
+    wrong, last = (labels + 1) % people, np.full(len(labels), people)
+    names = ("masked", "unmasked")
+    photos = {f"{name}{end}": values for name in names for end, values in (("", wrong), ("_rank", last))}
+    return {name: accuracy(labels, wrong, people) for name in names}, photos
 
 
 def score(

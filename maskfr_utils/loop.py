@@ -21,7 +21,7 @@ from maskfr_utils.messages import brief
 from maskfr_utils.metrics import Accuracy
 from maskfr_utils.progress import Progress, write_log
 from maskfr_utils.run_folder import check_space
-from maskfr_utils.run_state import Course, RunState, TrainingError, set_random_state
+from maskfr_utils.run_state import Course, Diverged, RunState, TrainingError, set_random_state
 from maskfr_utils.stopping import Stopped, Stopping
 from maskfr_utils.store import TEST, VALIDATION
 
@@ -48,8 +48,8 @@ class Trainer(RunState):
         """Trains to the last step; a checkpoint after each epoch and by time, the validation photos every `eval_every` epochs.
 
         Raises:
-            TrainingError: the loss is no longer finite, the faces cannot be read, or no checkpoint can be written; the
-                last one is kept.
+            TrainingError: the loss is no longer finite (`Diverged`), the faces cannot be read, or no checkpoint can be
+                written; the last one is kept.
             Stopped: Ctrl-C or SIGTERM came; the state is saved.
             ConfigError: the disk is too full.
         """
@@ -175,7 +175,7 @@ class Trainer(RunState):
         """Looks at the losses since the last look, and forgets them.
 
         Raises:
-            TrainingError: one is not finite.
+            Diverged: one is not finite.
         """
         check_finite(unchecked, self.kept())
         unchecked.clear()
@@ -236,13 +236,14 @@ def check_finite(losses: dict[int, tuple[Tensor, float]], kept: str = "") -> Non
         kept: what is left of the run, in words.
 
     Raises:
-        TrainingError: a loss is not finite; it names the first such step.
+        Diverged: a loss is not finite; it names the first such step.
     """
     if not losses or torch.stack([loss for loss, _ in losses.values()]).isfinite().all():  # waits for the device once
         return
     step = next(step for step, (loss, _) in losses.items() if not loss.isfinite())
-    raise TrainingError(
+    raise Diverged(
         f"the loss is {losses[step][0].item()} at step {step}, learning rate {losses[step][1]:.3g}. Likely causes: a "
         "learning rate too high (lower lr, or raise warmup_epochs), a scale or margin too large for so few steps "
-        "(raise margin_warmup_epochs), or half precision (set precision to 32-true); " + kept
+        "(raise margin_warmup_epochs), or half precision (set precision to 32-true); " + kept,
+        step,
     )

@@ -19,6 +19,7 @@ from maskfr_utils.batches import EpochBatches
 from maskfr_utils.checkpoints import Checkpoints, DamagedCheckpoint, Tree, check_tensors, read
 from maskfr_utils.config import TrainConfig
 from maskfr_utils.messages import PlainError, brief
+from maskfr_utils.names import CONDITIONS
 from maskfr_utils.progress import Speed, write_log
 from maskfr_utils.recogniser import Recogniser
 from maskfr_utils.run_folder import difference
@@ -30,6 +31,18 @@ MOMENTUM = "momentum_buffer"  # what SGD keeps of each parameter
 
 class TrainingError(PlainError, RuntimeError):
     """A run that cannot go on; its text says why and what to do."""
+
+
+class Diverged(TrainingError):
+    """A run that has left the numbers: its loss or a weight is no longer finite.
+
+    Attributes:
+        step: where that was seen.
+    """
+
+    def __init__(self, text: str, step: int):
+        super().__init__(text)
+        self.step = step
 
 
 @dataclass
@@ -77,11 +90,15 @@ class RunState:
         self.config, self.store, self.fabric, self.code = config, store, fabric, dict(code or {})
         torch.manual_seed(config.seed)
         self.recogniser = Recogniser(config, len(store.identities)).to(memory_format=torch.channels_last)
+        together, world = CONDITIONS[config.condition].together, fabric.world_size
         self.batches = EpochBatches(
-            store.indices(TRAIN), config.batch_size, config.seed, fabric.global_rank, fabric.world_size
+            store.indices(TRAIN), config.batch_size, config.seed, fabric.global_rank, world, together
         )
-        if self.batches.batch_size < 2 * fabric.world_size:
-            raise TrainingError(f"batch_size={self.batches.batch_size} is too small for {fabric.world_size} processes")
+        if self.batches.batch_size < 2 * world or self.batches.photos % world:
+            raise TrainingError(
+                f"batch_size={config.batch_size} is too small for {world} processes, or gives them unequal shares: take a "
+                f"multiple of {world * (1 + together)}"
+            )
         self.scored = {"test": TEST, "validation": VALIDATION}[config.scored_on]
         if not len(store.indices(self.scored)):
             raise TrainingError(
@@ -155,7 +172,7 @@ class RunState:
         state = self.state()
         if self.fabric.is_global_zero:
             if not all(t.isfinite().all() for t in state["recogniser"].values() if t.is_floating_point()):
-                raise TrainingError(f"weights are no longer finite at step {self.step}: lower lr; {self.kept()}")
+                raise Diverged(f"weights are no longer finite at step {self.step}: lower lr; {self.kept()}", self.step)
             try:
                 self.checkpoints.save(state)
             except OSError as error:

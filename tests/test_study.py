@@ -10,7 +10,7 @@ import pytest
 
 from maskfr_utils import paths, records, verdicts
 from maskfr_utils.config import TrainConfig
-from maskfr_utils.names import CONDITIONS, REPORTED
+from maskfr_utils.names import REPORTED, SIMPLE_CONDITIONS
 from maskfr_utils.study import __main__ as command
 from maskfr_utils.study import captions, check, plan, shown, state
 from maskfr_utils.study import run as making
@@ -60,7 +60,7 @@ def test_groups_are_what_the_report_compares(untuned, monkeypatch):
     monkeypatch.setattr(plan, "train_photos", lambda scale: 3000)
     for name, scale in plan.SCALES.items():
         one, two, parts = plan.table_1(name), plan.table_2(name), plan.ablation(name)
-        assert len(one) == 3 * scale.seeds and {run.condition for run in one} == set(CONDITIONS)
+        assert len(one) == 3 * scale.seeds and {run.condition for run in one} == set(SIMPLE_CONDITIONS)
         assert len(two) == 5 * scale.seeds and {run.model for run in two} == set(REPORTED)
         assert set(one) & set(two) & set(parts) == {Run(scale=name, seed=s) for s in range(scale.seeds)}
         assert scale.seeds >= verdicts.SEEDS

@@ -12,7 +12,7 @@ import yaml
 
 from maskfr_utils import fingerprint, paths
 from maskfr_utils.config import TrainConfig, load_params
-from maskfr_utils.names import CONDITIONS, MODELS
+from maskfr_utils.names import MODELS, SIMPLE_CONDITIONS
 from maskfr_utils.probes.runs import of_run
 from maskfr_utils.records import read_record
 from maskfr_utils.study import published
@@ -261,7 +261,7 @@ def changes(scale: str) -> list[Run]:
 
 def table_1(scale: str) -> list[Run]:
     """IResNet-50 trained on masked faces, on unmasked ones, and on both."""
-    return [Run(scale=scale, condition=c, seed=s) for s in range(SCALES[scale].seeds) for c in CONDITIONS]
+    return [Run(scale=scale, condition=c, seed=s) for s in range(SCALES[scale].seeds) for c in SIMPLE_CONDITIONS]
 
 
 def table_2(scale: str) -> list[Run]:
