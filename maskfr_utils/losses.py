@@ -319,7 +319,7 @@ class AdaFace(CosineLoss):
         cosines, length = self.cosines(embeddings), embeddings.detach().norm(dim=1, keepdim=True).clamp(1e-3, 100)
         if self.training:
             with torch.no_grad():
-                share = torch.where(self.std > 0, 0.01, 1.0)
+                share = torch.where(self.std > 0, 0.01, 1.0).to(self.std.dtype)
                 self.mean.lerp_(length.mean().to(self.mean.dtype), share)
                 self.std.lerp_(length.std(correction=0).to(self.std.dtype) + 1e-3, share)
         quality = ((length - self.mean) / self.std.clamp_min(1e-3) * self.concentration).clamp(-1, 1)
