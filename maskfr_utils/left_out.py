@@ -5,8 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 
-from maskfr_utils.prepare import WORN
-from maskfr_utils.store import LEFT_OUT, FaceStore
+from maskfr_utils.store import LEFT_OUT, WORN, FaceStore
 
 COPY, MASKED, UNPLACED, TWO_NAMES = (  # as `splits` calls them
     "near-duplicate",

@@ -30,7 +30,6 @@ BLOCK = 32  # pictures masked at a time
 BLOCK_BYTES = 2**20  # but fewer, where they are large photos
 PARALLEL_FROM = 16  # blocks; below it, starting processes takes longer than it saves
 
-WORN = "worn"  # instead of a mask's kind: the photo shows a real one
 NAMED = 100  # unusable pictures that the file names, with the reason
 
 Picture = tuple[str, bytes, np.ndarray | None]  # name, undecoded bytes, landmarks
@@ -150,7 +149,7 @@ def _write(path: Path, attrs: dict, data: _Photos | _Rendered, style: masks.Styl
             people += columns["identities"]
             names += columns["sources"]
             usable.append(columns["masked_ok"])
-            worn.append(columns["mask_kinds"] == WORN)
+            worn.append(columns["mask_kinds"] == store.WORN)
             hashes += block_hashes
             skipped.update(block_skipped.values())
             without |= dict(islice(block_skipped.items(), NAMED - len(without)))
@@ -259,7 +258,7 @@ def _mask(
 
         wears = wears_mask(images)
         columns["masked"][wears], columns["masked_ok"][wears] = images[wears], False
-        columns["mask_kinds"][wears] = WORN
+        columns["mask_kinds"][wears] = store.WORN
     return columns, [splits.picture_hash(image) for image in images]
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from maskfr_utils.config import ConfigError, TrainConfig
-from maskfr_utils.losses import create_loss
+from maskfr_utils.losses import create_loss, twin_distance
 from maskfr_utils.models import create_model
 from maskfr_utils.models.given import start_from
 from maskfr_utils.models.networks import shrink_depthwise
@@ -48,15 +48,19 @@ class Recogniser(nn.Module):
         self.backbone = make_backbone(config)
         given = {name: value for name in ("scale", "margin") if (value := getattr(config, name)) is not None}
         self.head = create_loss(config.loss, config.embedding_dim, num_classes, **given)
+        self.twin_weight = config.twin_weight
 
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss, and the number of pictures that are named rightly."""
+        """Loss, and the number of pictures that are named rightly; with a twin term the batch is twins, as `TwinDataset` has them."""
         network = self.compiled if self.training and self.compiled and not self.at_rest else self.backbone
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.at_rest):
             embeddings = network(images)
         with torch.no_grad():
             hits = (self.head.logits(embeddings).argmax(1) == labels).sum()
-        return self.head(embeddings, labels), hits
+        loss = self.head(embeddings, labels)
+        if self.twin_weight:
+            loss = loss + self.twin_weight * twin_distance(embeddings)
+        return loss, hits
 
     def rest(self, at_rest: bool) -> None:
         """Puts the network to rest, its statistics too, or has it trained again; call it after `train`."""

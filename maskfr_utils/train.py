@@ -18,6 +18,8 @@ from maskfr_utils.stopping import Stopped
 def run(config: TrainConfig) -> dict:
     """Prepares the faces, trains, scores masked and unmasked twins, and writes the record.
 
+    A trial (`scored_on=validation`) whose loss or weights leave the numbers ends with a record, too, so that whoever chooses
+    among trials knows: no photo counts as named rightly, and `diverged` tells the step. There is no network then.
     A run that has ended already in its folder is not made again: its record is handed out.
 
     Args:
@@ -49,13 +51,12 @@ def _run(config: TrainConfig, fabric, earlier: dict | None) -> dict:
     import numpy as np
     import torch
 
-    from maskfr_utils import devices, fingerprint, loop, prepare
-    from maskfr_utils.faces.pose import head_yaw
+    from maskfr_utils import devices, evaluation, fingerprint, loop
     from maskfr_utils.models import given
     from maskfr_utils.probes.runs import of_run
     from maskfr_utils.recogniser import make_backbone
     from maskfr_utils.records import code_revision, face_sample, provenance
-    from maskfr_utils.store import TRAIN, FaceStore
+    from maskfr_utils.store import TRAIN
 
     code = {}  # as it is now, not in an hour
     if fabric.is_global_zero:
@@ -64,38 +65,27 @@ def _run(config: TrainConfig, fabric, earlier: dict | None) -> dict:
         if config.weights is not None:  # refused, if need be, before faces are prepared
             code["weights"] = given.fingerprint(make_backbone(config))
 
-    path = prepare.prepare(**config.data()) if fabric.is_global_zero else None
-    fabric.barrier()  # the other processes find it done
-    store = FaceStore(path or prepare.prepare(**config.data(), progress=False))
-    if len(store.identities) < 2:
-        raise ConfigError(
-            f"{config.dataset} has usable photos of one person only ({store.identities[0]}): there is nobody to tell "
-            "apart from; give photos of two people or more"
-        )
+    store = faces(config, fabric)
     if fabric.broadcast(earlier is not None):
         return hand_out(config, earlier, store, now) if earlier else {}
     trainer = loop.Trainer(config, store, fabric, code.get("fingerprint"))
-    trainer.fit()
+    outcome = fit(trainer)
     if not fabric.is_global_zero:
         fabric.barrier()
         return {}
-    scores, photos = trainer.evaluate(trainer.scored)
-    scores |= on_real_masks(trainer)
+    scores, photos = evaluation.none_right(store, trainer.scored) if outcome else trainer.evaluate(trainer.scored)
+    scores |= {} if outcome else evaluation.score_worn(trainer.predict, store)
     scored = store.indices(trainer.scored)
-    photos = {
-        "label": store.labels[scored],
-        "mask": np.array(store.mask_kinds)[scored],
-        "yaw": head_yaw(store.landmarks[scored]).round().astype(int),
-    } | photos
     some = scored[np.linspace(0, len(scored) - 1, min(16, len(scored)), dtype=int)]
     seconds = time.perf_counter() - started
     record = {
         "run": config.run_name,
         "params": config.science(),
+        **outcome,
         "metrics": {name: score.as_dict() for name, score in scores.items()},
         "throughput": {"train_images_per_second": trainer.speed.images_per_second, "steps": trainer.step},
         "history": trainer.history,
-        "photos": {name: values.tolist() for name, values in photos.items()},
+        "photos": {name: values.tolist() for name, values in (told(store, scored) | photos).items()},
         "provenance": provenance(
             device=devices.device_name(fabric.device),
             data=store.attrs.get("fingerprint", "unknown"),
@@ -115,23 +105,48 @@ def _run(config: TrainConfig, fabric, earlier: dict | None) -> dict:
     return record
 
 
-def on_real_masks(trainer) -> dict:
-    """As `worn`, the accuracy on photos of the known people in which a mask is worn; nothing where there is none.
+def faces(config: TrainConfig, fabric):
+    """The store of a run's faces, prepared by the first process.
 
-    They were neither trained on nor used for any choice. Of near-copies among them all count.
+    Raises:
+        ConfigError: they are of one person.
     """
+    from maskfr_utils import prepare
+    from maskfr_utils.store import FaceStore
+
+    path = prepare.prepare(**config.data()) if fabric.is_global_zero else None
+    fabric.barrier()  # the other processes find it done
+    store = FaceStore(path or prepare.prepare(**config.data(), progress=False))
+    if len(store.identities) < 2:
+        raise ConfigError(
+            f"{config.dataset} has usable photos of one person only ({store.identities[0]}): there is nobody to tell "
+            "apart from; give photos of two people or more"
+        )
+    return store
+
+
+def told(store, photos):
+    """What is known of photos (n,) of a store: (n,) arrays `label`, `mask` (its kind) and `yaw` in whole degrees."""
     import numpy as np
 
-    from maskfr_utils.metrics import accuracy
-    from maskfr_utils.prepare import WORN
+    from maskfr_utils.faces.pose import head_yaw
 
-    store = trainer.store
-    places = np.flatnonzero((np.array(store.mask_kinds) == WORN) & (store.labels >= 0))
-    if not len(places):
-        return {}
-    blocks = np.array_split(places, -(-len(places) // 128))
-    named = np.concatenate([trainer.predict(store.batch(block)[0]).argmax(1) for block in blocks])
-    return {"worn": accuracy(store.labels[places], named, len(store.identities))}
+    yaw = head_yaw(store.landmarks[photos]).round().astype(int)
+    return {"label": store.labels[photos], "mask": np.array(store.mask_kinds)[photos], "yaw": yaw}
+
+
+def fit(trainer) -> dict[str, object]:
+    """Trains; what a record has to say of it beside results: of a trial that left the numbers, `diverged` and its step."""
+    from maskfr_utils.run_state import Diverged
+
+    try:
+        trainer.fit()
+    except Diverged as error:
+        if trainer.config.scored_on != "validation" or trainer.fabric.world_size > 1:
+            raise
+        trainer.say(f"a trial that counts as no photo named rightly: {error}")
+        return {"diverged": {"step": error.step}}
+    return {}
 
 
 def hand_out(config: TrainConfig, record: dict, store, now: dict) -> dict:
@@ -168,8 +183,9 @@ def write(config: TrainConfig, record: dict, trainer) -> None:
     try:
         with replacing(folder / "predictions.csv", durable=True) as temporary:
             table.to_csv(temporary, index=False)
-        models.save_model(folder / "model.safetensors", backbone, classes=classes)
-        models.weights.save_tensors(folder / "head.safetensors", head, loss | {"classes": classes})
+        if "diverged" not in record:
+            models.save_model(folder / "model.safetensors", backbone, classes=classes)
+            models.weights.save_tensors(folder / "head.safetensors", head, loss | {"classes": classes})
         write_json(folder / "record.json", record)
     except OSError as error:
         raise TrainingError(

@@ -7,7 +7,7 @@ from small_runs import TINY
 
 from maskfr_utils import left_out, masks, prepare, rendered, train
 from maskfr_utils.masks import worn
-from maskfr_utils.store import LEFT_OUT, FaceStore
+from maskfr_utils.store import LEFT_OUT, WORN, FaceStore
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_table_and_pictures_tell_what_and_why(photos, tmp_path):
 def test_a_worn_mask_is_not_drawn_over_and_scored_on_its_own(photos, tmp_path):
     store = prepared(photos, tmp_path / "x.h5")
     places = left_out.places_by_reason(store)[left_out.MASKED]
-    assert len(places) and set(np.array(store.mask_kinds)[places]) == {prepare.WORN}
+    assert len(places) and set(np.array(store.mask_kinds)[places]) == {WORN}
     np.testing.assert_array_equal(store.batch(places)[0], store.batch(places, masked=True)[0])
     known = (store.labels[places] >= 0).sum()
     run = TINY | {"dataset": str(tmp_path / "x.h5"), "min_masked": 4, "worn_masks": True, "epochs": 1}
@@ -67,7 +67,7 @@ def test_a_worn_mask_is_not_drawn_over_and_scored_on_its_own(photos, tmp_path):
 
 def test_without_being_asked_nothing_is_taken_for_a_worn_mask(photos, tmp_path):
     path = prepare.prepare(photos, out=tmp_path / "y.h5", progress=False, min_masked=4)
-    assert prepare.WORN not in FaceStore(path).mask_kinds
+    assert WORN not in FaceStore(path).mask_kinds
     assert left_out.MASKED not in left_out.table(FaceStore(path)).index
 
 

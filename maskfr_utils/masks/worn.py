@@ -1,7 +1,7 @@
-"""Is a mask worn already? A small network that saw faces bare and with drawn masks, and is tested on real ones.
+"""Is a mask worn already? A small network that saw rendered people, bare and with drawn masks, and is tested on real ones.
 
-How often it is right stands in a record, by `python -m maskfr_utils.measure.worn_masks`, which also trains it. It names
-nobody: all that it gives is one number a face.
+How often it is right stands in a record, by `python -m maskfr_utils.measure.worn_masks`, which also trains it. It has seen no real
+face and names nobody: all that it gives is one number a face.
 """
 
 from functools import cache
