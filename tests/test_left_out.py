@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 from small_runs import TINY
 
-from maskfr_utils import left_out, masks, prepare, rendered, train
+from maskfr_utils import figures, left_out, masks, prepare, rendered, train
 from maskfr_utils.masks import worn
-from maskfr_utils.store import LEFT_OUT, WORN, FaceStore
+from maskfr_utils.store import LEFT_OUT, TEST, WORN, FaceStore
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +88,13 @@ def test_near_duplicates_of_ones_own_are_kept(photos, tmp_path):
     names = list(store.sources)
     one, again = names.index("ann/00.png"), names.index("ann/zz again.png")
     assert store.split[one] == store.split[again] != LEFT_OUT
+
+
+def test_who_was_taken_for_whom_is_shown(photos, tmp_path):
+    store = prepared(photos, tmp_path / "m.h5")
+    places = store.indices(TEST)
+    right = store.labels[places]
+    assert figures.faces.mistakes(store, places, right) is None
+    drawn = figures.faces.mistakes(store, places, 1 - right)
+    assert len(drawn.axes) == 2 * len(places)
+    np.testing.assert_array_equal(drawn.axes[0].images[0].get_array(), store.batch(places[:1], masked=True)[0][0])
