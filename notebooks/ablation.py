@@ -17,7 +17,7 @@
 # **Question.** ResSaNet is IResNet with three changes at once. Which of them brings or costs what?
 #
 # To say that self-attention helps, or does not, one must change it alone. ResSaNet-50 differs from IResNet-50 in its
-# second to fourth stage ([](blocks)):
+# second to fourth stage ([Blocks](blocks.ipynb)):
 #
 # | part | where | what it does |
 # | --- | --- | --- |
@@ -25,7 +25,7 @@
 # | FReLU | stages 2 and 3, in place of PReLU | an activation whose threshold looks at the neighbours |
 # | IBT, the bottleneck transformer | stage 4 | self-attention in place of the second convolution, then an inverted bottleneck with SE |
 #
-# Here each is put into IResNet-50 by itself. Every network was tuned like the others ([](tuning)), and trained with the same
+# Here each is put into IResNet-50 by itself. Every network was tuned like the others ([Tuning](tuning.ipynb)), and trained with the same
 # seeds. Even IBT is not self-attention alone: it brings the inverted bottleneck, too.
 
 # %% tags=["parameters"]

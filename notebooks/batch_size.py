@@ -21,7 +21,7 @@
 # $$\text{steps} = E \left\lfloor n / B \right\rfloor$$
 #
 # steps: at the same epochs, a batch twice as large takes half the steps, each with less noise in its gradient. Its steps
-# should then be longer: the usual rule doubles the learning rate with the batch {cite}`goyal2017`. So there are three
+# should then be longer: the usual rule doubles the learning rate with the batch ([Goyal et al., 2017](#cite-goyal2017)). So there are three
 # experiments, and here are all:
 #
 # - **one rate**, the one that suits the smallest batch, for the same epochs;

@@ -11,7 +11,6 @@
 #     name: python3
 # ---
 
-
 # %% [markdown]
 # # Benchmarks
 #
@@ -175,7 +174,7 @@ print(f"embeddings in onnxruntime differ from torch's by {worst:.0e} of the larg
 pd.DataFrame.from_dict(rows, orient="index").fillna("").rename_axis(["network", "way"])
 
 # %% [markdown]
-# The paper of ResSaNet {cite}`chang2021` gives a time for one face, on a machine that it does not share with us. As ratios
+# The paper of ResSaNet ([Chang et al., 2021](#cite-chang2021)) gives a time for one face, on a machine that it does not share with us. As ratios
 # to IResNet-50:
 
 # %%

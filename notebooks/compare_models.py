@@ -18,7 +18,7 @@
 #
 # The report gives one number a network, some of them hardly apart, and orders the networks by them. A number from a
 # test set is a draw: with other photos, or another seed, it would be another. Intervals, verdicts and Holm's
-# correction are those of [](masked_vs_unmasked).
+# correction are those of [Masked and unmasked](masked_vs_unmasked.ipynb).
 
 # %% tags=["parameters"]
 results = None  # folder of records; default: the book's
@@ -42,7 +42,7 @@ tables.table_2(results)
 
 # %% [markdown]
 # All are trained and tested on masked faces, each at the learning rate that suits it best on validation photos
-# ([](tuning)). In brackets, 95 % intervals over seeds and people (with fewer than three seeds, over people alone); beside it
+# ([Tuning](tuning.ipynb)). In brackets, 95 % intervals over seeds and people (with fewer than three seeds, over people alone); beside it
 # how much of its *training* photos a network named rightly in its last epoch. Within a scale all of ours have one recipe
 # and batch size. The report's ResSaNet-100 has another batch size than its rivals; and in the original
 # code, the notebook that printed its number reads the faces from a folder whose name ends in `_no_mask`.
@@ -76,7 +76,7 @@ display(pd.DataFrame({"deviation over seeds, points": spread}), Markdown(caption
 # ## What they cost
 #
 # Parameters and multiply-adds of one picture at full width, as in the report's Figure 4, and at ours. How fast each trains
-# is measured in [](benchmarks).
+# is measured in [Benchmarks](benchmarks.ipynb).
 
 # %%
 widths = (1.0, *sorted({result.one["params"]["width"] for result in ours.values()}))

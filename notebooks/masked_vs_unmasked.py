@@ -26,7 +26,7 @@
 # where $u_i$ is 1 if the network names photo $i$ rightly without the mask, else 0, and $m_i$ the same with it.
 #
 # Two kinds of luck must not pass for a difference. The *people* who are tested: photos of one person succeed and fail
-# together, so a bootstrap {cite}`efron1979` draws as many people as there are, with replacement, each with all their
+# together, so a bootstrap ([Efron, 1979](#cite-efron1979)) draws as many people as there are, with replacement, each with all their
 # photos, 2,000 times, and holds 95 % of the results. And the *seed*: other initial weights and another order of the
 # photos give another network. With the differences $d_1, \dots, d_n$ of $n$ seeds, Student's $t$ gives
 #
@@ -36,7 +36,7 @@
 # only with three seeds or more, where the interval leaves out 0. Simulated networks that do not differ are then called
 # different in at most 5 % of cases, also where seeds matter as much as they do here (`tests/test_verdicts.py`).
 #
-# Who makes many comparisons finds something by luck. Holm's correction {cite}`holm1979` multiplies the smallest $p$ by the
+# Who makes many comparisons finds something by luck. Holm's correction ([Holm, 1979](#cite-holm1979)) multiplies the smallest $p$ by the
 # number of comparisons, the next by one less, and so on.
 
 # %% tags=["parameters"]
@@ -164,7 +164,7 @@ display(Markdown(captions.rerun("table_1", scale, results)))
 # %% [markdown]
 # ## On real masks
 #
-# All masks so far were drawn. MFR2 {cite}`anwar2020` has photos of people with and without real ones. The networks have not
+# All masks so far were drawn. MFR2 ([Anwar and Raychowdhury, 2020](#cite-anwar2020)) has photos of people with and without real ones. The networks have not
 # seen these people, so there is no identity to name: what can be compared are two embeddings $x_i$, $x_j$, by their cosine,
 #
 # $$s_{ij} = \frac{x_i^\top x_j}{\lVert x_i \rVert \, \lVert x_j \rVert}.$$
@@ -189,7 +189,7 @@ if real:
 # face is aligned, while ours were drawn after that. So compare the gains, not the heights.
 #
 # One thing favours us: how high our masks sit, and how much that differs, was set by quartiles over these very photos of
-# MFR2 ([](masking)). The networks have seen none of its people, but the masks that they were trained on were fitted to its
+# MFR2 ([Masking](masking.ipynb)). The networks have seen none of its people, but the masks that they were trained on were fitted to its
 # masks: on other photos, with masks worn otherwise, training on drawn ones may gain less.
 
 # %% mystnb={"image": {"alt": "The gain of masked training with real and with drawn masks, dots with error bars beside a line at zero"}}

@@ -187,8 +187,8 @@ fig
 #
 # With the package's network, by `python -m maskfr_utils.measure.recognition`; percent of photos, with intervals of 95 % over people.
 # *Rank 1*: the nearest person is the right one. *Named*: and near enough. *Misnamed*: an enrolled person gets another's name. *False
-# accepts*: a stranger gets a name, which the threshold is to hold at 1 %. On real photos (`lfw` {cite}`huang2007`, and the real
-# masks of `mfr2` {cite}`anwar2020`) it names hardly anybody: it has seen no real person. There the threshold is from other people of `lfw`.
+# accepts*: a stranger gets a name, which the threshold is to hold at 1 %. On real photos (`lfw` ([Huang et al., 2007](#cite-huang2007)), and the real
+# masks of `mfr2` ([Anwar and Raychowdhury, 2020](#cite-anwar2020))) it names hardly anybody: it has seen no real person. There the threshold is from other people of `lfw`.
 
 # %%
 record = read_measurement("recognise/rendered_people.json")
@@ -206,7 +206,7 @@ pd.DataFrame(record["search_seconds"]).T if record else "not measured yet"
 #
 # A mask takes the lower half of the face, and with it much of the distance between one person and the next: with the same
 # share of false accepts fewer people are named. "Unknown" is the honest answer then, and the only one that a closed set of names, as
-# in [](train), never gives.
+# in [Training](train.ipynb), never gives.
 
 # %%
 temporary.cleanup()

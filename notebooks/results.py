@@ -17,8 +17,8 @@
 # **Question.** The report orders networks and conditions by its tables. Which of these conclusions stand, by its own numbers and by ours?
 #
 # The chapters before this one hold the tables. Here each conclusion is a difference of two accuracies, with an interval. By
-# the report's own numbers the interval is what its test set allows, worked out in [](compare_models). By ours it
-# answers for seeds and people, as [](masked_vs_unmasked) explains, and a conclusion needs three seeds to *hold*. Read *holds* for *better* below, and *the opposite* for *worse*.
+# the report's own numbers the interval is what its test set allows, worked out in [Five networks](compare_models.ipynb). By ours it
+# answers for seeds and people, as [Masked and unmasked](masked_vs_unmasked.ipynb) explains, and a conclusion needs three seeds to *hold*. Read *holds* for *better* below, and *the opposite* for *worse*.
 
 # %% tags=["parameters"]
 results = None  # folder of records; default: the book's
@@ -72,14 +72,14 @@ display(Markdown("\n".join(text)))
 #
 # | the original code | here |
 # | --- | --- |
-# | The "ArcFace" divides the scores of a picture by their length over the people; no angle occurs. | the published loss; the other one is kept as `LegacyArcFace`: [](arcface) |
-# | A stem of 7 x 7 with stride 2 and stride 2 in all four stages: maps of 28 to 4 instead of 56 to 7, then a mean over them. | stem and head of the papers; `legacy=True` builds the others: [](models) |
-# | Blocks use one convolution, or one activation, at two places. | each place has its own: [](blocks) |
-# | Each picture is mirrored, then picture and mirror image are split at random: test photos are trained on, mirrored. | photos are split first, near copies stay together: [](data) |
+# | The "ArcFace" divides the scores of a picture by their length over the people; no angle occurs. | the published loss; the other one is kept as `LegacyArcFace`: [ArcFace](arcface.ipynb) |
+# | A stem of 7 x 7 with stride 2 and stride 2 in all four stages: maps of 28 to 4 instead of 56 to 7, then a mean over them. | stem and head of the papers; `legacy=True` builds the others: [Models](models.ipynb) |
+# | Blocks use one convolution, or one activation, at two places. | each place has its own: [Blocks](blocks.ipynb) |
+# | Each picture is mirrored, then picture and mirror image are split at random: test photos are trained on, mirrored. | photos are split first, near copies stay together: [Data](data.ipynb) |
 # | No test calls `model.eval()`: BatchNorm uses the test batch's own statistics. | tests use the statistics of training |
 # | Pictures enter as blue, green, red from 0 to 255. | red, green, blue from -1 to 1 |
-# | 92.08 % of ResSaNet-100 was printed by a notebook that reads a folder named `_no_mask`. | each network is tested on both twins: [](masked_vs_unmasked) |
-# | The accuracy is the mean over people, and batch sizes differ between networks. | both means stand side by side, one batch size a scale: [](compare_models) |
+# | 92.08 % of ResSaNet-100 was printed by a notebook that reads a folder named `_no_mask`. | each network is tested on both twins: [Masked and unmasked](masked_vs_unmasked.ipynb) |
+# | The accuracy is the mean over people, and batch sizes differ between networks. | both means stand side by side, one batch size a scale: [Five networks](compare_models.ipynb) |
 #
 # ## What the first version of this study got wrong
 #
@@ -106,7 +106,7 @@ print(state.made_from("results", results))
 # Each number is one seed. What was wrong:
 #
 # - **One learning rate for all.** It was 32 times the report's for each photo: more than suits either network, and far
-#   more than suits ResSaNet. [](tuning) shows how far apart the two come by the rate alone. At full width, with a
+#   more than suits ResSaNet. [Tuning](tuning.ipynb) shows how far apart the two come by the rate alone. At full width, with a
 #   rate nearer the report's, ResSaNet-50 came out ahead.
 # - **Runs that stopped early.** ResSaNet starts slowly. Cut short, it is judged by its start.
 # - **Choices made on test photos**, as there were no validation photos.
@@ -123,7 +123,7 @@ print(state.made_from("results", results))
 #   networks with a fraction of the channels, and few epochs. What differs between networks at this scale
 #   may differ otherwise at full size.
 # - Each network has the learning rate that suits it; the rest of the recipe, and the number of epochs, is one for all. A
-#   network that wants more epochs is judged below its best: [](tuning) shows who was still climbing.
+#   network that wants more epochs is judged below its best: [Tuning](tuning.ipynb) shows who was still climbing.
 # - The masks are virtual. A network can learn the masks' drawing, and a real mask is not drawn.
 # - The people are a *closed set*: each test photo shows somebody who was trained on. Telling strangers apart is another
 #   question.

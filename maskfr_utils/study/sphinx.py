@@ -13,6 +13,7 @@ and metadata, and this extension makes of it what the book needs:
 """
 
 import re
+from html import escape
 from pathlib import Path
 
 import nbformat
@@ -91,6 +92,10 @@ class Captions(SphinxTransform):
             said = cell.get("cell_metadata", {}).get("mystnb", {}) if cell.get("nb_element") == "cell_code" else {}
             outputs = [part for part in cell.children if part.get("nb_element") == "cell_code_output"]
             if said.get("caption") and outputs:
+                for drawn in outputs[0].findall(nodes.raw):
+                    label = f'<svg role="img" aria-label="{escape(said.get("image", {}).get("alt", ""))}" '
+                    if drawn.astext().startswith('<div class="pointed"><svg '):
+                        drawn.children = [nodes.Text(drawn.astext().replace("<svg ", label, 1))]
                 self.caption(outputs[0], said["name"], said["caption"])
 
     def caption(self, shown: nodes.Element, name: str, caption: str) -> None:
