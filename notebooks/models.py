@@ -189,6 +189,7 @@ print(f"{len(allowed)} of {tried:,} combinations print the published parameters"
 # In all of them the count lacks the depthwise convolutions and the position terms. [The totals of both networks](#fig-fits) show
 # why:
 
+
 # %% tags=["hide-input"] mystnb={"name": "fig-fits", "caption": "Parameters of ResSaNet-100 over those of ResSaNet-50 for six ways to count. Grey: the published pair with its rounding.", "image": {"alt": "Scatter plot of ResSaNet-100's over ResSaNet-50's parameters for six ways to count; only the count without position terms and depthwise convolutions hits the published point"}}
 def pair(missed, **choices):
     return tuple(total(name, Choices(**choices)).millions(missed) for name in ressanets)
@@ -210,6 +211,7 @@ figures.networks.fits(
 # %% [markdown]
 # The operations ask one thing more, where the first IBT block halves the map: at its convolution, before the attention, or
 # at its end; and its shortcut at the projection or after it. [Both searches joined](#tab-left) leave:
+
 
 # %%
 def search(counter):

@@ -139,7 +139,9 @@ accuracy = {
     kind: outcomes.percent(right / photos, *metrics.wilson(right, photos))
     for kind, right, photos in by_kind.itertuples()
 }
-by_kind.rename(columns={"sum": "named rightly", "size": "photos"}).assign(accuracy=accuracy).rename_axis(index=None, columns="kind of mask")
+by_kind.rename(columns={"sum": "named rightly", "size": "photos"}).assign(accuracy=accuracy).rename_axis(
+    index=None, columns="kind of mask"
+)
 
 # %% [markdown]
 # ## The record
@@ -167,7 +169,7 @@ rendered faces: what a mask costs is measured in [Masked and unmasked](masked_vs
 pages.box(text)
 
 # %% [markdown]
-# <details><summary><b>Exercise.</b> Why is the accuracy in the last epoch's training often lower than on validation photos?</summary>
+# <details><summary><b>Exercise.</b> Why may the accuracy on training photos be lower than on validation photos?</summary>
 #
 # Training counts its hits while the network still changes, with dropout and augmentation where these are on, and on both twins if the
 # condition is <code>both</code>. Validation photos are looked at after the epoch, as they are.

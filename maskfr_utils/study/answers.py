@@ -71,7 +71,9 @@ def both(scale: str, folder: Folder = None) -> str:
     if not all((*found.values(), bare, trained)):
         return ""
     pairs = {"masked": (found["masked"], trained), "bare": (found["unmasked"], bare)}
-    words = [f"{signed(row['difference'])} points on {name} faces" for name, row in outcomes.comparisons(pairs).iterrows()]
+    words = [
+        f"{signed(row['difference'])} points on {name} faces" for name, row in outcomes.comparisons(pairs).iterrows()
+    ]
     return (
         f"One network that sees either kind names {100 * found['masked'].mean:.1f} % of the masked and"
         f" {100 * found['unmasked'].mean:.1f} % of the bare photos; against the two that were trained for one kind each, that is"
@@ -127,7 +129,9 @@ def learnt(scale: str, folder: Folder = None) -> str:
             f"In the last epoch the networks named {min(shares):.0f} to {max(shares):.0f} % of their training photos rightly."
         )
         if min(shares) < LEARNT:
-            text.append("Those far below 100 % were still learning: they are ordered by how fast they learn, not by how good they get.")
+            text.append(
+                "Those far below 100 % were still learning: they are ordered by how fast they learn, not by how good they get."
+            )
     if len(curves := tables.curves(scale, folder)) > 1:
         rise = 100 * (curves.iloc[-1] - curves.iloc[-2])
         still = [f"{name} by {points:.1f}" for name, points in rise.items() if points >= STILL]
@@ -170,10 +174,14 @@ def rates(scale: str, folder: Folder = None) -> str:
     turns = "the order even turns round" if same.min() < 0 < same.max() else "the order stays, the distance does not"
     judged = " and ".join(f"{TITLES[model]} at {chosen[model]:g}" for model in PAIRS[0] if model in chosen)
     return (
-        f"On {FACES[scale]}, ResSaNet-50 stands {same.min():+.1f} to {same.max():+.1f} points from IResNet-50 where both have the"
-        f" same rate, by the choice of that rate alone: {turns}. Each at its best, it is {best:+.1f} points."
-        + (f" So {judged} are compared in the other chapters." if judged else "")
-    ).replace("-0.0", "0.0").replace(" -", " −")
+        (
+            f"On {FACES[scale]}, ResSaNet-50 stands {same.min():+.1f} to {same.max():+.1f} points from IResNet-50 where both have the"
+            f" same rate, by the choice of that rate alone: {turns}. Each at its best, it is {best:+.1f} points."
+            + (f" So {judged} are compared in the other chapters." if judged else "")
+        )
+        .replace("-0.0", "0.0")
+        .replace(" -", " −")
+    )
 
 
 def batches(scale: str, folder: Folder = None) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from maskfr_utils.names import TITLES
-from maskfr_utils.study import answers, outcomes, plan, published, state, tables
+from maskfr_utils.study import answers, outcomes, plan, published, state
 from maskfr_utils.study.plan import SCALES
 from maskfr_utils.study.tables import FACES, NOT_RUN
 
@@ -86,7 +86,11 @@ def headline(folder: str | Path | None = None) -> str:
     settings = [line for scale in scales if (line := _settings(scale, folder))]
     text += ["```", "", "```{dropdown} Settings, and how to make these numbers again"]
     text += ["Intervals are over seeds and people; with fewer than three seeds, over people alone.", ""]
-    text += [*settings, "", f"`{plan.command()}` runs what is missing, `python -m maskfr_utils.study --headline` writes this."]
+    text += [
+        *settings,
+        "",
+        f"`{plan.command()}` runs what is missing, `python -m maskfr_utils.study --headline` writes this.",
+    ]
     return "\n".join([*text, "```"]) + "\n"
 
 

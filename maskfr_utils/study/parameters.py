@@ -70,7 +70,9 @@ def text_or_nothing(value: object) -> str | None:
 
 def style(value: object) -> str | None:
     """What masks are drawn in; the masks themselves say which styles there are."""
-    return None if isinstance(value, str | dict) and value else "it must be a style, a style file, or a mapping of shares"
+    return (
+        None if isinstance(value, str | dict) and value else "it must be a style, a style file, or a mapping of shares"
+    )
 
 
 def number(low: float, high: float = float("inf"), *, whole: bool = False) -> Callable[[object], str | None]:

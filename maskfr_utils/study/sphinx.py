@@ -100,7 +100,9 @@ class Captions(SphinxTransform):
 
     def caption(self, shown: nodes.Element, name: str, caption: str) -> None:
         """Puts a figure or table around all that a cell shows; what it was made with goes below the caption."""
-        made = [part for part in shown.children if any("class=\"made\"" in raw.astext() for raw in part.findall(nodes.raw))]
+        made = [
+            part for part in shown.children if any('class="made"' in raw.astext() for raw in part.findall(nodes.raw))
+        ]
         rest = [part for part in shown.children if part not in made]
         figure = (NumberedTable if name.startswith("tab-") else nodes.figure)("", *rest)
         figure += nodes.caption(caption, "", nodes.Text(caption))
