@@ -96,8 +96,8 @@ def attention(scale: str, folder: Folder = None) -> str:
         "worse": "names fewer masked people than",
     }
     words = [
-        f"{a} {said.get(row['verdict'], 'cannot be told apart from')} {b} (difference"
-        f" {outcomes.points(row['difference'], row['low'], row['high'])} points)"
+        f"{a} {said.get(row['verdict'], 'cannot be told apart from')} {b} ({signed(row['difference'])} points,"
+        f" {signed(row['low'])} to {signed(row['high'])})"
         for (a, b), (_, row) in zip(pairs, outcomes.comparisons(pairs).iterrows(), strict=True)
     ]
     return f"On {FACES[scale]}, with the learning rate that suits each, {', and '.join(words)}."
@@ -159,7 +159,12 @@ def networks(scale: str, folder: Folder = None) -> str:
         return f"On {FACES[scale]} one network has been run: {order}."
     verdicts = tables.pairs_of_networks(scale, folder)["verdict"].str.split(" ").str[0]
     sure = int(verdicts.isin(["better", "worse"]).sum())
-    return f"On {FACES[scale]}, by mean accuracy: {order}. Of {len(verdicts)} differences {sure} are beyond noise."
+    beyond = (
+        f"{sure} of {len(verdicts)} differences {'is' if sure == 1 else 'are'} beyond noise"
+        if len(verdicts) > 1
+        else f"Their difference is {'' if sure else 'not '}beyond noise"
+    )
+    return f"On {FACES[scale]}, by mean accuracy: {order}. {beyond}."
 
 
 def rates(scale: str, folder: Folder = None) -> str:
