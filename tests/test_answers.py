@@ -23,7 +23,7 @@ def test_a_mask_costs_what_twins_differ_by(tmp_path):
     assert "costs it 55.0 points." in said
     gained = answers.gain("demo", folder)
     assert "names 85.0 % of the masked photos" in gained and "wins back 40.0 points" in gained
-    assert "15.0 points are lost for good" in gained
+    assert "15.0 points stay lost" in gained
 
 
 def test_numbers_are_those_of_the_records(folder):

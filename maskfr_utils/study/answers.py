@@ -57,7 +57,7 @@ def gain(scale: str, folder: Folder = None) -> str:
     return (
         f"Trained on masked faces, it names {100 * trained.mean:.1f} % of the masked photos: training wins back"
         f" {100 * won['difference']:.1f} points{_unless_sure(won)}, and "
-        + (f"{rest:.1f} points are lost for good." if rest > 0 else "nothing is lost.")
+        + (f"{rest:.1f} points stay lost." if rest > 0 else "nothing is lost.")
     )
 
 
@@ -100,7 +100,10 @@ def attention(scale: str, folder: Folder = None) -> str:
         f" {signed(row['low'])} to {signed(row['high'])})"
         for (a, b), (_, row) in zip(pairs, outcomes.comparisons(pairs).iterrows(), strict=True)
     ]
-    return f"On {FACES[scale]}, with the learning rate that suits each, {', and '.join(words)}."
+    said = (
+        f"On {FACES[scale]}, with the learning rate that suits each, {', and '.join(words)}. {climbing(scale, folder)}"
+    )
+    return said.rstrip()
 
 
 def parts(scale: str, folder: Folder = None) -> str:
@@ -121,6 +124,18 @@ def _unless_sure(row: pd.Series) -> str:
     return "" if row["verdict"] in ("better", "worse") else " (not beyond noise)"
 
 
+def climbing(scale: str, folder: Folder = None) -> str:
+    """Which networks still gained in their last epoch, or nothing."""
+    curves = tables.curves(scale, folder)
+    if len(curves) < 2:
+        return ""
+    rise = 100 * (curves.iloc[-1] - curves.iloc[-2])
+    still = [f"{name} gained {points:.1f} points" for name, points in rise.items() if points >= STILL]
+    if not still:
+        return ""
+    return f"In its last epoch {' and '.join(still)} on validation photos: longer runs may change the order."
+
+
 def learnt(scale: str, folder: Folder = None) -> str:
     """How far the networks were when they stopped."""
     ours, text = outcomes.specialists(scale, folder), []
@@ -132,14 +147,8 @@ def learnt(scale: str, folder: Folder = None) -> str:
             text.append(
                 "Those far below 100 % were still learning: they are ordered by how fast they learn, not by how good they get."
             )
-    if len(curves := tables.curves(scale, folder)) > 1:
-        rise = 100 * (curves.iloc[-1] - curves.iloc[-2])
-        still = [f"{name} by {points:.1f}" for name, points in rise.items() if points >= STILL]
-        text.append(
-            f"The last epoch still added points on validation photos ({', '.join(still)}): longer runs may change the order."
-            if still
-            else "On validation photos the last epoch added little."
-        )
+    if len(tables.curves(scale, folder)) > 1 and not climbing(scale, folder):
+        text.append("On validation photos the last epoch added little.")
     return " ".join(text)
 
 
