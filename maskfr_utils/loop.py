@@ -91,6 +91,7 @@ class Trainer(RunState):
         faces_in_order = self.feed()
         course = self.course
         self.model.train()
+        self.recogniser.rest(self.epoch < config.head_epochs)
         unchecked: dict[int, tuple[Tensor, float]] = {}  # step -> loss, learning rate
         for faces, labels in faces_in_order:
             rate, self.recogniser.head.margin_share = self.rate_and_margin_share()

@@ -22,12 +22,15 @@ from maskfr_utils import fingerprint, masks, paths, rendered, splits, store
 from maskfr_utils.faces import align, sources
 from maskfr_utils.faces.pictures import PictureError
 from maskfr_utils.masks.styles import described
+from maskfr_utils.messages import brief, print_anything
 from maskfr_utils.probes.faces import of_data
 
 DEMO = "demo"
 BLOCK = 32  # pictures masked at a time
 BLOCK_BYTES = 2**20  # but fewer, where they are large photos
 PARALLEL_FROM = 16  # blocks; below it, starting processes takes longer than it saves
+
+NAMED = 100  # unusable pictures that the file names, with the reason
 
 Picture = tuple[str, bytes, np.ndarray | None]  # name, undecoded bytes, landmarks
 
@@ -43,6 +46,8 @@ def prepare(
     identities: int = 24,
     per_identity: int = 25,
     difficulty: float = 0.5,
+    keep_copies: bool = False,
+    worn_masks: bool = False,
     out: str | Path | None = None,
     progress: bool = True,
 ) -> Path:
@@ -61,6 +66,9 @@ def prepare(
         identities: number of rendered people; only for "demo".
         per_identity: pictures of each; only for "demo".
         difficulty: how alike rendered people are, 0 to 1 (see `rendered.render_faces`); only for "demo".
+        keep_copies: near-duplicates of a person's photos are kept, in one part; not for "demo".
+        worn_masks: photos in which a mask is worn already are recognised (`masks.worn`), get no second one and are in no
+            part, but keep their label: a test on real masks; not for "demo".
         out: where to write; by default below `paths.cache_dir()`, under a name that changes with the inputs.
         progress: show a progress bar.
 
@@ -79,6 +87,8 @@ def prepare(
     looks = described(style)  # refuses an unknown style, and tells what is in a style file
     parameters = {"seed": seed, "min_masked": min_masked, "test_fraction": test_fraction}
     parameters |= {"validation_fraction": validation_fraction}
+    if found is not None:  # named where they are asked for: what was prepared without them is what it was
+        parameters |= {name: True for name, on in (("keep_copies", keep_copies), ("worn_masks", worn_masks)) if on}
     if found is None and per_identity < min_masked:
         raise ValueError(f"per_identity is {per_identity}, fewer than min_masked = {min_masked}: raise it")
     data = _Photos(found) if found else _Rendered(identities, per_identity, difficulty, seed)
@@ -107,9 +117,9 @@ class _Photos:
         """What the source left out before anything was decoded."""
         return self.source.skipped
 
-    def blocks(self, style: masks.StyleLike, seed: int) -> Iterator[tuple]:
+    def blocks(self, style: masks.StyleLike, seed: int, worn_masks: bool) -> Iterator[tuple]:
         """Results of `_decode_and_mask` for all pictures, in order."""
-        return _source_blocks(self.source, style, seed)
+        return _source_blocks(self.source, style, seed, worn_masks)
 
 
 class _Rendered:
@@ -122,8 +132,8 @@ class _Rendered:
         self.total, self.notes, self.skipped = identities * per_identity, [], Counter()
         self._render = partial(rendered.render_faces, identities, per_identity, seed=seed, difficulty=difficulty)
 
-    def blocks(self, style: masks.StyleLike, seed: int) -> Iterator[tuple]:
-        """As those of `_Photos`."""
+    def blocks(self, style: masks.StyleLike, seed: int, worn_masks: bool) -> Iterator[tuple]:
+        """As those of `_Photos`; none wears a mask."""
         return _rendered_blocks(self._render(), style, seed)
 
 
@@ -133,15 +143,17 @@ def _write(path: Path, attrs: dict, data: _Photos | _Rendered, style: masks.Styl
         store.FaceWriter(path, attrs) as writer,
         tqdm(total=data.total, desc=f"masking {data.name}", unit="face", disable=not progress) as bar,
     ):
-        people, names, usable, hashes, skipped = [], [], [], [], Counter()
-        for columns, block_hashes, block_skipped in data.blocks(style, attrs["seed"]):
+        people, names, usable, worn, hashes, skipped, without = [], [], [], [], [], Counter(), {}
+        for columns, block_hashes, block_skipped in data.blocks(style, attrs["seed"], "worn_masks" in attrs):
             writer.append(**columns)
             people += columns["identities"]
             names += columns["sources"]
             usable.append(columns["masked_ok"])
+            worn.append(columns["mask_kinds"] == store.WORN)
             hashes += block_hashes
-            skipped.update(block_skipped)
-            bar.update(len(block_hashes) + block_skipped.total())
+            skipped.update(block_skipped.values())
+            without |= dict(islice(block_skipped.items(), NAMED - len(without)))
+            bar.update(len(block_hashes) + len(block_skipped))
         seen = len(names) + skipped.total()
         skipped.update(data.skipped)
         if not names:
@@ -157,16 +169,19 @@ def _write(path: Path, attrs: dict, data: _Photos | _Rendered, style: masks.Styl
                 test_fraction=attrs["test_fraction"],
                 validation_fraction=attrs["validation_fraction"],
                 copies=data.copies,
+                keep_copies="keep_copies" in attrs,
+                worn=np.concatenate(worn),
                 seed=attrs["seed"],
             )
         except ValueError as error:
             raise ValueError(f"{data.name}: {error}" + (f"; skipped: {_listed(skipped)}" if skipped else "")) from None
         writer.assign(result.labels, result.split, result.identities, result.duplicate_of)
         writer.attrs |= {"skipped": json.dumps(skipped), "dropped": json.dumps(result.dropped)}
+        writer.attrs["without"] = json.dumps({name[-200:]: reason for name, reason in without.items()})
     return _summary(data, seen, skipped, result, path)
 
 
-def _source_blocks(source: sources.Source, style: masks.StyleLike, seed: int) -> Iterator[tuple]:
+def _source_blocks(source: sources.Source, style: masks.StyleLike, seed: int, worn_masks: bool) -> Iterator[tuple]:
     """Results of `_decode_and_mask` for all pictures, in order; on all cores where it pays."""
     blocks = _read_blocks(source)
     first = list(islice(blocks, PARALLEL_FROM))
@@ -174,7 +189,7 @@ def _source_blocks(source: sources.Source, style: masks.StyleLike, seed: int) ->
     with joblib.Parallel(n_jobs=jobs) as parallel:
         # A few blocks a core at a time: memory stays bounded however many pictures there are.
         for batch in _batches(chain(first, blocks), 8 * jobs):
-            yield from parallel(joblib.delayed(_decode_and_mask)(block, style, seed) for block in batch)
+            yield from parallel(joblib.delayed(_decode_and_mask)(block, style, seed, worn_masks) for block in batch)
 
 
 def _read_blocks(source: sources.Source) -> Iterator[list[Picture]]:
@@ -198,7 +213,7 @@ def _rendered_blocks(faces: rendered.RenderedFaces, style: masks.StyleLike, seed
         )
         place[label] += 1
     for block in _batches(named, BLOCK):
-        yield *_mask(block, style, seed), Counter()
+        yield *_mask(block, style, seed), {}
 
 
 def _batches(items: Iterable, size: int) -> Iterator[list]:
@@ -207,17 +222,22 @@ def _batches(items: Iterable, size: int) -> Iterator[list]:
         yield batch
 
 
-def _decode_and_mask(pictures: list[Picture], style: masks.StyleLike, seed: int) -> tuple[dict, list[int], Counter]:
-    faces, skipped = [], Counter()
+def _decode_and_mask(
+    pictures: list[Picture], style: masks.StyleLike, seed: int, worn_masks: bool
+) -> tuple[dict, list[int], dict[str, str]]:
+    """The columns of `FaceWriter.append`, the hashes of the pictures, and of those that cannot be used the reason."""
+    faces, skipped = [], {}
     for name, data, landmarks in pictures:
         try:
             faces.append(sources.to_face(name, data, landmarks))
         except PictureError as error:
-            skipped[str(error)] += 1
-    return *_mask(faces, style, seed), skipped
+            skipped[name] = str(error)
+    return *_mask(faces, style, seed, worn_masks), skipped
 
 
-def _mask(faces: list[sources.Face], style: masks.StyleLike, seed: int) -> tuple[dict, list[int]]:
+def _mask(
+    faces: list[sources.Face], style: masks.StyleLike, seed: int, worn_masks: bool = False
+) -> tuple[dict, list[int]]:
     """The columns of `FaceWriter.append` and the hashes of the pictures."""
     images = np.array([face.image for face in faces], np.uint8).reshape(-1, *store.FACE_SHAPE)
     landmarks = np.full((len(faces), 68, 2), np.nan, np.float32)
@@ -231,8 +251,14 @@ def _mask(faces: list[sources.Face], style: masks.StyleLike, seed: int) -> tuple
         "sources": [face.name for face in faces],
         "landmarks": landmarks,
         "masked_ok": twins.ok,
-        "mask_kinds": twins.kinds,
+        "mask_kinds": np.array(twins.kinds, object),
     }
+    if worn_masks and len(faces):
+        from maskfr_utils.masks.worn import wears_mask  # which takes torch
+
+        wears = wears_mask(images)
+        columns["masked"][wears], columns["masked_ok"][wears] = images[wears], False
+        columns["mask_kinds"][wears] = store.WORN
     return columns, [splits.picture_hash(image) for image in images]
 
 
@@ -270,6 +296,7 @@ def _summary(data: _Photos | _Rendered, seen: int, skipped: Counter, result: spl
 
 def main(argv: list[str] | None = None) -> int:
     """Prepare one data set from the command line; prints the path of the file last."""
+    print_anything()
     parser = argparse.ArgumentParser(
         prog="python -m maskfr_utils.prepare",
         description="Detect, align, mask, clean and split a data set into one HDF5 file.",
@@ -290,13 +317,19 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--identities", type=int, default=24, help="number of rendered people (demo only)")
     parser.add_argument("--per-identity", type=int, default=25, help="pictures of each (demo only)")
     parser.add_argument("--difficulty", type=float, default=0.5, help="how alike rendered people are (demo only)")
+    parser.add_argument("--keep-copies", action="store_true", help="keep near-duplicates, all in one part")
+    parser.add_argument(
+        "--worn-masks",
+        action="store_true",
+        help="photos in which a mask is worn get no second one: a test on real masks",
+    )
     parser.add_argument("--out", help="file to write (default: in the cache, named by all inputs)")
     parser.add_argument("--no-progress", dest="progress", action="store_false", help="show no progress bar")
     arguments = vars(parser.parse_args(argv))
     try:
         print(prepare(arguments.pop("dataset"), **arguments))
     except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {brief(error)}", file=sys.stderr)
         return 2
     return 0
 

@@ -10,7 +10,7 @@ import sys
 import time
 
 from maskfr_utils.config import ConfigError, TrainConfig
-from maskfr_utils.messages import brief
+from maskfr_utils.messages import brief, print_anything
 from maskfr_utils.paths import replacing
 from maskfr_utils.stopping import Stopped
 
@@ -51,19 +51,21 @@ def _run(config: TrainConfig, fabric, earlier: dict | None) -> dict:
     import numpy as np
     import torch
 
-    from maskfr_utils import devices, evaluation, fingerprint, loop, prepare
+    from maskfr_utils import devices, evaluation, fingerprint, loop
+    from maskfr_utils.models import given
     from maskfr_utils.probes.runs import of_run
+    from maskfr_utils.recogniser import make_backbone
     from maskfr_utils.records import code_revision, face_sample, provenance
-    from maskfr_utils.store import TRAIN, FaceStore
+    from maskfr_utils.store import TRAIN
 
     code = {}  # as it is now, not in an hour
     if fabric.is_global_zero:
         now = fingerprint.numbers(of_run(config.science()))
         code = {"code_revision": code_revision(), "fingerprint": now}
+        if config.weights is not None:  # refused, if need be, before faces are prepared
+            code["weights"] = given.fingerprint(make_backbone(config))
 
-    path = prepare.prepare(**config.data()) if fabric.is_global_zero else None
-    fabric.barrier()  # the other processes find it done
-    store = FaceStore(path or prepare.prepare(**config.data(), progress=False))
+    store = faces(config, fabric)
     if fabric.broadcast(earlier is not None):
         return hand_out(config, earlier, store, now) if earlier else {}
     trainer = loop.Trainer(config, store, fabric, code.get("fingerprint"))
@@ -72,6 +74,7 @@ def _run(config: TrainConfig, fabric, earlier: dict | None) -> dict:
         fabric.barrier()
         return {}
     scores, photos = evaluation.none_right(store, trainer.scored) if outcome else trainer.evaluate(trainer.scored)
+    scores |= {} if outcome else evaluation.score_worn(trainer.predict, store)
     scored = store.indices(trainer.scored)
     some = scored[np.linspace(0, len(scored) - 1, min(16, len(scored)), dtype=int)]
     seconds = time.perf_counter() - started
@@ -100,6 +103,26 @@ def _run(config: TrainConfig, fabric, earlier: dict | None) -> dict:
     write(config, record, trainer)
     fabric.barrier()
     return record
+
+
+def faces(config: TrainConfig, fabric):
+    """The store of a run's faces, prepared by the first process.
+
+    Raises:
+        ConfigError: they are of one person.
+    """
+    from maskfr_utils import prepare
+    from maskfr_utils.store import FaceStore
+
+    path = prepare.prepare(**config.data()) if fabric.is_global_zero else None
+    fabric.barrier()  # the other processes find it done
+    store = FaceStore(path or prepare.prepare(**config.data(), progress=False))
+    if len(store.identities) < 2:
+        raise ConfigError(
+            f"{config.dataset} has usable photos of one person only ({store.identities[0]}): there is nobody to tell "
+            "apart from; give photos of two people or more"
+        )
+    return store
 
 
 def told(store, photos):
@@ -174,6 +197,7 @@ def write(config: TrainConfig, record: dict, trainer) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit status."""
+    print_anything()
     config = TrainConfig.from_argv(argv)
     try:
         record = run(config)
@@ -189,7 +213,7 @@ def main(argv: list[str] | None = None) -> int:
     if record:
         for name, score in record["metrics"].items():
             print(
-                f"{name:9} {config.scored_on} accuracy {score['accuracy']:.1%} (95 % {score['accuracy_low']:.1%} to "
+                f"{name:9} {'real masks,' if name == 'worn' else config.scored_on} accuracy {score['accuracy']:.1%} (95 % {score['accuracy_low']:.1%} to "
                 f"{score['accuracy_high']:.1%}, {score['photos']} photos)"
             )
         print(f"{record['throughput']['train_images_per_second']:.1f} images/s; {config.folder / 'record.json'}")

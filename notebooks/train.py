@@ -22,8 +22,11 @@
 #
 # ```
 # papermill notebooks/train.ipynb out.ipynb -p model ressanet50
-# papermill notebooks/train.ipynb out.ipynb -p dataset my_photos/ -p width 0.25 -p epochs 20
+# papermill notebooks/train.ipynb out.ipynb -p dataset my_photos -p width 0.25 -p epochs 20 -p worn_masks true
 # ```
+#
+# Your photos: a folder, zip or tar of `<person>/<photo>`, of any size, two people or more, from five photos each on (`min_masked`
+# says how many). With some tens a person, start from a network that knows faces: `-p weights runs/earlier -p head_epochs 5`.
 #
 # The same run without a notebook: `python -m maskfr_utils.train -p model ressanet50`, where `-h` explains each
 # parameter. A run that was stopped or killed goes on where it was when it is started again; one that has ended hands out
@@ -51,6 +54,10 @@ width = 1.0  # channels, as a multiple of the paper's
 depthwise_fan = "group"
 embedding_dim = 512
 dropout = 0.0
+weights = (
+    None  # a trained network to start from: a run's folder, its model.safetensors, or arcface_torch's backbone.pth
+)
+head_epochs = 0  # at first the network rests, and only the classes are trained
 augment = 0.0
 fresh_masks = False
 flip_test = False
@@ -58,11 +65,14 @@ style = "random"
 min_masked = 5
 test_fraction = 0.1
 validation_fraction = 0.1  # of the others; what is looked at while training
+keep_copies = False  # near-duplicates of a person's photos stay, in one part
+worn_masks = False  # photos in which a mask is worn already get no second one, and are a test on real masks
 scored_on = "test"
 identities = 20
 per_identity = 30
 difficulty = 0.1  # of the rendered faces, 0 to 1
 precision = "auto"
+device = "auto"  # cpu, cuda
 compile = "auto"
 eval_every = 2
 workers = 0
@@ -89,7 +99,7 @@ config = TrainConfig.from_notebook(globals())
 # it. [These](#fig-test-faces) are some of the test photos.
 
 # %% tags=["hide-input"] mystnb={"name": "fig-test-faces", "caption": "Some test photos, and below each its masked twin.", "image": {"alt": "Two rows of rendered faces: test photos, and below each its masked twin"}}
-from maskfr_utils import figures, prepare, train
+from maskfr_utils import figures, left_out, prepare, train
 from maskfr_utils.store import TEST, FaceStore
 
 path = prepare.prepare(**config.data(), progress=False)
@@ -97,6 +107,17 @@ store = FaceStore(path)
 test = store.indices(TEST)
 some = test[:: max(1, len(test) // 10)][:10]
 figures.faces.face_grid({"test photos": store.batch(some)[0], "their masked twins": store.batch(some, masked=True)[0]})
+# %% [markdown]
+# What was left out, why, and what it looks like where a face was found. Near-duplicates are left out since a copy of a test
+# photo in training would make the result look better than it is; `keep_copies` keeps them, all in one part. Photos in which
+# a mask is worn already (`worn_masks`) get no second one: they are the test on real masks below.
+
+# %%
+left_out.table(store)
+
+# %% mystnb={"image": {"alt": "Faces that were left out, a row a reason; nothing where all were usable"}}
+figures.faces.face_grid(gone) if (gone := left_out.faces(store)) else None
+
 # %% [markdown]
 # ## The run
 #
@@ -152,6 +173,9 @@ by_kind.rename(columns={"sum": "named rightly", "size": "photos"}).assign(accura
 
 # %% tags=["hide-input"] mystnb={"name": "tab-record", "caption": "What the record says about how this run was made."}
 print(config.folder / "record.json")
+print(
+    f"its network names people in photos: python -m maskfr_utils.recognise enrol gallery/ people/ --network {config.folder}"
+)
 made = record["provenance"] | record["provenance"]["versions"] | {"faces": record["provenance"]["faces"][:3] + ["..."]}
 del made["versions"]
 pd.Series(made, name="this run").to_frame()

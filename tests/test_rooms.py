@@ -17,7 +17,7 @@ LAYERS = {
     # are made for a run's parameters.
     "a run's arguments": "config devices",
     # Probes compute what the code gives, so each stands beside what it computes: faces here, training below.
-    "faces for a run": "batches prepare probes.faces",
+    "faces for a run": "batches prepare left_out probes.faces",
     "the run": "recogniser run_folder checkpoints run_state compiling evaluation loop train probes",
     "what is made of runs": "recognise study measure figures",
 }

@@ -1,19 +1,17 @@
 """A network as `recognise` uses it: faces in, embeddings of length 1 out, known by a hash of its weights."""
 
 import copy
-import hashlib
 import json
-import math
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from maskfr_utils.batches import to_input
 from maskfr_utils.faces.align import FACE_SIZE
-from maskfr_utils.models import create_model, export_onnx, load_insightface_weights, load_model, save_model
-from maskfr_utils.models.weights import PREPROCESSING, read_state_dict
+from maskfr_utils.models import export_onnx, save_model
+from maskfr_utils.models.given import fingerprint, load_network
 from maskfr_utils.names import NETWORKS
 from maskfr_utils.recognise.calibration import Calibration
 
@@ -72,16 +70,6 @@ class Embedder:
         return torch.nn.functional.normalize(found).numpy()
 
 
-def fingerprint(model: nn.Module) -> str:
-    """32 hexadecimal digits of a network's weights and of what its input is; two files of the same weights agree."""
-    digest = hashlib.blake2b(f"{type(model).__qualname__} {PREPROCESSING}".encode(), digest_size=16)
-    for name, tensor in sorted(model.state_dict().items()):
-        if not name.endswith("num_batches_tracked"):  # of no use to the outputs, and absent from some files
-            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy())
-    return digest.hexdigest()
-
-
 def load_embedder(source: str | Path | None = None) -> Embedder:
     """A trained network from disk; nothing in a file is run.
 
@@ -94,18 +82,9 @@ def load_embedder(source: str | Path | None = None) -> Embedder:
         ValueError: it is none of these; the message names it.
     """
     path = Path(source or DEFAULT)
-    if path.is_dir():
-        if not (path / "model.safetensors").is_file():
-            raise ValueError(
-                f"{path} has no model.safetensors: name the folder of a finished run, or a file of weights"
-            )
-        path = path / "model.safetensors"
-    with path.open("rb") as file:
-        is_safetensors = file.read(9)[8:] == b"{"
-    if not is_safetensors:
-        model = insightface_network(read_state_dict(path), str(path))
+    model, header = load_network(path)
+    if not header:
         return Embedder(model, title=f"{model.config['name']} from {path.name}")
-    model, header = load_model(path)
     try:
         calibration = Calibration.from_dict(header["calibration"]) if "calibration" in header else None
     except ValueError as error:
@@ -138,25 +117,3 @@ def save_embedder(path: str | Path, embedder: Embedder, *, half: bool = False) -
         save_model(path, embedder.model, half=half, **told)
     else:
         raise ValueError(f"{path}: a network is written as .onnx or .safetensors; name a file that ends so")
-
-
-def insightface_network(tensors: dict[str, Tensor], source: str) -> nn.Module:
-    """The IResNet that weights of arcface_torch's fit, by the number of their blocks and their shapes.
-
-    Raises:
-        ValueError: they are of no such network; the message names `source`.
-    """
-    depths = tuple(len({n.split(".")[1] for n in tensors if n.startswith(f"layer{i}.")}) for i in (1, 2, 3, 4))
-    name = next((n for n, net in NETWORKS.items() if net.depths == depths and set(net.blocks) == {"ibasic"}), None)
-    shapes = {key: tuple(tensors[key].shape) if key in tensors else () for key in ("bn2.weight", "fc.weight")}
-    channels, (dim, features) = (shapes["bn2.weight"] + (0,))[0], (shapes["fc.weight"] + (0, 0))[:2]
-    # At most as large as the published networks: a file must not ask for more memory than it brings.
-    if name is None or not 16 <= channels <= 512 or not 1 <= dim <= 4096 or features < 1:
-        raise ValueError(
-            f"{source}: blocks {depths} are not those of arcface_torch's iresnet50 (3, 4, 14, 3) or iresnet100 "
-            "(3, 13, 30, 3); a network trained here is the model.safetensors of its run"
-        )
-    size = 16 * round(math.sqrt(features / channels))
-    if size != FACE_SIZE:
-        raise ValueError(f"{source}: it takes pictures of {size} pixels, not of {FACE_SIZE}")
-    return load_insightface_weights(create_model(name, width=channels / 512, embedding_dim=dim), tensors)

@@ -299,6 +299,7 @@ def result_table(records: dict[str, dict]) -> pd.DataFrame:
         name: {
             "masked": share(r["metrics"]["masked"]),
             "unmasked": share(r["metrics"]["unmasked"]),
+            **({"real masks": share(r["metrics"]["worn"])} if "worn" in r["metrics"] else {}),
             "test photos": r["metrics"]["masked"]["photos"],
             "trained on": r["params"]["condition"],
             "width": r["params"]["width"],
