@@ -19,7 +19,7 @@ LAYERS = {
     # Probes compute what the code gives, so each stands beside what it computes: faces here, training below.
     "faces for a run": "batches prepare probes.faces",
     "the run": "recogniser loop run_folder checkpoints train probes",
-    "what is made of runs": "recognise study measure figures",
+    "what is made of runs": "recognise study measure figures attribution",
 }
 MODULES = sorted((ROOT / "maskfr_utils").rglob("*.py"))
 FILES = MODULES + sorted((ROOT / "tests").glob("*.py")) + sorted((ROOT / "notebooks").glob("*.py"))
