@@ -21,6 +21,7 @@ from maskfr_utils.paths import ROOT, results_dir
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 ON_RECORDS = ("ablation", "batch_size", "compare_models", "masked_vs_unmasked", "results", "tuning")
+ON_MEASUREMENTS = ("strangers", "where_it_looks")  # here without one
 SMALL = {
     "train": {
         "model": "ressanet50",
@@ -47,6 +48,8 @@ def page(tmp_path_factory):
                 parameters["out_dir"] = str(folder / "run")
             if name in ON_RECORDS:
                 parameters |= {"results": str(some_runs(folder))} | ({} if name == "results" else {"scale": "demo"})
+            if name in ON_MEASUREMENTS:
+                parameters["results"] = str(folder)
             with pytest.MonkeyPatch.context() as patch:
                 patch.chdir(folder)  # no notebook depends on the current folder
                 source = ROOT / "notebooks" / f"{name}.ipynb"
@@ -125,6 +128,13 @@ def test_tuning_and_ablation_say_what_was_not_run(page):
     _, text = page("ablation")
     assert re.search(r"ResSaNet-50 − IResNet-50 \+10\.0 .* undecided \(2 of 3 seeds\)", text)
     assert "IResNet-50 + SE" in text and "not run yet" in text
+
+
+def test_strangers_say_how_to_measure_what_was_not_run(page):
+    for name in ON_MEASUREMENTS:
+        _, text = page(name)
+        assert f"Not run yet: `python -m maskfr_utils.measure.{name} runs/RUN runs/RUN ...`" in text
+        assert "made from no record" in text
 
 
 def test_data_gives_each_photo_one_part(page):

@@ -113,6 +113,9 @@ def test_people_whom_a_network_knows_are_left_out(pictures, tmp_path, monkeypatc
 
 def test_names_are_compared_as_data_sets_write_them():
     assert plain("Chloé_O'Neil 2") == plain("chloe o’neil2") == "chloeoneil2"
+    known = {plain(name) for name in ("Ben_Affleck", "robert_de_niro", "Penélope Cruz", "Brian_J._Smith")}
+    people = ["BenAffleck", "PenelopeCruz", "BrianJSmith", "BenStiller", "BenAffleck"]
+    assert [plain(name) in known for name in people] == [True, True, True, False, True]
     assert same_people()("Brian J. Smith") == same_people()("Brian_J._Smith")
 
 

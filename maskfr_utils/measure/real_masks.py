@@ -20,6 +20,7 @@ import pandas as pd
 import torch
 
 from maskfr_utils import batches, devices, fingerprint, masks, models, paths
+from maskfr_utils.faces.people import plain
 from maskfr_utils.faces.sources import open_source
 from maskfr_utils.measure import mfr2
 from maskfr_utils.measure.mfr2 import Photos
@@ -72,11 +73,6 @@ def counts(photos: Photos) -> dict[str, int | list[int]]:
     found = {"people": len(set(photos.people)), "masked": int(photos.masked.sum()), "bare": int((~photos.masked).sum())}
     found["guessed"] = int((photos.masked & ~photos.detected).sum())
     return found | {name: [int(same.sum()), int((~same).sum())] for name, (_, same, _) in groups(photos).items()}
-
-
-def plain(names: Sequence[str]) -> pd.Series:
-    """Names without case, accents and separators: no two data sets write them alike."""
-    return pd.Series(names).str.normalize("NFKD").str.replace(r"[\W_]", "", regex=True).str.lower()
 
 
 def rank_1(embeddings: np.ndarray, photos: Photos, probes: str) -> tuple[np.ndarray, np.ndarray]:
@@ -175,7 +171,8 @@ def make_record(folders: Sequence[Path]) -> dict:
     started, runs, folder = time.perf_counter(), load_runs(folders), paths.find_data("mfr2")
     params, everybody = recipe(next(iter(runs.values()))), mfr2.read(folder)
     networks = [models.load_model(folder / "model.safetensors") for folder in folders]
-    known = plain(everybody.people).isin(plain(networks[0][1]["classes"])).to_numpy()
+    classes = {plain(name) for name in networks[0][1]["classes"]}
+    known = np.array([plain(name) in classes for name in everybody.people])
     photos = everybody.only(~known)
     drawn, bare = photos.images.copy(), ~photos.masked
     drawn[bare] = masks.mask_faces(drawn[bare], photos.landmarks[bare], style=params["style"]).images

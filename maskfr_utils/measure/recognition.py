@@ -10,7 +10,6 @@ people drawn anew.
 
 import sys
 import time
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ import pandas as pd
 import torch
 
 from maskfr_utils import devices, paths
+from maskfr_utils.faces.people import plain
 from maskfr_utils.faces.sources import open_source
 from maskfr_utils.masks import mask_faces
 from maskfr_utils.measure import mfr2, record
@@ -169,11 +169,6 @@ def search_seconds(dim: int, *, repeats: int = 5, sizes: Sequence[str] = tuple(S
                 raise ValueError(f"the search among {size} did not find the embedding itself")
         seconds[size] = round(float(np.median(times)), 4)
     return seconds
-
-
-def plain(name: str) -> str:
-    """A name without case, accents and separators: no two data sets write them alike."""
-    return "".join(c for c in unicodedata.normalize("NFKD", name).casefold() if c.isalnum())
 
 
 def measure(network: str | None) -> dict:
