@@ -15,7 +15,8 @@ from maskfr_utils import models, records
 from maskfr_utils.faces.people import plain, same_people
 from maskfr_utils.measure import picture_sets, stranger_details, strangers
 from maskfr_utils.metrics import Draws
-from maskfr_utils.recognise import Embedder, load_embedder, save_embedder
+from maskfr_utils.recognise import Embedder, load_embedder
+from maskfr_utils.recognise.embedder import save_embedder
 from maskfr_utils.rendered import render_faces
 
 
