@@ -23,6 +23,7 @@ from maskfr_utils.paths import ROOT, results_dir
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 ON_RECORDS = ("ablation", "batch_size", "compare_models", "masked_vs_unmasked", "results", "tuning")
 ON_OTHERS = ("conditions", "losses")
+ON_MEASUREMENTS = ("strangers", "where_it_looks")  # here without one
 SMALL = {
     "train": {
         "model": "ressanet50",
@@ -51,6 +52,8 @@ def page(tmp_path_factory):
                 parameters |= {"results": str(some_runs(folder))} | ({} if name == "results" else {"scale": "demo"})
             if name in ON_OTHERS:
                 parameters |= {"results": str(other_runs(folder)), "scale": "demo"}
+            if name in ON_MEASUREMENTS:
+                parameters["results"] = str(folder)
             with pytest.MonkeyPatch.context() as patch:
                 patch.chdir(folder)  # no notebook depends on the current folder
                 source = ROOT / "notebooks" / f"{name}.ipynb"
@@ -142,6 +145,13 @@ def test_losses_and_conditions_tell_what_was_run_and_what_was_not(page):
     assert "either twin, by the toss of a coin: masked − unmasked faces −10.0" in text
     assert "either twin, by the toss of a coin: not shown" in text or "either twin, by the toss of a coin: no" in text
     assert "both twins of each photo in one batch not run yet" in text
+
+
+def test_strangers_say_how_to_measure_what_was_not_run(page):
+    for name in ON_MEASUREMENTS:
+        _, text = page(name)
+        assert f"Not run yet: `python -m maskfr_utils.measure.{name} runs/RUN runs/RUN ...`" in text
+        assert "made from no record" in text
 
 
 def test_data_gives_each_photo_one_part(page):
