@@ -87,17 +87,17 @@ class Trainer(RunState):
 
     def train_epoch(self, progress: Progress) -> dict[str, float]:
         """What is left of a pass over the training photos; what that pass adds to the history."""
-        config, fabric = self.config, self.fabric
+        fabric = self.fabric
         faces_in_order = self.feed()
         course = self.course
         self.model.train()
-        self.recogniser.rest(self.epoch < config.head_epochs)
+        self.recogniser.rest(self.epoch < self.config.head_epochs)
         unchecked: dict[int, tuple[Tensor, float]] = {}  # step -> loss, learning rate
         for faces, labels in faces_in_order:
             rate, self.recogniser.head.margin_share = self.rate_and_margin_share()
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            images = augment(to_input(fabric.to_device(faces)), course.generator, config.augment)
+            images = self.vary(to_input(fabric.to_device(faces)), course.generator)
             self.optimizer.zero_grad()
             loss, hit = self.model(images, fabric.to_device(labels))
             fabric.backward(loss)
@@ -131,6 +131,10 @@ class Trainer(RunState):
             "train_accuracy": round(hits / seen, 4),
             "learning_rate": self.optimizer.param_groups[0]["lr"],
         }
+
+    def vary(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """One variant of each training picture (`batches.augment`)."""
+        return augment(images, generator, self.config.augment)
 
     def feed(self) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches that are left of the epoch; begins it (`course`), or takes it up where a checkpoint left it.

@@ -161,14 +161,19 @@ def across_people(small: np.ndarray, person: np.ndarray, read: Callable[[np.ndar
         read: gives the pictures (n, 112, 112, 3) at n of the N places.
     """
     found = np.zeros(len(small), bool)
+    found[copies_across_people(small, person, read)] = True
+    return found
+
+
+def copies_across_people(small: np.ndarray, person: np.ndarray, read: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """(k, 2) int: the pairs of photos of two people that are one photo; arguments as `across_people`'s."""
+    found = []
     for start in range(0, len(small), _BLOCK):
         rest = slice(start, len(small))
         alike = _likeness(small[start : start + _BLOCK], small[rest]) > SUSPECT
         alike &= person[start : start + _BLOCK, None] != person[rest]
-        for a, b in np.argwhere(np.triu(alike)) + start:
-            if same_photo(*read(np.array([a, b]))):
-                found[[a, b]] = True
-    return found
+        found += [pair for pair in np.argwhere(np.triu(alike)) + start if same_photo(*read(pair))]
+    return np.array(found, int).reshape(-1, 2)
 
 
 def picture_hash(face: np.ndarray) -> int:

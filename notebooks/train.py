@@ -30,7 +30,7 @@
 #
 # The same run without a notebook: `python -m maskfr_utils.train -p model ressanet50`, where `-h` explains each
 # parameter. A run that was stopped or killed goes on where it was when it is started again; one that has ended hands out
-# its record. How far it is, `train.log` in its folder tells too.
+# its record. `train.log` in its folder also tells how far it is.
 
 # %% tags=["parameters"]
 model = "ressanet50"  # resnet50, iresnet50, iresnet100, ressanet50, ressanet100
@@ -96,9 +96,9 @@ config = TrainConfig.from_notebook(globals())
 #
 # Of each person's photos a tenth is for testing (in the study a fifth, of rendered people three tenths), and a photo and its
 # masked twin go the same way: no test face is trained on, with or without its mask, and neither is a near-duplicate of
-# it.
+# it. [These](#fig-test-faces) are some of the test photos.
 
-# %% mystnb={"image": {"alt": "Two rows of rendered faces: test photos, and below each its masked twin"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-test-faces", "caption": "Some test photos, and below each its masked twin.", "image": {"alt": "Two rows of rendered faces: test photos, and below each its masked twin"}}
 from maskfr_utils import figures, left_out, prepare, train
 from maskfr_utils.store import TEST, FaceStore
 
@@ -121,14 +121,13 @@ figures.faces.face_grid(gone) if (gone := left_out.faces(store)) else None
 # %% [markdown]
 # ## The run
 #
-# The loss is ArcFace, with scale $s$ and margin $m$ ([](arcface) has the formula): each embedding is drawn to the direction
-# of its own person, closer by $m$ than to any other. The margin grows from 0 over the first epochs.
+# The loss is ArcFace, with scale $s$ and margin $m$ ([ArcFace](arcface.ipynb) has the formula): each embedding is drawn to the direction
+# of its own person, closer by $m$ than to any other. The margin grows from 0 over the first epochs. [The curves](#fig-run) show the run.
 #
-# The optimiser is the report's: SGD with learning rate 0.05, momentum 0.9 and weight decay 5e-4. So it is in the study's
-# `demo` runs; its `pocket` runs, which have few epochs, take twice that rate. The rate warms up, then follows a cosine down
-# to zero.
+# The optimiser is the report's: SGD with learning rate 0.05, momentum 0.9 and weight decay 5e-4. In the study's own runs each
+# network has the learning rate that suits it ([Tuning](tuning.ipynb)). The rate warms up, then follows a cosine down to zero.
 
-# %% mystnb={"image": {"alt": "Two line plots over the epochs: training loss falls; accuracy on training photos and on masked and unmasked test photos rises"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-run", "caption": "Left: the training loss by epoch. Right: accuracy on training photos, and on validation photos with masks and without.", "image": {"alt": "Two line plots over the epochs: training loss falls; accuracy on training photos and on masked and unmasked test photos rises"}}
 record = train.run(config)
 *earlier, last = record["history"]
 last |= {twin: scores["accuracy"] for twin, scores in record["metrics"].items()}  # the result, told below
@@ -136,43 +135,43 @@ figures.results.training_curves([*earlier, last])
 # %% [markdown]
 # ## The result
 #
-# The interval is Wilson's {cite}`wilson1927` at 95 %, over test photos.
+# The interval is Wilson's ([Wilson, 1927](#cite-wilson1927)) at 95 %, over test photos.
 
-# %%
+# %% tags=["hide-input"] mystnb={"name": "tab-run", "caption": "The result of this run on its test photos, and how it was made."}
 from maskfr_utils.study import outcomes, tables
 
 tables.result_table({record["run"]: record}).T
 
 # %% [markdown]
-# Where does it go wrong? Each row is a person; what is off the diagonal was named as somebody else.
+# Where does it go wrong? In [the matrix](#fig-confusion) each row is a person; what is off the diagonal was named as somebody else.
 
-# %% mystnb={"image": {"alt": "Confusion matrix of the masked test photos, true identity by row and predicted by column; nearly all weight lies on the diagonal"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-confusion", "caption": "Who is taken for whom: test photos with masks, the true person by row, the named one by column.", "image": {"alt": "Confusion matrix of the masked test photos, true identity by row and predicted by column; nearly all weight lies on the diagonal"}}
 import pandas as pd
 
 predictions = pd.read_csv(config.folder / "predictions.csv")
 figures.results.confusion(predictions["label"], predictions["masked"], len(store.identities), "test photos with masks")
 # %% [markdown]
-# And by kind of mask, each with its interval, which is wide for so few photos:
+# And [by kind of mask](#tab-by-mask), each with its interval, which is wide for so few photos:
 
-# %%
+# %% tags=["hide-input"] mystnb={"name": "tab-by-mask", "caption": "Accuracy on masked test photos by the kind of mask, with 95 % intervals."}
 from maskfr_utils import metrics
-from maskfr_utils.study import tables
 
 by_kind = (predictions["masked"] == predictions["label"]).groupby(predictions["mask"]).agg(["sum", "size"])
 accuracy = {
     kind: outcomes.percent(right / photos, *metrics.wilson(right, photos))
     for kind, right, photos in by_kind.itertuples()
 }
-by_kind.rename(columns={"sum": "named rightly", "size": "photos"}).assign(accuracy=accuracy).rename_axis("kind of mask")
+by_kind.rename(columns={"sum": "named rightly", "size": "photos"}).assign(accuracy=accuracy).rename_axis(
+    index=None, columns="kind of mask"
+)
 
 # %% [markdown]
-# ## What we learn
+# ## The record
 #
-# Eyes, brows, forehead and hair are enough to tell these people apart far above chance. What the record keeps is all
-# that is needed to doubt it: the parameters, the result for each photo, and what made it. `data`, `code` and `faces` (mean
-# grey values of some photos) are fingerprints, by which another run knows whether it is about the same.
+# A run leaves a record with all that is needed to doubt it: the parameters, the result for each photo, and what made it. `data`
+# and `faces` (mean grey values of some photos) are fingerprints, by which another run knows whether it is about the same faces.
 
-# %%
+# %% tags=["hide-input"] mystnb={"name": "tab-record", "caption": "What the record says about how this run was made."}
 print(config.folder / "record.json")
 print(
     f"its network names people in photos: python -m maskfr_utils.recognise enrol gallery/ people/ --network {config.folder}"
@@ -180,3 +179,30 @@ print(
 made = record["provenance"] | record["provenance"]["versions"] | {"faces": record["provenance"]["faces"][:3] + ["..."]}
 del made["versions"]
 pd.Series(made, name="this run").to_frame()
+
+# %% tags=["remove-input"]
+from maskfr_utils.study import pages
+
+masked, unmasked = (record["metrics"][twin]["accuracy"] for twin in ("masked", "unmasked"))
+agree = int((predictions["masked"] == predictions["unmasked"]).sum())
+text = f"""Yes, it can. This network names {masked:.1%} of the masked test photos rightly, and {unmasked:.1%} of the same photos without
+a mask; a guess among {len(store.identities)} people would name {1 / len(store.identities):.0%}. Eyes, brows, forehead and hair tell most of these
+people apart.
+
+Of the {len(predictions)} photos, {agree} are given the same name with the mask and without. These are few photos of one run on
+rendered faces: what a mask costs is measured in [Masked and unmasked](masked_vs_unmasked.ipynb)."""
+pages.box(text)
+
+# %% [markdown]
+# <details><summary><b>Exercise.</b> Why may the accuracy on training photos be lower than on validation photos?</summary>
+#
+# Training counts its hits while the network still changes, with dropout and augmentation where these are on, and on both twins if the
+# condition is <code>both</code>. Validation photos are looked at after the epoch, as they are.
+#
+# </details>
+#
+# <details><summary><b>Exercise.</b> Train with <code>-p condition unmasked</code>. Which of the two accuracies falls?</summary>
+#
+# The masked one: the network has seen no mask and leans on mouth and nose. [Masked and unmasked](masked_vs_unmasked.ipynb) measures it.
+#
+# </details>

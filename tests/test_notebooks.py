@@ -14,7 +14,7 @@ import in_process
 import nbformat
 import papermill
 import pytest
-from hand_made_records import some_runs
+from hand_made_records import other_runs, some_runs
 from papermill.exceptions import PapermillExecutionError
 
 from maskfr_utils.config import TrainConfig
@@ -22,6 +22,8 @@ from maskfr_utils.paths import ROOT, results_dir
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 ON_RECORDS = ("ablation", "batch_size", "compare_models", "masked_vs_unmasked", "results", "tuning")
+ON_OTHERS = ("conditions", "losses")
+ON_MEASUREMENTS = ("strangers", "where_it_looks")  # here without one
 SMALL = {
     "train": {
         "model": "ressanet50",
@@ -48,6 +50,10 @@ def page(tmp_path_factory):
                 parameters["out_dir"] = str(folder / "run")
             if name in ON_RECORDS:
                 parameters |= {"results": str(some_runs(folder))} | ({} if name == "results" else {"scale": "demo"})
+            if name in ON_OTHERS:
+                parameters |= {"results": str(other_runs(folder)), "scale": "demo"}
+            if name in ON_MEASUREMENTS:
+                parameters["results"] = str(folder)
             with pytest.MonkeyPatch.context() as patch:
                 patch.chdir(folder)  # no notebook depends on the current folder
                 source = ROOT / "notebooks" / f"{name}.ipynb"
@@ -127,6 +133,25 @@ def test_tuning_and_ablation_say_what_was_not_run(page):
     _, text = page("ablation")
     assert re.search(r"ResSaNet-50 − IResNet-50 \+10\.0 .* undecided \(2 of 3 seeds\)", text)
     assert "IResNet-50 + SE" in text and "not run yet" in text
+
+
+def test_losses_and_conditions_tell_what_was_run_and_what_was_not(page):
+    _, text = page("losses")
+    assert re.search(r"CosFace 16 0\.2 \S+ 95\.0 85\.0 85\.0 9 of 9", text) and "MagFace not run yet 0 of 9" in text
+    assert "softmax − ArcFace −40.0 (−40.0 to −40.0) −40.0, −40.0, −40.0" in text
+    assert "Each with settings of its own, ArcFace comes highest on masked rendered faces" in text
+    assert "`python -m maskfr_utils.study losses --scale pocket` runs it" in text
+    _, text = page("conditions")
+    assert "either twin, by the toss of a coin: masked − unmasked faces −10.0" in text
+    assert "either twin, by the toss of a coin: not shown" in text or "either twin, by the toss of a coin: no" in text
+    assert "both twins of each photo in one batch not run yet" in text
+
+
+def test_strangers_say_how_to_measure_what_was_not_run(page):
+    for name in ON_MEASUREMENTS:
+        _, text = page(name)
+        assert f"Not run yet: `python -m maskfr_utils.measure.{name} runs/RUN runs/RUN ...`" in text
+        assert "made from no record" in text
 
 
 def test_data_gives_each_photo_one_part(page):

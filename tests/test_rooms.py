@@ -18,8 +18,8 @@ LAYERS = {
     "a run's arguments": "config devices",
     # Probes compute what the code gives, so each stands beside what it computes: faces here, training below.
     "faces for a run": "batches prepare left_out probes.faces",
-    "the run": "recogniser run_folder checkpoints run_state compiling evaluation loop train probes",
-    "what is made of runs": "recognise study measure figures",
+    "the run": "recogniser original run_folder checkpoints run_state compiling evaluation loop train probes",
+    "what is made of runs": "recognise study measure figures attribution",
 }
 MODULES = sorted((ROOT / "maskfr_utils").rglob("*.py"))
 FILES = MODULES + sorted((ROOT / "tests").glob("*.py")) + sorted((ROOT / "notebooks").glob("*.py"))

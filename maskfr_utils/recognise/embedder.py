@@ -1,15 +1,17 @@
 """A network as `recognise` uses it: faces in, embeddings of length 1 out, known by a hash of its weights."""
 
 import copy
+import hashlib
 import json
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from maskfr_utils.batches import to_input
 from maskfr_utils.faces.align import FACE_SIZE
+from maskfr_utils.messages import brief
 from maskfr_utils.models import export_onnx, save_model
 from maskfr_utils.models.given import fingerprint, load_network
 from maskfr_utils.names import NETWORKS
@@ -74,14 +76,16 @@ def load_embedder(source: str | Path | None = None) -> Embedder:
     """A trained network from disk; nothing in a file is run.
 
     Args:
-        source: the folder of a finished run, its `model.safetensors`, or a `backbone.pth` of arcface_torch's (iresnet50 or
-            iresnet100); by default the small network that comes with the package.
+        source: the folder of a finished run, its `model.safetensors`, a `backbone.pth` of arcface_torch's (iresnet50 or
+            iresnet100), or an `.onnx` of either; by default the small network that comes with the package.
 
     Raises:
         OSError: no such file.
         ValueError: it is none of these; the message names it.
     """
     path = Path(source or DEFAULT)
+    if path.suffix == ".onnx":
+        return Embedder(OnnxNetwork(path), title=path.name)
     model, header = load_network(path)
     if not header:
         return Embedder(model, title=f"{model.config['name']} from {path.name}")
@@ -117,3 +121,44 @@ def save_embedder(path: str | Path, embedder: Embedder, *, half: bool = False) -
         save_model(path, embedder.model, half=half, **told)
     else:
         raise ValueError(f"{path}: a network is written as .onnx or .safetensors; name a file that ends so")
+
+
+class OnnxNetwork(nn.Module):
+    """A network that onnxruntime computes on the CPU: it must take what ours take, and give one embedding a picture.
+
+    Args:
+        path: the file; nothing in it but the operators that onnxruntime knows is run.
+
+    Raises:
+        OSError: no such file.
+        ImportError: the package onnxruntime is missing.
+        ValueError: no ONNX file, or of other inputs or outputs.
+    """
+
+    def __init__(self, path: Path):
+        super().__init__()
+        data = path.read_bytes()
+        import onnxruntime  # half a second, and an extra
+
+        try:
+            self._session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+            inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        except Exception as error:  # the classes of onnxruntime's errors have no public base
+            raise ValueError(f"{path}: no network in ONNX ({brief(error, 120)})") from None
+        if len(inputs) != 1 or len(outputs) != 1 or list(inputs[0].shape[1:]) != [3, FACE_SIZE, FACE_SIZE]:
+            shapes = [list(i.shape) for i in inputs], len(outputs)
+            raise ValueError(
+                f"{path}: inputs {shapes[0]} and {shapes[1]} outputs; expected one (n, 3, {FACE_SIZE}, {FACE_SIZE}) and one"
+            )
+        self._input = inputs[0].name
+        self._one = inputs[0].shape[0] == 1  # exported for one picture at a time
+        digest = hashlib.blake2b(data, digest_size=16).digest()
+        self.register_buffer("file", torch.frombuffer(bytearray(digest), dtype=torch.uint8))
+
+    def __deepcopy__(self, memo: dict) -> "OnnxNetwork":
+        return self  # it never changes
+
+    def forward(self, images: Tensor) -> Tensor:
+        parts = images.split(1) if self._one else [images]
+        found = [self._session.run(None, {self._input: part.cpu().numpy()})[0] for part in parts]
+        return torch.from_numpy(np.concatenate(found))

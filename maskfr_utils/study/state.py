@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from maskfr_utils import fingerprint, paths
+from maskfr_utils.original.flaws import POOL
 from maskfr_utils.records import SAMPLE_TOLERANCE, read_record
 from maskfr_utils.run_folder import difference
 from maskfr_utils.study.plan import Run, runs
@@ -22,6 +23,8 @@ def stale(run: Run, record: dict) -> str:
         changed.append("it does not say what code made it")
     elif moved := fingerprint.moved(known, run.behaviour()):
         changed.append(f"the code now computes other numbers for {', '.join(moved)}")
+    if (then := record.get("audit", {}).get("flaws")) != (None if run.flaws is None else list(run.flaws)):
+        changed.append(f"its flaws were {then}")
     if "photos" not in record:
         changed.append("it holds no result of each photo")
     return ", ".join(changed)
@@ -80,6 +83,8 @@ def inconsistencies(records: dict[Run, dict]) -> list[str]:
     """
     problems, first = [], {}
     for run, record in records.items():
+        if set(run.flaws or ()) & set(POOL):  # other photos, on purpose
+            continue
         reference, theirs = first.setdefault((run.seed, run.trial), (run.name, record))
         made, others = record["provenance"], theirs["provenance"]
         same = {
