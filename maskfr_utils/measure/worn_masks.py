@@ -113,7 +113,7 @@ def measure(network: nn.Module | None = None) -> dict:
     started = time.perf_counter()
     source = open_source(mfr2.lies_in(folder := paths.find_data("mfr2")))
     photos = mfr2.read(folder)
-    groups = {"rendered": rendered_pairs(60, 4, SEED + 1), "lfw": photo_pairs("lfw", 1000, SEED)}
+    groups = {"rendered": rendered_pairs(60, 2, SEED + 1), "lfw": photo_pairs("lfw", 600, SEED)}
     groups["mfr2"] = {"bare": photos.images[~photos.masked], "real": photos.images[photos.masked]}
     # Where no face was detected when MFR2 was aligned the cut is a guess, as it never is in a photo that is enrolled.
     groups["mfr2, face detected"] = {
