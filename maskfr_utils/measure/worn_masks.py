@@ -13,6 +13,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import torch
 from safetensors.torch import save
 from torch import nn
@@ -125,6 +126,19 @@ def measure(network: nn.Module | None = None) -> dict:
         "weights": sum(t.numel() for t in worn.make_network().parameters()),
         "provenance": record.made(started, data=f"rendered, lfw, mfr2 {source.fingerprint}"),
     }
+
+
+def table(made: dict) -> pd.DataFrame:
+    """Of each group of faces the percentage in which a mask is said to be worn, with intervals."""
+    told = {"bare": "bare faces", "drawn": "drawn masks", "real": "real masks"}
+    lines = {
+        name: {
+            told[kind]: "{:.1f} ({:.1f}–{:.1f})".format(*(100 * rate[k] for k in ("value", "low", "high")))
+            for kind, rate in found.items()
+        }
+        for name, found in made["said_to_wear_a_mask"].items()
+    }
+    return pd.DataFrame.from_dict(lines, orient="index").reindex(columns=list(told.values())).fillna("")
 
 
 def main(argv: list[str] | None = None) -> int:
