@@ -29,7 +29,11 @@
 # - The rate with the highest accuracy on masked validation photos is taken; of equal ones, the lowest.
 #
 # A trial is one seed, and the validation photos are few, so rates that lie close together cannot be told apart. That
-# is enough for the purpose: what matters is to come near the top.
+# is enough for the purpose: what matters is to come near the top. On real photos a trial is also shorter than a final run
+# (three epochs instead of eight, six instead of twelve at full width), with warm-ups as much shorter.
+#
+# One overlap remains. A seed decides the split as well, so a photo on which seed 0 chose the rate may be a test photo of
+# seed 1. All networks share this, and one number is chosen from some hundred photos; it can hardly favour one of them.
 
 # %% tags=["parameters"]
 results = None  # folder of records; default: the book's
