@@ -63,12 +63,10 @@ def prepare(
         min_masked: identities with fewer clean masked pictures are left out; at least 2.
         test_fraction: share of each identity's pictures for testing.
         validation_fraction: share of each identity's other pictures for validation.
-        identities: number of rendered people; only for "demo".
-        per_identity: pictures of each; only for "demo".
+        identities, per_identity: number of rendered people, and of pictures of each; only for "demo".
         difficulty: how alike rendered people are, 0 to 1 (see `rendered.render_faces`); only for "demo".
         keep_copies: near-duplicates of a person's photos are kept, in one part; not for "demo".
-        worn_masks: photos in which a mask is worn already are recognised (`masks.worn`), get no second one and are in no
-            part, but keep their label: a test on real masks; not for "demo".
+        worn_masks: photos with a mask worn already get no second one and are in no part (`masks.worn`); not for "demo".
         out: where to write; by default below `paths.cache_dir()`, under a name that changes with the inputs.
         progress: show a progress bar.
 
@@ -83,12 +81,9 @@ def prepare(
     if found and found.is_file() and (h5py.is_hdf5(found) or found.suffix in (".h5", ".hdf5")):
         store.FaceStore(found)
         return found
-    splits.check_parameters(min_masked, test_fraction, validation_fraction)
     looks = described(style)  # refuses an unknown style, and tells what is in a style file
-    parameters = {"seed": seed, "min_masked": min_masked, "test_fraction": test_fraction}
-    parameters |= {"validation_fraction": validation_fraction}
-    if found is not None:  # named where they are asked for: what was prepared without them is what it was
-        parameters |= {name: True for name, on in (("keep_copies", keep_copies), ("worn_masks", worn_masks)) if on}
+    switches = {"keep_copies": keep_copies, "worn_masks": worn_masks} if found else {}
+    parameters = _parameters(seed, min_masked, test_fraction, validation_fraction, switches)
     if found is None and per_identity < min_masked:
         raise ValueError(f"per_identity is {per_identity}, fewer than min_masked = {min_masked}: raise it")
     data = _Photos(found) if found else _Rendered(identities, per_identity, difficulty, seed)
@@ -100,6 +95,17 @@ def prepare(
     attrs = parameters | {"style": str(style), "dataset": data.name, "content": data.content, "fingerprint": key}
     print(_write(path, attrs, data, style, progress))
     return path
+
+
+def _parameters(
+    seed: int, min_masked: int, test_fraction: float, validation_fraction: float, switches: dict[str, bool]
+) -> dict[str, float]:
+    """What is kept with the file, looked at first; of switches those that are on: what was made without them stays valid."""
+    splits.check_parameters(min_masked, test_fraction, validation_fraction)
+    parameters = {"seed": seed, "min_masked": min_masked, "test_fraction": test_fraction}
+    return (
+        parameters | {"validation_fraction": validation_fraction} | {name: True for name, on in switches.items() if on}
+    )
 
 
 class _Photos:
@@ -143,13 +149,13 @@ def _write(path: Path, attrs: dict, data: _Photos | _Rendered, style: masks.Styl
         store.FaceWriter(path, attrs) as writer,
         tqdm(total=data.total, desc=f"masking {data.name}", unit="face", disable=not progress) as bar,
     ):
-        people, names, usable, worn, hashes, skipped, without = [], [], [], [], [], Counter(), {}
+        people, names, usable, hashes, skipped, without, worn = [], [], [], [], Counter(), {}, 0
         for columns, block_hashes, block_skipped in data.blocks(style, attrs["seed"], "worn_masks" in attrs):
             writer.append(**columns)
             people += columns["identities"]
             names += columns["sources"]
             usable.append(columns["masked_ok"])
-            worn.append(columns["mask_kinds"] == store.WORN)
+            worn += int((columns["mask_kinds"] == store.WORN).sum())
             hashes += block_hashes
             skipped.update(block_skipped.values())
             without |= dict(islice(block_skipped.items(), NAMED - len(without)))
@@ -170,11 +176,15 @@ def _write(path: Path, attrs: dict, data: _Photos | _Rendered, style: masks.Styl
                 validation_fraction=attrs["validation_fraction"],
                 copies=data.copies,
                 keep_copies="keep_copies" in attrs,
-                worn=np.concatenate(worn),
                 seed=attrs["seed"],
             )
         except ValueError as error:
+            if worn:
+                skipped["wears a mask already"] = worn
             raise ValueError(f"{data.name}: {error}" + (f"; skipped: {_listed(skipped)}" if skipped else "")) from None
+        if worn:
+            result.dropped["mask not placed"] -= worn
+            result.dropped["wears a mask already"] = worn
         writer.assign(result.labels, result.split, result.identities, result.duplicate_of)
         writer.attrs |= {"skipped": json.dumps(skipped), "dropped": json.dumps(result.dropped)}
         writer.attrs["without"] = json.dumps({name[-200:]: reason for name, reason in without.items()})
