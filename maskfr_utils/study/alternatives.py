@@ -1,10 +1,11 @@
 """Other losses, and other conditions of training: what the records say of them, as tables and as sentences."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
-from maskfr_utils.names import CONDITIONS
+from maskfr_utils.names import CONDITIONS, TITLES
 from maskfr_utils.study import plan
 from maskfr_utils.study.outcomes import Result, comparisons, points, results
 from maskfr_utils.study.plan import Run
@@ -50,6 +51,16 @@ def conditions(scale: str, folder: Folder = None, tested: str = "masked") -> dic
 def title(condition: str) -> str:
     """A condition, or the twin term, in words."""
     return (CONDITIONS | VARIANTS)[condition].title
+
+
+def report_recipe(scale: str, folder: Folder = None) -> pd.DataFrame:
+    """Networks at their tuned recipe against the same at the report's, on masked test photos, see `comparisons`."""
+    found, ours = results("report", scale, folder), results("table_2", scale, folder)
+    pairs = {}
+    for run, theirs in found.items():
+        if tuned := ours.get(replace(run, recipe=None)):
+            pairs[f"{TITLES[run.model]}, tuned − the report's recipe"] = (tuned, theirs)
+    return comparisons(pairs)
 
 
 def table(by_twin: dict[str, dict[str, Result]], lines: dict[str, str]) -> pd.DataFrame:
