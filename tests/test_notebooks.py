@@ -137,13 +137,14 @@ def test_tuning_and_ablation_say_what_was_not_run(page):
 
 def test_losses_and_conditions_tell_what_was_run_and_what_was_not(page):
     _, text = page("losses")
-    assert re.search(r"CosFace 16 0\.2 \S+ 95\.0 85\.0 85\.0 9 of 9", text) and "MagFace not run yet 0 of 9" in text
+    assert re.search(r"CosFace 16 0\.2 \S+ 95\.0 85\.0 85\.0 9 of 9", text)
+    assert "MagFace not run yet not run yet" in text
     assert "softmax − ArcFace −40.0 (−40.0 to −40.0) −40.0, −40.0, −40.0" in text
     assert "Each with settings of its own, ArcFace comes highest on masked rendered faces" in text
     assert "`python -m maskfr_utils.study losses --scale pocket` runs it" in text
     _, text = page("conditions")
     assert "either twin, by the toss of a coin: masked − unmasked faces −10.0" in text
-    assert "either twin, by the toss of a coin: not shown" in text or "either twin, by the toss of a coin: no" in text
+    assert re.search(r"either twin, by the toss of a coin: \*(no|not shown)\*", text)
     assert "both twins of each photo in one batch not run yet" in text
 
 
