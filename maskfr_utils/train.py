@@ -87,10 +87,10 @@ def _run(config: TrainConfig, kind: Kind, fabric, earlier: dict | None) -> dict:
 
     code = {}  # as it is now, not in an hour
     if fabric.is_global_zero:
-        now = fingerprint.numbers(kind.parts(config))
-        code = {"code_revision": code_revision(), "fingerprint": now}
-        if config.weights is not None:  # refused, if need be, before faces are prepared
+        if config.weights is not None:  # refused, if need be, before anything that takes long
             code["weights"] = given.fingerprint(make_backbone(config))
+        now = fingerprint.numbers(kind.parts(config))
+        code |= {"code_revision": code_revision(), "fingerprint": now}
 
     store = faces(config, fabric, kind)
     if fabric.broadcast(earlier is not None):

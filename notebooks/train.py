@@ -100,7 +100,8 @@ config = TrainConfig.from_notebook(globals())
 
 # %% tags=["hide-input"] mystnb={"name": "fig-test-faces", "caption": "Some test photos, and below each its masked twin.", "image": {"alt": "Two rows of rendered faces: test photos, and below each its masked twin"}}
 from maskfr_utils import figures, left_out, prepare, train
-from maskfr_utils.store import TEST, FaceStore
+from maskfr_utils.store import TEST, VALIDATION, FaceStore
+from maskfr_utils.study import pages
 
 path = prepare.prepare(**config.data(), progress=False)
 store = FaceStore(path)
@@ -108,15 +109,17 @@ test = store.indices(TEST)
 some = test[:: max(1, len(test) // 10)][:10]
 figures.faces.face_grid({"test photos": store.batch(some)[0], "their masked twins": store.batch(some, masked=True)[0]})
 # %% [markdown]
-# What was left out, why, and what it looks like where a face was found. Near-duplicates are left out since a copy of a test
-# photo in training would make the result look better than it is; `keep_copies` keeps them, all in one part. Photos in which
-# a mask is worn already (`worn_masks`) get no second one: they are the test on real masks below.
+# [What was left out](#tab-left-out) and why, and [what it looks like](#fig-left-out) where a face was found. Near-duplicates are left
+# out: a copy of a test photo in training would make the result look better than it is. `keep_copies` keeps them, all in one part. Photos
+# in which a mask is worn already get no second one with `worn_masks`: they become a test on real masks.
 
-# %%
-left_out.table(store)
+# %% tags=["hide-input"] mystnb={"name": "tab-left-out", "caption": "Photos that were left out, by reason."}
+gone = left_out.table(store)
+pages.Words("*Nothing was left out.*") if gone.empty else gone
 
-# %% mystnb={"image": {"alt": "Faces that were left out, a row a reason; nothing where all were usable"}}
-figures.faces.face_grid(gone) if (gone := left_out.faces(store)) else None
+# %% tags=["hide-input"] mystnb={"name": "fig-left-out", "caption": "Faces that were left out, a row a reason.", "image": {"alt": "Faces that were left out, a row a reason; nothing where all were usable"}}
+gone = left_out.faces(store)
+figures.faces.face_grid(gone) if gone else pages.Words("*No face was left out.*")
 
 # %% [markdown]
 # ## The run
@@ -144,12 +147,18 @@ tables.result_table({record["run"]: record}).T
 
 # %% [markdown]
 # Where does it go wrong? In [the matrix](#fig-confusion) each row is a person; what is off the diagonal was named as somebody else.
+# [Some of these](#fig-mistakes) in pictures.
 
 # %% tags=["hide-input"] mystnb={"name": "fig-confusion", "caption": "Who is taken for whom: test photos with masks, the true person by row, the named one by column.", "image": {"alt": "Confusion matrix of the masked test photos, true identity by row and predicted by column; nearly all weight lies on the diagonal"}}
 import pandas as pd
 
 predictions = pd.read_csv(config.folder / "predictions.csv")
 figures.results.confusion(predictions["label"], predictions["masked"], len(store.identities), "test photos with masks")
+
+# %% tags=["hide-input"] mystnb={"name": "fig-mistakes", "caption": "Masked photos that were taken for somebody else, and below each a photo of that person.", "image": {"alt": "Two rows of faces: masked photos that were named wrongly, and below each the person who was named"}}
+scored = store.indices(TEST if config.scored_on == "test" else VALIDATION)
+wrong = figures.faces.mistakes(store, scored, predictions["masked"].to_numpy())
+wrong or pages.Words("*None was taken for somebody else.*")
 # %% [markdown]
 # And [by kind of mask](#tab-by-mask), each with its interval, which is wide for so few photos:
 
@@ -180,9 +189,21 @@ made = record["provenance"] | record["provenance"]["versions"] | {"faces": recor
 del made["versions"]
 pd.Series(made, name="this run").to_frame()
 
-# %% tags=["remove-input"]
-from maskfr_utils.study import pages
+# %% [markdown]
+# ## A head start
+#
+# With twenty photos a person a network that knows faces already is worth much: `weights` names it, and with `head_epochs` only the
+# classes are trained at first, since their random weights would spoil it. [The measurement](#tab-head-start) is on rendered people whom the
+# network given, the small one of the package, has never seen.
 
+# %% tags=["hide-input"] mystnb={"name": "tab-head-start", "caption": "Test photos named rightly with 20 photos a person, in percent: the mean over seeds, and the lowest and highest."}
+from maskfr_utils.measure import head_start
+from maskfr_utils.records import read_measurement
+
+start = read_measurement("recognise/head_start.json")
+pages.shown(head_start.table(start) if start else pd.DataFrame(), "python -m maskfr_utils.measure.head_start")
+
+# %% tags=["remove-input"]
 masked, unmasked = (record["metrics"][twin]["accuracy"] for twin in ("masked", "unmasked"))
 agree = int((predictions["masked"] == predictions["unmasked"]).sum())
 text = f"""Yes, it can. This network names {masked:.1%} of the masked test photos rightly, and {unmasked:.1%} of the same photos without

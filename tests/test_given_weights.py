@@ -11,6 +11,7 @@ from small_runs import same, tiny, weights
 from maskfr_utils import loop, prepare, train
 from maskfr_utils.config import ConfigError
 from maskfr_utils.models import create_model, save_model
+from maskfr_utils.recogniser import Recogniser
 from maskfr_utils.records import read_record
 from maskfr_utils.stopping import Stopped
 
@@ -39,7 +40,7 @@ def test_a_network_at_rest_stays_bit_for_bit_and_the_classes_learn(trained, tmp_
     run = tiny(tmp_path, weights=str(path), head_epochs=2, dropout=0.0, lr=0.5, epochs=2)
     record = train.run(run)
     assert same(backbone(tmp_path), model.state_dict())
-    fresh = loop.Recogniser(run, 3).head.state_dict()
+    fresh = Recogniser(run, 3).head.state_dict()
     assert not same(load_file(tmp_path / "head.safetensors"), fresh)
     assert len(record["provenance"]["weights"]) == 32
 
@@ -78,7 +79,7 @@ def test_weights_as_arcface_torch_saves_them(tmp_path):
     model = create_model("iresnet50", width=0.0625, embedding_dim=16)
     torch.save({f"module.{name}": tensor for name, tensor in model.state_dict().items()}, tmp_path / "backbone.pth")
     run = tiny(tmp_path, width=0.0625, weights=str(tmp_path / "backbone.pth"))
-    assert same(loop.Recogniser(run, 3).backbone.state_dict(), model.state_dict())
+    assert same(Recogniser(run, 3).backbone.state_dict(), model.state_dict())
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,6 @@ RUN = [text for name, value in TINY.items() for text in ("-p", name, str(value))
 def here(tmp_path, monkeypatch):
     """A folder with what mistakes are made of, as the current one."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MASKFR_CACHE", str(tmp_path / "cache"))
     face = Image.fromarray(rendered.render_faces(1, 1).images[0])
     for path in ("people/ann/1.png", "people/.thumbs/1.png", "loose/1.png"):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
@@ -97,7 +96,6 @@ def test_a_mistake_is_told_in_a_line_and_leaves_nothing(
 
 
 def test_two_spellings_of_a_name_are_one_person(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("MASKFR_CACHE", str(tmp_path / "cache"))
     faces = rendered.render_faces(2, 12, seed=3)
     spellings = ["Zoë", unicodedata.normalize("NFD", "Zoë"), "zoë ", "ZOË"]
     for k, (image, label) in enumerate(zip(faces.images, faces.labels, strict=True)):

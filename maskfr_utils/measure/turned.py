@@ -14,6 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from maskfr_utils import paths
 from maskfr_utils.faces import align
@@ -87,6 +88,11 @@ def measure(every: int = 1) -> dict:
         "shares": shares,
         "provenance": record.made(started, data="raw_photos"),
     }
+
+
+def table(made: dict) -> pd.DataFrame:
+    """Photos by turn and outcome."""
+    return pd.DataFrame.from_dict(made["by_turn"], orient="index")
 
 
 def main(argv: list[str] | None = None) -> int:
