@@ -47,7 +47,9 @@ def path(tmp_path_factory):
 
 
 def make(tmp_path, path, flaws=(), **more):
-    config = TrainConfig(**SMALL | {"width": 0.05, "embedding_dim": 16, "out_dir": str(tmp_path), "eval_every": 0} | more)
+    config = TrainConfig(
+        **SMALL | {"width": 0.05, "embedding_dim": 16, "out_dir": str(tmp_path), "eval_every": 0} | more
+    )
     return FlawedTrainer(flaws, config, Pool(path, flaws), Fabric(accelerator="cpu"))
 
 
@@ -155,7 +157,9 @@ def test_near_copies_count_as_photos_and_are_drawn_one_by_one(path):
         assert counts[TEST] == math.ceil(12 * 3 / 11) and counts[VALIDATION] == math.ceil(12 * 2 / 11)
     assert not np.array_equal(pool.split[store.split >= 0], store.split[store.split >= 0])
     trained = pool.split == TRAIN
-    partner = np.arange(len(pool)) + np.select([np.arange(len(pool)) % EACH == 0, np.arange(len(pool)) % EACH == 11], [11, -11])
+    partner = np.arange(len(pool)) + np.select(
+        [np.arange(len(pool)) % EACH == 0, np.arange(len(pool)) % EACH == 11], [11, -11]
+    )
     test = pool.indices(TEST)
     expected = trained[partner[test]] & (partner[test] != test)
     assert np.array_equal(pool.copy_trained_on(TEST), expected)
@@ -179,12 +183,20 @@ def test_modules_kept_apart_compute_the_same_until_they_differ():
     shared, apart = (recogniser(config, 3, flaws).backbone.double() for flaws in (NETWORK, ("network",)))
     assert isinstance(shared, LegacyNet) and isinstance(apart, LegacyNet)
     own = shared.state_dict()
-    twice = {"entry": "activation", "exit": "activation", "conv1_again": "conv1", "bn1_again": "bn1", "prelu_again": "prelu"}
+    twice = {
+        "entry": "activation",
+        "exit": "activation",
+        "conv1_again": "conv1",
+        "bn1_again": "bn1",
+        "prelu_again": "prelu",
+    }
     given = {}
     for name in apart.state_dict():
         parts = name.split(".")
         wanted = name if name in own else ".".join(twice.get(part, part) for part in parts)
-        if len(parts) > 2 and parts[2] == "entry" and int(parts[1]) > 1:  # a stage's second block has two in the original, too
+        if (
+            len(parts) > 2 and parts[2] == "entry" and int(parts[1]) > 1
+        ):  # a stage's second block has two in the original, too
             wanted = name.replace("entry", "activation")
         given[name] = own[wanted]
     apart.load_state_dict(given)
@@ -258,7 +270,9 @@ def test_three_photos_of_each_person():
     labels = np.repeat([4, 1, 7], [10, 2, 5])
     taken = scores.three_each(labels, seed=1)
     assert [taken[labels == p].sum() for p in (4, 1, 7)] == [3, 2, 3]
-    assert np.array_equal(taken, scores.three_each(labels, 1)) and not np.array_equal(taken, scores.three_each(labels, 2))
+    assert np.array_equal(taken, scores.three_each(labels, 1)) and not np.array_equal(
+        taken, scores.three_each(labels, 2)
+    )
 
 
 # A whole run
