@@ -24,6 +24,11 @@
 results = None  # folder of records; default: the book's
 scale = "demo"  # of the study, for the figures: demo (rendered faces), pocket (real photos), full (at full width)
 
+# %% tags=["remove-input"]
+from maskfr_utils.study import parameters, plan
+
+parameters.check(globals(), results=parameters.folder, scale=plan.SCALES)
+
 # %% tags=["hide-input"] mystnb={"name": "tab-2", "caption": "The report's Table 2 beside ours: masked test photos named rightly, with 95 % intervals over seeds and people."}
 # %config InlineBackend.figure_formats = ["svg"]
 from collections import Counter
@@ -36,9 +41,7 @@ from maskfr_utils import figures, metrics
 from maskfr_utils.models import create_model
 from maskfr_utils.names import REPORTED, TITLES
 from maskfr_utils.profile import count_macs, count_parameters
-from maskfr_utils.study import answers, captions, outcomes, pages, parameters, plan, published, tables
-
-parameters.check(globals(), results=parameters.folder, scale=plan.SCALES)
+from maskfr_utils.study import answers, captions, outcomes, pages, plan, published, tables
 
 made = pages.made(*(captions.made_with("table_2", each, results) for each in plan.SCALES))
 display(tables.table_2(results), made)

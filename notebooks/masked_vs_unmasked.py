@@ -43,6 +43,11 @@
 results = None  # folder of records; default: the book's
 scale = "demo"  # of the study, for the figures: demo (rendered faces), pocket (real photos), full (at full width)
 
+# %% tags=["remove-input"]
+from maskfr_utils.study import parameters, plan
+
+parameters.check(globals(), results=parameters.folder, scale=plan.SCALES)
+
 # %% tags=["hide-input"] mystnb={"name": "tab-1", "caption": "The report's Table 1 beside ours: IResNet-50 trained on one kind of faces or on both; test photos named rightly, with 95 % intervals over seeds and people."}
 # %config InlineBackend.figure_formats = ["svg"]
 import numpy as np
@@ -51,9 +56,7 @@ from IPython.display import display
 
 from maskfr_utils import figures, metrics, records
 from maskfr_utils.measure import real_masks
-from maskfr_utils.study import answers, captions, outcomes, pages, parameters, plan, state, tables
-
-parameters.check(globals(), results=parameters.folder, scale=plan.SCALES)
+from maskfr_utils.study import answers, captions, outcomes, pages, plan, state, tables
 
 made = pages.made(*(captions.made_with("table_1", each, results) for each in plan.SCALES))
 display(tables.table_1(results), made)

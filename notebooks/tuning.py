@@ -35,6 +35,11 @@
 results = None  # folder of records; default: the book's
 scale = "demo"  # of the study, for the figures: demo (rendered faces), pocket (real photos), full (at full width)
 
+# %% tags=["remove-input"]
+from maskfr_utils.study import parameters, plan
+
+parameters.check(globals(), results=parameters.folder, scale=plan.SCALES)
+
 # %% tags=["hide-input"] mystnb={"name": "fig-rates", "caption": "Share of masked validation photos named rightly, by learning rate. Rings: the rates that were chosen.", "image": {"alt": "For each network a line of validation accuracy against the learning rate, with a ring at the chosen rate"}}
 # %config InlineBackend.figure_formats = ["svg"]
 import pandas as pd
@@ -42,9 +47,7 @@ from IPython.display import display
 
 from maskfr_utils import figures
 from maskfr_utils.names import REPORTED, TITLES
-from maskfr_utils.study import answers, captions, pages, parameters, plan, tables
-
-parameters.check(globals(), results=parameters.folder, scale=plan.SCALES)
+from maskfr_utils.study import answers, captions, pages, plan, tables
 
 tried = tables.tried(scale, results)
 reported = {TITLES[model]: tried[TITLES[model]] for model in REPORTED if TITLES[model] in tried}
