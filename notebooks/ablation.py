@@ -83,7 +83,7 @@ figures.results.estimates(
 text = answers.parts(scale, results) or (
     f"Which part does what is not measured yet on {tables.FACES[scale]}: `{plan.command('ablation', scale)}` measures it."
 )
-text += "\n\nA part whose verdict is *undecided* is shown neither to help nor to harm at this size."
+text += f"\n\nAll parts together are ResSaNet. {answers.attention(scale, results)} A part whose verdict is *undecided* is shown neither to help nor to harm at this size."
 display(pages.box(text))
 
 # %% [markdown]

@@ -77,7 +77,8 @@ for each in plan.SCALES:
 pair = [TITLES[model] for model in ("ressanet50", "iresnet50")]
 both = pd.DataFrame({name: tried[name]["masked"] for name in pair if name in tried}).dropna()
 same = 100 * (both[pair[0]] - both[pair[1]]) if len(both.columns) == 2 else pd.Series(dtype=float)
-points = same.round(1).rename("points").to_frame()
+points = pd.DataFrame({f"{rate:g}": [f"{difference:+.1f}"] for rate, difference in same.items()}, index=["points"])
+points = points.rename_axis(columns="learning rate") if len(same) else points.iloc[:0]
 display(pages.shown(points, plan.command("tuning", scale)))
 
 # %% [markdown]

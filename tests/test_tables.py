@@ -58,6 +58,7 @@ def test_figure_9_holds_the_point_of_each_batch_size_that_was_run(folder):
     shown = tables.figure_9_table("demo", folder)
     assert shown.loc[64].iloc[0].startswith("65.0") and shown.loc[128].iloc[0] == "not run yet"
     assert all(table.empty for table in tables.figure_9("pocket", folder).values())
+    assert tables.figure_9_table("pocket", folder).empty
 
 
 def test_each_batch_size_has_its_rate_and_its_steps_on_three_lines(folder):

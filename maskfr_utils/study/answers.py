@@ -185,16 +185,14 @@ def rates(scale: str, folder: Folder = None) -> str:
     same = 100 * (both_tried[pair[0]] - both_tried[pair[1]])
     best = 100 * (tried[pair[0]]["masked"].max() - tried[pair[1]]["masked"].max())
     chosen = plan.chosen(scale, folder)
-    turns = "the order even turns round" if same.min() < 0 < same.max() else "the order stays, the distance does not"
+    turns = (
+        "the order even turns round" if same.min() < 0 < same.max() else "the order stays, and the distance does not"
+    )
     judged = " and ".join(f"{TITLES[model]} at {chosen[model]:g}" for model in PAIRS[0] if model in chosen)
     return (
-        (
-            f"On {FACES[scale]}, ResSaNet-50 stands {same.min():+.1f} to {same.max():+.1f} points from IResNet-50 where both have the"
-            f" same rate, by the choice of that rate alone: {turns}. Each at its best, it is {best:+.1f} points."
-            + (f" So {judged} are compared in the other chapters." if judged else "")
-        )
-        .replace("-0.0", "0.0")
-        .replace(" -", " −")
+        f"On {FACES[scale]}, with one rate for both, the difference of ResSaNet-50 to IResNet-50 runs from"
+        f" {signed(same.min() / 100)} to {signed(same.max() / 100)} points, by the rate alone: {turns}. Each at its best rate, it is"
+        f" {signed(best / 100)} points." + (f" So {judged} are compared in the other chapters." if judged else "")
     )
 
 

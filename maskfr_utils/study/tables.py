@@ -198,14 +198,17 @@ def batches_compared(scale: str, folder: str | Path | None = None) -> pd.DataFra
 
 
 def figure_9_table(scale: str, folder: str | Path | None = None) -> pd.DataFrame:
-    """The numbers of `figure_9`: accuracy with its interval at each batch size."""
+    """The numbers of `figure_9`: accuracy with its interval at each batch size; no line where nothing was run."""
+    lines = figure_9(scale, folder)
+    if not any(map(len, lines.values())):
+        return pd.DataFrame(columns=list(lines))
     batches = pd.Index(plan.SCALES[scale].batches, name="batch size")
     columns = {
         name: [
             NOT_RUN if np.isnan(a) else percent(a, low, high)
             for a, low, high in table.reindex(batches)[["accuracy", "low", "high"]].to_numpy(float)
         ]
-        for name, table in figure_9(scale, folder).items()
+        for name, table in lines.items()
     }
     return pd.DataFrame(columns, index=batches)
 
