@@ -105,7 +105,7 @@ figures.faces.face_grid({"test photos": store.batch(some)[0], "their masked twin
 # The optimiser is the report's: SGD with learning rate 0.05, momentum 0.9 and weight decay 5e-4. In the study's own runs each
 # network has the learning rate that suits it ([Tuning](tuning.ipynb)). The rate warms up, then follows a cosine down to zero.
 
-# %% tags=["hide-input"] mystnb={"name": "fig-run", "caption": "Left: the training loss by epoch. Right: accuracy on training photos, and on validation photos with masks and without.", "image": {"alt": "Two line plots over the epochs: training loss falls; accuracy on training photos and on masked and unmasked test photos rises"}}
+# %% mystnb={"name": "fig-run", "caption": "Left: the training loss by epoch. Right: accuracy on training photos, and on validation photos with masks and without; the last points are those of the test.", "image": {"alt": "Two line plots over the epochs: training loss falls; accuracy on training photos and on masked and unmasked test photos rises"}}
 record = train.run(config)
 *earlier, last = record["history"]
 last |= {twin: scores["accuracy"] for twin, scores in record["metrics"].items()}  # the result, told below
