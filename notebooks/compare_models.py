@@ -201,11 +201,11 @@ else:
 if best:
     named = zip(one["photos"]["label"], one["photos"]["masked"], strict=True)
     mistakes = Counter((person, other) for person, other in named if person != other)
+    most = max(mistakes.values(), default=0)
     display(
         pages.Words(
             f"{best}, seed {min(ours[best].records)}: {mistakes.total()} of {len(one['photos']['label'])} photos are named"
-            f" wrongly; the commonest mistake, one person for one certain other, happens {max(mistakes.values(), default=0)}"
-            " times."
+            f" wrongly; the commonest mistake, one person for one certain other, happens {most} time{'' if most == 1 else 's'}."
         )
     )
 

@@ -102,10 +102,8 @@ lines = {
     "Trained on both against trained on unmasked, on unmasked faces": (("both", "unmasked"), ("unmasked", "unmasked")),
 }
 compared = outcomes.comparisons({k: (found[a], found[b]) for k, (a, b) in lines.items() if a in found and b in found})
-display(
-    pages.shown(outcomes.in_points(compared), plan.command("table_1", scale)),
-    pages.Words(captions.VERDICTS),
-)
+differences = outcomes.in_points(compared).replace({"verdict": {"better": "beyond noise", "worse": "beyond noise"}})
+display(pages.shown(differences, plan.command("table_1", scale)), pages.Words(captions.BEYOND))
 
 # %% tags=["hide-input"] mystnb={"name": "fig-costs", "caption": "The differences of the table above, with 95 % intervals over seeds and people.", "image": {"alt": "A dot with an error bar for each difference of the table above, beside a line at zero"}}
 figures.results.estimates(
@@ -201,7 +199,7 @@ said = [answer(scale, results) for answer in (answers.cost, answers.gain, answer
 gap = 100 * tables.claim_tables(results)["the report"].iloc[0]["difference"]
 text = " ".join(filter(None, said)) or f"These runs are not made yet: `{plan.command('table_1', scale)}` makes them."
 text += f" The report, which tested each network on its own kind of faces, has a gap of {gap:.2f} points."
-real_words = real_masks.in_words(real) if real else "Whether drawn masks stand in for real ones is not measured yet."
+real_words = real_masks.answer(real) if real else "Whether drawn masks stand in for real ones is not measured yet."
 display(pages.box(f"{text}\n\n{real_words}"))
 
 # %% [markdown]

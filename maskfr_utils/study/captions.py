@@ -14,6 +14,8 @@ VERDICTS = (
     " 0.05; *undecided*: all else."
 )
 
+BEYOND = VERDICTS.replace("*better*, *worse*", "*beyond noise*")  # of costs and gains, where more need not be better
+
 
 def made_with(group: str | None, scale: str, folder: str | Path | None = None) -> str:
     """What stands beside a table or figure, as Markdown: data, scale, recipe, seeds, device, what is missing, the command."""
