@@ -23,7 +23,7 @@
 #
 # $$\text{cost} = \frac1N \sum_{i=1}^{N} (u_i - m_i)$$
 #
-# where $u_i$ is 1 if the network names photo $i$ rightly without the mask, else 0, and $m_i$ the same with it.
+# where $u_i$ is 1 if the network names photo $i$ correctly without the mask, else 0, and $m_i$ the same with it.
 #
 # Two kinds of luck must not be taken for a difference. The *people* who are tested: photos of one person succeed and fail
 # together, so a bootstrap ([Efron, 1979](#cite-efron1979)) draws as many people as there are, with replacement, each with all their
@@ -48,7 +48,7 @@ from maskfr_utils.study import parameters, plan
 
 parameters.check(globals(), results=parameters.folder, scale=plan.SCALES)
 
-# %% tags=["hide-input"] mystnb={"name": "tab-1", "caption": "The report's Table 1 beside ours: IResNet-50 trained on one kind of faces or on both; test photos named rightly, with 95 % intervals over seeds and people."}
+# %% tags=["hide-input"] mystnb={"name": "tab-1", "caption": "The report's Table 1 beside ours: IResNet-50 trained on one kind of faces or on both; test photos named correctly, with 95 % intervals over seeds and people."}
 # %config InlineBackend.figure_formats = ["svg"]
 import numpy as np
 import pandas as pd

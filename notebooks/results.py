@@ -69,7 +69,7 @@ figures.results.estimates(compared, "difference in top-1 accuracy, percentage po
 # It said that ResSaNet-50 names far fewer people than IResNet-50. [Its numbers](#tab-first), beside pilots of the same code at
 # full width on a GPU, are gone from the tables above.
 
-# %% tags=["hide-input"] mystnb={"name": "tab-first", "caption": "The first version of this study: masked test photos named rightly, each number one seed, and pilots at full width."}
+# %% tags=["hide-input"] mystnb={"name": "tab-first", "caption": "The first version of this study: masked test photos named correctly, each number one seed, and pilots at full width."}
 first = records.read_measurement("first_version.json", results)
 rows = {}
 for run in [*first["runs"].values(), *first["pilots"].values()] if first else []:

@@ -139,7 +139,7 @@ accuracy = {
     kind: outcomes.percent(right / photos, *metrics.wilson(right, photos))
     for kind, right, photos in by_kind.itertuples()
 }
-by_kind.rename(columns={"sum": "named rightly", "size": "photos"}).assign(accuracy=accuracy).rename_axis(
+by_kind.rename(columns={"sum": "named correctly", "size": "photos"}).assign(accuracy=accuracy).rename_axis(
     index=None, columns="kind of mask"
 )
 
@@ -160,7 +160,7 @@ from maskfr_utils.study import pages
 
 masked, unmasked = (record["metrics"][twin]["accuracy"] for twin in ("masked", "unmasked"))
 agree = int((predictions["masked"] == predictions["unmasked"]).sum())
-text = f"""Yes, it can. This network names {masked:.1%} of the masked test photos rightly, and {unmasked:.1%} of the same photos without
+text = f"""Yes, it can. This network names {masked:.1%} of the masked test photos correctly, and {unmasked:.1%} of the same photos without
 a mask; a guess among {len(store.identities)} people would name {1 / len(store.identities):.0%}. Eyes, brows, forehead and hair tell most of these
 people apart.
 

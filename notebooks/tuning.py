@@ -40,7 +40,7 @@ from maskfr_utils.study import parameters, plan
 
 parameters.check(globals(), results=parameters.folder, scale=plan.SCALES)
 
-# %% tags=["hide-input"] mystnb={"name": "fig-rates", "caption": "Share of masked validation photos named rightly, by learning rate. Rings: the rates that were chosen.", "image": {"alt": "For each network a line of validation accuracy against the learning rate, with a ring at the chosen rate"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-rates", "caption": "Share of masked validation photos named correctly, by learning rate. Rings: the rates that were chosen.", "image": {"alt": "For each network a line of validation accuracy against the learning rate, with a ring at the chosen rate"}}
 # %config InlineBackend.figure_formats = ["svg"]
 import pandas as pd
 from IPython.display import display
@@ -57,7 +57,7 @@ display(figures.playable.pointed(figures.results.rates({n: t["masked"] for n, t 
 # %% [markdown]
 # [In numbers](#tab-rates), percent:
 
-# %% tags=["hide-input"] mystnb={"name": "tab-rates", "caption": "Masked validation photos named rightly, in percent, by learning rate, and the rate that was chosen."}
+# %% tags=["hide-input"] mystnb={"name": "tab-rates", "caption": "Masked validation photos named correctly, in percent, by learning rate, and the rate that was chosen."}
 for each in plan.SCALES:
     display(pages.Words(f"*{tables.FACES[each].capitalize()}*"))
     display(pages.shown(tables.tuning_table(each, results), plan.command("tuning", each)))

@@ -46,7 +46,7 @@ def test_table_2_tells_the_masked_accuracy_of_each_network_and_how_much_it_learn
     assert table.loc["ResSaNet-50", "rendered faces"].startswith("92.5\N{NO-BREAK SPACE}% (")
     seeds = tables.by_seed(tables.networks("demo", folder))
     assert seeds["accuracy by seed, %"].tolist() == ["80.0, 85.0, 90.0", "90.0, 95.0"]
-    assert seeds["training photos named rightly, %"].tolist() == ["60", "90"]
+    assert seeds["training photos named correctly, %"].tolist() == ["60", "90"]
     assert table.loc["ResNet-50", "rendered faces"] == "not run yet"
 
 

@@ -40,7 +40,7 @@ def cost(scale: str, folder: Folder = None) -> str:
         return ""
     lost = outcomes.comparisons({"": (bare, masked)}).iloc[0]
     return (
-        f"On {FACES[scale]}, an IResNet-50 that has seen no masks names {100 * bare.mean:.1f} % of the bare test photos rightly,"
+        f"On {FACES[scale]}, an IResNet-50 that has seen no masks names {100 * bare.mean:.1f} % of the bare test photos correctly,"
         f" and {100 * masked.mean:.1f} % of the same photos with a mask: a mask costs it {100 * lost['difference']:.1f} points"
         f"{_unless_sure(lost)}."
     )
@@ -141,7 +141,7 @@ def learnt(scale: str, folder: Folder = None) -> str:
     ours, text = outcomes.specialists(scale, folder), []
     if shares := [100 * result.learnt for result in ours.values()]:
         text.append(
-            f"In the last epoch the networks named {min(shares):.0f} to {max(shares):.0f} % of their training photos rightly."
+            f"In the last epoch the networks named {min(shares):.0f} to {max(shares):.0f} % of their training photos correctly."
         )
         if min(shares) < LEARNT:
             text.append(

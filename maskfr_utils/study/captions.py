@@ -75,7 +75,7 @@ def headline(folder: str | Path | None = None) -> str:
     text = [f"{i}. {answer}" for i, answer in enumerate(answers.page_one(folder), 1)]
     text += [
         "",
-        "```{table} Share of the test photos named rightly, beside the report's numbers. In brackets: 95 % intervals.",
+        "```{table} Share of the test photos named correctly, beside the report's numbers. In brackets: 95 % intervals.",
         ":name: tab-headline",
         f"| network and test | the report | {' | '.join(FACES[scale] for scale in scales)} |",
         f"| --- | --- |{' --- |' * len(scales)}",

@@ -44,7 +44,7 @@ def by_seed(ours: Mapping[str, Result]) -> pd.DataFrame:
         name: {
             "accuracy by seed, %": result.each(),
             "deviation, points": f"{100 * spread[name]:.1f}" if name in spread else "",
-            "training photos named rightly, %": f"{100 * result.learnt:.0f}",
+            "training photos named correctly, %": f"{100 * result.learnt:.0f}",
         }
         for name, result in ours.items()
     }
@@ -90,7 +90,7 @@ def networks(scale: str, folder: str | Path | None = None) -> dict[str, Result]:
 def tried(scale: str, folder: str | Path | None = None) -> dict[str, pd.DataFrame]:
     """The trials: network -> a table indexed by learning rate with `masked`, `unmasked` (validation accuracy) and `learnt`.
 
-    `learnt` is the share of the training photos named rightly during the last epoch.
+    `learnt` is the share of the training photos named correctly during the last epoch.
     """
     rows = defaultdict(dict)
     for run, record in state.load("tuning", scale, folder).items():
