@@ -235,22 +235,22 @@ def main(
         prog: the command's name in messages.
     """
     print_anything()
-    config = TrainConfig.from_argv(argv, prog)
+    config, name = TrainConfig.from_argv(argv, prog), prog.split()[-1]
     try:
         record = run(config, kind(config))
     except (ConfigError, ValueError, OSError, RuntimeError) as error:
-        print(f"maskfr_utils.train: {brief(error)}", file=sys.stderr)
+        print(f"{name}: {brief(error)}", file=sys.stderr)
         return 1
     except Stopped as stopped:
-        print(f"maskfr_utils.train: {stopped}", file=sys.stderr)
+        print(f"{name}: {stopped}", file=sys.stderr)
         return 128 + stopped.number
     except KeyboardInterrupt:
         print(f"\nstopped; the same command goes on from the last checkpoint ({config.folder})", file=sys.stderr)
         return 130
     if record:
-        for name, score in record["metrics"].items():
+        for twin, score in record["metrics"].items():
             print(
-                f"{name:9} {'real masks,' if name == 'worn' else config.scored_on} accuracy {score['accuracy']:.1%} (95 % {score['accuracy_low']:.1%} to "
+                f"{twin:9} {'real masks,' if twin == 'worn' else config.scored_on} accuracy {score['accuracy']:.1%} (95 % {score['accuracy_low']:.1%} to "
                 f"{score['accuracy_high']:.1%}, {score['photos']} photos)"
             )
         print(f"{record['throughput']['train_images_per_second']:.1f} images/s; {config.folder / 'record.json'}")

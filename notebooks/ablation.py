@@ -32,6 +32,11 @@
 results = None  # folder of records; default: the book's
 scale = "demo"  # of the study, for the figures: demo (rendered faces), pocket (real photos), full (at full width)
 
+# %% tags=["remove-input"]
+from maskfr_utils.study import parameters, plan
+
+parameters.check(globals(), results=parameters.folder, scale=plan.SCALES)
+
 # %% tags=["hide-input"] mystnb={"name": "tab-parts", "caption": "IResNet-50, the same with one part of ResSaNet each, and ResSaNet-50: size, learning rate, and accuracy on masked test photos."}
 # %config InlineBackend.figure_formats = ["svg"]
 import pandas as pd
@@ -41,9 +46,7 @@ from maskfr_utils import figures
 from maskfr_utils.models import create_model
 from maskfr_utils.names import TITLES
 from maskfr_utils.profile import count_macs, count_parameters
-from maskfr_utils.study import answers, captions, outcomes, pages, parameters, plan, tables
-
-parameters.check(globals(), results=parameters.folder, scale=plan.SCALES)
+from maskfr_utils.study import answers, captions, outcomes, pages, plan, tables
 
 ours = tables.ablation(scale, results)
 rates = plan.chosen(scale, results)
@@ -80,7 +83,7 @@ figures.results.estimates(
 text = answers.parts(scale, results) or (
     f"Which part does what is not measured yet on {tables.FACES[scale]}: `{plan.command('ablation', scale)}` measures it."
 )
-text += "\n\nA part whose verdict is *undecided* is shown neither to help nor to harm at this size."
+text += f"\n\nAll parts together are ResSaNet. {answers.attention(scale, results)} A part whose verdict is *undecided* is shown neither to help nor to harm at this size."
 display(pages.box(text))
 
 # %% [markdown]

@@ -26,6 +26,16 @@ scale = 64.0
 margin = 0.5  # radians
 steps = 150  # of training in the plane
 
+# %% tags=["remove-input"]
+from maskfr_utils.study import parameters
+
+parameters.check(
+    globals(),
+    scale=parameters.number(1, 512),
+    margin=parameters.number(0, 1.5),
+    steps=parameters.number(1, 100_000, whole=True),
+)
+
 # %% tags=["hide-input"]
 import math
 
@@ -37,14 +47,7 @@ from IPython.display import display
 
 from maskfr_utils import figures, records
 from maskfr_utils.losses import ArcFace, CombinedMargin, CosFace, SphereFace, create_loss
-from maskfr_utils.study import pages, parameters, plan, state
-
-parameters.check(
-    globals(),
-    scale=parameters.number(1, 512),
-    margin=parameters.number(0, 1.5),
-    steps=parameters.number(1, 100_000, whole=True),
-)
+from maskfr_utils.study import pages, plan, state
 
 # %config InlineBackend.figure_formats = ["svg"]
 

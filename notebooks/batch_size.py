@@ -34,14 +34,17 @@
 results = None  # folder of records; default: the book's
 scale = "demo"  # of the study, for the figures: demo (rendered faces), pocket (real photos), full (at full width)
 
+# %% tags=["remove-input"]
+from maskfr_utils.study import parameters, plan
+
+parameters.check(globals(), results=parameters.folder, scale=plan.SCALES)
+
 # %% tags=["hide-input"] mystnb={"name": "fig-9", "caption": "The report's Figure 9, in three experiments: accuracy on masked test photos by batch size, with 95 % intervals over seeds and people.", "image": {"alt": "Three lines of accuracy against batch size with error bars: one rate, a rate scaled with the batch, as many steps"}}
 # %config InlineBackend.figure_formats = ["svg"]
 from IPython.display import display
 
 from maskfr_utils import figures
-from maskfr_utils.study import answers, captions, outcomes, pages, parameters, plan, tables
-
-parameters.check(globals(), results=parameters.folder, scale=plan.SCALES)
+from maskfr_utils.study import answers, captions, outcomes, pages, plan, tables
 
 lines = tables.figure_9(scale, results)
 made = pages.made(*(captions.made_with("figure_9", each, results) for each in plan.SCALES))

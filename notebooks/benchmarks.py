@@ -31,6 +31,12 @@ record = None  # a record of `python -m maskfr_utils.measure.speed`; default: th
 measure = "smoke"  # what to measure now: "smoke" (a minute), "full" (a quarter of an hour or more)
 peer = None  # a Python file with `iresnet50()`: another's network, timed beside ours; at "full"
 
+# %% tags=["remove-input"]
+from maskfr_utils.measure import speed
+from maskfr_utils.study import parameters
+
+parameters.check(globals(), record=parameters.file, measure=speed.PLANS, peer=parameters.file)
+
 # %% tags=["hide-input"]
 import statistics
 from pathlib import Path
@@ -43,9 +49,7 @@ from maskfr_utils.measure import speed, steps
 from maskfr_utils.measure.speed import ratio
 from maskfr_utils.models.choices import PUBLISHED
 from maskfr_utils.names import TITLES
-from maskfr_utils.study import pages, parameters, state
-
-parameters.check(globals(), record=parameters.file, measure=speed.PLANS, peer=parameters.file)
+from maskfr_utils.study import pages, state
 
 # %config InlineBackend.figure_formats = ["svg"]
 now = speed.measure(speed.PLANS[measure], peer if measure == "full" else None)

@@ -27,6 +27,16 @@ width = 0.125  # of the networks whose signals are measured
 batch_size = 16
 image_size = 48
 
+# %% tags=["remove-input"]
+from maskfr_utils.study import parameters
+
+parameters.check(
+    globals(),
+    width=parameters.number(0.0625, 1),
+    batch_size=parameters.number(2, 256, whole=True),
+    image_size=parameters.number(32, 224, whole=True),
+)
+
 # %% tags=["hide-input"]
 import pandas as pd
 import torch
@@ -39,13 +49,6 @@ from maskfr_utils.names import TITLES
 from maskfr_utils.profile import count_parameters, signal_by_depth
 from maskfr_utils.rendered import render_faces
 from maskfr_utils.study import pages, parameters
-
-parameters.check(
-    globals(),
-    width=parameters.number(0.0625, 1),
-    batch_size=parameters.number(2, 256, whole=True),
-    image_size=parameters.number(32, 224, whole=True),
-)
 
 # %config InlineBackend.figure_formats = ["svg"]
 

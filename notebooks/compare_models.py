@@ -24,7 +24,12 @@
 results = None  # folder of records; default: the book's
 scale = "demo"  # of the study, for the figures: demo (rendered faces), pocket (real photos), full (at full width)
 
-# %% tags=["hide-input"] mystnb={"name": "tab-2", "caption": "The report's Table 2 beside ours: masked test photos named rightly, with 95 % intervals over seeds and people."}
+# %% tags=["remove-input"]
+from maskfr_utils.study import parameters, plan
+
+parameters.check(globals(), results=parameters.folder, scale=plan.SCALES)
+
+# %% tags=["hide-input"] mystnb={"name": "tab-2", "caption": "The report's Table 2 beside ours: masked test photos named correctly, with 95 % intervals over seeds and people."}
 # %config InlineBackend.figure_formats = ["svg"]
 from collections import Counter
 
@@ -36,9 +41,7 @@ from maskfr_utils import figures, metrics
 from maskfr_utils.models import create_model
 from maskfr_utils.names import REPORTED, TITLES
 from maskfr_utils.profile import count_macs, count_parameters
-from maskfr_utils.study import answers, captions, outcomes, pages, parameters, plan, published, tables
-
-parameters.check(globals(), results=parameters.folder, scale=plan.SCALES)
+from maskfr_utils.study import answers, captions, outcomes, pages, plan, published, tables
 
 made = pages.made(*(captions.made_with("table_2", each, results) for each in plan.SCALES))
 display(tables.table_2(results), made)
@@ -66,7 +69,7 @@ figures.results.estimates(
 # [How much another seed changes](#tab-network-seeds) the accuracy of each network, and how much it had learnt. Each stands by
 # itself: a network that learns slowly may vary far more than the others, and one number for all would hide it.
 
-# %% tags=["hide-input"] mystnb={"name": "tab-network-seeds", "caption": "Accuracy of each seed, its standard deviation, and the share of training photos named rightly in the last epoch."}
+# %% tags=["hide-input"] mystnb={"name": "tab-network-seeds", "caption": "Accuracy of each seed, its standard deviation, and the share of training photos named correctly in the last epoch."}
 made = pages.made(captions.rerun("table_2", scale, results))
 display(pages.shown(tables.by_seed(ours), plan.command("table_2", scale)), made)
 
@@ -107,7 +110,7 @@ display(differences, pages.Words(captions.VERDICTS), made)
 # $$\text{half width} = 1.96 \sqrt{\frac{d - (a_1 - a_2)^2}{N}}, \qquad
 # d = r \, \big(a_1 (1 - a_2) + a_2 (1 - a_1)\big)$$
 #
-# where $a_1$ and $a_2$ are the accuracies and $d$ is the share of the photos that just one of the two names rightly:
+# where $a_1$ and $a_2$ are the accuracies and $d$ is the share of the photos that just one of the two names correctly:
 # $r = 1$ if their errors are independent. We measure $r$ on our networks. The interval leaves out what
 # another seed would change, and that photos of one person are alike: the true one is wider. As with ours, a difference is
 # beyond noise only where its $p$, corrected for ten pairs, is below 0.05 ([both](#fig-pairs)).
@@ -142,7 +145,7 @@ display(
 # %% [markdown]
 # ## Three ways to count
 #
-# *micro* is the share of the photos that are named rightly: what this book means by accuracy. *macro* is the mean of the
+# *micro* is the share of the photos that are named correctly: what this book means by accuracy. *macro* is the mean of the
 # people's own shares: what the original code printed. The report's formula, $(TP + TN) / (TP + TN + FP + FN)$, counts a
 # decision for each photo and each person. With $n$ people, a photo that is named wrongly still brings $n - 2$ of $n$
 # decisions right, and any network looks nearly perfect ([all three](#tab-counts)). Counts are means over seeds.
@@ -198,11 +201,11 @@ else:
 if best:
     named = zip(one["photos"]["label"], one["photos"]["masked"], strict=True)
     mistakes = Counter((person, other) for person, other in named if person != other)
+    most = max(mistakes.values(), default=0)
     display(
         pages.Words(
             f"{best}, seed {min(ours[best].records)}: {mistakes.total()} of {len(one['photos']['label'])} photos are named"
-            f" wrongly; the commonest mistake, one person for one certain other, happens {max(mistakes.values(), default=0)}"
-            " times."
+            f" wrongly; the commonest mistake, one person for one certain other, happens {most} time{'' if most == 1 else 's'}."
         )
     )
 
@@ -221,7 +224,7 @@ display(pages.box(f"{text}\n\n{answers.attention(scale, results)} {theirs_said} 
 #
 # </details>
 #
-# <details><summary><b>Exercise.</b> Two networks name 90 % and 91 % of 1,000 photos rightly, and disagree on 30 photos. Is that beyond
+# <details><summary><b>Exercise.</b> Two networks name 90 % and 91 % of 1,000 photos correctly, and disagree on 30 photos. Is that beyond
 # noise?</summary>
 #
 # $d = 0.03$, so the half width is $1.96 \sqrt{(0.03 - 0.0001) / 1000} \approx 1.07$ points: more than the difference of one point.

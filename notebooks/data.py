@@ -37,6 +37,21 @@ seed = 0
 identities = 24  # rendered people, and
 per_identity = 25  # pictures of each; only for "demo"
 
+# %% tags=["remove-input"]
+from maskfr_utils.study import parameters
+
+parameters.check(
+    globals(),
+    dataset=parameters.text,
+    min_masked=parameters.number(1, whole=True),
+    test_fraction=parameters.number(0.01, 0.9),
+    validation_fraction=parameters.number(0, 0.9),
+    style=parameters.style,
+    seed=parameters.number(0, whole=True),
+    identities=parameters.number(2, whole=True),
+    per_identity=parameters.number(4, whole=True),
+)
+
 # %% tags=["hide-input"]
 import time
 
@@ -50,19 +65,7 @@ from IPython.display import display
 from maskfr_utils import figures, records, splits
 from maskfr_utils.prepare import prepare
 from maskfr_utils.store import LEFT_OUT, TEST, TRAIN, VALIDATION, FaceStore
-from maskfr_utils.study import pages, parameters, state
-
-parameters.check(
-    globals(),
-    dataset=parameters.text,
-    min_masked=parameters.number(1, whole=True),
-    test_fraction=parameters.number(0.01, 0.9),
-    validation_fraction=parameters.number(0, 0.9),
-    style=parameters.style,
-    seed=parameters.number(0, whole=True),
-    identities=parameters.number(2, whole=True),
-    per_identity=parameters.number(4, whole=True),
-)
+from maskfr_utils.study import pages, state
 
 # %% [markdown]
 # ## From pictures to one file

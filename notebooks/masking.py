@@ -34,6 +34,18 @@ style = "random"  # a style's name, a style file, or a mapping of these to their
 seed = 0
 faces = 80  # rendered faces to show and to measure
 
+# %% tags=["remove-input"]
+from maskfr_utils.study import parameters
+
+parameters.check(
+    globals(),
+    source=parameters.text,
+    out=parameters.text_or_nothing,
+    style=parameters.style,
+    seed=parameters.number(0, whole=True),
+    faces=parameters.number(30, 10_000, whole=True),
+)
+
 # %% tags=["hide-input"]
 from pathlib import Path
 
@@ -48,16 +60,7 @@ from maskfr_utils.faces import align
 from maskfr_utils.masks.folder import mask_folder
 from maskfr_utils.measure import mask_success, outline
 from maskfr_utils.rendered import render_faces
-from maskfr_utils.study import pages, parameters, state
-
-parameters.check(
-    globals(),
-    source=parameters.text,
-    out=parameters.text_or_nothing,
-    style=parameters.style,
-    seed=parameters.number(0, whole=True),
-    faces=parameters.number(30, 10_000, whole=True),
-)
+from maskfr_utils.study import pages, state
 
 # %% [markdown]
 # ## Masked faces

@@ -24,6 +24,11 @@
 expansions = [1, 2, 3, 4]
 reductions = [2, 4, 8, 16]
 
+# %% tags=["remove-input"]
+from maskfr_utils.study import parameters
+
+parameters.check(globals(), expansions=parameters.numbers, reductions=parameters.numbers)
+
 # %% tags=["hide-input"]
 import itertools
 from dataclasses import replace
@@ -40,9 +45,7 @@ from maskfr_utils.models.choices import COUNTER, POSITIONS, PUBLISHED, SHRINKS, 
 from maskfr_utils.models.stages import by_stage
 from maskfr_utils.names import NETWORKS, REPORTED, TITLES
 from maskfr_utils.profile import count_macs, count_parameters
-from maskfr_utils.study import pages, parameters, state
-
-parameters.check(globals(), expansions=parameters.numbers, reductions=parameters.numbers)
+from maskfr_utils.study import pages, state
 
 # %config InlineBackend.figure_formats = ["svg"]
 

@@ -52,6 +52,18 @@ network = ""  # a run's folder, its model.safetensors, or a backbone.pth; empty:
 rate = 0.01  # share of strangers that may be taken for somebody
 out = ""  # folder for gallery, annotated pictures and tables; empty: nothing is kept
 
+# %% tags=["remove-input"]
+from maskfr_utils.study import parameters
+
+parameters.check(
+    globals(),
+    people=parameters.text,
+    photos=parameters.text,
+    network=parameters.text_or_nothing,
+    rate=parameters.number(0.0001, 0.5),
+    out=parameters.text_or_nothing,
+)
+
 # %% tags=["hide-input"]
 import tempfile
 from pathlib import Path
@@ -67,16 +79,7 @@ from maskfr_utils.measure import recognition, turned, worn_masks
 from maskfr_utils.recognise import demo, results
 from maskfr_utils.records import read_measurement
 from maskfr_utils.rendered import render_faces
-from maskfr_utils.study import pages, parameters, state
-
-parameters.check(
-    globals(),
-    people=parameters.text,
-    photos=parameters.text,
-    network=parameters.text_or_nothing,
-    rate=parameters.number(0.0001, 0.5),
-    out=parameters.text_or_nothing,
-)
+from maskfr_utils.study import pages, state
 
 temporary = tempfile.TemporaryDirectory()
 folder = Path(out or temporary.name)

@@ -24,6 +24,11 @@
 # %% tags=["parameters"]
 results = None  # folder of records; default: the book's
 
+# %% tags=["remove-input"]
+from maskfr_utils.study import parameters
+
+parameters.check(globals(), results=parameters.folder)
+
 # %% tags=["hide-input"] mystnb={"name": "tab-claims", "caption": "The report's conclusions by its own numbers and by ours: verdict and difference in percentage points, with 95 % intervals."}
 # %config InlineBackend.figure_formats = ["svg"]
 import pandas as pd
@@ -31,9 +36,7 @@ from IPython.display import display
 
 from maskfr_utils import figures, records
 from maskfr_utils.names import TITLES
-from maskfr_utils.study import answers, captions, pages, parameters, plan, state, tables
-
-parameters.check(globals(), results=parameters.folder)
+from maskfr_utils.study import answers, captions, pages, plan, state, tables
 
 made = pages.made(*(captions.made_with(None, each, results) for each in plan.SCALES))
 display(tables.claims(results), pages.Words(captions.VERDICTS), made)
@@ -66,7 +69,7 @@ figures.results.estimates(compared, "difference in top-1 accuracy, percentage po
 # It said that ResSaNet-50 names far fewer people than IResNet-50. [Its numbers](#tab-first), beside pilots of the same code at
 # full width on a GPU, are gone from the tables above.
 
-# %% tags=["hide-input"] mystnb={"name": "tab-first", "caption": "The first version of this study: masked test photos named rightly, each number one seed, and pilots at full width."}
+# %% tags=["hide-input"] mystnb={"name": "tab-first", "caption": "The first version of this study: masked test photos named correctly, each number one seed, and pilots at full width."}
 first = records.read_measurement("first_version.json", results)
 rows = {}
 for run in [*first["runs"].values(), *first["pilots"].values()] if first else []:

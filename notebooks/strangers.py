@@ -27,34 +27,33 @@
 # $$\mathrm{TAR}(t) = \frac{|\{g \in G : s_g \ge t\}|}{|G|}, \qquad \mathrm{FAR}(t) = \frac{|\{i \in I : s_i \ge t\}|}{|I|}.$$
 #
 # TAR at FAR 1 % takes the lowest $t$ at which at most 1 % of the pairs of two are accepted. EER is the error where
-# $\mathrm{FAR} = 1 - \mathrm{TAR}$. *Accuracy* is LFW's {cite}`huang2007`: ten folds, each called by the threshold that is best
-# on the other nine.
+# $\mathrm{FAR} = 1 - \mathrm{TAR}$. *Accuracy* is LFW's ([Huang et al., 2007](#cite-huang2007)): ten folds, each called by the
+# threshold that is best on the other nine.
 #
 # *Identification*: who of the enrolled is this? Rank $k$ is the share of probes whose person is among the $k$ nearest. In the
 # open set, some probes are of nobody enrolled: DIR at FPIR 1 % is the share of enrolled people's probes that are named, and
 # named rightly, where at most 1 % of the strangers' probes are given a name.
 #
 # People whom one of the networks was trained on are left out, by name. Intervals are of 95 %, over seeds and over people drawn
-# anew ([](masked_vs_unmasked)); a pair of two people counts as the product of how often both are drawn.
+# anew ([Masked and unmasked](masked_vs_unmasked.ipynb)); a pair of two people counts as the product of how often both are drawn.
 
 # %% tags=["parameters"]
 results = None  # folder of records; default: the book's
-network = None  # whose curves are drawn, by its name in the tables; default: the first
+network = ""  # whose curves are drawn, by its name in the tables; empty: the first
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"name": "tab-strangers", "caption": "Who is tried: people and photos of each set, pairs of one person and of two, and people left out because a network knows them."}
 # %config InlineBackend.figure_formats = ["svg"]
 import pandas as pd
-from IPython.display import Markdown, display
+from IPython.display import display
 
 from maskfr_utils import figures, records
 from maskfr_utils.measure import strangers
-from maskfr_utils.study import state
+from maskfr_utils.study import pages, parameters, state
+
+parameters.check(globals(), results=parameters.folder, network=parameters.text_or_nothing)
 
 record = records.read_measurement("recognise/strangers.json", results)
-not_run = (
-    f"Not run yet: `{strangers.COMMAND} runs/RUN runs/RUN ...` measures the networks of finished runs, and any weights of"
-    " arcface_torch's (`backbone.pth`, `.onnx`) in the same way."
-)
+command = f"{strangers.COMMAND} runs/RUN runs/RUN ..."
 network = network or (next(iter(record["networks"])) if record else "")
 details = record["details"][network] if record else {"roc": {}, "reliability": {}, "carried": {}, "quality": {}}
 sets = record["sets"] if record else {}
@@ -68,57 +67,71 @@ rows = {
     }
     for name, s in sets.items()
 }
-display(pd.DataFrame.from_dict(rows, orient="index") if record else Markdown(not_run))
-print(state.made_from("strangers", results))
+seeds = "; ".join(f"{label}: seed {', '.join(map(str, s))}" for label, s in record["seeds"].items()) if record else ""
+more = "It takes finished runs, and any weights of arcface_torch's (`backbone.pth`, `.onnx`) in the same way."
+made = pages.made(f"`{command}` measures it. {more}", seeds, state.made_from("strangers", results))
+display(pages.shown(pd.DataFrame.from_dict(rows, orient="index"), command), made)
 
 # %% [markdown]
 # ## Verification
 #
-# Percent of pairs. Masks are drawn on the second photo of each pair, or on both; those of MFR2 {cite}`anwar2020` are real.
+# Percent of [pairs](#tab-verification). Masks are drawn on the second photo of each pair, or on both; those of MFR2
+# ([Anwar and Raychowdhury, 2020](#cite-anwar2020)) are real. [The curves](#fig-roc) show one network.
 
-# %% tags=["hide-input"]
-for name in sets:
-    if len(shown := strangers.table(record, name, list(strangers.VERIFICATION))):
-        display(Markdown(f"**{titles[name]}**"), shown)
-display(Markdown(f"Curves: {network}." if record else not_run))
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "ROC curves of one network, a line for each set and what is worn; those with masks lie lower"}}
-figures.results.roc_curves(details["roc"])
+# %% tags=["hide-input"] mystnb={"name": "tab-verification", "caption": "Pairs of strangers told apart: percent, with 95 % intervals over seeds and people."}
+def tables(measures):
+    for name in sets:
+        if len(found := strangers.table(record, name, measures)):
+            found = found.rename_axis(["network", "worn"])
+            display(pages.Words(f"*{titles[name]}*"), pages.shown(found, command))
+    if not record:
+        display(pages.shown(pd.DataFrame(), command))
+
+
+tables(list(strangers.VERIFICATION))
+
+# %% tags=["hide-input"] mystnb={"name": "fig-roc", "caption": "True accepts against false accepts of one network, by set and by what is worn.", "image": {"alt": "Curves that rise from the left to 100 %, a line for each set and what is worn, on a scale of powers of ten"}}
+display(figures.results.roc_curves(details["roc"]), pages.made(network or "No network yet."))
 
 # %% [markdown]
 # ## Identification, and people whom nobody knows
 #
-# *Enrolled bare, masked probed* is the gate of a company whose badge photos show no mask; the other way round, a person who
-# was first seen with one. For the open set one half of the people is enrolled and the other half are strangers, then the
+# [Enrolled bare, masked probed](#tab-identification) is the gate of a company whose badge photos show no mask; the other way round,
+# a person who was first seen with one. For the open set one half of the people is enrolled and the other half are strangers, then the
 # other way round.
 
-# %% tags=["hide-input"]
-for name in sets:
-    if len(shown := strangers.table(record, name, ["rank 1", "rank 5", *strangers.ALARMS])):
-        display(Markdown(f"**{titles[name]}**"), shown)
-display(Markdown(not_run) if not record else Markdown("Percent of probes."))
+# %% tags=["hide-input"] mystnb={"name": "tab-identification", "caption": "Probes of strangers to the network that are named rightly: percent, with 95 % intervals over seeds and people."}
+tables(["rank 1", "rank 5", *strangers.ALARMS])
 
 # %% [markdown]
 # ## Which network is better?
 #
-# Each against the first, on the same pairs and probes; $p$ is corrected for the number of lines (Holm {cite}`holm1979`).
+# [Each against the first](#tab-strangers-compared), on the same pairs and probes; $p$ is corrected for the number of lines
+# ([Holm, 1979](#cite-holm1979)).
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"name": "tab-strangers-compared", "caption": "How much better than the first network each other is with strangers, in percentage points."}
 compared = strangers.differences(record) if record else pd.DataFrame()
-display(compared if len(compared) else Markdown("Nothing to compare yet." if record else not_run))
+if record and compared.empty:
+    display(pages.Words("One network alone: nothing to compare."))
+else:
+    display(pages.shown(compared.rename_axis(["network", "set", "measure"]) if record else compared, command))
 
 # %% [markdown]
 # ## Does a threshold hold elsewhere?
 #
-# A threshold is chosen on some people and used on others. Below, it was set so that 1 % of the strangers' pairs of the *row* are
-# accepted, and tried on the pairs of the *column*: percent of these strangers that it lets pass.
+# A threshold is chosen on some people and used on others. [Here](#tab-carried) it was set so that 1 % of the strangers' pairs of the
+# *row* are accepted, and tried on the pairs of the *column*: percent of these strangers that it lets pass
+# ([drawn](#fig-carried) for the first set).
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "For each kind of pairs that a threshold came from, dots with error bars: the share of strangers accepted among the other kinds, beside the 1 % that was meant"}}
+# %% tags=["hide-input"] mystnb={"name": "tab-carried", "caption": "Strangers who pass, in percent, by the pairs that the threshold came from (rows) and is used on (columns); 1 % is meant."}
 carried = {
     source: {target: strangers.percent(found["FAR"]) for target, found in by_target.items()}
     for source, by_target in details["carried"].items()
 }
-display(pd.DataFrame.from_dict(carried, orient="index") if carried else Markdown(not_run))
+display(pages.shown(pd.DataFrame.from_dict(carried, orient="index"), command))
+
+# %% tags=["hide-input"] mystnb={"name": "fig-carried", "caption": "Strangers who pass a threshold that was set for 1 % of other pairs, with 95 % intervals over people.", "image": {"alt": "For each kind of pairs, dots with error bars for three sources of the threshold: those with masks lie far from 1 % where the threshold is for bare faces"}}
 own = {
     source: pd.DataFrame.from_dict({t: f["FAR"] for t, f in by_target.items()}, orient="index")
     for source, by_target in list(details["carried"].items())[:3]
@@ -127,37 +140,36 @@ figures.results.estimates(own, "strangers accepted by a threshold from elsewhere
 
 # %% [markdown]
 # A cosine is no probability. A logistic function of it, fitted on every other pair, makes it one, for as many pairs of one
-# person as there are here. The curve shows whether promises are kept on the other half; the expected calibration error (ECE) is
-# their mean distance to what came, in bins of equally many pairs.
+# person as there are here. [The curve](#fig-reliability) shows whether promises are kept on the other half; the expected calibration
+# error ([ECE](#tab-ece)) is their mean distance to what came, in bins of equally many pairs.
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Share of pairs of one person against the promised probability, a line for each kind of pairs, beside the diagonal"}}
+# %% tags=["hide-input"] mystnb={"name": "tab-ece", "caption": "Expected calibration error, in points: fitted on the same kind of pairs in two ways, and carried over from the first kind."}
 logistic = {label: ways["logistic"] for label, ways in details["reliability"].items()}
 errors = {
     label: {way: f"{100 * found['ECE']:.1f}" for way, found in ways.items()}
-    | {
-        f"logistic from {source}": f"{100 * details['carried'][source][label]['ECE']['value']:.1f}"
-        for source in list(logistic)[:1]
-    }
+    | {f"logistic, of {s}": f"{100 * details['carried'][s][label]['ECE']['value']:.1f}" for s in list(logistic)[:1]}
     for label, ways in details["reliability"].items()
 }
-display(pd.DataFrame.from_dict(errors, orient="index").rename_axis("ECE, points") if errors else Markdown(not_run))
+display(pages.shown(pd.DataFrame.from_dict(errors, orient="index"), command))
+
+# %% tags=["hide-input"] mystnb={"name": "fig-reliability", "caption": "What came of promised probabilities, on pairs that they were not fitted on.", "image": {"alt": "The share of pairs that are of one person against the promised probability, a line for each kind of pairs, beside the diagonal"}}
 figures.results.reliability(logistic)
 
 # %% [markdown]
 # ## What makes a face hard
 #
-# Share of pairs that are called rightly, by the harder photo of the two: turned to the side, blurred, small, covered; and by
+# [Share of pairs called rightly](#fig-hard), by the harder photo of the two: turned to the side, blurred, small, covered; and by
 # the kind of mask.
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "For each group of pairs by head turn, sharpness, size, share covered and kind of mask, a dot with an error bar"}}
-kinds = [label for label in details["quality"] if label.endswith(("mask on one", "all pairs"))]
+# %% tags=["hide-input"] mystnb={"name": "fig-hard", "caption": "Pairs called rightly by head turn, sharpness, size, share covered and kind of mask, with 95 % intervals over people.", "image": {"alt": "A dot with an error bar for each group of pairs, in a colour for each set"}}
 groups = {
     label: pd.DataFrame.from_dict(
-        {f"{what}, {group}": row for what, rows in details["quality"][label].items() for group, row in rows.items()},
+        {f"{what}, {group}": row for what, rows in by_what.items() for group, row in rows.items()},
         orient="index",
         columns=["value", "low", "high", "pairs"],
     )
-    for label in kinds
+    for label, by_what in details["quality"].items()
+    if label.endswith(("mask on one", "all pairs"))
 }
 figures.results.estimates(groups, "pairs called rightly, %", value="value")
 
@@ -175,39 +187,47 @@ figures.results.estimates(groups, "pairs called rightly, %", value="value")
 # which takes people of one name, or who share photos under two, as one. LFW's frequent people are then no strangers any more:
 # they are left out above, for all networks that are compared.
 
-# %% tags=["hide-input"]
-more = [label for label in (record or {"networks": []})["networks"] if "more_people" in label or "faces.tar" in label]
-told = f"Trained on more people: {', '.join(more)}, in the tables above." if more else "This run is not made yet."
-display(Markdown(told))
-
-# %% [markdown]
-# ## What we learn
+# %% tags=["remove-input"]
+trained = [label for label in (record["networks"] if record else ()) if "faces.tar" in label]
+told = f"Trained on more people, in the tables above: {', '.join(trained)}." if trained else "This run is not made yet."
+pages.Words(told)
 
 # %% tags=["remove-input"]
-text = [not_run]
+text = f"How well strangers are told apart is not measured yet: `{command}` measures it."
 if record:
-    text = []
-    for name, (bare, masked) in {
-        "rendered": ("no mask", "masks on both"),
-        "lfw": ("no mask", "masks on both"),
-        "mfr2": ("all pairs", "real masks on both"),
-    }.items():
-        found = {label: by.get(name, {}) for label, by in record["networks"].items()}
-        if found := {label: by for label, by in found.items() if masked in by}:
+    said = []
+    for name, bare, masked in (
+        ("mfr2", "all pairs", "real masks on both"),
+        ("lfw", "no mask", "masks on both"),
+        ("rendered", "no mask", "masks on both"),
+    ):
+        found = {label: by[name] for label, by in record["networks"].items() if masked in by.get(name, {})}
+        if found and len(said) < 2:
             best = max(found, key=lambda label: found[label][masked]["accuracy"]["value"])
-            told = [strangers.percent(found[best][worn]["accuracy"]) for worn in (bare, masked)]
-            text.append(
-                f"{titles[name]}: the best with masks is {best}, right in {told[0]} % of the pairs ({bare}) and {told[1]} % ({masked})."
+            right = [strangers.percent(found[best][worn]["accuracy"]) for worn in (bare, masked)]
+            said.append(
+                f"{titles[name]}: of these networks, {best} is right most often with masks, in {right[1]} % of the pairs "
+                f"({masked}); {bare}, it is in {right[0]} %."
             )
     far = [
-        f["FAR"]["value"]
-        for s, by in details["carried"].items()
-        for t, f in by.items()
-        if s != t and s.endswith("no mask")
+        found["FAR"]["value"]
+        for source, by_target in details["carried"].items()
+        for target, found in by_target.items()
+        if source.endswith("no mask") and not target.endswith("no mask")
     ]
     if far:
-        text.append(
-            f"A threshold for bare faces that was to let 1 % of strangers pass lets {100 * min(far):.1f} to {100 * max(far):.1f} %"
-            " pass elsewhere: it has to be set for masks, and for the people, that it is used on."
+        said.append(
+            f"A threshold that lets 1 % of bare strangers pass lets {100 * min(far):.1f} to {100 * max(far):.1f} % pass where"
+            " masks are worn: a threshold belongs to the people, and the masks, that it was measured on."
         )
-display(Markdown(":::{admonition} What we learn\n" + "\n".join(f"- {words}" for words in text) + "\n:::"))
+    text = " ".join(said) or text
+display(pages.box(text))
+
+# %% [markdown]
+# <details><summary><b>Exercise.</b> A gate sees 2,000 enrolled people. Why is a FAR of 0.1 % too much there?</summary>
+#
+# A stranger is compared with each of the 2,000. If each comparison lets 0.1 % pass, and independently, nobody of them does in
+# $0.999^{2000} = 13.5\,\%$ of cases: most strangers are taken for somebody. That is why identification is measured by itself, and
+# why a threshold has to be higher the more people are enrolled ([Recognise](recognise.ipynb)).
+#
+# </details>

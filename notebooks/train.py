@@ -130,7 +130,7 @@ figures.faces.face_grid(gone) if gone else pages.Words("*No face was left out.*"
 # The optimiser is the report's: SGD with learning rate 0.05, momentum 0.9 and weight decay 5e-4. In the study's own runs each
 # network has the learning rate that suits it ([Tuning](tuning.ipynb)). The rate warms up, then follows a cosine down to zero.
 
-# %% tags=["hide-input"] mystnb={"name": "fig-run", "caption": "Left: the training loss by epoch. Right: accuracy on training photos, and on validation photos with masks and without.", "image": {"alt": "Two line plots over the epochs: training loss falls; accuracy on training photos and on masked and unmasked test photos rises"}}
+# %% mystnb={"name": "fig-run", "caption": "Left: the training loss by epoch. Right: accuracy on training photos, and on validation photos with masks and without; the last points are those of the test.", "image": {"alt": "Two line plots over the epochs: training loss falls; accuracy on training photos and on masked and unmasked test photos rises"}}
 record = train.run(config)
 *earlier, last = record["history"]
 last |= {twin: scores["accuracy"] for twin, scores in record["metrics"].items()}  # the result, told below
@@ -170,7 +170,7 @@ accuracy = {
     kind: outcomes.percent(right / photos, *metrics.wilson(right, photos))
     for kind, right, photos in by_kind.itertuples()
 }
-by_kind.rename(columns={"sum": "named rightly", "size": "photos"}).assign(accuracy=accuracy).rename_axis(
+by_kind.rename(columns={"sum": "named correctly", "size": "photos"}).assign(accuracy=accuracy).rename_axis(
     index=None, columns="kind of mask"
 )
 
@@ -206,7 +206,7 @@ pages.shown(head_start.table(start) if start else pd.DataFrame(), "python -m mas
 # %% tags=["remove-input"]
 masked, unmasked = (record["metrics"][twin]["accuracy"] for twin in ("masked", "unmasked"))
 agree = int((predictions["masked"] == predictions["unmasked"]).sum())
-text = f"""Yes, it can. This network names {masked:.1%} of the masked test photos rightly, and {unmasked:.1%} of the same photos without
+text = f"""Yes, it can. This network names {masked:.1%} of the masked test photos correctly, and {unmasked:.1%} of the same photos without
 a mask; a guess among {len(store.identities)} people would name {1 / len(store.identities):.0%}. Eyes, brows, forehead and hair tell most of these
 people apart.
 

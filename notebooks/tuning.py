@@ -39,16 +39,19 @@
 results = None  # folder of records; default: the book's
 scale = "demo"  # of the study, for the figures: demo (rendered faces), pocket (real photos), full (at full width)
 
-# %% tags=["hide-input"] mystnb={"name": "fig-rates", "caption": "Share of masked validation photos named rightly, by learning rate. Rings: the rates that were chosen.", "image": {"alt": "For each network a line of validation accuracy against the learning rate, with a ring at the chosen rate"}}
+# %% tags=["remove-input"]
+from maskfr_utils.study import parameters, plan
+
+parameters.check(globals(), results=parameters.folder, scale=plan.SCALES)
+
+# %% tags=["hide-input"] mystnb={"name": "fig-rates", "caption": "Share of masked validation photos named correctly, by learning rate. Rings: the rates that were chosen.", "image": {"alt": "For each network a line of validation accuracy against the learning rate, with a ring at the chosen rate"}}
 # %config InlineBackend.figure_formats = ["svg"]
 import pandas as pd
 from IPython.display import display
 
 from maskfr_utils import figures
 from maskfr_utils.names import REPORTED, TITLES
-from maskfr_utils.study import answers, captions, pages, parameters, plan, tables
-
-parameters.check(globals(), results=parameters.folder, scale=plan.SCALES)
+from maskfr_utils.study import answers, captions, pages, plan, tables
 
 tried = tables.tried(scale, results)
 reported = {TITLES[model]: tried[TITLES[model]] for model in REPORTED if TITLES[model] in tried}
@@ -58,7 +61,7 @@ display(figures.playable.pointed(figures.results.rates({n: t["masked"] for n, t 
 # %% [markdown]
 # [In numbers](#tab-rates), percent:
 
-# %% tags=["hide-input"] mystnb={"name": "tab-rates", "caption": "Masked validation photos named rightly, in percent, by learning rate, and the rate that was chosen."}
+# %% tags=["hide-input"] mystnb={"name": "tab-rates", "caption": "Masked validation photos named correctly, in percent, by learning rate, and the rate that was chosen."}
 for each in plan.SCALES:
     display(pages.Words(f"*{tables.FACES[each].capitalize()}*"))
     display(pages.shown(tables.tuning_table(each, results), plan.command("tuning", each)))
@@ -78,7 +81,8 @@ for each in plan.SCALES:
 pair = [TITLES[model] for model in ("ressanet50", "iresnet50")]
 both = pd.DataFrame({name: tried[name]["masked"] for name in pair if name in tried}).dropna()
 same = 100 * (both[pair[0]] - both[pair[1]]) if len(both.columns) == 2 else pd.Series(dtype=float)
-points = same.round(1).rename("points").to_frame()
+points = pd.DataFrame({f"{rate:g}": [f"{difference:+.1f}"] for rate, difference in same.items()}, index=["points"])
+points = points.rename_axis(columns="learning rate") if len(same) else points.iloc[:0]
 display(pages.shown(points, plan.command("tuning", scale)))
 
 # %% [markdown]

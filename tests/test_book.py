@@ -122,7 +122,7 @@ def test_captioned_cells_become_numbered_figures_and_tables(build, tmp_path):
         shown("fig-second", "Another.", text_html="<p>x</p>"),
         shown("tab-numbers", "Numbers.", text_html="<table class='dataframe'><tr><td>1</td></tr></table>"),
     ]
-    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+    metadata = {"language_info": {"name": "python", "pygments_lexer": "ipython3"}}
     assert build(nbformat.v4.new_notebook(cells=cells, metadata=metadata)) == ""
     html = (tmp_path / "html" / "index.html").read_text()
     text = re.sub(r"<[^>]+>", "", html)

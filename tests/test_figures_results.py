@@ -99,3 +99,18 @@ def test_maps_lie_on_faces():
     assert [len(ax.images) for ax in found.axes] == [1, 1, 2, 0]
     heads = figures.attribution.heads(face, {"ibt": [np.eye(7)] * 4})
     assert [len(ax.images) for ax in heads.axes] == [2] * 4 and figures.attribution.heads(face, {})
+
+
+def test_an_interval_that_is_far_wider_than_the_others_does_not_squeeze_them():
+    narrow = pd.DataFrame(
+        {"accuracy": [0.9, 0.91, 0.92], "low": [0.89, 0.9, 0.91], "high": [0.91, 0.92, 0.93]}, index=list("abc")
+    )
+    wide = pd.DataFrame({"accuracy": [0.9], "low": [0.4], "high": [1.4]}, index=["d"])
+    (ax,) = figures.results.estimates({"": pd.concat([narrow, wide])}, "accuracy, %").axes
+    low, high = ax.get_xlim()
+    assert 80 < low < 89 and 93 < high < 100 and "1 go on beyond the edge" in [text.get_text() for text in ax.texts]
+    (ax,) = figures.results.estimates({"": narrow}, "accuracy, %").axes
+    assert not [text for text in ax.texts if "edge" in text.get_text()]
+    first, last = ax.get_ylim()
+    assert last <= -0.5 and first >= 2.5  # no row touches the axis
+    figures.results.estimates({}, "nothing")

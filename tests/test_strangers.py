@@ -6,6 +6,7 @@ import tarfile
 from dataclasses import replace
 
 import cv2
+import made_up_records
 import numpy as np
 import pytest
 import torch
@@ -18,6 +19,7 @@ from maskfr_utils.metrics import Draws
 from maskfr_utils.recognise import Embedder, load_embedder
 from maskfr_utils.recognise.embedder import save_embedder
 from maskfr_utils.rendered import render_faces
+from maskfr_utils.study import plan
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -228,6 +230,34 @@ def test_what_is_no_network_is_told_in_one_line(tmp_path, capsys, network):
     with pytest.raises(ValueError, match="name each once"):
         strangers.load_networks([network, network])
     assert not (tmp_path / "r.json").exists()
+
+
+def save_run(folder, **params):
+    """A finished run as `train` leaves it, of a small untrained network."""
+    run = plan.Run(scale="demo")
+    record = made_up_records.record(run)
+    record["params"] |= params
+    folder.mkdir()
+    records.write_json(folder / "record.json", record)
+    model = models.create_model("iresnet50", width=0.0625, embedding_dim=16)
+    models.save_model(folder / "model.safetensors", model, classes=["Ann"])
+    return folder
+
+
+def test_runs_are_called_by_what_tells_them_apart(tmp_path):
+    runs = {"a": {"seed": 0}, "b": {"seed": 1}, "c": {"seed": 0, "condition": "unmasked", "lr": 0.3}}
+    found = strangers.load_networks([save_run(tmp_path / name, **params) for name, params in runs.items()])
+    assert [(n.label, n.seed, n.classes) for n in found] == [
+        ("IResNet-50 trained on masked", 0, ("Ann",)),
+        ("IResNet-50 trained on masked", 1, ("Ann",)),
+        ("IResNet-50 trained on unmasked", 0, ("Ann",)),
+    ]
+    more = save_run(tmp_path / "d", seed=0, dataset="some/where/faces.tar")
+    first, second = strangers.load_networks([tmp_path / "a", more])
+    assert (first.label, second.label) == (
+        "IResNet-50 trained on masked, dataset demo",
+        "IResNet-50 trained on masked, dataset faces.tar",
+    )
 
 
 def test_thresholds_carry_over_between_like_sets_and_not_to_unlike_ones(pictures):

@@ -46,7 +46,7 @@ def test_table_2_tells_the_masked_accuracy_of_each_network_and_how_much_it_learn
     assert table.loc["ResSaNet-50", "rendered faces"].startswith("92.5\N{NO-BREAK SPACE}% (")
     seeds = tables.by_seed(tables.networks("demo", folder))
     assert seeds["accuracy by seed, %"].tolist() == ["80.0, 85.0, 90.0", "90.0, 95.0"]
-    assert seeds["training photos named rightly, %"].tolist() == ["60", "90"]
+    assert seeds["training photos named correctly, %"].tolist() == ["60", "90"]
     assert table.loc["ResNet-50", "rendered faces"] == "not run yet"
 
 
@@ -58,6 +58,7 @@ def test_figure_9_holds_the_point_of_each_batch_size_that_was_run(folder):
     shown = tables.figure_9_table("demo", folder)
     assert shown.loc[64].iloc[0].startswith("65.0") and shown.loc[128].iloc[0] == "not run yet"
     assert all(table.empty for table in tables.figure_9("pocket", folder).values())
+    assert tables.figure_9_table("pocket", folder).empty
 
 
 def test_each_batch_size_has_its_rate_and_its_steps_on_three_lines(folder):

@@ -285,6 +285,20 @@ def test_a_gain_is_called_one_only_if_its_corrected_p_says_so():
     assert table["p, Holm"].tolist() == ["0.060", "0.003", "0.400"]
 
 
+@pytest.mark.parametrize(
+    ("real", "words"), [(0.02, "hardly"), (0.15, "for about half"), (0.25, "for most"), (0.33, "in full")]
+)
+def test_whether_drawn_masks_stand_in_is_told_by_the_share_of_the_gain(real, words):
+    record = gains((real, 0.01, 0.4, 0.03), (0.3, 0.2, 0.4, 0.001))
+    lines = dict(
+        zip(("rank 1, real mask", "rank 1, drawn mask"), record["results"]["all photos"]["gain"].values(), strict=True)
+    )
+    record["results"]["all photos"]["gain"] = lines
+    said = real_masks.answer(record)
+    assert f"Here {words}:" in said and f"{100 * real:+.1f} (+1.0 to +40.0)" in said and "has to be repeated" in said
+    assert "repeated" not in real_masks.answer(record | {"least": 2})
+
+
 def test_a_record_of_older_code_is_shown_with_the_command_of_today_and_without_a_verdict(folder):
     record = records.read_measurement(real_masks.RECORD, folder)
     record["command"] = " ".join(["python -m maskfr_utils.transfer", *(f"runs/{run}" for run in record.pop("runs"))])

@@ -113,6 +113,7 @@ def test_shares_of_a_map():
 
 def test_the_record_and_what_the_chapter_shows(tmp_path, monkeypatch):
     monkeypatch.setattr(where_it_looks, "RESAMPLES", 50)
+    monkeypatch.setattr(where_it_looks, "STRIDE", 32)
     monkeypatch.setattr(picture_sets.rendered, "__defaults__", (6, 4))
     paths = []
     for name in ("iresnet50", "ressanet50"):

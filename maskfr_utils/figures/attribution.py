@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from maskfr_utils.figures.style import closed, finished
+from maskfr_utils.figures.style import finished
 
 _MAP = "inferno"
 
@@ -55,4 +55,4 @@ def heads(face: np.ndarray, layers: Mapping[str, Sequence[np.ndarray]]) -> Figur
     for ax in axes.flat:
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_visible(False)
-    return finished(fig, pad=0.4) if layers else closed(fig)
+    return finished(fig, pad=0.4)

@@ -94,7 +94,10 @@ def estimates(tables: dict[str, pd.DataFrame], xlabel: str, *, value: str = "acc
     ax.set_yticks(range(len(lines)), [textwrap.fill(str(line), 32) for line in lines])
     ax.set_ylim(max(len(lines), 1) - 0.4, -0.6)
     ax.grid(axis="x", lw=0.4)
-    _cut_wide(ax, pd.concat([100 * table[["low", "high"]].astype(float) for table in tables.values()]).dropna())
+    if lines:
+        _cut_wide(
+            ax, pd.concat([100 * table[["low", "high"]].astype(float) for table in tables.values() if len(table)])
+        )
     if len(tables) > 1 and lines:
         side_by_side = sum(map(len, tables)) < 50  # else the labels would take the axes' width
         columns = len(tables) if side_by_side else 1
@@ -105,6 +108,7 @@ def estimates(tables: dict[str, pd.DataFrame], xlabel: str, *, value: str = "acc
 
 def _cut_wide(ax: plt.Axes, intervals: pd.DataFrame) -> None:
     """Lets intervals that are far wider than most go on beyond the edge, so that the others can be read."""
+    intervals = intervals.dropna()
     width = intervals["high"] - intervals["low"]
     narrow = intervals[width <= WIDE * width.median()]
     if len(narrow) < len(intervals):

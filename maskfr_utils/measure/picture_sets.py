@@ -82,11 +82,11 @@ class PictureSet:
 
 
 def rendered(people: int = 150, photos: int = 4) -> PictureSet:
-    """Rendered people: all pairs of a person's photos, as many of two people of one fold, folds by person."""
+    """Rendered people, at least 4: all pairs of a person's photos, as many of two people of one fold, folds by person."""
     faces = render_faces(people, photos, seed=SEED)
     rng, person = np.random.default_rng(SEED), faces.labels
     same = np.array([(i, j) for i in range(len(person)) for j in range(i) if person[i] == person[j]])
-    fold = person * FOLDS // people
+    fold = person * min(FOLDS, people // 2) // people  # two people at least in each
     others = []
     while len(others) < len(same):
         i, j = rng.integers(len(person), size=2)

@@ -238,6 +238,23 @@ def in_words(record: dict) -> str:
     )
 
 
+def answer(record: dict) -> str:
+    """Whether drawn masks stand in for real ones, by what training on drawn ones gains with either."""
+    gains = results(record, "gain")
+    real, drawn = (gains.loc[f"rank 1, {kind} mask"] for kind in ("real", "drawn"))
+    share = real["value"] / drawn["value"] if drawn["value"] > 0 else np.nan
+    parts = {0.1: "hardly", 0.35: "for less than half", 0.65: "for about half", 0.9: "for most", np.inf: "in full"}
+    how = next((words for most, words in parts.items() if share <= most), "in a way that these numbers do not tell")
+    either = [points(*row[["value", "low", "high"]]) for row in (real, drawn)]
+    text = (
+        f"Do drawn masks stand in for real ones? Here {how}: on new people, training on drawn masks gains {either[0]} points of rank 1"
+        f" with real masks, and {either[1]} with drawn ones."
+    )
+    if "least" not in record:
+        text += " Real and drawn masks were on different people in this measurement, so it has to be repeated."
+    return text
+
+
 def made_with(record: dict | None) -> str:
     """What stands beside the table, as Markdown: photos, networks, and the command; or that there is no record yet."""
     if record is None:

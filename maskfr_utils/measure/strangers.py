@@ -37,6 +37,7 @@ RESAMPLES = 1000
 VERIFICATION = {"accuracy": "ten folds", "TAR@FAR 1 %": 0.01, "TAR@FAR 0.1 %": 0.001, "EER": None, "AUC": None}
 ALARMS = {"DIR@FPIR 1 %": 0.01, "DIR@FPIR 10 %": 0.1}
 COMPARED = ("accuracy", "rank 1")  # measures by which networks are compared
+NO_RECIPE = ("seed", "data_seed", "out_dir", "resume")  # parameters that make no other network
 MOST_ENROLLED, MOST_PROBES = 3, 10  # photos of a person
 Values = dict[tuple[str, str, str], np.ndarray]  # (set, what is worn, measure) -> (1 + resamples,) values
 
@@ -65,27 +66,31 @@ def load_networks(sources: Sequence[Path]) -> list[Network]:
         OSError: no such file.
         ValueError: it is no network, or two of one label and seed.
     """
-    params = [_params(source) for source in sources]
-    keys = sorted({key for p in params for key in p if len({repr(q.get(key)) for q in params if q}) > 1} - {"seed"})
     found = []
-    for source, p in zip(sources, params, strict=True):
+    for source, label, params in zip(sources, *_labels(sources), strict=True):
         embedder = load_embedder(source)
         if torch.cuda.is_available():
             embedder.model.cuda()
-        more = [
-            f"{key} {p[key]}" for key in keys if key not in ("model", "condition", "out_dir", "resume") and key in p
-        ]
-        title = ", ".join([f"{TITLES[p['model']]} trained on {p['condition']}", *more]) if p else embedder.title
-        found.append(Network(title, p.get("seed", 0), embedder, tuple(classes_of(str(source)))))
+        classes = tuple(classes_of(str(source)))
+        found.append(Network(label or embedder.title, params.get("seed", 0), embedder, classes))
     names = [(network.label, network.seed) for network in found]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ValueError(f"two networks are {twice[0]} of seed {twice[1]}: name each once")
     return found
 
 
-def _params(source: Path) -> dict:
-    file = source / "record.json"
-    return read_record(file)["params"] if source.is_dir() and file.is_file() else {}
+def _labels(sources: Sequence[Path]) -> tuple[list[str], list[dict]]:
+    """What each run is called, "" where it is no run, and its parameters: network and condition, and what else tells apart those alike in both."""
+    files = [source / "record.json" for source in sources]
+    params = [read_record(file)["params"] if file.is_file() else {} for file in files]
+    titles = [f"{TITLES[p['model']]} trained on {p['condition']}" if p else "" for p in params]
+    labels = []
+    for title, mine in zip(titles, params, strict=True):
+        alike = [p for p, other in zip(params, titles, strict=True) if other == title]
+        differ = [key for key in mine if key not in NO_RECIPE and any(p.get(key) != mine[key] for p in alike)]
+        told = (Path(str(mine[key])).name if key == "dataset" else mine[key] for key in differ)
+        labels.append(", ".join([title, *(f"{key} {value}" for key, value in zip(differ, told, strict=True))]))
+    return labels, params
 
 
 def load_sets(names: Sequence[str] | None) -> list[PictureSet]:

@@ -31,6 +31,7 @@ COMMAND = "python -m maskfr_utils.measure.where_it_looks"
 TWINS = ("without a mask", "with a mask")
 WAYS = ("occlusion", "gradient times activation")
 LAYER = "layer2"  # whose output has 28 x 28 places
+SQUARE, STRIDE = 16, 8  # pixels, of occlusion
 GRID = 28  # rows and columns of a map in the record
 PEOPLE, PHOTOS = 30, 4  # who are looked at, and photos of each, one of which is
 RESAMPLES = 1000
@@ -58,7 +59,7 @@ def maps(network: Network, pictures: PictureSet) -> dict[str, dict[str, np.ndarr
     found = {}
     for twin, images in zip(TWINS, (pictures.images, pictures.twins), strict=True):
         faces, fill = images[first], images.mean(0).round().astype(np.uint8)
-        found[twin] = {WAYS[0]: occlusion(embedder, faces, reference, fill=fill).clip(0)}
+        found[twin] = {WAYS[0]: occlusion(embedder, faces, reference, fill=fill, size=SQUARE, stride=STRIDE).clip(0)}
         if any(name == LAYER for name, _ in embedder.model.named_modules()):  # not so in ONNX
             parts = np.array_split(np.arange(len(faces)), -(-len(faces) // 16))
             done = [gradient_times_activation(embedder.model, faces[p], reference[p], LAYER) for p in parts]

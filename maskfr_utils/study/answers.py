@@ -40,7 +40,7 @@ def cost(scale: str, folder: Folder = None) -> str:
         return ""
     lost = outcomes.comparisons({"": (bare, masked)}).iloc[0]
     return (
-        f"On {FACES[scale]}, an IResNet-50 that has seen no masks names {100 * bare.mean:.1f} % of the bare test photos rightly,"
+        f"On {FACES[scale]}, an IResNet-50 that has seen no masks names {100 * bare.mean:.1f} % of the bare test photos correctly,"
         f" and {100 * masked.mean:.1f} % of the same photos with a mask: a mask costs it {100 * lost['difference']:.1f} points"
         f"{_unless_sure(lost)}."
     )
@@ -141,7 +141,7 @@ def learnt(scale: str, folder: Folder = None) -> str:
     ours, text = outcomes.specialists(scale, folder), []
     if shares := [100 * result.learnt for result in ours.values()]:
         text.append(
-            f"In the last epoch the networks named {min(shares):.0f} to {max(shares):.0f} % of their training photos rightly."
+            f"In the last epoch the networks named {min(shares):.0f} to {max(shares):.0f} % of their training photos correctly."
         )
         if min(shares) < LEARNT:
             text.append(
@@ -185,16 +185,14 @@ def rates(scale: str, folder: Folder = None) -> str:
     same = 100 * (both_tried[pair[0]] - both_tried[pair[1]])
     best = 100 * (tried[pair[0]]["masked"].max() - tried[pair[1]]["masked"].max())
     chosen = plan.chosen(scale, folder)
-    turns = "the order even turns round" if same.min() < 0 < same.max() else "the order stays, the distance does not"
+    turns = (
+        "the order even turns round" if same.min() < 0 < same.max() else "the order stays, and the distance does not"
+    )
     judged = " and ".join(f"{TITLES[model]} at {chosen[model]:g}" for model in PAIRS[0] if model in chosen)
     return (
-        (
-            f"On {FACES[scale]}, ResSaNet-50 stands {same.min():+.1f} to {same.max():+.1f} points from IResNet-50 where both have the"
-            f" same rate, by the choice of that rate alone: {turns}. Each at its best, it is {best:+.1f} points."
-            + (f" So {judged} are compared in the other chapters." if judged else "")
-        )
-        .replace("-0.0", "0.0")
-        .replace(" -", " −")
+        f"On {FACES[scale]}, with one rate for both, the difference of ResSaNet-50 to IResNet-50 runs from"
+        f" {signed(same.min() / 100)} to {signed(same.max() / 100)} points, by the rate alone: {turns}. Each at its best rate, it is"
+        f" {signed(best / 100)} points." + (f" So {judged} are compared in the other chapters." if judged else "")
     )
 
 

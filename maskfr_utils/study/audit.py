@@ -20,7 +20,7 @@ from maskfr_utils.verdicts import Comparison, drawn_anew, from_draws
 Records = Mapping[int, dict]  # seed -> record
 Way = tuple[Records, tuple[str, ...]]  # runs that differ in their seed only, and the flaws of scoring
 
-ALL, NONE = "all deviations together", "none"
+ALL = "all deviations together"
 SAYS = {"better": "raises it", "worse": "lowers it"}
 
 
@@ -81,7 +81,7 @@ def _drawn(way: Way, people: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if "people_mean" in scoring:
         hits, counts = hits / np.maximum(counts, 1), (counts > 0).astype(float)
     times = np.vstack([np.ones(len(people)), drawn_anew(len(people))])
-    shares = (times @ hits.T) / np.maximum(times @ counts.T, 1e-9)
+    shares = ((times @ hits.T) / np.maximum(times @ counts.T, 1e-9)).round(12)  # no difference in a last bit
     return shares[0], shares[1:].mean(1)
 
 
@@ -97,19 +97,22 @@ def steps(scale: str, folder: str | Path | None = None) -> pd.DataFrame:
 
     Returns:
         A line a step, indexed by what was taken away (the first: nothing yet): `accuracy`, `low`, `high` after it, and
-        `change`, `change_low`, `change_high` by it; fractions. Where runs are missing, several are taken away at once.
+        `change`, `change_low`, `change_high` by it; fractions, over the seeds that have both ends. Where runs between are
+        missing, several are taken away at once; where an end is, there is no line.
     """
     found, names = runs(scale, folder), offered(scale)
+    everything, nothing = _way(found, names), _way(found, ())
+    seeds = everything[0].keys() & nothing[0].keys() if everything and nothing else set()
     rows, before, taken = {}, None, []
-    for i in range(len(names) + 1):
+    for i in range(len(names) + 1) if seeds else ():
         taken += names[i - 1 : i] if i else []
-        if (way := _way(found, names[i:])) is None:
+        way = _way(found, names[i:])
+        if way is None or not seeds <= way[0].keys():
             continue
-        if before is None and i:  # nothing shows what all of them together do
-            break
+        way = {seed: way[0][seed] for seed in sorted(seeds)}, way[1]
         now, change = estimate(way), difference(way, before) if before else None
         line = ", ".join(FLAWS[name].title for name in taken) or ALL
-        rows[line] = {"accuracy": now.value, "low": now.low, "high": now.high}
+        rows[line] = {"accuracy": now.value, "low": max(now.low, 0.0), "high": min(now.high, 1.0)}
         changed = (change.value, change.low, change.high) if change else (np.nan,) * 3
         rows[line] |= dict(zip(("change", "change_low", "change_high"), changed, strict=True))
         before, taken = way, []
@@ -190,7 +193,7 @@ def copies(scale: str, folder: str | Path | None = None) -> pd.DataFrame:
 def told(scale: str, folder: str | Path | None = None) -> str:
     """What the audit found, in three sentences; where its runs are missing, the command that makes them."""
     way, effects = steps(scale, folder), alone(scale, folder)
-    if len(way) < 2 or not len(effects):
+    if not len(way) or not len(effects):
         return f"These runs are not made yet: `{plan.command('audit', scale)}` makes them."
     shown = [outcomes.percent(*row) for row in way[["accuracy", "low", "high"]].to_numpy(float)]
     largest = effects["difference"].abs().idxmax()

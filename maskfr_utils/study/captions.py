@@ -14,6 +14,8 @@ VERDICTS = (
     " 0.05; *undecided*: all else."
 )
 
+BEYOND = VERDICTS.replace("*better*, *worse*", "*beyond noise*")  # of costs and gains, where more need not be better
+
 
 def made_with(group: str | None, scale: str, folder: str | Path | None = None) -> str:
     """What stands beside a table or figure, as Markdown: data, scale, recipe, seeds, device, what is missing, the command."""
@@ -73,7 +75,7 @@ def headline(folder: str | Path | None = None) -> str:
     text = [f"{i}. {answer}" for i, answer in enumerate(answers.page_one(folder), 1)]
     text += [
         "",
-        "```{table} Share of the test photos named rightly, beside the report's numbers. In brackets: 95 % intervals.",
+        "```{table} Share of the test photos named correctly, beside the report's numbers. In brackets: 95 % intervals.",
         ":name: tab-headline",
         f"| network and test | the report | {' | '.join(FACES[scale] for scale in scales)} |",
         f"| --- | --- |{' --- |' * len(scales)}",

@@ -103,7 +103,8 @@ class Captions(SphinxTransform):
         made = [
             part for part in shown.children if any('class="made"' in raw.astext() for raw in part.findall(nodes.raw))
         ]
-        rest = [part for part in shown.children if part not in made]
+        printed = [part for part in shown.children if isinstance(part, nodes.literal_block)]
+        rest = [part for part in shown.children if part not in (*made, *printed)]
         figure = (NumberedTable if name.startswith("tab-") else nodes.figure)("", *rest)
         figure += nodes.caption(caption, "", nodes.Text(caption))
         if made:
@@ -111,7 +112,7 @@ class Captions(SphinxTransform):
         figure["names"].append(nodes.fully_normalize_name(name))
         self.document.note_explicit_target(figure, figure)
         entries = [("single", report, figure["ids"][0], "", None) for report in REPORTED.findall(caption)]
-        shown.children.clear()
+        shown.children[:] = printed
         if entries:
             shown += addnodes.index(entries=entries)
         shown += figure

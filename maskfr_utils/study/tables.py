@@ -44,7 +44,7 @@ def by_seed(ours: Mapping[str, Result]) -> pd.DataFrame:
         name: {
             "accuracy by seed, %": result.each(),
             "deviation, points": f"{100 * spread[name]:.1f}" if name in spread else "",
-            "training photos named rightly, %": f"{100 * result.learnt:.0f}",
+            "training photos named correctly, %": f"{100 * result.learnt:.0f}",
         }
         for name, result in ours.items()
     }
@@ -90,7 +90,7 @@ def networks(scale: str, folder: str | Path | None = None) -> dict[str, Result]:
 def tried(scale: str, folder: str | Path | None = None) -> dict[str, pd.DataFrame]:
     """The trials: network -> a table indexed by learning rate with `masked`, `unmasked` (validation accuracy) and `learnt`.
 
-    `learnt` is the share of the training photos named rightly during the last epoch.
+    `learnt` is the share of the training photos named correctly during the last epoch.
     """
     rows = defaultdict(dict)
     for run, record in state.load("tuning", scale, folder).items():
@@ -198,14 +198,17 @@ def batches_compared(scale: str, folder: str | Path | None = None) -> pd.DataFra
 
 
 def figure_9_table(scale: str, folder: str | Path | None = None) -> pd.DataFrame:
-    """The numbers of `figure_9`: accuracy with its interval at each batch size."""
+    """The numbers of `figure_9`: accuracy with its interval at each batch size; no line where nothing was run."""
+    lines = figure_9(scale, folder)
+    if not any(map(len, lines.values())):
+        return pd.DataFrame(columns=list(lines))
     batches = pd.Index(plan.SCALES[scale].batches, name="batch size")
     columns = {
         name: [
             NOT_RUN if np.isnan(a) else percent(a, low, high)
             for a, low, high in table.reindex(batches)[["accuracy", "low", "high"]].to_numpy(float)
         ]
-        for name, table in figure_9(scale, folder).items()
+        for name, table in lines.items()
     }
     return pd.DataFrame(columns, index=batches)
 
