@@ -56,7 +56,7 @@ display(
 )
 
 # %% [markdown]
-# A step to the left is accuracy that the deviation had added.
+# A step to the left, orange, is accuracy that the deviation had added; one to the right, green, what it had cost.
 #
 # ## Each deviation alone
 #
