@@ -89,18 +89,16 @@ figures.results.estimates(
 compared = {each: alternatives.one_for_all(each, results) for each in plan.SCALES}
 for each, table in compared.items():
     display(pages.Words(f"*{tables.FACES[each].capitalize()}*"))
-    table = table.set_axis([f"{lines[name]}: {what}" for name, what in table.index])
-    display(pages.shown(outcomes.in_points(table), plan.command("conditions", each)))
-    display(
-        pages.Words(
-            "; ".join(f"{lines[n]}: *{verdict}*" for n, verdict in alternatives.verdicts(compared[each]).items())
-        )
-    )
+    said = alternatives.verdicts(table)
+    words = outcomes.in_points(table).assign(**{"one for all": [said[name] for name, _ in table.index]})
+    words = words.set_axis([f"{lines[name]}: {what}" for name, what in table.index])
+    display(pages.shown(words, plan.command("conditions", each)))
 display(pages.Words(captions.VERDICTS))
 
 # %% tags=["hide-input"] mystnb={"name": "fig-one-for-all", "caption": "Masked against bare photos of one network, and against the specialist for either, with 95 % intervals over seeds and people.", "image": {"alt": "For each condition three differences with error bars beside a line at zero"}}
 figures.results.estimates(
-    {lines[name]: compared[scale].loc[name] for name in alternatives.verdicts(compared[scale])},
+    {lines[name]: compared[scale].loc[name] for name in alternatives.verdicts(compared[scale])}
+    or {"": compared[scale]},
     "difference in top-1 accuracy, percentage points",
     value="difference",
     zero=True,

@@ -358,7 +358,7 @@ def figure_9(scale: str) -> list[Run]:
 def losses(scale: str) -> list[Run]:
     """IResNet-50 trained on masked faces with each loss: its trials, and three seeds at the settings that they chose."""
     finals = [Run(scale=scale, variant=name, seed=seed) for seed in range(3) for name in LOSS_VARIANTS]
-    return [run for name in LOSS_VARIANTS for run in variant_trials(scale, name)] + finals
+    return finals + [run for name in LOSS_VARIANTS for run in variant_trials(scale, name)]
 
 
 def conditions(scale: str) -> list[Run]:
@@ -367,7 +367,7 @@ def conditions(scale: str) -> list[Run]:
     for seed in range(SCALES[scale].seeds):
         finals += [Run(scale=scale, condition=condition, seed=seed) for condition in CONDITIONS]
         finals.append(Run(scale=scale, condition="twins", variant=TWIN_TERM, seed=seed))
-    return variant_trials(scale, TWIN_TERM) + finals
+    return finals + variant_trials(scale, TWIN_TERM)
 
 
 def report(scale: str) -> list[Run]:
