@@ -313,9 +313,10 @@ def write_tuned(scale: str, folder: str | Path | None = None) -> None:
 
 def waits(run: Run) -> bool:
     """Whether trials that decide a run's parameters are still to be made."""
-    tried = run.trial and not run.variant
+    if run.recipe or (run.trial and not run.variant):  # their rate is given
+        return False
     own = run.variant and not run.trial and run.variant not in tuned_variants(run.scale)
-    return bool((not tried and run.model not in tuned_rates(run.scale)) or own)
+    return bool(own or run.model not in tuned_rates(run.scale))
 
 
 def tuning(scale: str, folder: str | Path | None = None) -> list[Run]:
