@@ -43,13 +43,11 @@ scale = "demo"  # of the study, for the figures: demo (rendered faces), pocket (
 import numpy as np
 from IPython.display import display
 
-from maskfr_utils import figures
+from maskfr_utils import figures, names
 from maskfr_utils.batches import seen
 from maskfr_utils.masks import mask_faces
-from maskfr_utils.names import CONDITIONS
 from maskfr_utils.rendered import render_faces
-from maskfr_utils.study import alternatives, captions, outcomes, pages, parameters, plan, tables
-from maskfr_utils.study.variants import TWIN_TERM
+from maskfr_utils.study import alternatives, captions, outcomes, pages, parameters, plan, tables, variants
 
 parameters.check(globals(), results=parameters.folder, scale=plan.SCALES)
 
@@ -62,7 +60,7 @@ figures.faces.face_grid({title: seen(twins, part) for part, title in parts.items
 # ## Accuracy on either kind of face
 
 # %% tags=["hide-input"] mystnb={"name": "tab-conditions", "caption": "IResNet-50 by what it was trained on: accuracy on masked and on bare test photos, with 95 % intervals over seeds and people."}
-lines = {name: alternatives.title(name) for name in (*CONDITIONS, TWIN_TERM)}
+lines = {name: alternatives.title(name) for name in (*names.CONDITIONS, variants.TWIN_TERM)}
 found = {
     each: {twin: alternatives.conditions(each, results, twin) for twin in alternatives.TWINS} for each in plan.SCALES
 }
@@ -70,7 +68,7 @@ for each, by_twin in found.items():
     display(pages.Words(f"*{tables.FACES[each].capitalize()}*"))
     table = alternatives.table(by_twin, lines)
     display(pages.shown(table if by_twin["masked"] else table.iloc[:0], plan.command("conditions", each)))
-    if weight := plan.chosen_variants(each, results).get(TWIN_TERM):
+    if weight := plan.chosen_variants(each, results).get(variants.TWIN_TERM):
         display(pages.Words(f"The twin term's weight: $w$ = {weight['twin_weight']:g}."))
 display(pages.made(*(captions.made_with("conditions", each, results) for each in plan.SCALES)))
 
@@ -91,18 +89,16 @@ figures.results.estimates(
 compared = {each: alternatives.one_for_all(each, results) for each in plan.SCALES}
 for each, table in compared.items():
     display(pages.Words(f"*{tables.FACES[each].capitalize()}*"))
-    table = table.set_axis([f"{lines[name]}: {what}" for name, what in table.index])
-    display(pages.shown(outcomes.in_points(table), plan.command("conditions", each)))
-    display(
-        pages.Words(
-            "; ".join(f"{lines[n]}: *{verdict}*" for n, verdict in alternatives.verdicts(compared[each]).items())
-        )
-    )
+    said = alternatives.verdicts(table)
+    words = outcomes.in_points(table).assign(**{"one for all": [said[name] for name, _ in table.index]})
+    words = words.set_axis([f"{lines[name]}: {what}" for name, what in table.index])
+    display(pages.shown(words, plan.command("conditions", each)))
 display(pages.Words(captions.VERDICTS))
 
 # %% tags=["hide-input"] mystnb={"name": "fig-one-for-all", "caption": "Masked against bare photos of one network, and against the specialist for either, with 95 % intervals over seeds and people.", "image": {"alt": "For each condition three differences with error bars beside a line at zero"}}
 figures.results.estimates(
-    {lines[name]: compared[scale].loc[name] for name in alternatives.verdicts(compared[scale])},
+    {lines[name]: compared[scale].loc[name] for name in alternatives.verdicts(compared[scale])}
+    or {"": compared[scale]},
     "difference in top-1 accuracy, percentage points",
     value="difference",
     zero=True,

@@ -47,8 +47,7 @@ scale = "demo"  # of the study, for the figures: demo (rendered faces), pocket (
 from IPython.display import display
 
 from maskfr_utils import figures
-from maskfr_utils.study import alternatives, captions, outcomes, pages, parameters, plan, tables
-from maskfr_utils.study.variants import LOSS_VARIANTS
+from maskfr_utils.study import alternatives, captions, outcomes, pages, parameters, plan, tables, variants
 
 parameters.check(globals(), results=parameters.folder, scale=plan.SCALES)
 
@@ -63,7 +62,7 @@ for each in plan.SCALES:
 # [The final runs](#tab-losses), on test photos:
 
 # %% tags=["hide-input"] mystnb={"name": "tab-losses", "caption": "IResNet-50 trained on masked faces with each loss at its own settings: accuracy on masked and on bare test photos, with 95 % intervals over seeds and people."}
-lines = {variant.title: variant.title for variant in LOSS_VARIANTS.values()}
+lines = {variant.title: variant.title for variant in variants.LOSS_VARIANTS.values()}
 found = {each: {twin: alternatives.losses(each, results, twin) for twin in alternatives.TWINS} for each in plan.SCALES}
 for each, by_twin in found.items():
     display(pages.Words(f"*{tables.FACES[each].capitalize()}*"))
