@@ -227,6 +227,14 @@ def test_what_is_no_network_is_told_in_one_line(tmp_path, capsys, network):
         assert strangers.main([str(tmp_path / name), "--out", str(tmp_path / "r.json")]) == 1
         said = capsys.readouterr().err
         assert said.count("\n") == 1 and name in said and len(said) < 340
+    everybody = [f"unseen {label:03d}" for label in range(150)]
+    model = models.create_model("iresnet50", width=0.0625, embedding_dim=16)
+    models.save_model(tmp_path / "all.safetensors", model, classes=everybody)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(picture_sets.rendered, "__defaults__", (20, 2))
+        arguments = [str(tmp_path / "all.safetensors"), "--sets", "rendered", "--out", str(tmp_path / "r.json")]
+        assert strangers.main(arguments) == 1
+    assert "no set with 4 people whom none of the networks knows" in capsys.readouterr().err
     with pytest.raises(ValueError, match="name each once"):
         strangers.load_networks([network, network])
     assert not (tmp_path / "r.json").exists()
