@@ -12,12 +12,12 @@ from maskfr_utils.paths import ROOT
 LAYERS = {
     "the ground": "__init__ names paths records fingerprint messages plain_yaml stopping progress",
     "faces and numbers": "faces store splits metrics verdicts profile",
-    "what a run is made of": "rendered masks models losses",
+    "what a run is made of": "rendered masks models losses partial",
     # Designed as a part of the ground's neighbourhood; but a run's style is checked by the masks' own styles, and devices
     # are made for a run's parameters.
     "a run's arguments": "config devices",
     # Probes compute what the code gives, so each stands beside what it computes: faces here, training below.
-    "faces for a run": "batches prepare probes.faces",
+    "faces for a run": "batches convert prepare probes.faces",
     "the run": "recogniser loop run_folder checkpoints train probes",
     "what is made of runs": "recognise study measure figures",
 }
