@@ -15,17 +15,15 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
 
-import cv2
-import numpy as np
 from tqdm.auto import tqdm
 
+from maskfr_utils import store
 from maskfr_utils.faces import recordio, sources, verification
 from maskfr_utils.faces.pictures import PictureError
 from maskfr_utils.messages import brief
 from maskfr_utils.paths import find_data, replacing
 
 SHARD = 10_000  # pictures a WebDataset shard
-QUALITY = 95  # of the JPEGs that aligned faces are written as
 KINDS = ("recordio", "webdataset", "folder", "bin")
 
 Sample = tuple[str, str, bytes]  # identity, name below it, encoded picture
@@ -54,7 +52,7 @@ def convert(source: str | Path, out: str | Path, to: str, *, faces: bool = True,
         pictures, same = verification.read_lfw_pairs(source)
         if faces:
             pairs = verification.decode_pairs(pictures, same)
-            pictures, same = [jpeg(face) for face in pairs.images.reshape(-1, 112, 112, 3)], pairs.same.tolist()
+            pictures, same = [store.encode(face) for face in pairs.images.reshape(-1, 112, 112, 3)], pairs.same.tolist()
         verification.write_verification_bin(out, pictures, same)
         return f"{len(same):,} pairs -> {out}"
     write = {"recordio": recordio.write_set, "webdataset": write_shards, "folder": write_folder}.get(to)
@@ -75,17 +73,13 @@ def samples(
     for name, data in pictures:
         identity, _, rest = name.partition("/")
         try:
-            yield identity, rest, jpeg(sources.to_face(name, data, source.landmarks.get(name)).image) if faces else data
+            yield (
+                identity,
+                rest,
+                store.encode(sources.to_face(name, data, source.landmarks.get(name)).image) if faces else data,
+            )
         except PictureError as error:
             skipped[str(error)] += 1
-
-
-def jpeg(face: np.ndarray) -> bytes:
-    """A face (height, width, 3) uint8 RGB as a JPEG of `QUALITY`, without colours reduced."""
-    sampling = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
-    return cv2.imencode(".jpg", cv2.cvtColor(face, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY, *sampling])[
-        1
-    ].tobytes()
 
 
 def write_shards(folder: Path, pictures: Iterator[Sample]) -> tuple[int, int]:
