@@ -1,35 +1,39 @@
 """From a data set to one HDF5 file: faces, masked twins, cleaning, split; kept under a fingerprint of all inputs.
 
 python -m maskfr_utils.prepare DATASET [--min-masked 80 ...]
+python -m maskfr_utils.prepare -f params/paper/iresnet50_masked.yaml    # as that run will want it
+
+A preparation of many pictures says beforehand how long it takes and how much room, keeps what it has done (see `parts`), and
+goes on from there when it is started again.
 """
 
 import argparse
 import hashlib
 import json
+import shutil
 import sys
+import time
+from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from functools import partial
-from itertools import chain, islice
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
-import joblib
 import numpy as np
 from tqdm.auto import tqdm
 
-from maskfr_utils import fingerprint, masks, paths, rendered, splits, store
-from maskfr_utils.faces import align, sources
-from maskfr_utils.faces.pictures import PictureError
+from maskfr_utils import fingerprint, masks, paths, splits, store
+from maskfr_utils.config import TrainConfig, load_params
 from maskfr_utils.masks.styles import described
+from maskfr_utils.messages import brief
+from maskfr_utils.parts import EACH, Parts
 from maskfr_utils.probes.faces import of_data
+from maskfr_utils.twins import DEMO, LOCAL, Block, Photos, Rendered, batches, workers
 
-DEMO = "demo"
-BLOCK = 32  # pictures masked at a time
-BLOCK_BYTES = 2**20  # but fewer, where they are large photos
-PARALLEL_FROM = 16  # blocks; below it, starting processes takes longer than it saves
-
-Picture = tuple[str, bytes, np.ndarray | None]  # name, undecoded bytes, landmarks
+KEPT_FROM = 20_000  # pictures; what takes less than a minute or two is begun anew
+JPEG_FROM = 1_000_000  # pictures: raw ones and their twins would take 75 GB
+JPEG_BYTES = 10_000  # of a picture, and what an estimate of the room goes by
+ENCODINGS = ("auto", *store.ENCODINGS)
 
 
 def prepare(
@@ -44,6 +48,8 @@ def prepare(
     per_identity: int = 25,
     difficulty: float = 0.5,
     out: str | Path | None = None,
+    encoding: str = "auto",
+    engine: str = LOCAL,
     progress: bool = True,
 ) -> Path:
     """Make the HDF5 file of a data set, or find it made already.
@@ -62,6 +68,8 @@ def prepare(
         per_identity: pictures of each; only for "demo".
         difficulty: how alike rendered people are, 0 to 1 (see `rendered.render_faces`); only for "demo".
         out: where to write; by default below `paths.cache_dir()`, under a name that changes with the inputs.
+        encoding: of the pictures: `raw`, `jpeg`, or `auto`, JPEGs from a million pictures on.
+        engine: where the work is done, see `twins.workers`.
         progress: show a progress bar.
 
     Returns:
@@ -81,67 +89,108 @@ def prepare(
     parameters |= {"validation_fraction": validation_fraction}
     if found is None and per_identity < min_masked:
         raise ValueError(f"per_identity is {per_identity}, fewer than min_masked = {min_masked}: raise it")
-    data = _Photos(found) if found else _Rendered(identities, per_identity, difficulty, seed)
-    key = _fingerprint(data.content, looks, parameters, found is None)
+    data = Photos(found) if found else Rendered(identities, per_identity, difficulty, seed)
+    jpeg = is_jpeg(encoding, data.about)
+    key = _fingerprint(data.content, looks, parameters | ({"encoding": "jpeg"} if jpeg else {}), found is None)
     path = Path(out) if out is not None else paths.cache_dir() / f"{data.name}-{key}.h5"
     if _is_current(path, key):
         print(f"{data.name}: prepared already, {path}")
         return path
     attrs = parameters | {"style": str(style), "dataset": data.name, "content": data.content, "fingerprint": key}
-    print(_write(path, attrs, data, style, progress))
+    parts = Parts(path, key) if data.about >= KEPT_FROM else None
+    with workers(engine):
+        print(_write(path, attrs, data, style, jpeg, parts, progress))
+    if parts is not None:
+        parts.remove()
     return path
 
 
-class _Photos:
-    """Pictures of people in a folder or archive."""
+def is_jpeg(encoding: str, pictures: int) -> bool:
+    """Whether so many pictures are kept as JPEGs.
 
-    copies = True  # are looked for
-
-    def __init__(self, path: Path):
-        self.source = sources.open_source(path)
-        self.name, self.content = path.resolve().name.split(".")[0], self.source.fingerprint
-        self.total, self.notes = self.source.total, self.source.notes
-
-    @property
-    def skipped(self) -> Counter[str]:
-        """What the source left out before anything was decoded."""
-        return self.source.skipped
-
-    def blocks(self, style: masks.StyleLike, seed: int) -> Iterator[tuple]:
-        """Results of `_decode_and_mask` for all pictures, in order."""
-        return _source_blocks(self.source, style, seed)
+    Raises:
+        ValueError: an unknown encoding.
+    """
+    if encoding not in ENCODINGS:
+        raise ValueError(f"unknown encoding {brief(repr(encoding), 60)}: one of {', '.join(ENCODINGS)}")
+    return encoding == "jpeg" or (encoding == "auto" and pictures >= JPEG_FROM)
 
 
-class _Rendered:
-    """People who are rendered."""
-
-    copies = False  # each picture is drawn by itself
-
-    def __init__(self, identities: int, per_identity: int, difficulty: float, seed: int):
-        self.name, self.content = DEMO, f"{identities} x {per_identity}, difficulty {difficulty}"
-        self.total, self.notes, self.skipped = identities * per_identity, [], Counter()
-        self._render = partial(rendered.render_faces, identities, per_identity, seed=seed, difficulty=difficulty)
-
-    def blocks(self, style: masks.StyleLike, seed: int) -> Iterator[tuple]:
-        """As those of `_Photos`."""
-        return _rendered_blocks(self._render(), style, seed)
+def room(pictures: int, jpeg: bool, kept: bool) -> int:
+    """Bytes on the disk at the end of a preparation: the file, and the parts that are kept until it is whole."""
+    each = 2 * (JPEG_BYTES if jpeg else store.FACE_BYTES) + 1_000
+    return pictures * each * (2 if kept else 1)
 
 
-def _write(path: Path, attrs: dict, data: _Photos | _Rendered, style: masks.StyleLike, progress: bool) -> str:
+def _blocks(
+    data: Photos | Rendered, parts: Parts | None, style: masks.StyleLike, seed: int, jpeg: bool
+) -> Iterator[Block]:
+    """All blocks: those that an earlier call kept, then the others, kept as they come."""
+    if parts is None:
+        yield from data.blocks(style, seed, jpeg=jpeg)
+        return
+    done = 0
+    for blocks in parts.kept():
+        done += len(blocks)
+        yield from blocks
+    if done:
+        tqdm.write(f"{data.name}: going on after {done:,} blocks that an earlier call has left")
+    for blocks in batches(_announced(data, style, seed, jpeg, done), EACH):
+        parts.keep(done, blocks)
+        done += len(blocks)
+        yield from blocks
+
+
+def _announced(data: Photos | Rendered, style: masks.StyleLike, seed: int, jpeg: bool, start: int) -> Iterator[Block]:
+    """The blocks from `start` on; before the bulk of them says what they will cost, by what the first ones took."""
+    started, pictures, told = time.monotonic(), 0, False
+    for block in data.blocks(style, seed, jpeg=jpeg, start=start):
+        pictures += len(block.hashes) + block.skipped.total()
+        if not told and pictures >= 256:
+            told, rate = True, pictures / (time.monotonic() - started)
+            tqdm.write(
+                f"{data.name}: about {data.about:,} pictures, {rate:,.0f} a second, {data.about / rate / 3600:.1f} hours; "
+                f"{room(data.about, jpeg, kept=True) / 1e9:,.1f} GB of room ({'JPEGs' if jpeg else 'raw pixels'})"
+            )
+        yield block
+
+
+def _check_room(path: Path, data: Photos | Rendered, jpeg: bool, parts: Parts | None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    there = sum(part.stat().st_size for part in parts.folder.glob("part-*.npz")) if parts else 0
+    needed, free = room(data.about, jpeg, parts is not None), shutil.disk_usage(path.parent).free
+    if needed > free + there:
+        way_out = "choose another out" if jpeg else "set encoding to jpeg, or choose another out"
+        raise ValueError(
+            f"{data.name}: about {data.about:,} pictures take {needed / 1e9:,.1f} GB while they are prepared, and "
+            f"{free / 1e9:,.1f} GB are free in {brief(path.parent, 80)}: {way_out}"
+        )
+
+
+def _write(
+    path: Path,
+    attrs: dict,
+    data: Photos | Rendered,
+    style: masks.StyleLike,
+    jpeg: bool,
+    parts: Parts | None,
+    progress: bool,
+) -> str:
     """Writes the file, and says what was skipped and kept."""
+    _check_room(path, data, jpeg, parts)
     with (
-        store.FaceWriter(path, attrs) as writer,
+        store.FaceWriter(path, attrs, "jpeg" if jpeg else "raw") as writer,
         tqdm(total=data.total, desc=f"masking {data.name}", unit="face", disable=not progress) as bar,
     ):
-        people, names, usable, hashes, skipped = [], [], [], [], Counter()
-        for columns, block_hashes, block_skipped in data.blocks(style, attrs["seed"]):
-            writer.append(**columns)
-            people += columns["identities"]
-            names += columns["sources"]
-            usable.append(columns["masked_ok"])
-            hashes += block_hashes
-            skipped.update(block_skipped)
-            bar.update(len(block_hashes) + block_skipped.total())
+        people, names, usable, hashes, skipped = [], [], [], array("Q"), Counter()
+        for block in _blocks(data, parts, style, attrs["seed"], jpeg):
+            writer.append(**block.columns)
+            people += map(sys.intern, block.columns["identities"])
+            names += block.columns["sources"]
+            usable.append(block.columns["masked_ok"])
+            hashes.extend(block.hashes)
+            skipped.update(block.skipped)
+            bar.update(len(block.hashes) + block.skipped.total())
         seen = len(names) + skipped.total()
         skipped.update(data.skipped)
         if not names:
@@ -166,76 +215,6 @@ def _write(path: Path, attrs: dict, data: _Photos | _Rendered, style: masks.Styl
     return _summary(data, seen, skipped, result, path)
 
 
-def _source_blocks(source: sources.Source, style: masks.StyleLike, seed: int) -> Iterator[tuple]:
-    """Results of `_decode_and_mask` for all pictures, in order; on all cores where it pays."""
-    blocks = _read_blocks(source)
-    first = list(islice(blocks, PARALLEL_FROM))
-    jobs = min(16, joblib.cpu_count()) if len(first) == PARALLEL_FROM else 1
-    with joblib.Parallel(n_jobs=jobs) as parallel:
-        # A few blocks a core at a time: memory stays bounded however many pictures there are.
-        for batch in _batches(chain(first, blocks), 8 * jobs):
-            yield from parallel(joblib.delayed(_decode_and_mask)(block, style, seed) for block in batch)
-
-
-def _read_blocks(source: sources.Source) -> Iterator[list[Picture]]:
-    block, size = [], 0
-    for name, data in source.pictures():
-        block.append((name, data, source.landmarks.get(name)))
-        size += len(data)
-        if len(block) == BLOCK or size > BLOCK_BYTES:
-            yield block
-            block, size = [], 0
-    if block:
-        yield block
-
-
-def _rendered_blocks(faces: rendered.RenderedFaces, style: masks.StyleLike, seed: int) -> Iterator[tuple]:
-    place = Counter()
-    named = []
-    for image, label, landmarks in zip(faces.images, faces.labels.tolist(), faces.landmarks, strict=True):
-        named.append(
-            sources.Face(image, f"rendered_{label:03d}", f"rendered_{label:03d}/{place[label]:03d}", landmarks)
-        )
-        place[label] += 1
-    for block in _batches(named, BLOCK):
-        yield *_mask(block, style, seed), Counter()
-
-
-def _batches(items: Iterable, size: int) -> Iterator[list]:
-    items = iter(items)
-    while batch := list(islice(items, size)):
-        yield batch
-
-
-def _decode_and_mask(pictures: list[Picture], style: masks.StyleLike, seed: int) -> tuple[dict, list[int], Counter]:
-    faces, skipped = [], Counter()
-    for name, data, landmarks in pictures:
-        try:
-            faces.append(sources.to_face(name, data, landmarks))
-        except PictureError as error:
-            skipped[str(error)] += 1
-    return *_mask(faces, style, seed), skipped
-
-
-def _mask(faces: list[sources.Face], style: masks.StyleLike, seed: int) -> tuple[dict, list[int]]:
-    """The columns of `FaceWriter.append` and the hashes of the pictures."""
-    images = np.array([face.image for face in faces], np.uint8).reshape(-1, *store.FACE_SHAPE)
-    landmarks = np.full((len(faces), 68, 2), np.nan, np.float32)
-    for row, face in zip(landmarks, faces, strict=True):
-        row[:] = align.face_landmarks(face.image[None])[0] if face.landmarks is None else face.landmarks
-    twins = masks.mask_faces(images, landmarks, style=style, seed=seed)
-    columns = {
-        "images": images,
-        "masked": twins.images,
-        "identities": [face.identity for face in faces],
-        "sources": [face.name for face in faces],
-        "landmarks": landmarks,
-        "masked_ok": twins.ok,
-        "mask_kinds": twins.kinds,
-    }
-    return columns, [splits.picture_hash(image) for image in images]
-
-
 def _fingerprint(content: str, looks: str, parameters: dict[str, float], is_demo: bool) -> str:
     now = fingerprint.numbers(of_data(is_demo))
     described = json.dumps([content, looks, parameters, now], sort_keys=True).encode()
@@ -253,7 +232,7 @@ def _listed(reasons: dict[str, int]) -> str:
     return ", ".join(f"{count:,} {reason}" for reason, count in reasons.items()) or "nothing in it"
 
 
-def _summary(data: _Photos | _Rendered, seen: int, skipped: Counter, result: splits.Splits, path: Path) -> str:
+def _summary(data: Photos | Rendered, seen: int, skipped: Counter, result: splits.Splits, path: Path) -> str:
     rows = [("pictures", "", seen)]
     rows += [("skipped", reason, count) for reason, count in sorted(skipped.items())]
     rows += [("left out", reason, count) for reason, count in result.dropped.items() if count]
@@ -273,27 +252,37 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m maskfr_utils.prepare",
         description="Detect, align, mask, clean and split a data set into one HDF5 file.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        argument_default=argparse.SUPPRESS,
     )
-    parser.add_argument(
-        "dataset", help="demo, a folder, zip or tar of <person>/<picture>, train.rec, or an HDF5 file to check"
+    add = parser.add_argument
+    add(
+        "dataset",
+        nargs="?",
+        help="demo, a folder, list, zip or tar of people, shards, train.rec, or an HDF5 file to check",
     )
-    parser.add_argument("--min-masked", type=int, default=5, help="leave out identities with fewer masked pictures")
-    parser.add_argument(
-        "--test-fraction", type=float, default=0.1, help="share of each identity's pictures for testing"
+    add("-f", "--parameters-file", help="a run's YAML: prepare as that run will want it; the options below win over it")
+    add("--min-masked", type=int, help="leave out identities with fewer masked pictures (5)")
+    add("--test-fraction", type=float, help="share of each identity's pictures for testing (0.1)")
+    add("--validation-fraction", type=float, help="share of each identity's other pictures for validation (0)")
+    add("--style", help="of the masks: random, the name of a style, or a style file (random)")
+    add("--seed", type=int, help="of masks, test pictures and rendered faces (0)")
+    add("--identities", type=int, help="number of rendered people (demo only; 24)")
+    add("--per-identity", type=int, help="pictures of each (demo only; 25)")
+    add("--difficulty", type=float, help="how alike rendered people are (demo only; 0.5)")
+    add("--encoding", help="of the pictures: raw, jpeg, or auto, JPEGs from a million pictures on (auto)")
+    add(
+        "--engine",
+        help="where the work is done: local, ray, or dask and an address, as in 'dask tcp://head:8786' (local)",
     )
-    parser.add_argument(
-        "--validation-fraction", type=float, default=0.0, help="share of each identity's other pictures for validation"
-    )
-    parser.add_argument("--style", default="random", help="of the masks: random, the name of a style, or a style file")
-    parser.add_argument("--seed", type=int, default=0, help="of masks, test pictures and rendered faces")
-    parser.add_argument("--identities", type=int, default=24, help="number of rendered people (demo only)")
-    parser.add_argument("--per-identity", type=int, default=25, help="pictures of each (demo only)")
-    parser.add_argument("--difficulty", type=float, default=0.5, help="how alike rendered people are (demo only)")
-    parser.add_argument("--out", help="file to write (default: in the cache, named by all inputs)")
-    parser.add_argument("--no-progress", dest="progress", action="store_false", help="show no progress bar")
+    add("--out", help="file to write (in the cache, named by all inputs)")
+    add("--no-progress", dest="progress", action="store_false", help="show no progress bar")
     arguments = vars(parser.parse_args(argv))
     try:
+        if (file := arguments.pop("parameters_file", None)) is not None:
+            given = {"dataset": arguments["dataset"]} if "dataset" in arguments else {}
+            arguments = TrainConfig.from_mapping(load_params(file) | given).data() | arguments
+        elif "dataset" not in arguments:
+            parser.error("name a data set, or a run's YAML by -f")
         print(prepare(arguments.pop("dataset"), **arguments))
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)

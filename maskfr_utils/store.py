@@ -153,8 +153,8 @@ class FaceWriter:
 
     def append(
         self,
-        images: np.ndarray,
-        masked: np.ndarray,
+        images: np.ndarray | Sequence[bytes],
+        masked: np.ndarray | Sequence[bytes],
         identities: Sequence[str],
         sources: Sequence[str] | None = None,
         landmarks: np.ndarray | None = None,
@@ -164,7 +164,7 @@ class FaceWriter:
         """Add a block of n faces.
 
         Args:
-            images: (n, 112, 112, 3) uint8 RGB.
+            images: (n, 112, 112, 3) uint8 RGB; where the store holds JPEGs, also n of them as `encode` gives them.
             masked: the same faces with masks.
             identities: n names of people.
             sources: n names of pictures.
@@ -185,6 +185,8 @@ class FaceWriter:
             "mask_kinds": mask_kinds,
         }
         for name in ("images", "masked"):
+            if self.jpeg and all(isinstance(image, bytes) for image in columns[name]):
+                continue
             if np.shape(columns[name]) != (count, *FACE_SHAPE) or np.asarray(columns[name]).dtype != np.uint8:
                 raise ValueError(f"{name}: expected ({count}, 112, 112, 3) of uint8, got {np.shape(columns[name])}")
         for name, column in (columns | {"identities": identities}).items():
@@ -201,13 +203,13 @@ class FaceWriter:
         self._identities.extend(str(name) for name in identities)
         self._scratch.check()
 
-    def _append_jpegs(self, images: np.ndarray) -> np.ndarray:
+    def _append_jpegs(self, images: np.ndarray | Sequence[bytes]) -> np.ndarray:
         """Adds the pictures to `jpegs`; where each begins, and its bytes, (n, 2)."""
         data = self._file["jpegs"]
         first = start = len(data)
         content, spans = bytearray(), []
         for image in images:
-            jpeg = encode(np.asarray(image))
+            jpeg = image if isinstance(image, bytes) else encode(image)
             if start % JPEG_CHUNK + len(jpeg) > JPEG_CHUNK:  # it would cross into the next chunk
                 content += bytes(-start % JPEG_CHUNK)
                 start += -start % JPEG_CHUNK

@@ -17,7 +17,7 @@ LAYERS = {
     # are made for a run's parameters.
     "a run's arguments": "config devices",
     # Probes compute what the code gives, so each stands beside what it computes: faces here, training below.
-    "faces for a run": "batches convert prepare probes.faces",
+    "faces for a run": "batches convert parts prepare probes.faces twins",
     "the run": "recogniser loop run_folder checkpoints train probes",
     "what is made of runs": "recognise study measure figures",
 }

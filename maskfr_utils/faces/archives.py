@@ -84,6 +84,10 @@ class Archive:
         """The files that the pictures lie in, where these are few and large."""
         return [self.path]
 
+    def count(self) -> int | None:
+        """How many pictures there are, where a file that is not listed tells."""
+        return None
+
     def entries(self) -> Iterator[Entry]:
         """All pictures, each name once; the order is the same each time. Names can be written as UTF-8."""
         self.skipped = Counter()
@@ -434,6 +438,9 @@ class Records(Archive):
                 yield Entry(f"{label:07d}/{number:08d}", len(data), data)
         except recordio.BrokenRecordError:
             self.skipped["rest of the file, which is broken"] += 1
+
+    def count(self) -> int | None:
+        return recordio.promised(self.path)
 
     def _opened(self) -> AbstractContextManager[Read]:
         return nullcontext(attrgetter("place"))

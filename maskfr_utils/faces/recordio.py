@@ -88,6 +88,20 @@ def read_pictures(path: str | Path) -> Iterator[tuple[int, int, bytes]]:
             yield number, int(label), payload[start:]
 
 
+def promised(path: str | Path) -> int | None:
+    """The number of pictures, where record 0 tells it and the file is long enough for so many; None elsewhere."""
+    try:
+        payload = next(read_records(path), b"")
+    except BrokenRecordError:
+        return None
+    if len(payload) < _HEADER.size + 4:
+        return None
+    flag, _, number, _ = _HEADER.unpack_from(payload)
+    (first,) = struct.unpack_from("<f", payload, _HEADER.size)
+    pictures = int(first) - 1 if flag == 2 and number == 0 and 1 < first <= MOST else 0
+    return pictures if 0 < pictures * (8 + _HEADER.size) < Path(path).stat().st_size else None
+
+
 def pack_record(payload: bytes) -> bytes:
     """A payload as a RecordIO file holds it: parted where it holds the magic number at a multiple of four bytes.
 

@@ -69,6 +69,7 @@ class Source:
     Attributes:
         path: the folder or archive.
         total: number of candidate pictures, None where unknown.
+        size: bytes of the files, where their pictures are not listed.
         skipped: how many were skipped so far, by reason.
         fingerprint: 16 hexadecimal digits of what is in it.
         landmarks: (68, 2) by name, from landmarks68.npz in the folder or beside the archive.
@@ -94,6 +95,7 @@ class Source:
             self.fingerprint = self._fingerprint()
         else:
             self.fingerprint = _sampled(archive.files)
+            self.total, self.size = archive.count(), sum(path.stat().st_size for path in archive.files)
         self.skipped = self._unlisted.copy()
 
     def __iter__(self) -> Iterator[Face]:

@@ -1,0 +1,201 @@
+"""Faces and their masked twins as a stream of blocks, computed over all cores, or over a cluster.
+
+The blocks of a source are the same each time, whatever the number of processes, so that one can be taken up at any block.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+
+from maskfr_utils import masks, rendered, store
+from maskfr_utils.faces import align, sources
+from maskfr_utils.faces.pictures import PictureError
+from maskfr_utils.splits import picture_hash
+
+DEMO = "demo"
+BLOCK = 32  # pictures masked at a time
+BLOCK_BYTES = 2**20  # but fewer, where they are large photos
+PARALLEL_FROM = 16  # blocks; below it, starting processes takes longer than it saves
+RENDERED_FROM = 2_000  # rendered pictures, for the same reason
+PICTURE_BYTES = (
+    8_000  # of an aligned face as the field's files hold it: about so many are in a file whose count is not told
+)
+LOCAL, DASK, RAY = "local", "dask", "ray"
+
+Picture = tuple[str, bytes, np.ndarray | None]  # name, undecoded bytes, landmarks
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some faces: the `columns` of `FaceWriter.append`, the `hashes` of the pictures, and what was `skipped`, by reason."""
+
+    columns: dict[str, Any]
+    hashes: list[int]
+    skipped: Counter[str]
+
+
+@contextmanager
+def workers(engine: str = LOCAL) -> Iterator[None]:
+    """Where blocks are computed while this lasts.
+
+    Args:
+        engine: `local` (all cores), `ray` (the cluster that this machine is part of), or `dask` followed by the address of a
+            scheduler, as in `dask tcp://head:8786`. A block whose worker dies is computed again by another one.
+
+    Raises:
+        ValueError: an unknown engine, one whose package is not installed, or no scheduler there.
+    """
+    kind, _, address = engine.strip().partition(" ")
+    if kind == LOCAL and not address:
+        yield
+    elif kind == DASK and address:
+        try:
+            from distributed import Client
+        except ImportError:
+            raise ValueError(
+                "engine dask needs a package that is not here: pip install 'maskfr-utils[cluster]'"
+            ) from None
+        try:
+            client = Client(address.strip(), timeout="10s", set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"no Dask scheduler answers at {address.strip()}: {error}") from None
+        with client, joblib.parallel_config(backend="dask", client=client, n_jobs=-1):
+            yield
+    elif kind == RAY and not address:
+        try:
+            from ray.util.joblib import register_ray
+        except ImportError:
+            raise ValueError("engine ray needs a package that is not here: pip install 'ray[default]'") from None
+        register_ray()
+        with joblib.parallel_config(backend="ray", n_jobs=-1):
+            yield
+    else:
+        raise ValueError(f"unknown engine {engine!r}: local, ray, or dask and an address, as in 'dask tcp://head:8786'")
+
+
+class Photos:
+    """Pictures of people in a folder or archive.
+
+    Attributes:
+        name, content: of the data set, and what stands for its bytes.
+        total: pictures, None where unknown.
+        about: pictures, a guess where the total is unknown.
+        notes: what was understood, a sentence each.
+    """
+
+    copies = True  # are looked for
+
+    def __init__(self, path: Path):
+        self.source = sources.open_source(path)
+        self.name, self.content = path.resolve().name.split(".")[0], self.source.fingerprint
+        self.total, self.notes = self.source.total, self.source.notes
+        self.about = self.source.total if self.total is not None else max(1, self.source.size // PICTURE_BYTES)
+
+    @property
+    def skipped(self) -> Counter[str]:
+        """What the source left out before anything was decoded."""
+        return self.source.skipped
+
+    def blocks(self, style: masks.StyleLike, seed: int, *, jpeg: bool = False, start: int = 0) -> Iterator[Block]:
+        """All pictures in order, from block `start` on."""
+        jobs = ((decode_and_mask, block) for block in islice(_read_blocks(self.source), start, None))
+        return _computed(jobs, PARALLEL_FROM, style, seed, jpeg)
+
+
+class Rendered:
+    """People who are rendered; the same attributes as those of `Photos`."""
+
+    copies = False  # each picture is drawn by itself
+
+    def __init__(self, identities: int, per_identity: int, difficulty: float, seed: int):
+        rendered.check_arguments(identities, per_identity, seed, difficulty)
+        self.name, self.content = DEMO, f"{identities} x {per_identity}, difficulty {difficulty}"
+        self.total = self.about = identities * per_identity
+        self.notes, self.skipped = [], Counter()
+        self._people = [(i, per_identity, difficulty, seed) for i in range(identities)]
+
+    def blocks(self, style: masks.StyleLike, seed: int, *, jpeg: bool = False, start: int = 0) -> Iterator[Block]:
+        """A person a block, from person `start` on."""
+        least = PARALLEL_FROM if self.total >= RENDERED_FROM else len(self._people) + 1
+        return _computed(((draw_and_mask, person) for person in self._people[start:]), least, style, seed, jpeg)
+
+
+def _computed(jobs: Iterator[tuple[Callable, Any]], least: int, *how: Any) -> Iterator[Block]:
+    """What the jobs give, in order: on all cores, or those of `workers`, from `least` jobs on."""
+    first = list(islice(jobs, least))
+    if len(first) < least:
+        yield from (job(what, *how) for job, what in first)
+        return
+    jobs_at_once = joblib.parallel.get_active_backend()[1] or min(16, joblib.cpu_count())
+    with joblib.Parallel(n_jobs=jobs_at_once) as parallel:
+        at_once = 8 * joblib.effective_n_jobs(jobs_at_once)
+        # A few blocks a core at a time: memory stays bounded however many pictures there are.
+        for batch in batches(chain(first, jobs), at_once):
+            yield from parallel(joblib.delayed(job)(what, *how) for job, what in batch)
+
+
+def batches(items: Iterable, size: int) -> Iterator[list]:
+    """Lists of `size` items, the last one shorter."""
+    items = iter(items)
+    while batch := list(islice(items, size)):
+        yield batch
+
+
+def _read_blocks(source: sources.Source) -> Iterator[list[Picture]]:
+    block, size = [], 0
+    for name, data in source.pictures():
+        block.append((name, data, source.landmarks.get(name)))
+        size += len(data)
+        if len(block) == BLOCK or size > BLOCK_BYTES:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
+
+
+def decode_and_mask(pictures: list[Picture], style: masks.StyleLike, seed: int, jpeg: bool) -> Block:
+    """The faces of some encoded pictures."""
+    faces, skipped = [], Counter()
+    for name, data, landmarks in pictures:
+        try:
+            faces.append(sources.to_face(name, data, landmarks))
+        except PictureError as error:
+            skipped[str(error)] += 1
+    return _mask(faces, style, seed, jpeg, skipped)
+
+
+def draw_and_mask(person: tuple[int, int, float, int], style: masks.StyleLike, seed: int, jpeg: bool) -> Block:
+    """The faces of a rendered person: number, pictures, difficulty, seed."""
+    number, count, difficulty, drawn_by = person
+    drawn = rendered.render_faces(1, count, seed=drawn_by, difficulty=difficulty, first=number)
+    name = f"rendered_{number:03d}"
+    faces = [
+        sources.Face(image, name, f"{name}/{j:03d}", landmarks)
+        for j, (image, landmarks) in enumerate(zip(drawn.images, drawn.landmarks, strict=True))
+    ]
+    return _mask(faces, style, seed, jpeg, Counter())
+
+
+def _mask(faces: list[sources.Face], style: masks.StyleLike, seed: int, jpeg: bool, skipped: Counter) -> Block:
+    images = np.array([face.image for face in faces], np.uint8).reshape(-1, *store.FACE_SHAPE)
+    landmarks = np.full((len(faces), 68, 2), np.nan, np.float32)
+    for row, face in zip(landmarks, faces, strict=True):
+        row[:] = align.face_landmarks(face.image[None])[0] if face.landmarks is None else face.landmarks
+    twins = masks.mask_faces(images, landmarks, style=style, seed=seed)
+    columns = {
+        "images": [store.encode(image) for image in images] if jpeg else images,
+        "masked": [store.encode(image) for image in twins.images] if jpeg else twins.images,
+        "identities": [face.identity for face in faces],
+        "sources": [face.name for face in faces],
+        "landmarks": landmarks,
+        "masked_ok": twins.ok,
+        "mask_kinds": twins.kinds,
+    }
+    return Block(columns, [picture_hash(image) for image in images], skipped)
