@@ -21,6 +21,7 @@ from maskfr_utils.names import CONDITIONS, unknown
 from maskfr_utils.store import TRAIN, FaceStore
 
 LUMA = (0.299, 0.587, 0.114)
+GREY = 127  # of what a condition hides: the middle of the range
 
 
 class TwinDataset(Dataset):
@@ -36,16 +37,23 @@ class TwinDataset(Dataset):
         return self.__getitems__([index] if isinstance(index, int) else index)
 
     def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
-        """A batch (n, 112, 112, 3) uint8 with labels (n,); the first index and the epoch seed its draws."""
+        """A batch (n, 112, 112, 3) uint8 with labels (n,); the first index and the epoch seed its draws.
+
+        Where both twins come together it is twice as long: all photos unmasked, then in the same order masked.
+        """
         config, indices = self.config, np.asarray(indices)
         rng = np.random.default_rng((config.seed, self.epoch, int(indices[0])))
-        masked = rng.random(len(indices)) < {"masked": 1.0, "unmasked": 0.0, "both": 0.5}[config.condition]
+        condition = CONDITIONS[config.condition]
+        if condition.together:
+            indices, masked = np.tile(indices, 2), np.repeat([False, True], len(indices))
+        else:
+            masked = rng.random(len(indices)) < condition.masked
         seed = int(rng.integers(2**31))
         images, labels = self.store.batch(indices, masked=masked & (not config.fresh_masks))
         if config.fresh_masks and masked.any():
             drawn = mask_faces(images[masked], self.store.landmarks[indices[masked]], style=config.style, seed=seed)
             images[masked] = drawn.images
-        return torch.from_numpy(images), torch.from_numpy(labels)
+        return torch.from_numpy(seen(images, config.condition)), torch.from_numpy(labels)
 
 
 class FaceDataset(Dataset):
@@ -55,7 +63,7 @@ class FaceDataset(Dataset):
 
     Args:
         store: a store, or the path of its file.
-        condition: "masked", "unmasked", or "both": each photo's unmasked picture, then each one's masked twin.
+        condition: "masked", "unmasked", or another: each photo's unmasked picture, then each one's masked twin.
         split: which photos: `store.TRAIN` or `store.TEST`.
         transform: of the picture, a (3, 112, 112) uint8 RGB tensor.
 
@@ -74,8 +82,8 @@ class FaceDataset(Dataset):
         if condition not in CONDITIONS:
             raise ValueError(unknown("condition", condition, CONDITIONS))
         self.store = store if isinstance(store, FaceStore) else FaceStore(store)
-        self.transform, photos = transform, self.store.indices(split)
-        twins = {"unmasked": (False,), "masked": (True,), "both": (False, True)}[condition]
+        self.transform, self.condition, photos = transform, condition, self.store.indices(split)
+        twins = {0.0: (False,), 1.0: (True,)}.get(CONDITIONS[condition].masked, (False, True))
         self.indices, self.masked = np.tile(photos, len(twins)), np.repeat(np.array(twins), len(photos))
 
     def __len__(self) -> int:
@@ -86,7 +94,7 @@ class FaceDataset(Dataset):
 
     def __getitems__(self, indices: list[int]) -> list[tuple[Any, int]]:
         images, labels = self.store.batch(self.indices[indices], masked=self.masked[indices])
-        pictures = torch.from_numpy(images).permute(0, 3, 1, 2)
+        pictures = torch.from_numpy(seen(images, self.condition)).permute(0, 3, 1, 2)
         changed = pictures if self.transform is None else map(self.transform, pictures)
         return list(zip(changed, labels.tolist(), strict=True))
 
@@ -94,28 +102,48 @@ class FaceDataset(Dataset):
 class EpochBatches(Sampler[list[int]]):
     """This process's share of each batch of an epoch, in an order drawn from (seed, epoch); the last, partial batch is left out.
 
+    Where both twins of a photo come together, a batch has half as many photos, and an epoch half of all photos, the next one
+    the other half: steps and pictures stay as they are without.
+
     Attributes:
         batch_size: pictures a step over all processes, to each of which it gives equally many.
+        photos: how many different photos these show.
         epoch: the one to draw.
         first: batches of it that were taken before.
     """
 
-    def __init__(self, indices: np.ndarray, batch_size: int, seed: int, rank: int = 0, world: int = 1):
+    def __init__(
+        self, indices: np.ndarray, batch_size: int, seed: int, rank: int = 0, world: int = 1, together: bool = False
+    ):
         self.indices, self.seed, self.rank, self.world = indices, seed, rank, world
-        self.batch_size, self.epoch, self.first = min(batch_size, len(indices) // world * world), 0, 0
+        self.twins = 1 + together
+        self.photos = min(batch_size // self.twins, len(indices) // (self.twins * world) * world)
+        self.batch_size, self.epoch, self.first = self.twins * self.photos, 0, 0
 
     def __len__(self) -> int:
         return len(self.indices) // self.batch_size
 
     def __iter__(self) -> Iterator[list[int]]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.indices)
-        for start in range(self.first * self.batch_size, len(self) * self.batch_size, self.batch_size):
-            yield order[start : start + self.batch_size][self.rank :: self.world].tolist()
+        drawn, part = divmod(self.epoch, self.twins)
+        order = np.random.default_rng((self.seed, drawn)).permutation(self.indices)
+        for step in range(self.first, len(self)):
+            start = (part * len(self) + step) * self.photos
+            yield order[start : start + self.photos][self.rank :: self.world].tolist()
 
 
 def as_it_is(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     """Hands on what `TwinDataset` has made a batch of already."""
     return batch
+
+
+def seen(faces: np.ndarray, condition: str) -> np.ndarray:
+    """What a network that trains under a condition sees of faces (n, 112, 112, 3) uint8: the rest is `GREY`."""
+    first, end = CONDITIONS[condition].rows
+    if (first, end) == (0, faces.shape[1]):
+        return faces
+    cut = np.full_like(faces, GREY)
+    cut[:, first:end] = faces[:, first:end]
+    return cut
 
 
 def to_input(faces: Tensor) -> Tensor:

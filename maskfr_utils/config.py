@@ -42,7 +42,12 @@ class TrainConfig:
     model: str = _param("ressanet50", "network", choices=MODELS)
     dataset: str = _param("demo", "`demo` (rendered faces), or a folder, tar or HDF5 file of faces")
     condition: str = _param(
-        "both", "what it trains on; `both` draws one of the twins at each visit", choices=CONDITIONS
+        "both",
+        "what it trains on; `both` draws one of the twins at each visit, `twins` takes both in one batch",
+        choices=tuple(CONDITIONS),
+    )
+    twin_weight: float = _param(
+        0.0, "how strongly the embeddings of a photo's twins are drawn together; condition `twins` only", 0.0, 1e6
     )
     epochs: int = _param(8, "passes over the training photos", 1)
     max_steps: int | None = _param(None, "end training after so many steps (default: at the last epoch)", 1)
@@ -116,6 +121,10 @@ class TrainConfig:
                 raise ConfigError(str(error)) from None
         if self.scored_on == "validation" and not self.validation_fraction:
             raise ConfigError("scored_on=validation needs validation photos: set validation_fraction above 0")
+        if self.twin_weight and not CONDITIONS[self.condition].together:
+            raise ConfigError(
+                f"twin_weight={self.twin_weight:g} needs both twins in a batch: set condition to twins, not {self.condition}"
+            )
         if self.loss == "sphereface":
             if self.margin is not None and self.margin <= 1:
                 raise ConfigError(

@@ -284,6 +284,51 @@ class MagFace(CosineLoss):
         return classification + self.regularisation * penalty
 
 
+class AdaFace(CosineLoss):
+    """A margin that trusts the length of an embedding to tell a picture's quality: good pictures are pulled hardest where
+    they are hard, poor ones where they are easy.
+
+    With a the length of x, q = (a - mean) / std * h within [-1, 1], no gradient through it: z_y = s (cos(t_y - m q) - m -
+    m q). Mean and standard deviation of the lengths follow those of the batches, by a hundredth at each; the first batch
+    sets them.
+
+    Source: Kim et al., "AdaFace: quality adaptive margin for face recognition", CVPR 2022, eqs. 9 to 12.
+
+    Args:
+        embedding_dim: length of an embedding.
+        num_classes: number of identities.
+        scale: s.
+        margin: m, in radians and as a drop of the cosine.
+        concentration: h.
+    """
+
+    def __init__(
+        self,
+        embedding_dim: int,
+        num_classes: int,
+        scale: float = 64.0,
+        margin: float = 0.4,
+        concentration: float = 0.333,
+    ):
+        super().__init__(embedding_dim, num_classes, scale, margin)
+        self.concentration = concentration
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("std", torch.zeros(()))  # 0: no batch yet
+
+    def compute(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        cosines, length = self.cosines(embeddings), embeddings.detach().norm(dim=1, keepdim=True).clamp(1e-3, 100)
+        if self.training:
+            with torch.no_grad():
+                share = torch.where(self.std > 0, 0.01, 1.0).to(self.std.dtype)
+                self.mean.lerp_(length.mean().to(self.mean.dtype), share)
+                self.std.lerp_(length.std(correction=0).to(self.std.dtype) + 1e-3, share)
+        quality = ((length - self.mean) / self.std.clamp_min(1e-3) * self.concentration).clamp(-1, 1)
+        margin = self.margin_share * self.margin
+        turned = (angle(cosines.gather(1, labels[:, None])) - margin * quality).clamp(0, math.pi).cos()
+        target = turned - margin * (1 + quality)
+        return F.cross_entropy(self.scale * cosines.scatter(1, labels[:, None], target), labels)
+
+
 class Softmax(nn.Module):
     """Plain softmax: z_j = w_j x + b_j. `scale` and `margin` are taken, so that every loss is made alike, and unused."""
 
@@ -326,6 +371,16 @@ class LegacyArcFace(Softmax):
             scores = F.normalize(self.logits(embeddings))
             target = turn(scores.gather(1, labels[:, None]), self.margin_share * self.margin)
             return F.cross_entropy(self.scale * scores.scatter(1, labels[:, None], target), labels)
+
+
+def twin_distance(embeddings: Tensor) -> Tensor:
+    """Mean of 1 - cosine over the two embeddings of each photo, a scalar in float32 at least, from 0 to 2.
+
+    Args:
+        embeddings: (2n, embedding_dim); row i and row n + i are of the twins of photo i.
+    """
+    one, other = at_least_float32(embeddings).chunk(2)
+    return (1 - F.cosine_similarity(one, other)).mean()
 
 
 def at_least_float32(x: Tensor) -> Tensor:

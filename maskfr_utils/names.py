@@ -46,10 +46,39 @@ LOSSES: dict[str, tuple[str, dict[str, object]]] = {
     "subcenter_arcface": ("SubCenterArcFace", {}),
     "curricularface": ("CurricularFace", {}),
     "magface": ("MagFace", {}),
+    "adaface": ("AdaFace", {}),
     "legacy_arcface": ("LegacyArcFace", {}),
 }
 
-CONDITIONS = ("masked", "unmasked", "both")
+
+@dataclass(frozen=True)
+class Condition:
+    """What a network trains on.
+
+    Attributes:
+        title: in words.
+        masked: the chance that a visit to a photo is to its masked twin.
+        together: whether both twins of a photo come in one batch; then there is no chance in it.
+        rows: of an aligned face those that are seen, in training and in tests, from the first to before the last; all
+            else is grey. The eyes lie at row 52, the brows about row 43, the tip of the nose at row 72. Row 58 is the
+            middle of the bridge of the nose, above which few masks reach.
+    """
+
+    title: str
+    masked: float = 0.5
+    together: bool = False
+    rows: tuple[int, int] = (0, 112)
+
+
+CONDITIONS = {
+    "masked": Condition("masked faces", 1.0),
+    "unmasked": Condition("unmasked faces", 0.0),
+    "both": Condition("either twin, by the toss of a coin"),
+    "twins": Condition("both twins of each photo in one batch", together=True),
+    "upper": Condition("upper half of the face, of either twin", rows=(0, 58)),
+    "periocular": Condition("band of the eyes, of either twin", rows=(32, 58)),
+}
+SIMPLE_CONDITIONS = ("masked", "unmasked", "both")  # that Table 1 compares
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 LOGGERS = ("none", "csv", "tensorboard")
 SCHEDULES = ("cosine", "constant")

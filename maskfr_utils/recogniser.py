@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from maskfr_utils.config import TrainConfig
-from maskfr_utils.losses import create_loss
+from maskfr_utils.losses import create_loss, twin_distance
 from maskfr_utils.models import create_model
 from maskfr_utils.models.networks import shrink_depthwise
 
@@ -30,14 +30,18 @@ class Recogniser(nn.Module):
             shrink_depthwise(self.backbone)
         given = {name: value for name in ("scale", "margin") if (value := getattr(config, name)) is not None}
         self.head = create_loss(config.loss, config.embedding_dim, num_classes, **given)
+        self.twin_weight = config.twin_weight
 
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss, and the number of pictures that are named rightly."""
+        """Loss, and the number of pictures that are named rightly; with a twin term the batch is twins, as `TwinDataset` has them."""
         network = self.compiled if self.training and self.compiled else self.backbone
         embeddings = network(images)
         with torch.no_grad():
             hits = (self.head.logits(embeddings).argmax(1) == labels).sum()
-        return self.head(embeddings, labels), hits
+        loss = self.head(embeddings, labels)
+        if self.twin_weight:
+            loss = loss + self.twin_weight * twin_distance(embeddings)
+        return loss, hits
 
     def groups(self, weight_decay: float, decay: str) -> list[dict]:
         """Parameter groups of the optimiser: what decays, and what does not.

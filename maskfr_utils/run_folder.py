@@ -94,7 +94,7 @@ def finished(config: TrainConfig) -> dict | None:
         raise ConfigError(f"{error}; {way_out}") from None
     if changed := difference(record["params"], config.science()):
         raise ConfigError(f"{config.folder} holds another finished run ({changed}): {way_out}")
-    whole = all((config.folder / name).exists() for name in FILES)
+    whole = "diverged" in record or all((config.folder / name).exists() for name in FILES)
     return record if whole and config.resume else None
 
 

@@ -18,6 +18,8 @@ from maskfr_utils.stopping import Stopped
 def run(config: TrainConfig) -> dict:
     """Prepares the faces, trains, scores masked and unmasked twins, and writes the record.
 
+    A trial (`scored_on=validation`) whose loss or weights leave the numbers ends with a record, too, so that whoever chooses
+    among trials knows: no photo counts as named rightly, and `diverged` tells the step. There is no network then.
     A run that has ended already in its folder is not made again: its record is handed out.
 
     Args:
@@ -49,8 +51,7 @@ def _run(config: TrainConfig, fabric, earlier: dict | None) -> dict:
     import numpy as np
     import torch
 
-    from maskfr_utils import devices, fingerprint, loop, prepare
-    from maskfr_utils.faces.pose import head_yaw
+    from maskfr_utils import devices, evaluation, fingerprint, loop, prepare
     from maskfr_utils.probes.runs import of_run
     from maskfr_utils.records import code_revision, face_sample, provenance
     from maskfr_utils.store import TRAIN, FaceStore
@@ -66,26 +67,22 @@ def _run(config: TrainConfig, fabric, earlier: dict | None) -> dict:
     if fabric.broadcast(earlier is not None):
         return hand_out(config, earlier, store, now) if earlier else {}
     trainer = loop.Trainer(config, store, fabric, code.get("fingerprint"))
-    trainer.fit()
+    outcome = fit(trainer)
     if not fabric.is_global_zero:
         fabric.barrier()
         return {}
-    scores, photos = trainer.evaluate(trainer.scored)
+    scores, photos = evaluation.none_right(store, trainer.scored) if outcome else trainer.evaluate(trainer.scored)
     scored = store.indices(trainer.scored)
-    photos = {
-        "label": store.labels[scored],
-        "mask": np.array(store.mask_kinds)[scored],
-        "yaw": head_yaw(store.landmarks[scored]).round().astype(int),
-    } | photos
     some = scored[np.linspace(0, len(scored) - 1, min(16, len(scored)), dtype=int)]
     seconds = time.perf_counter() - started
     record = {
         "run": config.run_name,
         "params": config.science(),
+        **outcome,
         "metrics": {name: score.as_dict() for name, score in scores.items()},
         "throughput": {"train_images_per_second": trainer.speed.images_per_second, "steps": trainer.step},
         "history": trainer.history,
-        "photos": {name: values.tolist() for name, values in photos.items()},
+        "photos": {name: values.tolist() for name, values in (told(store, scored) | photos).items()},
         "provenance": provenance(
             device=devices.device_name(fabric.device),
             data=store.attrs.get("fingerprint", "unknown"),
@@ -103,6 +100,30 @@ def _run(config: TrainConfig, fabric, earlier: dict | None) -> dict:
     write(config, record, trainer)
     fabric.barrier()
     return record
+
+
+def told(store, photos):
+    """What is known of photos (n,) of a store: (n,) arrays `label`, `mask` (its kind) and `yaw` in whole degrees."""
+    import numpy as np
+
+    from maskfr_utils.faces.pose import head_yaw
+
+    yaw = head_yaw(store.landmarks[photos]).round().astype(int)
+    return {"label": store.labels[photos], "mask": np.array(store.mask_kinds)[photos], "yaw": yaw}
+
+
+def fit(trainer) -> dict[str, object]:
+    """Trains; what a record has to say of it beside results: of a trial that left the numbers, `diverged` and its step."""
+    from maskfr_utils.run_state import Diverged
+
+    try:
+        trainer.fit()
+    except Diverged as error:
+        if trainer.config.scored_on != "validation" or trainer.fabric.world_size > 1:
+            raise
+        trainer.say(f"a trial that counts as no photo named rightly: {error}")
+        return {"diverged": {"step": error.step}}
+    return {}
 
 
 def hand_out(config: TrainConfig, record: dict, store, now: dict) -> dict:
@@ -139,8 +160,9 @@ def write(config: TrainConfig, record: dict, trainer) -> None:
     try:
         with replacing(folder / "predictions.csv", durable=True) as temporary:
             table.to_csv(temporary, index=False)
-        models.save_model(folder / "model.safetensors", backbone, classes=classes)
-        models.weights.save_tensors(folder / "head.safetensors", head, loss | {"classes": classes})
+        if "diverged" not in record:
+            models.save_model(folder / "model.safetensors", backbone, classes=classes)
+            models.weights.save_tensors(folder / "head.safetensors", head, loss | {"classes": classes})
         write_json(folder / "record.json", record)
     except OSError as error:
         raise TrainingError(

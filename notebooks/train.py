@@ -32,7 +32,8 @@
 # %% tags=["parameters"]
 model = "ressanet50"  # resnet50, iresnet50, iresnet100, ressanet50, ressanet100
 dataset = "demo"  # rendered faces, or a folder, tar or HDF5 file of <identity>/<picture>
-condition = "both"  # what it trains on: masked, unmasked, both
+condition = "both"  # what it trains on: masked, unmasked, both, twins, upper, periocular
+twin_weight = 0.0  # with condition twins: how strongly the embeddings of a photo's twins are drawn together
 epochs = 8
 max_steps = None
 batch_size = 16

@@ -3,7 +3,6 @@
 import json
 import shutil
 import subprocess
-import sys
 import time
 import urllib.parse
 import urllib.request
@@ -117,19 +116,11 @@ def tab(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def html(tmp_path_factory):
-    """Folder of the built book."""
-    out = tmp_path_factory.mktemp("book")
-    program = Path(sys.executable).with_name("jupyter-book")
-    done = subprocess.run([program, "build", ROOT / "book", "--path-output", out], capture_output=True, text=True)
-    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
-    return out / "_build" / "html"
-
-
-@pytest.fixture(scope="module")
-def visits(html, tab):
+def visits(built_book, tab):
     """What each page showed: address -> facts; each page is opened once."""
-    return {page.as_uri(): visit(tab, page.as_uri()) for page in sorted(html.glob("*.html")) if page.stem != "index"}
+    return {
+        page.as_uri(): visit(tab, page.as_uri()) for page in sorted(built_book.glob("*.html")) if page.stem != "index"
+    }
 
 
 def visit(tab: Tab, address: str) -> dict:
@@ -177,8 +168,8 @@ def test_internal_links_resolve(visits):
     assert internal > 100
 
 
-def test_search_finds_a_word_of_the_study(html, tab):
-    tab.open((html / "search.html").as_uri() + "?q=FReLU")
+def test_search_finds_a_word_of_the_study(built_book, tab):
+    tab.open((built_book / "search.html").as_uri() + "?q=FReLU")
     end, found = time.monotonic() + 20, []
     while not found and time.monotonic() < end:
         time.sleep(0.2)

@@ -234,3 +234,16 @@ def test_a_broken_memory_is_computed_anew(monkeypatch, tmp_path):
         memory.write_text(text)
         assert fingerprint.numbers(part) == {"part": {"x": [1.0]}}
     assert fingerprint.numbers({"part": lambda: {"x": [2.0]}}) == {"part": {"x": [1.0]}}  # remembered
+
+
+def test_numbers_do_not_hang_on_the_threads_that_a_process_has():
+    threads = torch.get_num_threads()
+    try:
+        found = []
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            found.append(PARTS["network iresnet50"]())
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(threads)
+    assert found[0] == found[1]

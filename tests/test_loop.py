@@ -12,7 +12,7 @@ import torch
 from lightning_fabric import Fabric
 from small_runs import same, small
 
-from maskfr_utils import batches, loop, prepare, train
+from maskfr_utils import batches, compiling, loop, prepare, train
 from maskfr_utils.config import ConfigError
 from maskfr_utils.models.weights import read_metadata
 from maskfr_utils.names import LOSSES
@@ -164,7 +164,7 @@ def test_auto_keeps_what_is_faster_and_resumes_with_it(tmp_path, store, monkeypa
     config = small(tmp_path, compile="auto", epochs=100_000)
     trainer = loop.Trainer(config, store, Fabric(accelerator="cpu"))
     backbone = fake_compile(monkeypatch, trainer, lambda images: backbone(images))
-    monkeypatch.setattr(loop, "latency", lambda runs, repeats: dict(zip(runs, seconds, strict=True)))
+    monkeypatch.setattr(compiling, "latency", lambda runs, repeats: dict(zip(runs, seconds, strict=True)))
     trainer.compile()
     kept = "kept" in verdict
     assert re.search(verdict, capsys.readouterr().out)
@@ -175,7 +175,7 @@ def test_auto_keeps_what_is_faster_and_resumes_with_it(tmp_path, store, monkeypa
 
 def test_trial_of_compiling_leaves_no_trace(tmp_path, store, monkeypatch):
     """Weights after a few steps are those without it; the compiled network is asked in training alone."""
-    monkeypatch.setitem(loop.COMPILE_FROM, "cpu", 0)
+    monkeypatch.setitem(compiling.COMPILE_FROM, "cpu", 0)
     states, calls = [], []
 
     def run_each(runs, repeats):
@@ -193,7 +193,7 @@ def test_trial_of_compiling_leaves_no_trace(tmp_path, store, monkeypatch):
             return backbone(images)
 
         fake_compile(monkeypatch, trainer, compiled)
-        monkeypatch.setattr(loop, "latency", run_each)
+        monkeypatch.setattr(compiling, "latency", run_each)
         trainer.fit()
         trainer.evaluate()
         states.append(trainer.recogniser.state_dict())

@@ -23,7 +23,7 @@ from maskfr_utils.losses import (
 )
 
 DIM, CLASSES, N = 6, 5, 24
-ANGULAR = ["arcface", "cosface", "sphereface", "combined_margin", "subcenter_arcface", "curricularface", "magface"]
+ANGULAR = [name for name in LOSSES if name not in ("softmax", "legacy_arcface", "arcface_straight_through")]
 
 
 def batch(dtype=torch.float64, seed=0, length=20.0):
@@ -98,6 +98,14 @@ def hand_curricularface(x, y, loss, s=64, m=0.5):
 def hand_magface(x, y, loss, s=64, m=0.8):
     a = min(110, max(10, math.sqrt(sum(v * v for v in x))))
     return hand_arcface(x, y, loss, s, 0.45 + (m - 0.45) * (a - 10) / 100)
+
+
+def hand_adaface(x, y, loss, s=64, m=0.4):
+    a = min(100, max(1e-3, math.sqrt(sum(v * v for v in x))))
+    q = min(1, max(-1, (a - loss["mean"]) / max(loss["std"], 1e-3) * 0.333))
+    cosines = [cosine(x, w) for w in loss["weight"]]
+    turned = math.cos(min(math.pi, max(0, math.acos(cosines[y]) - m * q)))
+    return [s * (turned - m - m * q if j == y else c) for j, c in enumerate(cosines)]
 
 
 def hand_softmax(x, y, loss):
@@ -367,6 +375,39 @@ def test_magface_gives_long_embeddings_a_larger_margin():
     x = at_angles(loss, [0.8] * 5)
     values = [loss(length / 20 * x, torch.zeros(5, dtype=torch.int64)).item() for length in (5, 10, 50, 110, 200)]
     assert values[0] == pytest.approx(values[1]) and values[1] < values[2] < values[3] == pytest.approx(values[4])
+
+
+def test_adafaces_margin_goes_by_the_length_of_the_embedding():
+    """Short ones bear it as an angle, like ArcFace; those of mean length as a drop, like CosFace; the gradient takes no part."""
+    loss = make("adaface").eval()
+    loss.mean.fill_(20.0)
+    loss.std.fill_(3.0)
+    embeddings, labels = batch()
+    directions = F.normalize(embeddings)
+    state = {"weight": loss.weight.data}
+    for length, name, margin in ((5.0, "arcface", 0.4), (20.0, "cosface", 0.4)):
+        other = create_loss(name, DIM, CLASSES, margin=margin).double()
+        other.load_state_dict(state)
+        near = loss.weight.data[labels] + 0.3 * directions  # within pi - m
+        near = length * F.normalize(near)
+        torch.testing.assert_close(loss(near, labels), other(near, labels))
+    x = (19.0 * directions).requires_grad_()  # the loss changes with the length, of which the gradient knows nothing
+    loss(x, labels).backward()
+    assert (x.grad * directions).sum(1).abs().max() < 1e-9
+    torch.testing.assert_close(loss(500 * directions, labels), loss(100 * directions, labels))
+
+
+def test_adaface_follows_the_lengths_in_training_alone():
+    loss = make("adaface")
+    embeddings, labels = batch()
+    length = embeddings.norm(dim=1)
+    loss(embeddings, labels)
+    assert loss.mean.item() == pytest.approx(length.mean().item())
+    assert loss.std.item() == pytest.approx(length.std(correction=0).item() + 1e-3)
+    loss(2 * embeddings, labels)
+    assert loss.mean.item() == pytest.approx(1.01 * length.mean().item())
+    loss.eval()(embeddings, labels)
+    assert loss.mean.item() == pytest.approx(1.01 * length.mean().item())
 
 
 def test_subcenters_take_the_nearest():

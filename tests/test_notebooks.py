@@ -10,6 +10,7 @@ import json
 import re
 from dataclasses import asdict
 
+import in_process
 import nbformat
 import papermill
 import pytest
@@ -50,9 +51,10 @@ def page(tmp_path_factory):
             with pytest.MonkeyPatch.context() as patch:
                 patch.chdir(folder)  # no notebook depends on the current folder
                 source = ROOT / "notebooks" / f"{name}.ipynb"
+                engine = None if name == "train" else in_process.NAME  # one in a kernel, as users run them all
                 with (folder / "said.txt").open("w") as said:
                     papermill.execute_notebook(
-                        source, folder / "out.ipynb", parameters, progress_bar=False, stderr_file=said
+                        source, folder / "out.ipynb", parameters, engine, progress_bar=False, stderr_file=said
                     )
             pages[name] = folder, words(folder / "out.ipynb")
         return pages[name]

@@ -18,7 +18,7 @@ LAYERS = {
     "a run's arguments": "config devices",
     # Probes compute what the code gives, so each stands beside what it computes: faces here, training below.
     "faces for a run": "batches convert parts prepare probes.faces twins",
-    "the run": "recogniser loop run_folder checkpoints train probes",
+    "the run": "recogniser run_folder checkpoints run_state compiling evaluation loop train probes",
     "what is made of runs": "recognise study measure figures",
 }
 MODULES = sorted((ROOT / "maskfr_utils").rglob("*.py"))

@@ -10,9 +10,9 @@ import pytest
 
 from maskfr_utils import paths, records, verdicts
 from maskfr_utils.config import TrainConfig
-from maskfr_utils.names import CONDITIONS, REPORTED
+from maskfr_utils.names import LOSSES, REPORTED, SIMPLE_CONDITIONS
 from maskfr_utils.study import __main__ as command
-from maskfr_utils.study import captions, check, plan, shown, state
+from maskfr_utils.study import captions, check, plan, shown, state, variants
 from maskfr_utils.study import run as making
 from maskfr_utils.study.plan import Run
 
@@ -24,7 +24,8 @@ def untuned(tmp_path, monkeypatch):
     """The study before any trial: the recipes alone."""
     for scale in plan.SCALES:
         (tmp_path / "recipes" / scale).mkdir(parents=True)
-        shutil.copy(plan.PARAMS / scale / "study.yaml", tmp_path / "recipes" / scale)
+        for name in ("study.yaml", "report.yaml"):
+            shutil.copy(plan.PARAMS / scale / name, tmp_path / "recipes" / scale)
     monkeypatch.setattr(plan, "PARAMS", tmp_path / "recipes")
 
 
@@ -60,7 +61,7 @@ def test_groups_are_what_the_report_compares(untuned, monkeypatch):
     monkeypatch.setattr(plan, "train_photos", lambda scale: 3000)
     for name, scale in plan.SCALES.items():
         one, two, parts = plan.table_1(name), plan.table_2(name), plan.ablation(name)
-        assert len(one) == 3 * scale.seeds and {run.condition for run in one} == set(CONDITIONS)
+        assert len(one) == 3 * scale.seeds and {run.condition for run in one} == set(SIMPLE_CONDITIONS)
         assert len(two) == 5 * scale.seeds and {run.model for run in two} == set(REPORTED)
         assert set(one) & set(two) & set(parts) == {Run(scale=name, seed=s) for s in range(scale.seeds)}
         assert scale.seeds >= verdicts.SEEDS
@@ -71,6 +72,73 @@ def test_groups_are_what_the_report_compares(untuned, monkeypatch):
     assert Run(scale="pocket").name == "pocket-iresnet50-masked-s0"
     assert Run(scale="demo", batch_size=16, steps_of=128, seed=2).name == "demo-iresnet50-masked-b16-n128-s2"
     assert Run(scale="demo", rate=0.0125, trial=True).name == "demo-iresnet50-masked-lr0.0125-trial-s0"
+
+
+def test_every_loss_and_weight_gets_its_trials(untuned):
+    """The same number for each loss; any two levels of different settings meet exactly once."""
+    for scale in plan.SCALES:
+        tried = {name: plan.variant_trials(scale, name) for name in variants.VARIANTS}
+        losses = {variants.VARIANTS[name].common["loss"] for name in variants.LOSS_VARIANTS}
+        assert losses == set(LOSSES) - {"arcface_straight_through"}
+        assert {len(tried[name]) for name in variants.LOSS_VARIANTS} == {9}
+        common, rate = plan.recipe(scale), plan.recipe(scale)["lr"]
+        for name in variants.LOSS_VARIANTS:
+            params = [run.params() for run in tried[name]]
+            assert {p["loss"] for p in params} == {name} and {p["scored_on"] for p in params} == {"validation"}
+            if name == "softmax":
+                assert sorted(p["lr"] / rate for p in params) == [1 / 16, 1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8, 16]
+                continue
+            for one, other in itertools.combinations(("scale", "margin", "lr"), 2):
+                assert len({(p[one], p[other]) for p in params}) == 9
+                assert len({p[one] for p in params}) == len({p[other] for p in params}) == 3
+            assert {p["scale"] / common["scale"] for p in params} == {p["lr"] / rate for p in params} == {0.5, 1, 2}
+        weights = [run.params() for run in tried["twin_term"]]
+        assert [p["twin_weight"] for p in weights] == [0.5, 1, 2, 4, 8]
+        assert {p["condition"] for p in weights} == {"twins"}
+
+
+def test_a_loss_is_trained_as_its_trials_chose(tmp_path, untuned):
+    final, trials = Run(scale="demo", variant="cosface", seed=1), plan.variant_trials("demo", "cosface")
+    assert final.name == "demo-iresnet50-masked-cosface-s1"
+    assert trials[3].name == "demo-iresnet50-masked-cosface-t3-trial-s0"
+    assert plan.waits(final) and plan.waits(trials[0])  # for the network's rate
+    for rate in plan.SCALES["demo"].rates:
+        trial(tmp_path, rate, 0.6 if rate == 0.025 else 0.5)
+    plan.write_tuned("demo", tmp_path)
+    assert plan.waits(final) and not plan.waits(trials[0])  # for the loss's settings
+    for i, run in enumerate(trials):
+        record = made_up_records.record(run)
+        for twin, accuracy in (("masked", 0.9 if i in (5, 7) else 0.0), ("unmasked", 1.0 if i == 2 else 0.0)):
+            record["metrics"][twin]["accuracy"] = accuracy
+        records.write_json(run.record_path(tmp_path), record)
+        assert ("cosface" in plan.chosen_variants("demo", tmp_path)) == (i == 8)
+    assert any(
+        "tuned_variants.yaml is not what the trials" in problem for problem in check.problems(tmp_path, tmp_path)
+    )
+    plan.write_tuned("demo", tmp_path)
+    assert not any("tuned_variants.yaml" in problem for problem in check.problems(tmp_path, tmp_path))
+    assert not plan.waits(final)
+    params, best = final.params(), trials[5].params()
+    assert {name for name in params if params[name] != best[name]} == {"seed", "scored_on"}
+    assert plan.command(run=trials[5]) == "python -m maskfr_utils.study losses --scale demo"
+
+
+def test_the_twin_term_is_judged_on_both_twins(tmp_path, untuned):
+    for i, run in enumerate(plan.variant_trials("demo", "twin_term")):
+        record = made_up_records.record(run)
+        record["metrics"]["masked"]["accuracy"], record["metrics"]["unmasked"]["accuracy"] = [
+            (0.9, 0.1), (0.8, 0.7), (0.7, 0.7), (0.0, 1.0), (0.85, 0.6),
+        ][i]  # fmt: skip
+        records.write_json(run.record_path(tmp_path), record)
+    assert plan.chosen_variants("demo", tmp_path)["twin_term"]["twin_weight"] == 1.0
+
+
+def test_the_reports_recipe_is_the_studys_but_for_what_it_says(untuned):
+    for scale in plan.SCALES:
+        ours, theirs = (Run(scale=scale, recipe=name).params() for name in (None, "report"))
+        assert {name for name in ours if ours[name] != theirs[name]} == {"lr", "decay", "depthwise_fan"}
+        assert theirs["lr"] / theirs["batch_size"] == 0.05 / 512
+        assert {run.params()["lr"] for run in plan.report(scale)} == {theirs["lr"]}
 
 
 def test_a_seed_is_the_seed_of_everything():

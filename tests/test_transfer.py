@@ -13,7 +13,7 @@ from maskfr_utils import figures, masks, models, records
 from maskfr_utils.measure import mfr2, real_masks
 from maskfr_utils.measure.mfr2 import Photos
 from maskfr_utils.measure.real_masks import PROBES
-from maskfr_utils.names import CONDITIONS
+from maskfr_utils.names import SIMPLE_CONDITIONS
 from maskfr_utils.rendered import render_faces
 from maskfr_utils.study import plan
 from maskfr_utils.verdicts import over_seeds_and_people
@@ -123,7 +123,9 @@ def test_gain_is_paired_and_the_mean_is_over_seeds():
 
 def test_the_luck_of_the_seeds_widens_a_gain_as_it_does_everywhere_in_the_study():
     """Three seeds of 0.1, 0.2 and 0.3 without any luck of people: Student's t decides, as in a t-test."""
-    found = {(c, s): {"AUC": np.full(50, 0.5 + (c == "masked") * 0.1 * (s + 1))} for c in CONDITIONS for s in range(3)}
+    found = {
+        (c, s): {"AUC": np.full(50, 0.5 + (c == "masked") * 0.1 * (s + 1))} for c in SIMPLE_CONDITIONS for s in range(3)
+    }
     gain = real_masks.summaries(found)["gain"]["AUC"]
     expected = stats.ttest_1samp([0.1, 0.2, 0.3], 0)
     assert gain["p"] == pytest.approx(expected.pvalue, rel=0.01)

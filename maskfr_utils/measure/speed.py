@@ -222,7 +222,7 @@ def variants(plan: Plan, half: str) -> dict[str, Seconds]:
 
 
 class Elsewhere:
-    """Steps of a narrow IResNet-50 in a process of its own, with or without `loop.keep_memory`."""
+    """Steps of a narrow IResNet-50 in a process of its own, with or without `devices.keep_memory`."""
 
     def __init__(self, plan: Plan, half: str, keep: bool):
         context = multiprocessing.get_context("spawn")

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from maskfr_utils.fingerprint import Numbers
+from maskfr_utils.names import SIMPLE_CONDITIONS
 
 
 def of_run(params: Mapping[str, object]) -> dict[str, Callable[[], Numbers]]:
@@ -13,15 +14,24 @@ def of_run(params: Mapping[str, object]) -> dict[str, Callable[[], Numbers]]:
         params: of the run, as `TrainConfig.science` gives them. Faces are taken as aligned, with known landmarks.
     """
     names = ["rendered people" if params["dataset"] == "demo" else "pictures", "masks", "split", "batches"]
+    names += [f"condition {params['condition']}"] * (params["condition"] not in SIMPLE_CONDITIONS)
+    names += ["twin term"] * bool(params.get("twin_weight"))
     names += ["fresh masks"] * bool(params["fresh_masks"]) + ["augmentation", "schedule"]
     names += [f"network {params['model']}", f"loss {params['loss']}", f"steps {params['model']}", "evaluation"]
     return {name: partial(_compute, name) for name in names}
 
 
 def _compute(name: str) -> Numbers:
+    import torch
+
     from maskfr_utils.probes import faces, training
 
-    if name in faces.PARTS:
-        return faces.PARTS[name]()
-    part, *of = name.split()
-    return training.PARTS[name]() if name in training.PARTS else training.PARTS[part](*of)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as sums are cut, so they round: the folder of a run must not hang on the threads it has
+    try:
+        if name in faces.PARTS:
+            return faces.PARTS[name]()
+        part, *of = name.split()
+        return training.PARTS[name]() if name in training.PARTS else training.PARTS[part](*of)
+    finally:
+        torch.set_num_threads(threads)

@@ -19,7 +19,7 @@ from torch import nn
 from maskfr_utils import loop, losses, models
 from maskfr_utils.config import TrainConfig
 from maskfr_utils.fingerprint import Numbers, sketch
-from maskfr_utils.names import CONDITIONS
+from maskfr_utils.names import SIMPLE_CONDITIONS
 from maskfr_utils.probes import faces
 from maskfr_utils.progress import Progress
 from maskfr_utils.store import TEST, TRAIN, FaceStore, FaceWriter
@@ -57,11 +57,35 @@ def batches() -> Numbers:
         for epoch in range(2):
             run.batches.epoch = epoch
             found[f"order of epoch {epoch}"] = [float(i) for batch in run.batches for i in batch]
-        for condition in CONDITIONS:
+        for condition in SIMPLE_CONDITIONS:
             config = TrainConfig(**{**run.config.science(), "condition": condition})
             images, labels = loop.TwinDataset(run.store, config, epoch=1)[[9, 2, 26, 5]]
             found[condition] = [x for image in images.numpy() for x in sketch(image)] + labels.tolist()
     return found
+
+
+def condition(name: str) -> Numbers:
+    """Which photos come when under a condition that is none of the simple ones, what is seen of them, in tests as well."""
+    found = {}
+    with trainer(epochs=2, condition=name) as run:
+        for epoch in range(2):
+            run.batches.epoch = epoch
+            found[f"order of epoch {epoch}"] = [float(i) for batch in run.batches for i in batch]
+        images, labels = loop.TwinDataset(run.store, run.config, epoch=1)[[9, 2, 26, 5]]
+        found["batch"] = [x for image in images.numpy() for x in sketch(image)] + labels.tolist()
+        tested = []
+        run.recogniser.backbone.register_forward_pre_hook(lambda module, given: tested.append(given[0]))
+        run.predict(run.store.batch(np.arange(2))[0])
+        found["tested"] = tested[0].mean((1, 2, 3)).tolist()
+    return found
+
+
+def twin_term() -> Numbers:
+    """Value and gradient of the twin term for fixed embeddings."""
+    embeddings = torch.randn(6, 8, generator=torch.Generator().manual_seed(5)).requires_grad_()
+    value = losses.twin_distance(embeddings)
+    (gradient,) = torch.autograd.grad(value, embeddings)
+    return {"value": [value.item(), *(10 * gradient.norm(dim=1)).tolist()]}
 
 
 def fresh_masks() -> Numbers:
@@ -167,6 +191,8 @@ def evaluation() -> Numbers:
 
 PARTS: dict[str, Callable[..., Numbers]] = {
     "batches": batches,
+    "condition": condition,
+    "twin term": twin_term,
     "fresh masks": fresh_masks,
     "augmentation": augmentation,
     "schedule": schedule,

@@ -70,7 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     todo.add_argument(
         "--check", action="store_true", help="only tell what is stale or unknown; status 1 if anything is"
     )
-    todo.add_argument("--choose", action="store_true", help="only write the learning rates that the trials chose")
+    todo.add_argument(
+        "--choose", action="store_true", help="only write the learning rates and settings that the trials chose"
+    )
     todo.add_argument("--headline", action="store_true", help="only write the table of the book's first page")
     todo.add_argument(
         "--pack", type=Path, metavar="DIR", help="leave a folder that makes the runs of --scale elsewhere"
@@ -126,9 +128,9 @@ def _make(args: argparse.Namespace, scales: list[str]) -> int:
 
 
 def _next(states: dict[Run, str]) -> list[Run]:
-    """The runs to make next: trials first, since the others take the rates that they choose."""
+    """The runs to make next: trials first, since the others take what they choose."""
     waiting = [run for run, state in states.items() if state != "done"]
-    return [run for run in waiting if run.rate] or waiting
+    return [run for run in waiting if run.trial] or waiting
 
 
 if __name__ == "__main__":

@@ -35,10 +35,14 @@ def problems(folder: Path | None = None, book: Path | None = None, notebooks: Pa
             elif now != "missing":
                 found.append(f"{run.name}.json is {now}: `{command(run=run)}` runs it again")
         found += inconsistencies(records)
-        if (chosen := plan.chosen(scale, folder)) != plan.tuned_rates(scale):
-            found.append(
-                f"params/{scale}/tuned.yaml is not what the trials chose, {chosen}: `{command()} --choose` writes it"
-            )
+        for name, chosen, tuned in (
+            ("tuned.yaml", plan.chosen(scale, folder), plan.tuned_rates(scale)),
+            ("tuned_variants.yaml", plan.chosen_variants(scale, folder), plan.tuned_variants(scale)),
+        ):
+            if chosen != tuned:
+                found.append(
+                    f"params/{scale}/{name} is not what the trials chose, {chosen}: `{command()} --choose` writes it"
+                )
     if found:
         return found
     headline = folder / HEADLINE

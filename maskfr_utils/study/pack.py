@@ -31,7 +31,7 @@ from maskfr_utils.study.state import inconsistencies, stale, status
 
 VENDOR = ("lightning-fabric", "lightning-utilities")  # pure Python, and missing where people have but torch
 LEFT_OUT = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")  # of them: how they were installed here
-CHANGING = "tuned.yaml"  # written again where the pack runs
+CHANGING = ("tuned.yaml", "tuned_variants.yaml")  # written again where the pack runs
 MB = 10**6
 
 
@@ -64,7 +64,7 @@ def pack(scale: str, folder: Path, models: Iterable[str] = MODELS, part_mb: floa
             "scale": scale,
             "models": list(models),
             "fingerprint": fingerprint.numbers({k: v for run in runs for k, v in of_run(run.params()).items()}),
-            "files": {n: _hash(made / n) for n in (*contents, REVISION) if Path(n).name != CHANGING},
+            "files": {n: _hash(made / n) for n in (*contents, REVISION) if Path(n).name not in CHANGING},
             "parts": {},
         }
         if part_mb:

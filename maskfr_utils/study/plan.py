@@ -12,10 +12,11 @@ import yaml
 
 from maskfr_utils import fingerprint, paths
 from maskfr_utils.config import TrainConfig, load_params
-from maskfr_utils.names import CONDITIONS, MODELS
+from maskfr_utils.names import CONDITIONS, MODELS, SIMPLE_CONDITIONS
 from maskfr_utils.probes.runs import of_run
 from maskfr_utils.records import read_record
 from maskfr_utils.study import published
+from maskfr_utils.study.variants import LOSS_VARIANTS, TWIN_TERM, VARIANTS
 
 PARAMS = paths.ROOT / "params"
 
@@ -24,7 +25,8 @@ PARAMS = paths.ROOT / "params"
 class Scale:
     """How large the study is run: a folder of `params/`.
 
-    Its `study.yaml` is the recipe that all runs share, its `tuned.yaml` the learning rate of each network.
+    Its `study.yaml` is the recipe that all runs share, its `tuned.yaml` the learning rate of each network, its
+    `tuned_variants.yaml` the settings of each loss and of the twin term, its `report.yaml` the report's recipe.
 
     Attributes:
         faces: what it is trained on, in words.
@@ -60,6 +62,10 @@ TUNED = (
     "# The learning rate of each network: the best of its trials on validation photos, which `python -m maskfr_utils.study"
     " tuning`\n# makes and `--choose` writes here.\n"
 )
+TUNED_VARIANTS = (
+    "# The settings of each loss and of the twin term: the best of its trials on validation photos, which `python -m"
+    " maskfr_utils.study`\n# makes (groups losses, conditions) and `--choose` writes here.\n"
+)
 ABLATION = ("iresnet50", "iresnet50_se", "iresnet50_frelu", "iresnet50_ibt", "ressanet50")
 
 
@@ -72,6 +78,12 @@ def recipe(scale: str) -> dict[str, object]:
 def tuned_rates(scale: str) -> dict[str, float]:
     """Network -> the learning rate that its trials chose; those that were not tried yet are not in it."""
     path = PARAMS / scale / "tuned.yaml"
+    return load_params(path) if path.exists() else {}
+
+
+def tuned_variants(scale: str) -> dict[str, dict[str, float]]:
+    """Loss or twin term -> the parameters that its trials chose; those that were not tried yet are not in it."""
+    path = PARAMS / scale / "tuned_variants.yaml"
     return load_params(path) if path.exists() else {}
 
 
@@ -104,6 +116,9 @@ class Run:
         scaled: whether its learning rate grows with the batch size.
         rate: its learning rate; None: the network's tuned one.
         change: one of `CHANGES`.
+        recipe: another recipe in the scale's folder, which says everything but the network; None: the study's.
+        variant: one of `variants.VARIANTS`, at the settings that its trials chose.
+        setting: of a variant's trial, its number.
         trial: whether it is scored on the validation photos, for a choice; else on the test photos.
         seed: of initial weights, order, split and masks.
     """
@@ -116,6 +131,9 @@ class Run:
     scaled: bool = False
     rate: float | None = None
     change: str | None = None
+    recipe: str | None = None
+    variant: str | None = None
+    setting: int | None = None
     trial: bool = False
     seed: int = 0
 
@@ -128,6 +146,9 @@ class Run:
             "scaled": self.scaled,
             f"lr{self.rate:g}" if self.rate else "": self.rate,
             self.change: self.change,
+            self.recipe: self.recipe,
+            self.variant: self.variant,
+            f"t{self.setting}": self.setting is not None,
             "trial": self.trial,
         }
         return "-".join([self.scale, self.model, self.condition, *(k for k, v in parts.items() if v), f"s{self.seed}"])
@@ -150,9 +171,14 @@ class Run:
         values |= {"lr": self.lr, "scored_on": "validation" if self.trial else "test"}
         values |= CHANGES[self.change] if self.change else {}
         common = recipe(self.scale)
+        if self.recipe:
+            other = load_params(PARAMS / self.scale / f"{self.recipe}.yaml")
+            values |= {name: value for name, value in other.items() if common.get(name) != value}
+        if self.variant:
+            values |= VARIANTS[self.variant].common | self.settings()
         if self.trial and (epochs := SCALES[self.scale].trial_epochs):
-            warmups = {n: common[n] * epochs / common["epochs"] for n in ("warmup_epochs", "margin_warmup_epochs")}
-            return values | {"epochs": epochs} | warmups
+            shrink, warmups = epochs / common["epochs"], ("warmup_epochs", "margin_warmup_epochs")
+            return values | {"epochs": epochs} | {name: round(common[name] * shrink, 2) for name in warmups}
         if not self.steps_of:
             return values
         per_epoch = train_photos(self.scale) // self.batch
@@ -164,6 +190,14 @@ class Run:
             "warmup_epochs": round(common["warmup_epochs"] * shrink, 4),
             "margin_warmup_epochs": round(common["margin_warmup_epochs"] * shrink, 4),
         }
+
+    def settings(self) -> dict[str, float]:
+        """A variant's own parameters: its trial's, or those that its trials chose; until then those of the middle one."""
+        variant = VARIANTS[self.variant]
+        if self.setting is None and (tuned := tuned_variants(self.scale).get(self.variant)):
+            return tuned
+        number = len(variant.settings) // 2 if self.setting is None else self.setting
+        return variant.parameters(number, self.lr, recipe(self.scale)["scale"])
 
     def params(self) -> dict[str, object]:
         """All parameters that decide its result, whether or not its faces are on this machine."""
@@ -224,9 +258,16 @@ def trials(scale: str, model: str, folder: str | Path | None = None) -> list[Run
 
 
 def validation(run: Run, folder: str | Path | None = None) -> float | None:
-    """What a trial is judged by: its accuracy on the masked validation photos; None where it has no record."""
-    path = run.record_path(folder)
-    return read_record(path)["metrics"]["masked"]["accuracy"] if path.exists() else None
+    """What a trial is judged by: its accuracy on the masked validation photos, a variant's on the twins that it names.
+
+    Returns:
+        A fraction, 0 of a trial that left the numbers; None where it has no record.
+    """
+    path, twins = run.record_path(folder), VARIANTS[run.variant].judged if run.variant else ("masked",)
+    if not path.exists():
+        return None
+    metrics = read_record(path)["metrics"]
+    return sum(metrics[twin]["accuracy"] for twin in twins) / len(twins)
 
 
 def chosen(scale: str, folder: str | Path | None = None) -> dict[str, float]:
@@ -240,12 +281,41 @@ def chosen(scale: str, folder: str | Path | None = None) -> dict[str, float]:
     return found
 
 
+def variant_trials(scale: str, variant: str) -> list[Run]:
+    """A variant's trials, by IResNet-50."""
+    condition = VARIANTS[variant].common.get("condition", "masked")
+    count = len(VARIANTS[variant].settings)
+    return [Run(scale=scale, condition=condition, variant=variant, setting=i, trial=True) for i in range(count)]
+
+
+def chosen_variants(scale: str, folder: str | Path | None = None) -> dict[str, dict[str, float]]:
+    """Loss or twin term -> the parameters of the best of its trials, of those as good the first; of those whose trials are done."""
+    found = {}
+    for variant in VARIANTS:
+        runs = variant_trials(scale, variant)
+        scores = [validation(run, folder) for run in runs]
+        if None not in scores:
+            found[variant] = runs[scores.index(max(scores))].settings()
+    return found
+
+
 def write_tuned(scale: str, folder: str | Path | None = None) -> None:
-    """Writes `tuned.yaml` of a scale: what its trials chose, if there were any."""
-    if (rates := chosen(scale, folder)) == tuned_rates(scale):
-        return
-    with paths.replacing(PARAMS / scale / "tuned.yaml") as temporary:
-        temporary.write_text(TUNED + yaml.safe_dump(rates, sort_keys=False), encoding="utf-8")
+    """Writes `tuned.yaml` and `tuned_variants.yaml` of a scale: what its trials chose, if there were any."""
+    files = {
+        "tuned.yaml": (TUNED, chosen(scale, folder), tuned_rates(scale)),
+        "tuned_variants.yaml": (TUNED_VARIANTS, chosen_variants(scale, folder), tuned_variants(scale)),
+    }
+    for name, (head, now, before) in files.items():
+        if now != before:
+            with paths.replacing(PARAMS / scale / name) as temporary:
+                temporary.write_text(head + yaml.safe_dump(now, sort_keys=False), encoding="utf-8")
+
+
+def waits(run: Run) -> bool:
+    """Whether trials that decide a run's parameters are still to be made."""
+    tried = run.trial and not run.variant
+    own = run.variant and not run.trial and run.variant not in tuned_variants(run.scale)
+    return bool((not tried and run.model not in tuned_rates(run.scale)) or own)
 
 
 def tuning(scale: str, folder: str | Path | None = None) -> list[Run]:
@@ -261,7 +331,7 @@ def changes(scale: str) -> list[Run]:
 
 def table_1(scale: str) -> list[Run]:
     """IResNet-50 trained on masked faces, on unmasked ones, and on both."""
-    return [Run(scale=scale, condition=c, seed=s) for s in range(SCALES[scale].seeds) for c in CONDITIONS]
+    return [Run(scale=scale, condition=c, seed=s) for s in range(SCALES[scale].seeds) for c in SIMPLE_CONDITIONS]
 
 
 def table_2(scale: str) -> list[Run]:
@@ -285,6 +355,27 @@ def figure_9(scale: str) -> list[Run]:
     return runs
 
 
+def losses(scale: str) -> list[Run]:
+    """IResNet-50 trained on masked faces with each loss: its trials, and three seeds at the settings that they chose."""
+    finals = [Run(scale=scale, variant=name, seed=seed) for seed in range(3) for name in LOSS_VARIANTS]
+    return [run for name in LOSS_VARIANTS for run in variant_trials(scale, name)] + finals
+
+
+def conditions(scale: str) -> list[Run]:
+    """IResNet-50 under each condition of training; with the twin term at the weight that its trials chose."""
+    finals = []
+    for seed in range(SCALES[scale].seeds):
+        finals += [Run(scale=scale, condition=condition, seed=seed) for condition in CONDITIONS]
+        finals.append(Run(scale=scale, condition="twins", variant=TWIN_TERM, seed=seed))
+    return variant_trials(scale, TWIN_TERM) + finals
+
+
+def report(scale: str) -> list[Run]:
+    """A network of either kind by the report's recipe."""
+    seeds = range(SCALES[scale].seeds)
+    return [Run(scale=scale, model=m, recipe="report", seed=s) for s in seeds for m in ("iresnet50", "ressanet50")]
+
+
 GROUPS = {
     "tuning": tuning,
     "table_2": table_2,
@@ -292,6 +383,9 @@ GROUPS = {
     "ablation": ablation,
     "figure_9": figure_9,
     "changes": changes,
+    "losses": losses,
+    "conditions": conditions,
+    "report": report,
 }
 
 

@@ -52,6 +52,9 @@ def portions(scale: str) -> dict[str, list[Run]]:
         "rates_100": tried(*HUNDRED),
         "finals_100": final(*HUNDRED),
         "conditions": [run for run in plan.table_1(scale) if run not in base],
+        "more_conditions": [run for run in plan.conditions(scale) if run not in plan.table_1(scale)],
+        "losses": plan.losses(scale),
+        "report": plan.report(scale),
         "ablation": [*tried(*parts), *final(*parts)],
         "batch_size": [run for run in plan.figure_9(scale) if run not in base],
     }
@@ -96,8 +99,7 @@ class Session:
     def ready(self) -> list[Run]:
         """Those to be started now or never: a final run waits for its network's trials."""
         over = self.failed | self.unfit | self.running.keys()
-        tuned = plan.tuned_rates(self.scale)
-        return [run for run in self.missing() if run not in over and (run.trial or run.model in tuned)]
+        return [run for run in self.missing() if run not in over and not plan.waits(run)]
 
     def seconds(self, run: Run) -> float:
         """What a run will take, at most."""
@@ -187,8 +189,8 @@ class Session:
                     pass
             finally:
                 self.stop()
-        missing, tuned = self.missing(), plan.tuned_rates(self.scale)
-        waiting = sum(not run.trial and run.model not in tuned for run in missing)
+        missing = self.missing()
+        waiting = sum(map(plan.waits, missing))
         self.say(
             f"{len(self.made)} runs made, {len(self.failed)} failed, {len(missing)} are missing, of which {waiting} wait for "
             "their network's trials"

@@ -1,0 +1,61 @@
+"""What a network makes of photos that it was not trained on: logits, the identities that it names, accuracies."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from maskfr_utils.batches import seen, to_input
+from maskfr_utils.metrics import Accuracy, accuracy
+from maskfr_utils.run_state import RunState
+from maskfr_utils.store import FaceStore
+
+
+@torch.no_grad()
+def logits(run: RunState, faces: np.ndarray) -> np.ndarray:
+    """The logits (n, identities) of faces (n, 112, 112, 3) uint8, in evaluation mode, by what the run's condition shows."""
+    run.recogniser.eval()
+    images = to_input(run.fabric.to_device(torch.from_numpy(seen(faces, run.config.condition))))
+    with run.fabric.autocast():
+        embeddings = run.recogniser.backbone(images).float()
+        if run.config.flip_test:
+            embeddings = embeddings + run.recogniser.backbone(images.flip(3)).float()
+        return run.recogniser.head.logits(embeddings).float().cpu().numpy()
+
+
+def none_right(store: FaceStore, part: int) -> tuple[dict[str, Accuracy], dict[str, np.ndarray]]:
+    """What `score` gives where no photo is named rightly: of a network that has left the numbers."""
+    labels, people = store.labels[store.indices(part)], len(store.identities)
+    wrong, last = (labels + 1) % people, np.full(len(labels), people)
+    names = ("masked", "unmasked")
+    photos = {f"{name}{end}": values for name in names for end, values in (("", wrong), ("_rank", last))}
+    return {name: accuracy(labels, wrong, people) for name in names}, photos
+
+
+def score(
+    predict: Callable[[np.ndarray], np.ndarray], store: FaceStore, part: int
+) -> tuple[dict[str, Accuracy], dict[str, np.ndarray]]:
+    """Accuracy on the masked and on the unmasked twins of a part's photos, and of each photo the results.
+
+    Args:
+        predict: gives the logits (n, identities) of faces (n, 112, 112, 3) uint8.
+        store: the prepared faces.
+        part: `store.TEST` or `store.VALIDATION`.
+
+    Returns:
+        Scores by condition; and by condition the predicted identities (n,), with `_rank` after its name the place
+        (n,) of the right identity among all, 1 where the prediction is right.
+    """
+    places = store.indices(part)
+    labels, photos, scores = store.labels[places], {}, {}
+    for name, masked in (("masked", True), ("unmasked", False)):
+        blocks = np.array_split(places, math.ceil(len(places) / 128))
+        bar = tqdm(blocks, desc=f"{name} faces", unit="batch", leave=False, mininterval=1, delay=2)
+        found = np.concatenate([predict(store.batch(block, masked=masked)[0]) for block in bar])
+        photos[name] = found.argmax(1)
+        above = (found > np.take_along_axis(found, labels[:, None], 1)).sum(1)
+        photos[f"{name}_rank"] = np.where(photos[name] == labels, 1, np.maximum(above + 1, 2))  # a tie is no hit
+        scores[name] = accuracy(labels, photos[name], len(store.identities))
+    return scores, photos

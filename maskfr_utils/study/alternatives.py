@@ -1,0 +1,178 @@
+"""Other losses, and other conditions of training: what the records say of them, as tables and as sentences."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from maskfr_utils.names import CONDITIONS
+from maskfr_utils.study import plan
+from maskfr_utils.study.outcomes import Result, comparisons, points, results
+from maskfr_utils.study.plan import Run
+from maskfr_utils.study.tables import FACES, NOT_RUN
+from maskfr_utils.study.variants import LOSS_VARIANTS, TWIN_TERM, VARIANTS
+
+Folder = str | Path | None
+REFERENCE = LOSS_VARIANTS["arcface"].title  # the loss that the others are compared with
+TWINS = ("masked", "unmasked")
+GENERALISTS = ("both", "twins", TWIN_TERM)  # that see whole faces of either kind
+POINT = 0.01  # as near as masked accuracy is to come to unmasked accuracy
+
+
+def losses(scale: str, folder: Folder = None, tested: str = "masked") -> dict[str, Result]:
+    """Title of a loss -> its result at the settings that its trials chose."""
+    found = results("losses", scale, folder, tested)
+    runs = {variant.title: Run(scale=scale, variant=name) for name, variant in LOSS_VARIANTS.items()}
+    return {title: found[run] for title, run in runs.items() if run in found}
+
+
+def loss_trials(scale: str, folder: Folder = None) -> pd.DataFrame:
+    """Of each loss (rows) what was chosen, how good it was on masked validation photos, and how many trials it had."""
+    rows, chosen = {}, plan.chosen_variants(scale, folder)
+    for name, variant in LOSS_VARIANTS.items():
+        scores = [plan.validation(run, folder) for run in plan.variant_trials(scale, name)]
+        made = sorted(score for score in scores if score is not None)
+        settings = chosen.get(name, {})
+        rows[variant.title] = {
+            "*s*": f"{settings['scale']:g}" if "scale" in settings else "",
+            "*m*": f"{settings['margin']:g}" if "margin" in settings else "",
+            "learning rate": f"{settings['lr']:g}" if settings else "",
+            "best trial, %": f"{100 * made[-1]:.1f}" if made else NOT_RUN,
+            "median trial, %": f"{100 * made[len(made) // 2]:.1f}" if made else "",
+            "worst trial, %": f"{100 * made[0]:.1f}" if made else "",
+            "trials": f"{len(made)} of {len(scores)}",
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def conditions(scale: str, folder: Folder = None, tested: str = "masked") -> dict[str, Result]:
+    """Condition, or the twin term -> its result; see `title`."""
+    found = results("conditions", scale, folder, tested)
+    runs = {name: Run(scale=scale, condition=name) for name in CONDITIONS}
+    runs[TWIN_TERM] = Run(scale=scale, condition="twins", variant=TWIN_TERM)
+    return {name: found[run] for name, run in runs.items() if run in found}
+
+
+def title(condition: str) -> str:
+    """A condition, or the twin term, in words."""
+    return (CONDITIONS | VARIANTS)[condition].title
+
+
+def table(by_twin: dict[str, dict[str, Result]], lines: dict[str, str]) -> pd.DataFrame:
+    """Accuracy on masked and unmasked test photos, with intervals over seeds and people, and of each seed.
+
+    Args:
+        by_twin: `masked`, `unmasked` -> key -> result.
+        lines: key -> name of its line; those without a result are shown as not run.
+    """
+    rows = {}
+    for key, name in lines.items():
+        rows[name] = {twin: str(by_twin[twin].get(key, NOT_RUN)) for twin in TWINS}
+        rows[name] |= {f"{twin}, by seed": by_twin[twin][key].each() if key in by_twin[twin] else "" for twin in TWINS}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def forest(found: dict[str, Result]) -> pd.DataFrame:
+    """Some results as a forest plot takes them: `accuracy`, `low`, `high` by name."""
+    rows = {name: (result.mean, *result.interval) for name, result in found.items()}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["accuracy", "low", "high"])
+
+
+def against(found: dict[str, Result], reference: str) -> pd.DataFrame:
+    """Each of some results against one of them, see `comparisons`."""
+    if reference not in found:
+        return comparisons({})
+    return comparisons({f"{n} − {reference}": (r, found[reference]) for n, r in found.items() if n != reference})
+
+
+def one_for_all(scale: str, folder: Folder = None) -> pd.DataFrame:
+    """The study's headline, tested: of each network that sees both kinds of faces three differences, see `comparisons`.
+
+    Masked against unmasked accuracy of the same network and photos, and each against the specialist for that kind.
+
+    Returns:
+        Indexed by (condition, what is compared); a condition is there once all three can be told.
+    """
+    masked, unmasked = (conditions(scale, folder, twin) for twin in TWINS)
+    pairs = {}
+    for name in GENERALISTS:
+        if name in masked and "masked" in masked and "unmasked" in unmasked:
+            pairs[name, "masked − unmasked faces"] = (masked[name], unmasked[name])
+            pairs[name, "masked faces − specialist"] = (masked[name], masked["masked"])
+            pairs[name, "unmasked faces − specialist"] = (unmasked[name], unmasked["unmasked"])
+    return comparisons(pairs)
+
+
+def reached(compared: pd.DataFrame, condition: str) -> str:
+    """Whether a network of a condition is the one for all: `yes`, `not shown` or `no`, of `one_for_all`.
+
+    The rule, made before the runs. Its masked accuracy is within a point of its unmasked accuracy: *yes* needs the whole 95 %
+    interval above -1 point, *no* the whole of it below. It is not below a specialist: *yes* needs a difference that is not
+    *worse* and whose interval lies above -1 point, *no* is one that is *worse*.
+    """
+    own = compared.loc[[key for key in compared.index if key[0] == condition]]
+    gap, *specialists = (row for _, row in own.iterrows())
+    if gap["high"] < -POINT or any(row["verdict"] == "worse" for row in specialists):
+        return "no"
+    return "yes" if all(row["low"] > -POINT for row in (gap, *specialists)) else "not shown"
+
+
+def loss_answer(scale: str, folder: Folder = None) -> list[str]:
+    """What the losses' records say, in three sentences; fewer where runs are missing."""
+    found = losses(scale, folder)
+    compared = against(found, REFERENCE)
+    if compared.empty:
+        return []
+    order = sorted(found, key=lambda name: -found[name].mean)
+    sure = compared[compared["verdict"].isin(["better", "worse"])]
+    said = [f"{name.split(' − ')[0]} ({row['verdict']}, {_points(row)})" for name, row in sure.iterrows()]
+    text = [
+        f"Each with settings of its own, {order[0]} comes highest on masked {FACES[scale]} ({found[order[0]]}) and {order[-1]}"
+        f" lowest ({found[order[-1]]}).",
+        f"Against {REFERENCE}, {len(sure)} of {len(compared)} losses differ beyond noise" + _listed(said) + ".",
+    ]
+    trials = loss_trials(scale, folder)
+    made = trials[trials["median trial, %"] != ""]
+    if len(made):
+        spread = made["best trial, %"].astype(float) - made["worst trial, %"].astype(float)
+        text.append(
+            f"From the worst to the best of its trials a loss gains {spread.min():.1f} to {spread.max():.1f} points: "
+            + (
+                "how it is set matters more than which it is."
+                if spread.median() > 100 * (found[order[0]].mean - found[order[-1]].mean)
+                else "which it is matters more than how it is set."
+            )
+        )
+    return text
+
+
+def condition_answer(scale: str, folder: Folder = None) -> list[str]:
+    """What the conditions' records say, in three sentences; fewer where runs are missing."""
+    compared, text = one_for_all(scale, folder), []
+    masked = conditions(scale, folder)
+    if compared.empty:
+        return []
+    names = list(dict.fromkeys(condition for condition, _ in compared.index))
+    gaps = [f"{title(n)}: {_points(compared.loc[(n, 'masked − unmasked faces')])}" for n in names]
+    text.append(f"Masked against unmasked accuracy of one network, on {FACES[scale]}, in points: {'; '.join(gaps)}.")
+    verdicts = {name: reached(compared, name) for name in names}
+    good = [title(name) for name, verdict in verdicts.items() if verdict == "yes"]
+    text.append(
+        f"One network within a point on either kind of face, and below neither specialist: shown for {', '.join(good)}."
+        if good
+        else "One network within a point on either kind of face, and below neither specialist: "
+        + "; ".join(f"{title(name)}, {verdict}" for name, verdict in verdicts.items())
+        + "."
+    )
+    parts = {title(name): masked[name] for name in ("both", "upper", "periocular") if name in masked}
+    if (least := against(parts, title("both"))).empty:
+        return text
+    said = [f"{name.split(' − ')[0]} {_points(row)} ({row['verdict']})" for name, row in least.iterrows()]
+    return [*text, f"With less to see than the whole face, on masked photos, in points: {'; '.join(said)}."]
+
+
+def _points(row: pd.Series) -> str:
+    return points(row["difference"], row["low"], row["high"])
+
+
+def _listed(words: list[str]) -> str:
+    return f": {'; '.join(words)}" if words else ""
