@@ -21,6 +21,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.checkpoint import checkpoint
 
+LEAST = 32  # pictures of full width: a step of fewer fits anywhere, and is not looked at
 SHARE = 0.7  # of the memory that is free: what a step may be predicted to take before its blocks are recomputed
 
 
@@ -49,7 +50,7 @@ def blocks(model: nn.Module) -> list[nn.Module]:
     return [block for stage in stages if stage is not None for block in stage]
 
 
-def footprint(model: nn.Module, batch: int, *, image_size: int = 112) -> Footprint:
+def footprint(model: nn.Module, batch: int, *, image_size: int = 112, device: str = "cpu") -> Footprint:
     """Predicts a training step of a network in float32, without computing anything: on tensors that have a shape only.
 
     While a block's gradient is computed, the inputs of the blocks before it are there, what it keeps itself, and the gradients
@@ -59,6 +60,7 @@ def footprint(model: nn.Module, batch: int, *, image_size: int = 112) -> Footpri
         model: the network; left as it is.
         batch: pictures.
         image_size: of them.
+        device: its type; on a CPU the package's PReLU, made for speed, keeps one tensor more.
     """
     twin = copy.deepcopy(model).to("meta").train()
     parts: list[_Part] = [_Part()]  # in the order of the forward pass; what lies between blocks is a part too
@@ -79,9 +81,15 @@ def footprint(model: nn.Module, batch: int, *, image_size: int = 112) -> Footpri
     def leave(*_: object) -> None:
         parts.append(_Part())
 
+    def keep_positive_part(_: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        parts[-1].kept.append(arguments[0].numel() * arguments[0].element_size())
+
     for block in blocks(twin):
         block.register_forward_pre_hook(enter)
         block.register_forward_hook(leave)
+    for module in twin.modules() if device == "cpu" else ():
+        if isinstance(module, nn.PReLU):
+            module.register_forward_pre_hook(keep_positive_part)
     with saved_tensors_hooks(keep, lambda tensor: tensor):
         twin(torch.empty(batch, 3, image_size, image_size, device="meta"))
     weights = 3 * sum(p.numel() * p.element_size() for p in twin.parameters())
@@ -112,6 +120,13 @@ def free_memory(device: torch.device) -> int:
             return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
     except (OSError, StopIteration):
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**34
+
+
+def is_tight(model: nn.Module, batch: int, width: float, device: torch.device) -> bool:
+    """Whether a step would take more than `SHARE` of the free memory if it kept all activations."""
+    if batch * width < LEAST:
+        return False
+    return footprint(model, batch, device=device.type).peak(recompute=False) > SHARE * free_memory(device)
 
 
 def recompute(model: nn.Module) -> None:

@@ -54,6 +54,9 @@ class PartialLoss(nn.Module):
         if not plain:
             raise ValueError(f"{type(loss).__name__} cannot be sampled: take arcface, cosface, sphereface or the like")
         self.loss, self.rate, self.first, self.group = loss, rate, first, group
+        self.hits: Tensor | None = (
+            None  # how many pictures of the last step were nearest to their own among those drawn
+        )
         self.world = distributed.get_world_size(group) if distributed.is_initialized() else 1
 
     @property
@@ -97,6 +100,7 @@ class PartialLoss(nn.Module):
             cosines = F.linear(F.normalize(embeddings), F.normalize(weight.to(embeddings.dtype)))
             column = torch.searchsorted(rows, places.clamp(0, len(self.loss.weight) - 1)).clamp_max(len(rows) - 1)
             true = cosines.gather(1, column[:, None])
+            self.hits = (cosines.detach().argmax(1) == column)[mine].sum()
             target = torch.where(mine[:, None], self.loss.with_margin(true), true)
             logits = self.loss.factor(embeddings) * cosines.scatter(1, column[:, None], target)
             if self.world == 1:

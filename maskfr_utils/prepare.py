@@ -24,11 +24,12 @@ from tqdm.auto import tqdm
 
 from maskfr_utils import fingerprint, masks, paths, splits, store
 from maskfr_utils.config import TrainConfig, load_params
+from maskfr_utils.engines import HELP, LOCAL, workers
 from maskfr_utils.masks.styles import described
 from maskfr_utils.messages import brief
 from maskfr_utils.parts import EACH, Parts
 from maskfr_utils.probes.faces import of_data
-from maskfr_utils.twins import DEMO, LOCAL, Block, Photos, Rendered, batches, workers
+from maskfr_utils.twins import DEMO, Block, Photos, Rendered, batches
 
 KEPT_FROM = 20_000  # pictures; what takes less than a minute or two is begun anew
 JPEG_FROM = 1_000_000  # pictures: raw ones and their twins would take 75 GB
@@ -69,7 +70,7 @@ def prepare(
         difficulty: how alike rendered people are, 0 to 1 (see `rendered.render_faces`); only for "demo".
         out: where to write; by default below `paths.cache_dir()`, under a name that changes with the inputs.
         encoding: of the pictures: `raw`, `jpeg`, or `auto`, JPEGs from a million pictures on.
-        engine: where the work is done, see `twins.workers`.
+        engine: where the work is done, see `engines.workers`.
         progress: show a progress bar.
 
     Returns:
@@ -270,10 +271,7 @@ def main(argv: list[str] | None = None) -> int:
     add("--per-identity", type=int, help="pictures of each (demo only; 25)")
     add("--difficulty", type=float, help="how alike rendered people are (demo only; 0.5)")
     add("--encoding", help="of the pictures: raw, jpeg, or auto, JPEGs from a million pictures on (auto)")
-    add(
-        "--engine",
-        help="where the work is done: local, ray, or dask and an address, as in 'dask tcp://head:8786' (local)",
-    )
+    add("--engine", help=f"{HELP} (local)")
     add("--out", help="file to write (in the cache, named by all inputs)")
     add("--no-progress", dest="progress", action="store_false", help="show no progress bar")
     arguments = vars(parser.parse_args(argv))

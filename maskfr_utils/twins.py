@@ -5,7 +5,6 @@ The blocks of a source are the same each time, whatever the number of processes,
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -15,6 +14,7 @@ import joblib
 import numpy as np
 
 from maskfr_utils import masks, rendered, store
+from maskfr_utils.engines import processes
 from maskfr_utils.faces import align, sources
 from maskfr_utils.faces.pictures import PictureError
 from maskfr_utils.splits import picture_hash
@@ -27,7 +27,6 @@ RENDERED_FROM = 2_000  # rendered pictures, for the same reason
 PICTURE_BYTES = (
     8_000  # of an aligned face as the field's files hold it: about so many are in a file whose count is not told
 )
-LOCAL, DASK, RAY = "local", "dask", "ray"
 
 Picture = tuple[str, bytes, np.ndarray | None]  # name, undecoded bytes, landmarks
 
@@ -39,45 +38,6 @@ class Block:
     columns: dict[str, Any]
     hashes: list[int]
     skipped: Counter[str]
-
-
-@contextmanager
-def workers(engine: str = LOCAL) -> Iterator[None]:
-    """Where blocks are computed while this lasts.
-
-    Args:
-        engine: `local` (all cores), `ray` (the cluster that this machine is part of), or `dask` followed by the address of a
-            scheduler, as in `dask tcp://head:8786`. A block whose worker dies is computed again by another one.
-
-    Raises:
-        ValueError: an unknown engine, one whose package is not installed, or no scheduler there.
-    """
-    kind, _, address = engine.strip().partition(" ")
-    if kind == LOCAL and not address:
-        yield
-    elif kind == DASK and address:
-        try:
-            from distributed import Client
-        except ImportError:
-            raise ValueError(
-                "engine dask needs a package that is not here: pip install 'maskfr-utils[cluster]'"
-            ) from None
-        try:
-            client = Client(address.strip(), timeout="10s", set_as_default=False)
-        except (OSError, ValueError) as error:
-            raise ValueError(f"no Dask scheduler answers at {address.strip()}: {error}") from None
-        with client, joblib.parallel_config(backend="dask", client=client, n_jobs=-1):
-            yield
-    elif kind == RAY and not address:
-        try:
-            from ray.util.joblib import register_ray
-        except ImportError:
-            raise ValueError("engine ray needs a package that is not here: pip install 'ray[default]'") from None
-        register_ray()
-        with joblib.parallel_config(backend="ray", n_jobs=-1):
-            yield
-    else:
-        raise ValueError(f"unknown engine {engine!r}: local, ray, or dask and an address, as in 'dask tcp://head:8786'")
 
 
 class Photos:
@@ -128,14 +88,14 @@ class Rendered:
 
 
 def _computed(jobs: Iterator[tuple[Callable, Any]], least: int, *how: Any) -> Iterator[Block]:
-    """What the jobs give, in order: on all cores, or those of `workers`, from `least` jobs on."""
+    """What the jobs give, in order: on all cores, or those of `engines.workers`, from `least` jobs on."""
     first = list(islice(jobs, least))
     if len(first) < least:
         yield from (job(what, *how) for job, what in first)
         return
-    jobs_at_once = joblib.parallel.get_active_backend()[1] or min(16, joblib.cpu_count())
-    with joblib.Parallel(n_jobs=jobs_at_once) as parallel:
-        at_once = 8 * joblib.effective_n_jobs(jobs_at_once)
+    at_once = processes(most=16)
+    with joblib.Parallel(n_jobs=at_once) as parallel:
+        at_once = 8 * joblib.effective_n_jobs(at_once)
         # A few blocks a core at a time: memory stays bounded however many pictures there are.
         for batch in batches(chain(first, jobs), at_once):
             yield from parallel(joblib.delayed(job)(what, *how) for job, what in batch)

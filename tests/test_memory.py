@@ -54,6 +54,7 @@ def test_what_is_predicted_is_what_is_kept(name):
     assert told.activations == pytest.approx(kept(model, torch.zeros(2, 3, 112, 112)), rel=0.05)
     assert told.weights == 12 * sum(p.numel() for p in model.parameters())
     assert told.recomputed < 0.5 * told.activations
+    assert told.activations > memory.footprint(model, 2, device="cuda").activations
     assert memory.footprint(model, 4).activations == pytest.approx(2 * told.activations, rel=0.02)
 
 

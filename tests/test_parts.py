@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskfr_utils import parts, prepare, rendered, twins
+from maskfr_utils import engines, parts, prepare, rendered, twins
 from maskfr_utils.faces import recordio
 from maskfr_utils.store import FaceStore, encode
 
@@ -170,5 +170,5 @@ def test_a_run_s_parameters_prepare_for_it(tmp_path, capsys):
 
 @pytest.mark.parametrize("engine", ["cloud", "dask", "local 3", "ray now"])
 def test_unknown_engines_are_refused(engine):
-    with pytest.raises(ValueError, match="unknown engine"), twins.workers(engine):
+    with pytest.raises(ValueError, match="unknown engine"), engines.workers(engine):
         pass

@@ -10,7 +10,7 @@ from maskfr_utils.paths import ROOT
 # From the ground up: a module imports from its own layer and from those before it. A name stands for a module or a room,
 # the longest that fits a module counts. A new module must be given its place here.
 LAYERS = {
-    "the ground": "__init__ names paths records fingerprint messages plain_yaml stopping progress",
+    "the ground": "__init__ names paths engines records fingerprint messages plain_yaml stopping progress",
     "faces and numbers": "faces store splits metrics verdicts profile",
     "what a run is made of": "rendered masks models losses partial memory",
     # Designed as a part of the ground's neighbourhood; but a run's style is checked by the masks' own styles, and devices
