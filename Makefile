@@ -3,6 +3,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 READY := .venv/.ready
+CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 NOTEBOOKS := $(patsubst notebooks/%.py,%,$(wildcard notebooks/*.py))
 # more parameters of a run: make train P="-p epochs 2 -p seed 1"
 P ?=
@@ -11,7 +12,7 @@ TOLD := --no-progress-bar --stdout-file - --stderr-file -
 # a part of the study, or a look at it: make study S="table_1 --scale demo", make study S=--list
 S ?=
 
-.PHONY: help train recognise test test-slow study book chapters lab check notebooks clean
+.PHONY: help train recognise test test-slow study book pdf release chapters words lab check notebooks clean
 .DELETE_ON_ERROR:
 
 help:  ## list the targets
@@ -48,8 +49,27 @@ chapters: $(READY) book/images/twins.png  ## execute every notebook into the boo
 	for name in $(NOTEBOOKS); do \
 		$(BIN)/python -m maskfr_utils.study.chapters notebooks/$$name.ipynb book/$$name.ipynb || exit 1; done
 
+words: $(READY)  ## take over words and captions into chapters whose code is the same, without executing them
+	for name in $(NOTEBOOKS); do \
+		$(BIN)/python -m maskfr_utils.study.chapters --words notebooks/$$name.ipynb book/$$name.ipynb || exit 1; done
+
 book: $(READY)  ## build the HTML into _build/html
 	$(BIN)/jupyter-book build -W -n --keep-going --all book/
+
+pdf: $(READY)  ## the whole book as _build/masked_face_recognition.pdf; Chromium prints it
+	@test -n "$(CHROMIUM)" || { echo "no Chromium found: install it, or name it: make pdf CHROMIUM=/path/to/chromium"; exit 1; }
+	$(BIN)/jupyter-book build -W -n --keep-going --all --builder singlehtml book/
+	$(CHROMIUM) --headless --no-sandbox --disable-gpu --virtual-time-budget=120000 --no-pdf-header-footer \
+		--print-to-pdf=_build/masked_face_recognition.pdf "file://$(CURDIR)/_build/singlehtml/index.html"
+
+release: book  ## into dist/: the wheel, the source, the book as zip, its PDF if it was made, and their checksums
+	rm -rf dist && mkdir dist
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	git archive --format=tar.gz --prefix=masked_face_recognition/ --output=dist/source.tar.gz HEAD
+	$(BIN)/python -m zipfile -c dist/book.zip _build/html
+	if [ -f _build/masked_face_recognition.pdf ]; then cp _build/masked_face_recognition.pdf dist/; fi
+	cp CITATION.cff dist/
+	cd dist && $(abspath $(BIN))/python -c "import hashlib, pathlib; print(*(f'{hashlib.sha256(p.read_bytes()).hexdigest()}  {p}' for p in sorted(pathlib.Path().iterdir()) if p.name != 'SHA256SUMS'), sep='\n')" > SHA256SUMS
 
 lab: $(READY)  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks

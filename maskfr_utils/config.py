@@ -18,6 +18,7 @@ from maskfr_utils.messages import PlainError, shown
 from maskfr_utils.names import (
     CONDITIONS,
     DECAY,
+    DEVICES,
     FANS,
     LOGGERS,
     LOSSES,
@@ -52,7 +53,7 @@ class TrainConfig:
     """
 
     model: str = _param("ressanet50", "network", choices=MODELS)
-    dataset: str = _param("demo", "`demo` (rendered faces), or a folder, tar or HDF5 file of faces")
+    dataset: str = _param("demo", "`demo` (rendered faces), or a folder, zip, tar or HDF5 file of faces")
     condition: str = _param(
         "both",
         "what it trains on; `both` draws one of the twins at each visit, `twins` takes both in one batch",
@@ -90,6 +91,10 @@ class TrainConfig:
     depthwise_fan: str = _param("group", "initial scale of depthwise filters: by group, or as if dense", choices=FANS)
     embedding_dim: int = _param(512, "length of the embedding", 2)
     dropout: float = _param(0.0, "dropout before the embedding layer", 0.0, 0.95)
+    weights: str | None = _param(
+        None, "trained network to start from: a run's folder, its model.safetensors, or arcface_torch's backbone.pth"
+    )
+    head_epochs: int = _param(0, "epochs, at first, in which the network rests and only the classes are trained", 0)
     augment: float = _param(0.0, "strength of the training augmentation beyond mirroring; 0 switches it off", 0.0, 1.0)
     fresh_masks: bool = _param(False, "draw a new mask at each visit instead of the stored masked twin")
     flip_test: bool = _param(False, "embed a test face as the sum over itself and its mirror image")
@@ -97,11 +102,16 @@ class TrainConfig:
     min_masked: int = _param(5, "leave out identities with fewer masked pictures (the report: 80)", 2)
     test_fraction: float = _param(0.1, "share of each identity's photos that is tested on", 0.01, 0.9)
     validation_fraction: float = _param(0.1, "share of each identity's other photos for validation", 0.0, 0.9)
+    keep_copies: bool = _param(False, "keep near-duplicates of a person's photos, all of them in one part")
+    worn_masks: bool = _param(
+        False, "photos in which a mask is worn already get no second one, and are a test on real masks"
+    )
     scored_on: str = _param("test", "photos that the record is about; trials are scored on validation", choices=PARTS)
     identities: int = _param(20, "rendered identities, where the data set is `demo`", 2)
     per_identity: int = _param(30, "pictures of each rendered identity", 2)
     difficulty: float = _param(0.1, "how alike rendered people are, and how different their pictures", 0.0, 1.0)
     precision: str = _param("auto", "arithmetic; `auto` takes bf16 where the hardware has it", choices=PRECISIONS)
+    device: str = _param("auto", "what to compute on; `auto` takes a GPU where there is one", choices=DEVICES)
     compile: str | bool = _param(
         "auto", "torch.compile: true, false, or `auto`: where the run is long enough to repay it"
     )
@@ -146,6 +156,12 @@ class TrainConfig:
             )
         if self.class_rate < 1 and self.loss not in SAMPLED:
             raise ConfigError(f"class_rate={self.class_rate:g} needs a loss of: {', '.join(SAMPLED)}, not {self.loss}")
+        if self.weights is not None and not Path(self.weights).expanduser().exists():
+            raise ConfigError(f"weights {shown(self.weights)}: no such file or folder")
+        if self.head_epochs and self.weights is None:
+            raise ConfigError("head_epochs needs weights: a network that has learnt nothing must not rest")
+        if self.head_epochs > self.epochs:
+            raise ConfigError(f"head_epochs={self.head_epochs} is more than epochs={self.epochs}")
         if self.scored_on == "validation" and not self.validation_fraction:
             raise ConfigError("scored_on=validation needs validation photos: set validation_fraction above 0")
         if self.twin_weight and not CONDITIONS[self.condition].together:
@@ -228,12 +244,15 @@ class TrainConfig:
 
     def science(self) -> dict[str, object]:
         """The parameters that decide the result: all but where it is written, and how it may be stopped and resumed."""
-        others = ("out_dir", "resume", "checkpoint_minutes", "logger", "recompute")
+        others = ("out_dir", "resume", "checkpoint_minutes", "logger", "device", "recompute")
         return {k: v for k, v in asdict(self).items() if k not in others}
 
     def data(self) -> dict[str, object]:
         """The parameters that `prepare.prepare` takes."""
-        names = "dataset style min_masked test_fraction validation_fraction identities per_identity difficulty"
+        names = (
+            "dataset style min_masked test_fraction validation_fraction identities per_identity difficulty keep_copies "
+            "worn_masks"
+        )
         seed = self.seed if self.data_seed is None else self.data_seed
         return {name: getattr(self, name) for name in names.split()} | {"seed": seed}
 
@@ -285,7 +304,8 @@ def prepared_with(path: Path) -> dict[str, object]:
     names = {name: name for name in ("style", "min_masked", "test_fraction", "validation_fraction")} | {
         "data_seed": "seed"
     }
-    return {name: attrs[attr] for name, attr in names.items() if attr in attrs}
+    switches = {name: bool(attrs.get(name, False)) for name in ("keep_copies", "worn_masks")}
+    return {name: attrs[attr] for name, attr in names.items() if attr in attrs} | switches
 
 
 def _checked(f, value: object) -> object:

@@ -13,7 +13,15 @@ from maskfr_utils.messages import shown
 
 
 def precision_for(config: TrainConfig, device: torch.device) -> str:
-    """Fabric's name of the arithmetic: bf16 where the hardware computes in it, else half on a GPU, single on a CPU."""
+    """Fabric's name of the arithmetic: bf16 where the hardware computes in it, else half on a GPU, single on a CPU.
+
+    Raises:
+        ConfigError: half precision on a CPU.
+    """
+    if config.precision == "16-mixed" and device.type == "cpu":
+        raise ConfigError(
+            "precision=16-mixed needs a GPU, and this run is on the CPU: set precision to bf16-mixed or 32-true"
+        )
     if config.precision != "auto":
         return config.precision
     if device.type == "cuda":
@@ -67,19 +75,25 @@ def make_fabric(config: TrainConfig) -> Fabric:
     """Fabric on the best device; as many processes as torchrun started, else one.
 
     Raises:
-        ConfigError: the processes do not divide the batch, or the environment does not tell how many they are.
+        ConfigError: the processes do not divide the batch, the environment does not tell how many they are, or a GPU that
+            is asked for is not there.
     """
     world, local = processes()
     if config.batch_size % world:
         raise ConfigError(
             f"batch_size={config.batch_size} cannot be shared out over {world} processes: take a multiple of {world}"
         )
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    found = torch.cuda.is_available()
+    if config.device == "cuda" and not found:
+        raise ConfigError(
+            "device=cuda, but torch finds no GPU: set device to auto or cpu, or install a torch that is built for your GPU"
+        )
+    device = torch.device("cuda" if found and config.device != "cpu" else "cpu")
     fabric = Fabric(
         accelerator=device.type,
         devices=local,
         num_nodes=world // local,
-        strategy="ddp" if world > 1 else "auto",
+        strategy=("ddp_find_unused_parameters_true" if config.head_epochs else "ddp") if world > 1 else "auto",
         precision=precision_for(config, device),
         loggers=loggers_for(config),
     )

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from maskfr_utils.batches import seen, to_input
 from maskfr_utils.metrics import Accuracy, accuracy
 from maskfr_utils.run_state import RunState
-from maskfr_utils.store import FaceStore
+from maskfr_utils.store import WORN, FaceStore
 
 
 @torch.no_grad()
@@ -59,3 +59,20 @@ def score(
         photos[f"{name}_rank"] = np.where(photos[name] == labels, 1, np.maximum(above + 1, 2))  # a tie is no hit
         scores[name] = accuracy(labels, photos[name], len(store.identities))
     return scores, photos
+
+
+def score_worn(predict: Callable[[np.ndarray], np.ndarray], store: FaceStore) -> dict[str, Accuracy]:
+    """As `worn`, the accuracy on photos of known people in which a mask is worn already; nothing where there is none.
+
+    They were neither trained on nor used for any choice. Near-copies among them all count.
+
+    Args:
+        predict: as for `score`.
+        store: prepared with `worn_masks`.
+    """
+    places = np.flatnonzero((np.array(store.mask_kinds) == WORN) & (store.labels >= 0))
+    if not len(places):
+        return {}
+    blocks = np.array_split(places, math.ceil(len(places) / 128))
+    named = np.concatenate([predict(store.batch(block)[0]).argmax(1) for block in blocks])
+    return {"worn": accuracy(store.labels[places], named, len(store.identities))}

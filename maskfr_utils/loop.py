@@ -87,16 +87,17 @@ class Trainer(RunState):
 
     def train_epoch(self, progress: Progress) -> dict[str, float]:
         """What is left of a pass over the training photos; what that pass adds to the history."""
-        config, fabric = self.config, self.fabric
+        fabric = self.fabric
         faces_in_order = self.feed()
         course = self.course
         self.model.train()
+        self.recogniser.rest(self.epoch < self.config.head_epochs)
         unchecked: dict[int, tuple[Tensor, float]] = {}  # step -> loss, learning rate
         for faces, labels in faces_in_order:
             rate, self.recogniser.head.margin_share = self.rate_and_margin_share()
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            images = augment(to_input(fabric.to_device(faces)), course.generator, config.augment)
+            images = self.vary(to_input(fabric.to_device(faces)), course.generator)
             self.optimizer.zero_grad()
             loss, hit = self.backward(images, fabric.to_device(labels))
             self.optimizer.step()
@@ -149,6 +150,10 @@ class Trainer(RunState):
                 self.fabric.backward(loss)
             loss_sum, hit_sum = loss_sum + loss.detach(), hit_sum + hits
         return loss_sum, hit_sum
+
+    def vary(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """One variant of each training picture (`batches.augment`)."""
+        return augment(images, generator, self.config.augment)
 
     def feed(self) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches that are left of the epoch; begins it (`course`), or takes it up where a checkpoint left it.

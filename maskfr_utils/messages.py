@@ -1,6 +1,7 @@
 """What errors say: one line, however long or odd the value that they name."""
 
 import reprlib
+import sys
 
 LIMIT = 300  # characters of a message
 
@@ -24,6 +25,13 @@ def shown(value: object) -> str:
         return _repr.repr(value)
     except ValueError:  # Python writes out no number of more than 4,300 digits
         return f"a number of {value.bit_length():,} bits"
+
+
+def print_anything() -> None:
+    """Lets a command print names that its terminal's encoding lacks, as escapes: no locale may end it half-way."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 class PlainError(Exception):

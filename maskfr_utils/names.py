@@ -81,6 +81,7 @@ CONDITIONS = {
     "periocular": Condition("band of the eyes, of either twin", rows=(32, 58)),
 }
 SIMPLE_CONDITIONS = ("masked", "unmasked", "both")  # that Table 1 compares
+DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 LOGGERS = ("none", "csv", "tensorboard")
 SCHEDULES = ("cosine", "constant")

@@ -6,7 +6,6 @@ Each part is some blocks in a row, in a file of its own that appears whole, sync
 import contextlib
 import json
 import zipfile
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -110,5 +109,5 @@ def _blocks(arrays: dict[str, np.ndarray], told: list[dict[str, Any]]) -> list[B
     for block in told:
         rows = slice(row, row := row + block["rows"])
         own = {name: column[rows] for name, column in columns.items()}
-        blocks.append(Block(own, hashes[rows], Counter(block["skipped"])))
+        blocks.append(Block(own, hashes[rows], dict(block["skipped"])))
     return blocks

@@ -16,6 +16,7 @@ import time
 from array import array
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import h5py
@@ -26,15 +27,16 @@ from maskfr_utils import fingerprint, masks, paths, splits, store
 from maskfr_utils.config import TrainConfig, load_params
 from maskfr_utils.engines import HELP, LOCAL, workers
 from maskfr_utils.masks.styles import described
-from maskfr_utils.messages import brief
+from maskfr_utils.messages import brief, print_anything
 from maskfr_utils.parts import EACH, Parts
 from maskfr_utils.probes.faces import of_data
-from maskfr_utils.twins import DEMO, Block, Photos, Rendered, batches
+from maskfr_utils.twins import DEMO, Block, How, Photos, Rendered, batches
 
 KEPT_FROM = 20_000  # pictures; what takes less than a minute or two is begun anew
 JPEG_FROM = 1_000_000  # pictures: raw ones and their twins would take 75 GB
 JPEG_BYTES = 10_000  # of a picture, and what an estimate of the room goes by
 ENCODINGS = ("auto", *store.ENCODINGS)
+NAMED = 100  # unusable pictures that the file names, with the reason
 
 
 def prepare(
@@ -48,14 +50,14 @@ def prepare(
     identities: int = 24,
     per_identity: int = 25,
     difficulty: float = 0.5,
+    keep_copies: bool = False,
+    worn_masks: bool = False,
     out: str | Path | None = None,
     encoding: str = "auto",
     engine: str = LOCAL,
     progress: bool = True,
 ) -> Path:
-    """Make the HDF5 file of a data set, or find it made already.
-
-    Prints what was skipped and what the filter kept.
+    """Make the HDF5 file of a data set, or find it made already; prints what was skipped and what the filter kept.
 
     Args:
         dataset: "demo" (rendered faces), a folder, zip, tar or RecordIO file (see `sources.open_source`), or an HDF5
@@ -68,6 +70,9 @@ def prepare(
         identities: number of rendered people; only for "demo".
         per_identity: pictures of each; only for "demo".
         difficulty: how alike rendered people are, 0 to 1 (see `rendered.render_faces`); only for "demo".
+        keep_copies: near-duplicates of a person's photos are kept, in one part; not for "demo".
+        worn_masks: photos in which a mask is worn already are recognised (`masks.worn`), get no second one and are in no
+            part, but keep their label: a test on real masks; not for "demo".
         out: where to write; by default below `paths.cache_dir()`, under a name that changes with the inputs.
         encoding: of the pictures: `raw`, `jpeg`, or `auto`, JPEGs from a million pictures on.
         engine: where the work is done, see `engines.workers`.
@@ -85,22 +90,31 @@ def prepare(
         store.FaceStore(found)
         return found
     splits.check_parameters(min_masked, test_fraction, validation_fraction)
-    looks = described(style)  # refuses an unknown style, and tells what is in a style file
-    parameters = {"seed": seed, "min_masked": min_masked, "test_fraction": test_fraction}
-    parameters |= {"validation_fraction": validation_fraction}
+    parameters: dict = {"seed": seed, "min_masked": min_masked, "test_fraction": test_fraction}
+    parameters["validation_fraction"] = validation_fraction
+    if found is not None:  # named where they are asked for: what was prepared without them is what it was
+        parameters |= {name: True for name, on in (("keep_copies", keep_copies), ("worn_masks", worn_masks)) if on}
     if found is None and per_identity < min_masked:
         raise ValueError(f"per_identity is {per_identity}, fewer than min_masked = {min_masked}: raise it")
     data = Photos(found) if found else Rendered(identities, per_identity, difficulty, seed)
-    jpeg = is_jpeg(encoding, data.about)
-    key = _fingerprint(data.content, looks, parameters | ({"encoding": "jpeg"} if jpeg else {}), found is None)
+    how = How(style, seed, is_jpeg(encoding, data.about), "worn_masks" in parameters)
+    return _made(data, parameters, how, out, engine, progress)
+
+
+def _made(
+    data: Photos | Rendered, parameters: dict, how: How, out: str | Path | None, engine: str, progress: bool
+) -> Path:
+    looks = described(how.style)  # refuses an unknown style, and tells what is in a style file
+    decisive = parameters | ({"encoding": "jpeg"} if how.jpeg else {})
+    key = _fingerprint(data.content, looks, decisive, isinstance(data, Rendered))
     path = Path(out) if out is not None else paths.cache_dir() / f"{data.name}-{key}.h5"
     if _is_current(path, key):
         print(f"{data.name}: prepared already, {path}")
         return path
-    attrs = parameters | {"style": str(style), "dataset": data.name, "content": data.content, "fingerprint": key}
+    attrs = parameters | {"style": str(how.style), "dataset": data.name, "content": data.content, "fingerprint": key}
     parts = Parts(path, key) if data.about >= KEPT_FROM else None
     with workers(engine):
-        print(_write(path, attrs, data, style, jpeg, parts, progress))
+        print(_write(path, attrs, data, how, parts, progress))
     if parts is not None:
         parts.remove()
     return path
@@ -123,12 +137,10 @@ def room(pictures: int, jpeg: bool, kept: bool) -> int:
     return pictures * each * (2 if kept else 1)
 
 
-def _blocks(
-    data: Photos | Rendered, parts: Parts | None, style: masks.StyleLike, seed: int, jpeg: bool
-) -> Iterator[Block]:
+def _blocks(data: Photos | Rendered, parts: Parts | None, how: How) -> Iterator[Block]:
     """All blocks: those that an earlier call kept, then the others, kept as they come."""
     if parts is None:
-        yield from data.blocks(style, seed, jpeg=jpeg)
+        yield from data.blocks(how)
         return
     done = 0
     for blocks in parts.kept():
@@ -136,22 +148,22 @@ def _blocks(
         yield from blocks
     if done:
         tqdm.write(f"{data.name}: going on after {done:,} blocks that an earlier call has left")
-    for blocks in batches(_announced(data, style, seed, jpeg, done), EACH):
+    for blocks in batches(_announced(data, how, done), EACH):
         parts.keep(done, blocks)
         done += len(blocks)
         yield from blocks
 
 
-def _announced(data: Photos | Rendered, style: masks.StyleLike, seed: int, jpeg: bool, start: int) -> Iterator[Block]:
+def _announced(data: Photos | Rendered, how: How, start: int) -> Iterator[Block]:
     """The blocks from `start` on; before the bulk of them says what they will cost, by what the first ones took."""
     started, pictures, told = time.monotonic(), 0, False
-    for block in data.blocks(style, seed, jpeg=jpeg, start=start):
-        pictures += len(block.hashes) + block.skipped.total()
+    for block in data.blocks(how, start):
+        pictures += len(block.hashes) + len(block.skipped)
         if not told and pictures >= 256:
             told, rate = True, pictures / (time.monotonic() - started)
             tqdm.write(
                 f"{data.name}: about {data.about:,} pictures, {rate:,.0f} a second, {data.about / rate / 3600:.1f} hours; "
-                f"{room(data.about, jpeg, kept=True) / 1e9:,.1f} GB of room ({'JPEGs' if jpeg else 'raw pixels'})"
+                f"{room(data.about, how.jpeg, kept=True) / 1e9:,.1f} GB of room ({'JPEGs' if how.jpeg else 'raw pixels'})"
             )
         yield block
 
@@ -168,30 +180,24 @@ def _check_room(path: Path, data: Photos | Rendered, jpeg: bool, parts: Parts | 
         )
 
 
-def _write(
-    path: Path,
-    attrs: dict,
-    data: Photos | Rendered,
-    style: masks.StyleLike,
-    jpeg: bool,
-    parts: Parts | None,
-    progress: bool,
-) -> str:
+def _write(path: Path, attrs: dict, data: Photos | Rendered, how: How, parts: Parts | None, progress: bool) -> str:
     """Writes the file, and says what was skipped and kept."""
-    _check_room(path, data, jpeg, parts)
+    _check_room(path, data, how.jpeg, parts)
     with (
-        store.FaceWriter(path, attrs, "jpeg" if jpeg else "raw") as writer,
+        store.FaceWriter(path, attrs, "jpeg" if how.jpeg else "raw") as writer,
         tqdm(total=data.total, desc=f"masking {data.name}", unit="face", disable=not progress) as bar,
     ):
-        people, names, usable, hashes, skipped = [], [], [], array("Q"), Counter()
-        for block in _blocks(data, parts, style, attrs["seed"], jpeg):
+        people, names, usable, worn, hashes, skipped, without = [], [], [], [], array("Q"), Counter(), {}
+        for block in _blocks(data, parts, how):
             writer.append(**block.columns)
             people += map(sys.intern, block.columns["identities"])
             names += block.columns["sources"]
             usable.append(block.columns["masked_ok"])
+            worn.append(np.asarray(block.columns["mask_kinds"], object) == store.WORN)
             hashes.extend(block.hashes)
-            skipped.update(block.skipped)
-            bar.update(len(block.hashes) + block.skipped.total())
+            skipped.update(block.skipped.values())
+            without |= dict(islice(block.skipped.items(), NAMED - len(without)))
+            bar.update(len(block.hashes) + len(block.skipped))
         seen = len(names) + skipped.total()
         skipped.update(data.skipped)
         if not names:
@@ -207,12 +213,15 @@ def _write(
                 test_fraction=attrs["test_fraction"],
                 validation_fraction=attrs["validation_fraction"],
                 copies=data.copies,
+                keep_copies="keep_copies" in attrs,
+                worn=np.concatenate(worn),
                 seed=attrs["seed"],
             )
         except ValueError as error:
             raise ValueError(f"{data.name}: {error}" + (f"; skipped: {_listed(skipped)}" if skipped else "")) from None
         writer.assign(result.labels, result.split, result.identities, result.duplicate_of)
         writer.attrs |= {"skipped": json.dumps(skipped), "dropped": json.dumps(result.dropped)}
+        writer.attrs["without"] = json.dumps({name[-200:]: reason for name, reason in without.items()})
     return _summary(data, seen, skipped, result, path)
 
 
@@ -250,6 +259,7 @@ def _summary(data: Photos | Rendered, seen: int, skipped: Counter, result: split
 
 def main(argv: list[str] | None = None) -> int:
     """Prepare one data set from the command line; prints the path of the file last."""
+    print_anything()
     parser = argparse.ArgumentParser(
         prog="python -m maskfr_utils.prepare",
         description="Detect, align, mask, clean and split a data set into one HDF5 file.",
@@ -270,6 +280,12 @@ def main(argv: list[str] | None = None) -> int:
     add("--identities", type=int, help="number of rendered people (demo only; 24)")
     add("--per-identity", type=int, help="pictures of each (demo only; 25)")
     add("--difficulty", type=float, help="how alike rendered people are (demo only; 0.5)")
+    add("--keep-copies", action="store_true", help="keep near-duplicates, all in one part")
+    add(
+        "--worn-masks",
+        action="store_true",
+        help="photos in which a mask is worn get no second one: a test on real masks",
+    )
     add("--encoding", help="of the pictures: raw, jpeg, or auto, JPEGs from a million pictures on (auto)")
     add("--engine", help=f"{HELP} (local)")
     add("--out", help="file to write (in the cache, named by all inputs)")
@@ -283,7 +299,7 @@ def main(argv: list[str] | None = None) -> int:
             parser.error("name a data set, or a run's YAML by -f")
         print(prepare(arguments.pop("dataset"), **arguments))
     except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {brief(error)}", file=sys.stderr)
         return 2
     return 0
 

@@ -5,11 +5,31 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from maskfr_utils.config import TrainConfig
+from maskfr_utils.config import ConfigError, TrainConfig
 from maskfr_utils.losses import create_loss, twin_distance
 from maskfr_utils.models import create_model
+from maskfr_utils.models.given import start_from
 from maskfr_utils.models.networks import shrink_depthwise
 from maskfr_utils.partial import PartialLoss
+
+
+def make_backbone(config: TrainConfig) -> nn.Module:
+    """The network of a run as it begins: with fresh weights, or with those that it is given.
+
+    Raises:
+        ConfigError: the weights cannot be read, or are of another network.
+    """
+    backbone = create_model(
+        config.model, width=config.width, embedding_dim=config.embedding_dim, dropout=config.dropout
+    )
+    if config.depthwise_fan == "layer":
+        shrink_depthwise(backbone)
+    if config.weights is not None:
+        try:
+            start_from(backbone, config.weights)
+        except (OSError, ValueError) as error:
+            raise ConfigError(str(error)) from None
+    return backbone
 
 
 class Recogniser(nn.Module):
@@ -18,17 +38,15 @@ class Recogniser(nn.Module):
     Attributes:
         compiled: the network's compiled twin, which computes by the same weights and trains in its place; or none. Tests
             come in other batch sizes, for each of which it would be compiled anew.
+        at_rest: the network stays as it is, and only the classes are trained.
     """
 
     compiled: Callable[[Tensor], Tensor] | None = None
+    at_rest = False
 
     def __init__(self, config: TrainConfig, num_classes: int):
         super().__init__()
-        self.backbone = create_model(
-            config.model, width=config.width, embedding_dim=config.embedding_dim, dropout=config.dropout
-        )
-        if config.depthwise_fan == "layer":
-            shrink_depthwise(self.backbone)
+        self.backbone = make_backbone(config)
         given = {name: value for name in ("scale", "margin") if (value := getattr(config, name)) is not None}
         self.head = create_loss(config.loss, config.embedding_dim, num_classes, **given)
         if config.class_rate < 1:
@@ -40,8 +58,9 @@ class Recogniser(nn.Module):
 
         With a twin term the batch is twins, as `TwinDataset` has them.
         """
-        network = self.compiled if self.training and self.compiled else self.backbone
-        embeddings = network(images)
+        network = self.compiled if self.training and self.compiled and not self.at_rest else self.backbone
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.at_rest):
+            embeddings = network(images)
         loss = self.head(embeddings, labels)
         if isinstance(self.head, PartialLoss):
             hits = self.head.hits
@@ -51,6 +70,11 @@ class Recogniser(nn.Module):
         if self.twin_weight:
             loss = loss + self.twin_weight * twin_distance(embeddings)
         return loss, hits
+
+    def rest(self, at_rest: bool) -> None:
+        """Puts the network to rest, its statistics too, or has it trained again; call it after `train`."""
+        self.at_rest = at_rest
+        self.backbone.train(self.training and not at_rest)
 
     def groups(self, weight_decay: float, decay: str) -> list[dict]:
         """Parameter groups of the optimiser: what decays, and what does not.

@@ -90,7 +90,7 @@ class RunState:
     ):
         self.config, self.store, self.fabric, self.code = config, store, fabric, dict(code or {})
         torch.manual_seed(config.seed)
-        self.recogniser = Recogniser(config, len(store.identities)).to(memory_format=torch.channels_last)
+        self.recogniser = self.build().to(memory_format=torch.channels_last)
         together, world = CONDITIONS[config.condition].together, fabric.world_size
         self.batches = EpochBatches(
             store.indices(TRAIN), config.batch_size, config.seed, fabric.global_rank, world, together
@@ -141,6 +141,10 @@ class RunState:
         if self.recomputes:
             memory.recompute(backbone)
             self.say("activations are computed twice instead of kept: less memory, steps a third longer")
+
+    def build(self) -> Recogniser:
+        """The network and its loss, with fresh weights."""
+        return Recogniser(self.config, len(self.store.identities))
 
     @property
     def place(self) -> int:

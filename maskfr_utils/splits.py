@@ -2,7 +2,7 @@
 
 A test picture must not be known from training, under any disguise. Hence, in this order: pictures without a placed mask
 are left out (so the unmasked set is exactly the twins of the masked one); a photo of two people is left out under
-both; of near-duplicates within an identity one stays; identities with too few pictures left are left out; of the others
+both; of near-duplicates within an identity one stays, unless all are wanted; identities with too few pictures left are left out; of the others
 a fixed share of the pictures is for testing, and of the rest a share for validation, on which every choice is made.
 Pictures that may yet be copies lie in one part. Twins share a row, hence a part. Mirrored copies are never stored.
 
@@ -161,14 +161,19 @@ def across_people(small: np.ndarray, person: np.ndarray, read: Callable[[np.ndar
         read: gives the pictures (n, 112, 112, 3) at n of the N places.
     """
     found = np.zeros(len(small), bool)
+    found[copies_across_people(small, person, read)] = True
+    return found
+
+
+def copies_across_people(small: np.ndarray, person: np.ndarray, read: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """(k, 2) int: the pairs of photos of two people that are one photo; arguments as `across_people`'s."""
+    found = []
     for start in range(0, len(small), _BLOCK):
         rest = slice(start, len(small))
         alike = _likeness(small[start : start + _BLOCK], small[rest]) > SUSPECT
         alike &= person[start : start + _BLOCK, None] != person[rest]
-        for a, b in np.argwhere(np.triu(alike)) + start:
-            if same_photo(*read(np.array([a, b]))):
-                found[[a, b]] = True
-    return found
+        found += [pair for pair in np.argwhere(np.triu(alike)) + start if same_photo(*read(pair))]
+    return np.array(found, int).reshape(-1, 2)
 
 
 def picture_hash(face: np.ndarray) -> int:
@@ -198,6 +203,8 @@ def make_splits(
     test_fraction: float = 0.1,
     validation_fraction: float = 0.0,
     copies: bool = True,
+    keep_copies: bool = False,
+    worn: np.ndarray | None = None,
     seed: int = 0,
 ) -> Splits:
     """Clean and split N pictures.
@@ -213,6 +220,8 @@ def make_splits(
             for training.
         validation_fraction: share of each identity's other pictures for validation, in [0, 1).
         copies: look for near-duplicates; pictures drawn separately, as rendered ones, have none however alike they are.
+        keep_copies: near-duplicates stay, each in the part of the picture that it repeats.
+        worn: (N,) bool, a mask is worn in the picture already: it is in no part, but labelled.
         seed: another one gives other test pictures.
 
     Raises:
@@ -220,9 +229,11 @@ def make_splits(
             would do.
     """
     check_parameters(min_pictures, test_fraction, validation_fraction)
-    names, usable = np.asarray(names, object), np.asarray(usable, bool)
+    names, usable = np.asarray(names, object), np.array(usable, bool)
     people, person = np.unique(np.asarray(identities, object), return_inverse=True)
     split, labels = np.full(len(names), LEFT_OUT, np.int8), np.full(len(names), -1, np.int64)
+    worn = np.zeros(len(names), bool) if worn is None else np.asarray(worn, bool)
+    usable &= ~worn
     two_names = usable & _under_two_names(np.array(hashes, np.uint64), person)
 
     groups = _by_person(person, names)
@@ -232,11 +243,16 @@ def make_splits(
         small, place = list(small), np.concatenate(kept)
         two_names[place[across_people(np.concatenate(small), person[place], lambda some: read(place[some]))]] = True
         kept, small = _without(two_names, kept, small)
-    duplicate_of, unit = _copies(kept, small, len(names))
+    duplicate_of, unit = _copies(kept, small, len(names), keep_copies)
     clean = [group[duplicate_of[group] < 0] for group in kept]
 
     enough = [number for number, group in enumerate(clean) if len(group) >= min_pictures]
-    lost = {"mask not placed": ~usable, "one photo under two names": two_names, "near-duplicate": duplicate_of >= 0}
+    lost = {
+        "mask not placed": ~usable & ~worn,
+        "one photo under two names": two_names,
+        "near-duplicate": duplicate_of >= 0,
+    }
+    lost |= {"wears a mask already": worn} if worn.any() else {}
     if not enough:
         raise ValueError(_too_few(clean, min_pictures, lost))
     for label, number in enumerate(enough):
@@ -261,13 +277,16 @@ def _without(lost: np.ndarray, groups: list[np.ndarray], small: list[np.ndarray]
     return tuple([each[keep] for each, keep in zip(parts, stays, strict=True)] for parts in (groups, small))
 
 
-def _copies(groups: Iterable[np.ndarray], small: Iterable[np.ndarray], count: int) -> tuple[np.ndarray, np.ndarray]:
+def _copies(
+    groups: Iterable[np.ndarray], small: Iterable[np.ndarray], count: int, keep: bool
+) -> tuple[np.ndarray, np.ndarray]:
     """Of each of `count` pictures the one that it repeats, else -1; and what it must share a part with: a group's first.
 
     Args:
         groups: the pictures of each person.
         small: the thumbnails of each group; none at all where no copies are looked for.
         count: of all pictures.
+        keep: none counts as a repetition; it only must share the part.
     """
     duplicate_of, unit = np.full(count, -1, np.int64), np.arange(count)
     for group, each in zip(groups, small, strict=False):
@@ -276,6 +295,10 @@ def _copies(groups: Iterable[np.ndarray], small: Iterable[np.ndarray], count: in
         group, each = group[repeats < 0], each[repeats < 0]
         _, first, chain = np.unique(_together(each, SUSPECT), return_index=True, return_inverse=True)
         unit[group] = group[first[chain]] if len(group) else group
+    if keep:
+        repeats = duplicate_of >= 0
+        unit[repeats] = unit[duplicate_of[repeats]]
+        duplicate_of[:] = -1
     return duplicate_of, unit
 
 

@@ -40,6 +40,7 @@ TEXT_BYTES = 16  # that a string takes in its column, beside its characters
 LONGEST_TEXT = 4096  # bytes: of a path
 MOST_ATTRIBUTES = 100
 TRAIN, TEST, VALIDATION, LEFT_OUT = 0, 1, 2, -1
+WORN = "worn"  # instead of a drawn mask's kind: the photo shows a real one
 
 _TEXT = h5py.string_dtype("utf-8")
 # name: (shape of one row, dtype, value where none is given)

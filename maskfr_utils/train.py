@@ -8,14 +8,41 @@ leaves in the run's folder: `record.json`, `predictions.csv`, `model.safetensors
 import contextlib
 import sys
 import time
+from collections.abc import Callable
 
 from maskfr_utils.config import ConfigError, TrainConfig
-from maskfr_utils.messages import brief
+from maskfr_utils.messages import brief, print_anything
 from maskfr_utils.paths import replacing
 from maskfr_utils.stopping import Stopped
 
 
-def run(config: TrainConfig) -> dict:
+class Kind:
+    """How a run is made of its parameters. What a run of another kind does otherwise, a subclass says (see `original`)."""
+
+    def parts(self, config: TrainConfig) -> dict:
+        """The parts of the code that decide the run, as `probes.runs.of_run` gives them."""
+        from maskfr_utils.probes.runs import of_run
+
+        return of_run(config.science())
+
+    def open(self, path):
+        """The prepared faces, a `FaceStore`."""
+        from maskfr_utils.store import FaceStore
+
+        return FaceStore(path)
+
+    def trainer(self, *args: object):
+        """The run in its course, of the arguments of `loop.Trainer`."""
+        from maskfr_utils.loop import Trainer
+
+        return Trainer(*args)
+
+    def findings(self, trainer, record: dict) -> dict:
+        """What the record holds besides: entries, or nothing."""
+        return {}
+
+
+def run(config: TrainConfig, kind: Kind | None = None) -> dict:
     """Prepares the faces, trains, scores masked and unmasked twins, and writes the record.
 
     A trial (`scored_on=validation`) whose loss or weights leave the numbers ends with a record, too, so that whoever chooses
@@ -24,6 +51,7 @@ def run(config: TrainConfig) -> dict:
 
     Args:
         config: what to run.
+        kind: how; default: as everything else of the study is.
 
     Returns:
         The record: `run`, `params`, `metrics`, `throughput`, `history`, `photos` (of each photo scored its label, mask,
@@ -42,36 +70,38 @@ def run(config: TrainConfig) -> dict:
     first = fabric.is_global_zero
     with run_folder.held(config.folder) if first else contextlib.nullcontext():
         earlier = run_folder.finished(config) if first else None
-        return _run(config, fabric, earlier)
+        return _run(config, kind or Kind(), fabric, earlier)
 
 
-def _run(config: TrainConfig, fabric, earlier: dict | None) -> dict:
+def _run(config: TrainConfig, kind: Kind, fabric, earlier: dict | None) -> dict:
     """The run, in a folder that is its own; `earlier` is the record that it has left there already."""
     started = time.perf_counter()
     import numpy as np
     import torch
 
-    from maskfr_utils import devices, evaluation, fingerprint, loop, prepare
-    from maskfr_utils.probes.runs import of_run
+    from maskfr_utils import devices, evaluation, fingerprint
+    from maskfr_utils.models import given
+    from maskfr_utils.recogniser import make_backbone
     from maskfr_utils.records import code_revision, face_sample, provenance
-    from maskfr_utils.store import TRAIN, FaceStore
+    from maskfr_utils.store import TRAIN
 
     code = {}  # as it is now, not in an hour
     if fabric.is_global_zero:
-        now = fingerprint.numbers(of_run(config.science()))
-        code = {"code_revision": code_revision(), "fingerprint": now}
+        if config.weights is not None:  # refused, if need be, before anything that takes long
+            code["weights"] = given.fingerprint(make_backbone(config))
+        now = fingerprint.numbers(kind.parts(config))
+        code |= {"code_revision": code_revision(), "fingerprint": now}
 
-    path = prepare.prepare(**config.data()) if fabric.is_global_zero else None
-    fabric.barrier()  # the other processes find it done
-    store = FaceStore(path or prepare.prepare(**config.data(), progress=False))
+    store = faces(config, fabric, kind)
     if fabric.broadcast(earlier is not None):
         return hand_out(config, earlier, store, now) if earlier else {}
-    trainer = loop.Trainer(config, store, fabric, code.get("fingerprint"))
+    trainer = kind.trainer(config, store, fabric, code.get("fingerprint"))
     outcome = fit(trainer)
     if not fabric.is_global_zero:
         fabric.barrier()
         return {}
     scores, photos = evaluation.none_right(store, trainer.scored) if outcome else trainer.evaluate(trainer.scored)
+    scores |= {} if outcome else evaluation.score_worn(trainer.predict, store)
     scored = store.indices(trainer.scored)
     some = scored[np.linspace(0, len(scored) - 1, min(16, len(scored)), dtype=int)]
     seconds = time.perf_counter() - started
@@ -97,9 +127,29 @@ def _run(config: TrainConfig, fabric, earlier: dict | None) -> dict:
             faces=face_sample(store.batch(some, masked=True)[0], store.batch(some)[0]),
         ),
     }
+    record |= kind.findings(trainer, record)
     write(config, record, trainer)
     fabric.barrier()
     return record
+
+
+def faces(config: TrainConfig, fabric, kind: Kind):
+    """The store of a run's faces, prepared by the first process.
+
+    Raises:
+        ConfigError: they are of one person.
+    """
+    from maskfr_utils import prepare
+
+    path = prepare.prepare(**config.data()) if fabric.is_global_zero else None
+    fabric.barrier()  # the other processes find it done
+    store = kind.open(path or prepare.prepare(**config.data(), progress=False))
+    if len(store.identities) < 2:
+        raise ConfigError(
+            f"{config.dataset} has usable photos of one person only ({store.identities[0]}): there is nobody to tell "
+            "apart from; give photos of two people or more"
+        )
+    return store
 
 
 def told(store, photos):
@@ -174,24 +224,35 @@ def write(config: TrainConfig, record: dict, trainer) -> None:
     trainer.checkpoints.clear()
 
 
-def main(argv: list[str] | None = None) -> int:
-    """The command; returns its exit status."""
-    config = TrainConfig.from_argv(argv)
+def main(
+    argv: list[str] | None = None,
+    kind: Callable[[TrainConfig], Kind] = lambda config: Kind(),
+    prog: str = "python -m maskfr_utils.train",
+) -> int:
+    """The command; returns its exit status.
+
+    Args:
+        argv: of the command line.
+        kind: what makes the run of its parameters.
+        prog: the command's name in messages.
+    """
+    print_anything()
+    config, name = TrainConfig.from_argv(argv, prog), prog.split()[-1]
     try:
-        record = run(config)
+        record = run(config, kind(config))
     except (ConfigError, ValueError, OSError, RuntimeError) as error:
-        print(f"maskfr_utils.train: {brief(error)}", file=sys.stderr)
+        print(f"{name}: {brief(error)}", file=sys.stderr)
         return 1
     except Stopped as stopped:
-        print(f"maskfr_utils.train: {stopped}", file=sys.stderr)
+        print(f"{name}: {stopped}", file=sys.stderr)
         return 128 + stopped.number
     except KeyboardInterrupt:
         print(f"\nstopped; the same command goes on from the last checkpoint ({config.folder})", file=sys.stderr)
         return 130
     if record:
-        for name, score in record["metrics"].items():
+        for twin, score in record["metrics"].items():
             print(
-                f"{name:9} {config.scored_on} accuracy {score['accuracy']:.1%} (95 % {score['accuracy_low']:.1%} to "
+                f"{twin:9} {'real masks,' if twin == 'worn' else config.scored_on} accuracy {score['accuracy']:.1%} (95 % {score['accuracy_low']:.1%} to "
                 f"{score['accuracy_high']:.1%}, {score['photos']} photos)"
             )
         print(f"{record['throughput']['train_images_per_second']:.1f} images/s; {config.folder / 'record.json'}")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
@@ -33,11 +33,21 @@ Picture = tuple[str, bytes, np.ndarray | None]  # name, undecoded bytes, landmar
 
 @dataclass(frozen=True)
 class Block:
-    """Some faces: the `columns` of `FaceWriter.append`, the `hashes` of the pictures, and what was `skipped`, by reason."""
+    """Some faces: the `columns` of `FaceWriter.append`, the `hashes` of the pictures, and why others were `skipped`, by name."""
 
     columns: dict[str, Any]
     hashes: list[int]
-    skipped: Counter[str]
+    skipped: dict[str, str]
+
+
+class How(NamedTuple):
+    """What becomes of each picture: `style` and `seed` of the masks, whether it is kept as a JPEG, and whether one that shows a
+    worn mask gets no second one."""
+
+    style: masks.StyleLike = "random"
+    seed: int = 0
+    jpeg: bool = False
+    worn_masks: bool = False
 
 
 class Photos:
@@ -63,10 +73,10 @@ class Photos:
         """What the source left out before anything was decoded."""
         return self.source.skipped
 
-    def blocks(self, style: masks.StyleLike, seed: int, *, jpeg: bool = False, start: int = 0) -> Iterator[Block]:
+    def blocks(self, how: How, start: int = 0) -> Iterator[Block]:
         """All pictures in order, from block `start` on."""
         jobs = ((decode_and_mask, block) for block in islice(_read_blocks(self.source), start, None))
-        return _computed(jobs, PARALLEL_FROM, style, seed, jpeg)
+        return _computed(jobs, PARALLEL_FROM, how)
 
 
 class Rendered:
@@ -81,24 +91,24 @@ class Rendered:
         self.notes, self.skipped = [], Counter()
         self._people = [(i, per_identity, difficulty, seed) for i in range(identities)]
 
-    def blocks(self, style: masks.StyleLike, seed: int, *, jpeg: bool = False, start: int = 0) -> Iterator[Block]:
+    def blocks(self, how: How, start: int = 0) -> Iterator[Block]:
         """A person a block, from person `start` on."""
         least = PARALLEL_FROM if self.total >= RENDERED_FROM else len(self._people) + 1
-        return _computed(((draw_and_mask, person) for person in self._people[start:]), least, style, seed, jpeg)
+        return _computed(((draw_and_mask, person) for person in self._people[start:]), least, how)
 
 
-def _computed(jobs: Iterator[tuple[Callable, Any]], least: int, *how: Any) -> Iterator[Block]:
+def _computed(jobs: Iterator[tuple[Callable, Any]], least: int, how: How) -> Iterator[Block]:
     """What the jobs give, in order: on all cores, or those of `engines.workers`, from `least` jobs on."""
     first = list(islice(jobs, least))
     if len(first) < least:
-        yield from (job(what, *how) for job, what in first)
+        yield from (job(what, how) for job, what in first)
         return
     at_once = processes(most=16)
     with joblib.Parallel(n_jobs=at_once) as parallel:
         at_once = 8 * joblib.effective_n_jobs(at_once)
         # A few blocks a core at a time: memory stays bounded however many pictures there are.
         for batch in batches(chain(first, jobs), at_once):
-            yield from parallel(joblib.delayed(job)(what, *how) for job, what in batch)
+            yield from parallel(joblib.delayed(job)(what, how) for job, what in batch)
 
 
 def batches(items: Iterable, size: int) -> Iterator[list]:
@@ -120,18 +130,18 @@ def _read_blocks(source: sources.Source) -> Iterator[list[Picture]]:
         yield block
 
 
-def decode_and_mask(pictures: list[Picture], style: masks.StyleLike, seed: int, jpeg: bool) -> Block:
+def decode_and_mask(pictures: list[Picture], how: How) -> Block:
     """The faces of some encoded pictures."""
-    faces, skipped = [], Counter()
+    faces, skipped = [], {}
     for name, data, landmarks in pictures:
         try:
             faces.append(sources.to_face(name, data, landmarks))
         except PictureError as error:
-            skipped[str(error)] += 1
-    return _mask(faces, style, seed, jpeg, skipped)
+            skipped[name] = str(error)
+    return _mask(faces, how, skipped)
 
 
-def draw_and_mask(person: tuple[int, int, float, int], style: masks.StyleLike, seed: int, jpeg: bool) -> Block:
+def draw_and_mask(person: tuple[int, int, float, int], how: How) -> Block:
     """The faces of a rendered person: number, pictures, difficulty, seed."""
     number, count, difficulty, drawn_by = person
     drawn = rendered.render_faces(1, count, seed=drawn_by, difficulty=difficulty, first=number)
@@ -140,22 +150,28 @@ def draw_and_mask(person: tuple[int, int, float, int], style: masks.StyleLike, s
         sources.Face(image, name, f"{name}/{j:03d}", landmarks)
         for j, (image, landmarks) in enumerate(zip(drawn.images, drawn.landmarks, strict=True))
     ]
-    return _mask(faces, style, seed, jpeg, Counter())
+    return _mask(faces, how, {})
 
 
-def _mask(faces: list[sources.Face], style: masks.StyleLike, seed: int, jpeg: bool, skipped: Counter) -> Block:
+def _mask(faces: list[sources.Face], how: How, skipped: dict[str, str]) -> Block:
     images = np.array([face.image for face in faces], np.uint8).reshape(-1, *store.FACE_SHAPE)
     landmarks = np.full((len(faces), 68, 2), np.nan, np.float32)
     for row, face in zip(landmarks, faces, strict=True):
         row[:] = align.face_landmarks(face.image[None])[0] if face.landmarks is None else face.landmarks
-    twins = masks.mask_faces(images, landmarks, style=style, seed=seed)
+    twins = masks.mask_faces(images, landmarks, style=how.style, seed=how.seed)
+    masked, ok, kinds = twins.images, twins.ok, np.array(twins.kinds, object)
+    if how.worn_masks and len(faces):
+        from maskfr_utils.masks.worn import wears_mask  # which takes torch
+
+        wears = wears_mask(images)
+        masked[wears], ok[wears], kinds[wears] = images[wears], False, store.WORN
     columns = {
-        "images": [store.encode(image) for image in images] if jpeg else images,
-        "masked": [store.encode(image) for image in twins.images] if jpeg else twins.images,
+        "images": [store.encode(image) for image in images] if how.jpeg else images,
+        "masked": [store.encode(image) for image in masked] if how.jpeg else masked,
         "identities": [face.identity for face in faces],
         "sources": [face.name for face in faces],
         "landmarks": landmarks,
-        "masked_ok": twins.ok,
-        "mask_kinds": twins.kinds,
+        "masked_ok": ok,
+        "mask_kinds": kinds,
     }
     return Block(columns, [picture_hash(image) for image in images], skipped)

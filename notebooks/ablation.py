@@ -17,7 +17,7 @@
 # **Question.** ResSaNet is IResNet with three changes at once. Which of them brings or costs what?
 #
 # To say that self-attention helps, or does not, one must change it alone. ResSaNet-50 differs from IResNet-50 in its
-# second to fourth stage ([](blocks)):
+# second to fourth stage ([Blocks](blocks.ipynb)):
 #
 # | part | where | what it does |
 # | --- | --- | --- |
@@ -25,23 +25,28 @@
 # | FReLU | stages 2 and 3, in place of PReLU | an activation whose threshold looks at the neighbours |
 # | IBT, the bottleneck transformer | stage 4 | self-attention in place of the second convolution, then an inverted bottleneck with SE |
 #
-# Here each is put into IResNet-50 by itself. Every network was tuned like the others ([](tuning)), and trained with the same
+# Here each is put into IResNet-50 by itself. Every network was tuned like the others ([Tuning](tuning.ipynb)), and trained with the same
 # seeds. Even IBT is not self-attention alone: it brings the inverted bottleneck, too.
 
 # %% tags=["parameters"]
 results = None  # folder of records; default: the book's
-scale = "demo"  # of the figures: demo (rendered faces) or pocket (real photos)
+scale = "demo"  # of the study, for the figures: demo (rendered faces), pocket (real photos), full (at full width)
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
+from maskfr_utils.study import parameters, plan
+
+parameters.check(globals(), results=parameters.folder, scale=plan.SCALES)
+
+# %% tags=["hide-input"] mystnb={"name": "tab-parts", "caption": "IResNet-50, the same with one part of ResSaNet each, and ResSaNet-50: size, learning rate, and accuracy on masked test photos."}
 # %config InlineBackend.figure_formats = ["svg"]
 import pandas as pd
-from IPython.display import Markdown, display
+from IPython.display import display
 
 from maskfr_utils import figures
 from maskfr_utils.models import create_model
 from maskfr_utils.names import TITLES
 from maskfr_utils.profile import count_macs, count_parameters
-from maskfr_utils.study import captions, outcomes, plan, tables
+from maskfr_utils.study import answers, captions, outcomes, pages, plan, tables
 
 ours = tables.ablation(scale, results)
 rates = plan.chosen(scale, results)
@@ -55,40 +60,36 @@ for model in plan.ABLATION:
         f"masked {tables.FACES[scale]}": str(ours.get(name, tables.NOT_RUN)),
         "by seed": ours[name].each() if name in ours else "",
     }
-display(pd.DataFrame.from_dict(rows, orient="index"), Markdown(captions.made_with("ablation", scale, results)))
+made = pages.made(*(captions.made_with("ablation", each, results) for each in plan.SCALES))
+display(pd.DataFrame.from_dict(rows, orient="index"), made)
 
 # %% [markdown]
-# Each part against plain IResNet-50, on the same photos of the same seeds; $p$ is corrected for the number of lines:
+# [Each part against plain IResNet-50](#tab-parts-compared), on the same photos of the same seeds; $p$ is corrected for the number of
+# lines:
 
-# %% tags=["hide-input"]
-compared = tables.parts(scale, results)
-display(outcomes.in_points(compared), Markdown(captions.VERDICTS))
+# %% tags=["hide-input"] mystnb={"name": "tab-parts-compared", "caption": "What each part changes in IResNet-50, in percentage points, with 95 % intervals over seeds and people."}
+compared = {each: tables.parts(each, results) for each in plan.SCALES}
+for each, table in compared.items():
+    display(pages.Words(f"*{tables.FACES[each].capitalize()}*"))
+    display(pages.shown(outcomes.in_points(table), plan.command("ablation", each)))
+display(pages.Words(captions.VERDICTS))
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "A dot with an error bar for each part, the difference to IResNet-50, beside a line at zero"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-parts", "caption": "What each part of ResSaNet changes in IResNet-50, with 95 % intervals over seeds and people.", "image": {"alt": "A dot with an error bar for each part, the difference to IResNet-50, beside a line at zero"}}
 figures.results.estimates(
-    {"": compared}, "difference in top-1 accuracy, percentage points", value="difference", zero=True
+    {"": compared[scale]}, "difference in top-1 accuracy, percentage points", value="difference", zero=True
 )
-
-# %% [markdown]
-# On the other scale:
-
-# %% tags=["hide-input"]
-for each in plan.SCALES:
-    if each != scale:
-        display(
-            outcomes.in_points(tables.parts(each, results)), Markdown(captions.made_with("ablation", each, results))
-        )
-
-# %% [markdown]
-# ## What we learn
 
 # %% tags=["remove-input"]
-words = outcomes.in_points(compared)
-said = [f"{name.split(' − ')[0]} {row['difference, points']} ({row['verdict']})" for name, row in words.iterrows()]
-text = (
-    f"Against plain IResNet-50 on {tables.FACES[scale]}, in points: {'; '.join(said)}. A part whose verdict is *undecided* is"
-    " neither shown to help nor to harm at this size."
-    if said
-    else "These runs are not made yet."
+text = answers.parts(scale, results) or (
+    f"Which part does what is not measured yet on {tables.FACES[scale]}: `{plan.command('ablation', scale)}` measures it."
 )
-display(Markdown(f":::{{admonition}} What we learn\n{text}\n:::"))
+text += f"\n\nAll parts together are ResSaNet. {answers.attention(scale, results)} A part whose verdict is *undecided* is shown neither to help nor to harm at this size."
+display(pages.box(text))
+
+# %% [markdown]
+# <details><summary><b>Exercise.</b> Why is each part added to IResNet-50, and not taken out of ResSaNet-50?</summary>
+#
+# Either way answers a question. Adding asks what a part does by itself, in the network that everybody uses. Taking out asks what the
+# others cannot do without it. If parts help each other, the answers differ.
+#
+# </details>

@@ -11,14 +11,13 @@
 #     name: python3
 # ---
 
-
 # %% [markdown]
 # # ArcFace
 #
 # **Question.** What does the loss ask of an embedding, and what did the report's equation and code ask instead?
 #
 # Whoever trains a network to name people could stop at softmax: score each identity by $w_j^\top x + b_j$. But a new person
-# has no $w_j$; what is compared then are embeddings, by the angle between them. ArcFace {cite}`deng2019` trains what is
+# has no $w_j$; what is compared then are embeddings, by the angle between them. ArcFace ([Deng et al., 2019a](#cite-deng2019)) trains what is
 # used later: it divides $x$ and $w_j$ by their lengths, so that a score is $s\cos\theta_j$, and demands more than to be
 # nearest: the true identity is scored as if its angle were larger by a margin $m$.
 
@@ -27,33 +26,45 @@ scale = 64.0
 margin = 0.5  # radians
 steps = 150  # of training in the plane
 
-# %%
+# %% tags=["remove-input"]
+from maskfr_utils.study import parameters
+
+parameters.check(
+    globals(),
+    scale=parameters.number(1, 512),
+    margin=parameters.number(0, 1.5),
+    steps=parameters.number(1, 100_000, whole=True),
+)
+
+# %% tags=["hide-input"]
 import math
 
 import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from IPython.display import Markdown
+from IPython.display import display
 
 from maskfr_utils import figures, records
 from maskfr_utils.losses import ArcFace, CombinedMargin, CosFace, SphereFace, create_loss
-from maskfr_utils.study import plan, state
+from maskfr_utils.study import pages, plan, state
 
 # %config InlineBackend.figure_formats = ["svg"]
 
 # %% [markdown]
-# ## The idea in a picture (Figure 7)
+# ## The idea in a picture
+#
+# $\theta_y$ is the angle between a face's embedding $x$ and $w_y$, the direction of its identity. [The picture](#fig-margin) shows
+# what the margin adds.
 
-# %% mystnb={"image": {"alt": "Unit circle with a face's embedding at an angle to its identity's weight, and the margin added to that angle"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-margin", "caption": "The report's Figure 7: ArcFace on the unit circle. The face x is scored as if it were farther from its identity's direction by the margin m.", "image": {"alt": "Unit circle with a face's embedding at an angle to its identity's weight, and the margin added to that angle"}}
 figures.losses.angular_margin(margin, angle=0.6)
 
 # %% [markdown]
-# In numbers, for a face at 40° from its own identity and at 55°, 70° and 90° from three others: only the own angle is
-# scored as a larger one. Without a margin this face is told rightly and for certain, and nothing would be left to learn;
-# with it the second identity is in front, until the face has come nearer to its own.
+# [In numbers](#tab-scored), for a face at 40° from its own identity and at 55°, 70° and 90° from three others: only the own angle is
+# scored as a larger one.
 
-# %%
+# %% mystnb={"name": "tab-scored", "caption": "One face and four identities: angles, what the loss scores, and the probability of each identity with the margin and without."}
 degrees = torch.tensor([40, 55, 70, 90], dtype=torch.float64)
 cosines = degrees.deg2rad().cos().round(decimals=9)  # that of 90 degrees is 0, not 6e-17
 scored = cosines.clone()
@@ -70,6 +81,14 @@ pd.DataFrame(
     index=["own identity", "second", "third", "fourth"],
 ).map("{:.3g}".format)
 
+# %% tags=["remove-input"]
+own, *others = (scale * scored).softmax(0).tolist()
+certain = (scale * cosines).softmax(0)[0]
+told = "With it another identity is in front" if own < max(others) else "With it the own identity is still in front"
+text = f"""Without a margin the own identity has a probability of {certain:.3g}, and little would be left to learn. {told}: the own
+identity has {own:.3g}. The loss goes on pulling until the face has come nearer to its own direction."""
+pages.Words(text)
+
 # %% [markdown]
 # $$L = -\frac1N \sum_{i=1}^{N} \log
 # \frac{e^{s\cos(\theta_{y_i} + m)}}{e^{s\cos(\theta_{y_i} + m)} + \sum_{j \ne y_i} e^{s\cos\theta_j}}$$
@@ -78,10 +97,10 @@ pd.DataFrame(
 #
 # The report prints the fraction without the logarithm, and without the target's term below the line. Neither is a matter
 # of taste. Without the logarithm the loss of a hard face is flat: its fraction is near 0 whatever the angle. Without the
-# target's term the fraction has no bound, and the "loss" of one easy face outweighs all others. For one face at angle
-# $\theta$ from its identity and at 90° from nine others:
+# target's term the fraction has no bound, and the "loss" of one easy face outweighs all others. [Both losses](#tab-slip), for one
+# face at angle $\theta$ from its identity and at 90° from nine others:
 
-# %%
+# %% tags=["hide-input"] mystnb={"name": "tab-slip", "caption": "ArcFace's loss, and the report's equation as it is printed, by the angle to the own identity."}
 others = 9
 degrees = np.array([20, 40, 60, 80, 100, 120])
 target = torch.tensor(np.cos(np.radians(degrees)))[:, None]
@@ -93,20 +112,20 @@ pd.DataFrame(
         "the loss": F.softplus(rest - z),  # log(1 + e^(rest - z)), exact near 0
         "as printed": -torch.exp(z - rest),
     }
-).set_index("angle, degrees").map("{:.3g}".format)
+).set_index("angle, degrees").map("{:.3g}".format).rename_axis(index=None, columns="angle, degrees")
 
 # %% [markdown]
 # The original code is another matter: it has the logarithm, but no angle. It divides the *scores* $w_j^\top x + b_j$ of a face
-# by their length over the identities and calls the result a cosine. We keep it as `LegacyArcFace`; [](results) lists what
+# by their length over the identities and calls the result a cosine. We keep it as `LegacyArcFace`; [What holds](results.ipynb) lists what
 # else that code does otherwise.
 #
 # ## One family
 #
 # The margin losses differ in what they put in place of $\cos\theta_y$. Where $\theta + m$ passes 180°, its cosine would rise
 # again, and a face on the far side would be pushed farther; there our ArcFace, as common code does, goes on with
-# $\cos\theta - m \sin m$, a little lower, which falls all the way.
+# $\cos\theta - m \sin m$, a little lower, which falls all the way ([the curves](#fig-family)).
 
-# %% mystnb={"image": {"alt": "Line plot of the target's value over the angle to the own identity for softmax and four margin losses; all fall, the margin losses lie below"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-family", "caption": "What each loss puts in place of the cosine of the own angle.", "image": {"alt": "Line plot of the target's value over the angle to the own identity for softmax and four margin losses; all fall, the margin losses lie below"}}
 family = {
     "softmax of cosines": lambda cosine: cosine,
     f"ArcFace, m = {margin}": ArcFace(2, 2, margin=margin).with_margin,
@@ -117,14 +136,14 @@ family = {
 figures.losses.target_logits(family)
 
 # %% [markdown]
-# With two identities, training is content above the line on which the target's value equals the other's cosine. ArcFace's
-# line runs parallel to the diagonal of no margin: the same gap in angle wherever a face lies. CosFace {cite}`wang2018` asks
-# for a wide gap where a face is near its identity and a narrow one where it is far, SphereFace {cite}`liu2017` the other way round.
+# With two identities, training is content above the line on which the target's value equals the other's cosine
+# ([the lines](#fig-boundaries)). ArcFace's line runs parallel to the diagonal of no margin: the same gap in angle wherever a face lies. CosFace ([Wang et al., 2018](#cite-wang2018)) asks
+# for a wide gap where a face is near its identity and a narrow one where it is far, SphereFace ([Liu et al., 2017](#cite-liu2017)) the other way round.
 # The package has three more, each of which changes something else: Sub-center ArcFace gives an identity several directions
-# {cite}`deng2020`, CurricularFace lets hard wrong identities count for more as training goes on {cite}`huang2020`, MagFace
-# lets the margin grow with the embedding's length {cite}`meng2021`.
+# ([Deng et al., 2020](#cite-deng2020)), CurricularFace lets hard wrong identities count for more as training goes on ([Huang et al., 2020](#cite-huang2020)), MagFace
+# lets the margin grow with the embedding's length ([Meng et al., 2021](#cite-meng2021)).
 
-# %% mystnb={"image": {"alt": "Plane of the angles to the own and to another identity with a boundary line for each loss; that of ArcFace runs parallel to the diagonal"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-boundaries", "caption": "The angles to the own and to another identity at which training is content: above each line.", "image": {"alt": "Plane of the angles to the own and to another identity with a boundary line for each loss; that of ArcFace runs parallel to the diagonal"}}
 figures.losses.decision_boundaries(
     {
         "no margin": ArcFace(2, 2, margin=0.0),
@@ -138,11 +157,19 @@ figures.losses.decision_boundaries(
 # %% [markdown]
 # ## What $s$ and $m$ do
 #
-# Cosines lie in $[-1, 1]$, and the softmax of such small numbers is never sure. The scale decides how sure it may become:
+# Move the sliders. Cosines lie in $[-1, 1]$, and the softmax of such small numbers is never sure. $s$ decides how sure it may become:
 # among $n$ identities, with all others at 90°, the probability of the true one is at most $1 / (1 + (n - 1) e^{-s})$. Too
-# small a scale leaves a loss that no embedding can remove, too large a one turns the loss into a step.
+# small an $s$ leaves a loss that no embedding can remove; too large an $s$ turns the loss into a step. The margin shifts the curve to
+# the left: a face must be nearer to its identity to be as sure. [The same for several settings](#fig-scale) stands below, for
+# print.
 
-# %% mystnb={"image": {"alt": "Line plot of the probability of the own identity over the angle, for scales 8 to 64 and margins 0 to 0.5; larger scales fall more steeply"}}
+# %% tags=["remove-input"]
+figures.playable.arcface(scale, margin)
+
+# %% [markdown]
+# And plain:
+
+# %% tags=["hide-input"] mystnb={"name": "fig-scale", "caption": "Probability of the own identity by angle, among 1,000 identities, for several s and m.", "image": {"alt": "Line plot of the probability of the own identity over the angle, for scales 8 to 64 and margins 0 to 0.5; larger scales fall more steeply"}}
 identities = 1000  # all others at 90 degrees
 angles = torch.linspace(0, math.pi / 2, 181, dtype=torch.float64)
 
@@ -159,17 +186,18 @@ figures.losses.curves(
     "probability of the own identity",
 )
 
-# %%
+# %% tags=["remove-input"]
 ours = plan.recipe("pocket")
 pins = records.read_measurement("sources/pins.json")
 people = pins["identities"]
 bound = {s: 1 / (1 + (people - 1) * math.exp(-s)) for s in (4, ours["scale"])}
-Markdown(
+said = (
     f"The paper's $s = 64$, $m = 0.5$ are meant for tens of thousands of identities. Our study on real "
     f"photos has {people} people and few epochs, and trains with $s = {ours['scale']:g}$, "
-    f"$m = {ours['margin']:g}$. Its bound is {bound[ours['scale']]:.5f}, so the smaller scale takes "
-    f"nothing away; at $s = 4$ it would be {bound[4]:.2f} ({state.made_from('arcface')})."
+    f"$m = {ours['margin']:g}$. Its bound is {bound[ours['scale']]:.5f}, so the smaller $s$ takes "
+    f"nothing away; at $s = 4$ it would be {bound[4]:.2f}."
 )
+display(pages.Words(said), pages.made(state.made_from("arcface")))
 
 # %% [markdown]
 # ## The gradient: true, or straight through
@@ -180,11 +208,11 @@ Markdown(
 # code's older version; its newer one lets it rise: at $\theta_y = 3$, $s = 64$ and $m = 0.5$ to $-59.9$, where ours gives
 # $-78.7$. A face is hardly ever so far off.) What moves an
 # embedding along the sphere is the derivative by the angle, times the softmax's error: $-s \sin(\theta_y + m)$ in truth,
-# $-s \sin\theta_y$ straight through. A face that is near its identity, but not yet told from the others surely enough, is
+# $-s \sin\theta_y$ straight through ([the pull](#fig-pull)). A face that is near its identity, but not yet told from the others surely enough, is
 # pulled on by the one and nearly left alone by the other.
 
 
-# %% mystnb={"image": {"alt": "Line plot of the pull on a face over its angle: the true gradient is already strong at small angles, the straight-through one starts near zero"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-pull", "caption": "How strongly a face is pulled towards its identity, by angle: true gradient and straight through.", "image": {"alt": "Line plot of the pull on a face over its angle: the true gradient is already strong at small angles, the straight-through one starts near zero"}}
 def pull(straight_through):
     """|d z_y / d angle| over the angle."""
     t = angles[1:].clone().requires_grad_()
@@ -205,10 +233,10 @@ figures.losses.curves(
 #
 # ## In the plane
 #
-# The same small network puts five identities into two dimensions, under four losses. Each dot is a face's direction, each
-# line an identity's. Softmax separates them; the margin packs each around its line and opens gaps between them.
+# The same small network puts five identities into two dimensions, under four losses. In [the circles](#fig-plane) each dot is a
+# face's direction, each line an identity's. Softmax separates them; the margin packs each around its line and opens gaps between them.
 
-# %% mystnb={"image": {"alt": "Four circles with the directions of five identities' faces, for softmax, CosFace, ArcFace and the original's code; margins pack each identity more tightly"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-plane", "caption": "Directions of five identities' faces in two dimensions, trained with four losses.", "image": {"alt": "Four circles with the directions of five identities' faces, for softmax, CosFace, ArcFace and the original's code; margins pack each identity more tightly"}}
 generator = torch.Generator().manual_seed(0)
 centres = 2.2 * torch.randn(5, 16, generator=generator)
 labels = torch.arange(300) % 5
@@ -241,7 +269,27 @@ titled = {f"{name}:\n{own:.0f}° off on average": panel for name, (panel, own) i
 figures.losses.embeddings_on_a_circle(titled)
 
 # %% [markdown]
-# **What we learn.** ArcFace asks for an angle, the quantity that recognition compares later. The report's equation has no
-# lower bound; its code trains something else, in which no angle occurs. Two implementations of the same formula may still
-# differ in their gradient, so we say which one we use, and the tests hold loss and gradients against an
-# independent one {cite}`musgrave2020`.
+# <div class="admonition tip">
+# <p class="admonition-title">In short</p>
+#
+# ArcFace asks for an angle: the embedding must lie nearer to its identity's direction than to any other, by a margin. That angle is
+# what recognition compares later. The report's equation has no lower bound, so it is no loss that one could minimise. Its code trains
+# something else again, in which no angle occurs.
+#
+# Two implementations of one formula may still differ in their gradient. Here it is the true one, and tests hold loss and gradient
+# against an independent implementation ([Musgrave et al., 2020](#cite-musgrave2020)).
+#
+# </div>
+#
+# <details><summary><b>Exercise.</b> Among 1,000 identities, all others at 90°: from which <i>s</i> on can the probability exceed 0.99?</summary>
+#
+# $1 / (1 + 999\,e^{-s}) > 0.99$ gives $s > \ln(999 \cdot 99) \approx 11.5$. Try it with the slider, at $m = 0$ and 0°.
+#
+# </details>
+#
+# <details><summary><b>Exercise.</b> A face lies at 60° from its identity, and <i>m</i> = 0.5. At which angle is it scored, and by how much
+# does its cosine fall?</summary>
+#
+# At $60° + 28.6° = 88.6°$. The cosine falls from 0.5 to 0.024.
+#
+# </details>

@@ -12,17 +12,18 @@
 # ---
 
 # %% [markdown]
-# # Batch size (Figure 9)
+# # Batch size
 #
 # **Question.** Is a larger batch better, as the report's Figure 9 has it?
 #
-# The report trained IResNet-50 with several batch sizes and found 512 the best. It did not say what it kept the same. With $n$ photos, $E$ epochs and batches of $B$, SGD takes
+# The report trained IResNet-50 with several batch sizes and found 512 the best. It did not say what it kept the same. With $n$
+# photos, $E$ epochs and batches of $B$, SGD takes
 #
 # $$\text{steps} = E \left\lfloor n / B \right\rfloor$$
 #
 # steps: at the same epochs, a batch twice as large takes half the steps, each with less noise in its gradient. Its steps
-# should then be longer: the usual rule doubles the learning rate with the batch {cite}`goyal2017`. So there are three
-# experiments, and here are all:
+# should then be longer: the usual rule doubles the learning rate with the batch ([Goyal et al., 2017](#cite-goyal2017)). So there are three
+# experiments, and [here are all](#fig-9):
 #
 # - **one rate**, the one that suits the smallest batch, for the same epochs;
 # - **the rate scaled with the batch**, for the same epochs;
@@ -31,51 +32,51 @@
 
 # %% tags=["parameters"]
 results = None  # folder of records; default: the book's
-scale = "demo"  # of the figures: demo (rendered faces) or pocket (real photos)
+scale = "demo"  # of the study, for the figures: demo (rendered faces), pocket (real photos), full (at full width)
 
-# %% mystnb={"image": {"alt": "Three lines of accuracy against batch size with error bars: one rate, a rate scaled with the batch, as many steps"}}
+# %% tags=["remove-input"]
+from maskfr_utils.study import parameters, plan
+
+parameters.check(globals(), results=parameters.folder, scale=plan.SCALES)
+
+# %% tags=["hide-input"] mystnb={"name": "fig-9", "caption": "The report's Figure 9, in three experiments: accuracy on masked test photos by batch size, with 95 % intervals over seeds and people.", "image": {"alt": "Three lines of accuracy against batch size with error bars: one rate, a rate scaled with the batch, as many steps"}}
 # %config InlineBackend.figure_formats = ["svg"]
-from IPython.display import Markdown, display
+from IPython.display import display
 
 from maskfr_utils import figures
-from maskfr_utils.study import captions, outcomes, plan, published, tables
+from maskfr_utils.study import answers, captions, outcomes, pages, plan, tables
 
 lines = tables.figure_9(scale, results)
-figures.results.batch_sizes(lines)
+made = pages.made(*(captions.made_with("figure_9", each, results) for each in plan.SCALES))
+display(figures.results.batch_sizes(lines), made)
 
 # %% [markdown]
-# Bars are 95 % intervals over seeds and people. The numbers, for both scales:
+# [In numbers](#tab-9):
 
-# %%
+# %% tags=["hide-input"] mystnb={"name": "tab-9", "caption": "Accuracy on masked test photos by batch size, with 95 % intervals over seeds and people."}
 for each in plan.SCALES:
-    display(Markdown(captions.made_with("figure_9", each, results)), tables.figure_9_table(each, results))
+    display(pages.Words(f"*{tables.FACES[each].capitalize()}*"))
+    display(pages.shown(tables.figure_9_table(each, results), plan.command("figure_9", each)))
 
 # %% [markdown]
 # ## Is it more than noise?
 #
-# Each batch size against the smallest, on the same photos of the same seeds.
+# [Each batch size against the smallest](#tab-9-compared), on the same photos of the same seeds.
 
-# %%
-pairs = {}
-for name, runs in tables.figure_9_runs(scale).items():
-    found = outcomes.results("figure_9", scale, results)
-    first, *rest = [run for run in runs if run in found] or [None]
-    pairs |= {f"{name}: {run.batch} − {first.batch}": (found[run], found[first]) for run in rest}
-compared = outcomes.comparisons(pairs)
-display(outcomes.in_points(compared), Markdown(captions.VERDICTS), Markdown(captions.rerun("figure_9", scale, results)))
-
-# %% [markdown]
-# ## What we learn
+# %% tags=["hide-input"] mystnb={"name": "tab-9-compared", "caption": "Each batch size against the smallest, in percentage points, with 95 % intervals over seeds and people."}
+compared = tables.batches_compared(scale, results)
+display(pages.shown(outcomes.in_points(compared), plan.command("figure_9", scale)), pages.Words(captions.VERDICTS))
 
 # %% tags=["remove-input"]
-text = f"The report's best batch size is {published.BEST_BATCH}; what it kept the same between sizes it does not say."
-if len(compared):
-    verdicts = compared["verdict"].value_counts()
-    said = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())
-    ends = [
-        f"at {name}, {table['accuracy'].idxmax()} comes highest with {100 * table['accuracy'].max():.1f} %"
-        for name, table in lines.items()
-        if len(table) > 1
-    ]
-    text += f" Here, {'; '.join(ends)}. Of {len(compared)} differences to the smallest batch: {said}."
-display(Markdown(f":::{{admonition}} What we learn\n{text}\n:::"))
+text = answers.batches(scale, results) or (
+    f"Whether a larger batch is better is not measured yet on {tables.FACES[scale]}: `{plan.command('figure_9', scale)}` measures it."
+)
+display(pages.box(f"{text}\n\n{answers.best_batch()}"))
+
+# %% [markdown]
+# <details><summary><b>Exercise.</b> 1,000 photos, 10 epochs. How many steps does SGD take with batches of 16, and of 512?</summary>
+#
+# $10 \cdot \lfloor 1000 / 16 \rfloor = 620$, and $10 \cdot \lfloor 1000 / 512 \rfloor = 10$. With so few steps at the same rate, the large
+# batch has hardly begun to learn: a curve at one rate compares steps, not batches.
+#
+# </details>

@@ -11,7 +11,6 @@
 #     name: python3
 # ---
 
-
 # %% [markdown]
 # # Benchmarks
 #
@@ -32,19 +31,25 @@ record = None  # a record of `python -m maskfr_utils.measure.speed`; default: th
 measure = "smoke"  # what to measure now: "smoke" (a minute), "full" (a quarter of an hour or more)
 peer = None  # a Python file with `iresnet50()`: another's network, timed beside ours; at "full"
 
-# %%
+# %% tags=["remove-input"]
+from maskfr_utils.measure import speed
+from maskfr_utils.study import parameters
+
+parameters.check(globals(), record=parameters.file, measure=speed.PLANS, peer=parameters.file)
+
+# %% tags=["hide-input"]
 import statistics
 from pathlib import Path
 
 import pandas as pd
-from IPython.display import Markdown
+from IPython.display import display
 
 from maskfr_utils import figures, records
 from maskfr_utils.measure import speed, steps
 from maskfr_utils.measure.speed import ratio
 from maskfr_utils.models.choices import PUBLISHED
 from maskfr_utils.names import TITLES
-from maskfr_utils.study import state
+from maskfr_utils.study import pages, state
 
 # %config InlineBackend.figure_formats = ["svg"]
 now = speed.measure(speed.PLANS[measure], peer if measure == "full" else None)
@@ -52,7 +57,7 @@ recorded = records.read_measurement(Path(record).resolve() if record else "speed
 r = now if measure == "full" and "training" in now else recorded
 made, half = r["provenance"], r["half"]
 command = "python -m maskfr_utils.measure.speed --out book/results/speed/cpu.json --peer iresnet.py"
-Markdown(
+pages.made(
     f"All but the last section is read from a record: {made['device']}, {made['threads']} threads, "
     f"PyTorch {made['versions']['torch']}, {made['date']}, {made['seconds'] / 60:.0f} minutes; "
     f"load before the start {made['load_before']:g} (that of an idle machine is 0). "
@@ -62,12 +67,14 @@ Markdown(
 # %% [markdown]
 # ## The yardstick
 
-# %%
+# %% tags=["remove-input"]
 rate = {name: statistics.median(values) for name, values in r["rates"].items()}
 limit = ratio(r["rates"][half], r["rates"]["fp32"])
 each = ", ".join(f"{value / 1e9:.0f} G in {name}" for name, value in rate.items())
-print(f"multiply-adds a second: {each}")
-print(f"{half} is {limit[0]:.2f} times as fast as fp32 ({limit[1]:.2f} to {limit[2]:.2f})")
+pages.Words(
+    f"This machine makes {each} multiply-adds a second. {half} is {limit[0]:.2f} times as fast as fp32"
+    f" ({limit[1]:.2f} to {limit[2]:.2f})."
+)
 
 # %% [markdown]
 # That ratio is the most that half precision can bring to a network made of matrix products alone.
@@ -80,7 +87,7 @@ print(f"{half} is {limit[0]:.2f} times as fast as fp32 ({limit[1]:.2f} to {limit
 # tensors. *Peer's network* is a step of the plain loop with the network file that the field uses most, arcface_torch's
 # `iresnet.py`, where the record was made with it (`--peer iresnet.py`).
 
-# %%
+# %% tags=["hide-input"] mystnb={"name": "tab-training-speed", "caption": "Training IResNet-50 at full width: images a second, beside the plain loop, and the share of the matrix rate that is used."}
 seconds, plan = r["training"]["seconds"], r["plan"]
 work = 3 * r["macs"]["iresnet50"] * plan["batch"]
 peers, rows = next((name for name in seconds if name.startswith("peer")), None), {}
@@ -95,7 +102,7 @@ for name, values in seconds.items():
     }
 pd.DataFrame.from_dict(rows, orient="index")
 
-# %% mystnb={"image": {"alt": "Bars of the training speed of each choice as a multiple of the plain fp32 loop, with their spread"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-training-speed", "caption": "Training speed of each choice as a multiple of the plain fp32 loop; bars reach from the smallest to the largest round.", "image": {"alt": "Bars of the training speed of each choice as a multiple of the plain fp32 loop, with their spread"}}
 plain = seconds["plain fp32 loop"]
 gains = {name: [a / b for a, b in zip(plain, s, strict=True)] for name, s in seconds.items()}
 mark = {f"{half} / fp32 matrix rate": limit[0]}
@@ -105,10 +112,11 @@ figures.results.spread_bars(gains, "speed, times the plain fp32 loop", mark)
 # What the loop costs beside the bare step, and its gain beside what products alone could have, and beside what is left if
 # all but the convolutions took no time:
 
-# %%
+# %% tags=["hide-input"]
 kind = "compiled" if "our loop, compiled" in seconds else "eager"
 cost, low, high = ratio(seconds[f"our loop, {kind}"], seconds[f"bare step, {kind}"])
 gain = ratio(seconds["plain fp32 loop"], seconds[f"our loop, {kind}"])
+gain_of_loop = gain[0]
 print(f"our loop takes {cost:.3f} of a bare step's time ({low:.3f} to {high:.3f})")
 print(f"it is {gain[0]:.2f} times as fast as the plain loop ({gain[1]:.2f} to {gain[2]:.2f})")
 print(f"{half} products could bring {limit[0]:.2f} ({limit[1]:.2f} to {limit[2]:.2f})")
@@ -122,7 +130,7 @@ print(f"convolutions take {share:.0%} of a bare step: they alone would be {bound
 # The study on real photos runs at width 0.25. Its convolutions cost a sixteenth, its element-wise operations a quarter:
 # what was small beside the products now counts.
 
-# %% mystnb={"image": {"alt": "Stacked bars for each network: the shares of a training step's time that each kind of operation takes"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-shares", "caption": "Share of a training step's time by kind of operation, at a quarter of the channels.", "image": {"alt": "Stacked bars for each network: the shares of a training step's time that each kind of operation takes"}}
 percent = 100 * pd.DataFrame(r["shares"]).rename(columns=TITLES)
 figures.results.stacked_bars(percent.to_dict(), "share of a training step's time, %")
 
@@ -132,7 +140,7 @@ figures.results.stacked_bars(percent.to_dict(), "share of a training step's time
 # the same gigabytes every time: glibc gives them back to the kernel, and each page that comes again is filled with zeros
 # first. `loop.keep_memory` switches that off.
 
-# %% mystnb={"image": {"alt": "Bars of training images a second of the narrow IResNet-50 for each choice, with their spread"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-narrow", "caption": "Training images a second of IResNet-50 at a quarter of the channels, by choice.", "image": {"alt": "Bars of training images a second of the narrow IResNet-50 for each choice, with their spread"}}
 batch = plan["narrow_batch"]
 rows = {name: [batch / s for s in values] for name, values in r["variants"]["steps"].items()}
 memory = r["variants"]["freed memory"]
@@ -145,7 +153,7 @@ figures.results.spread_bars(rows, f"IResNet-50 at width {steps.SMALL:g}, batch {
 # kernels are faster than what the compiler writes. So `compile: auto` tries it on long runs only, times a few steps both
 # ways, and goes on with the faster.
 
-# %%
+# %% tags=["hide-input"] mystnb={"name": "tab-compiled", "caption": "Training images a second of each network by width, eager and compiled."}
 rows = {}
 for width, narrow in r["narrow"].items():
     for name in plan["networks"]:
@@ -155,14 +163,14 @@ for width, narrow in r["narrow"].items():
             "compiled, images/s": f"{batch / statistics.median(compiled):.0f}" if compiled else "",
             "compiled / eager": f"{ratio(eager, compiled)[0]:.2f}" if compiled else "",
         }
-pd.DataFrame.from_dict(rows, orient="index").rename_axis(["network", "width"])
+pd.DataFrame.from_dict(rows, orient="index").rename_axis(["network", "width"]).reset_index().style.hide()
 
 # %% [markdown]
 # ## Answers
 #
 # One face, and 64 at once. onnxruntime computes in fp32 here, and each share is one of the rate of its own arithmetic.
 
-# %%
+# %% tags=["hide-input"] mystnb={"name": "tab-answers", "caption": "Faces embedded a second, one at a time and 64 at once, and the share of the matrix rate that is used."}
 rows = {}
 for size in plan["answers"]:
     for name, values in r["inference"][str(size)].items():
@@ -171,14 +179,15 @@ for size in plan["answers"]:
         share = r["macs"][network] * each / rate[way.split()[-1]]
         rows.setdefault((TITLES[network], way), {})[f"batch {size}"] = f"{each:.1f}/s, {share:.0%}"
 worst = max(r["inference"]["onnx difference"].values())
-print(f"embeddings in onnxruntime differ from torch's by {worst:.0e} of the largest value at most")
-pd.DataFrame.from_dict(rows, orient="index").fillna("").rename_axis(["network", "way"])
+answered = pd.DataFrame.from_dict(rows, orient="index").fillna("").rename_axis(["network", "way"])
+difference = f"Embeddings in onnxruntime differ from torch's by {worst:.0e} of the largest value at most."
+display(answered.reset_index().style.hide(), pages.Words(difference))
 
 # %% [markdown]
-# The paper of ResSaNet {cite}`chang2021` gives a time for one face, on a machine that it does not share with us. As ratios
+# The paper of ResSaNet ([Chang et al., 2021](#cite-chang2021)) gives a time for one face, on a machine that it does not share with us. As ratios
 # to IResNet-50:
 
-# %%
+# %% tags=["hide-input"] mystnb={"name": "tab-one-face", "caption": "Time to embed one face as a multiple of IResNet-50's: published, and on this machine."}
 one = r["inference"]["1"]
 rows = {}
 for name in plan["networks"]:
@@ -191,7 +200,7 @@ pd.DataFrame.from_dict(rows, orient="index").style.format("{:.2f}", na_rep="")
 # %% [markdown]
 # ## On a GPU
 
-# %%
+# %% tags=["hide-input"] mystnb={"name": "tab-gpu", "caption": "Training on a GPU: images a second, and the share of the matrix rate that is used."}
 gpu = now if "cuda" in now else records.read_measurement("speed/cuda.json")
 rows = {}
 for size, runs in gpu["cuda"].items() if gpu else ():
@@ -199,8 +208,9 @@ for size, runs in gpu["cuda"].items() if gpu else ():
         each = int(size) / statistics.median(values)
         share = 3 * gpu["macs"][name.split(",")[0]] * each / statistics.median(gpu["rates"][gpu["half"]])
         rows[f"{name}, batch {size}"] = {"images/s": round(each), "share of the matrix rate": f"{share:.0%}"}
-print(gpu["provenance"]["device"] if gpu else "no GPU here, and no record of one")
-pd.DataFrame.from_dict(rows, orient="index") if rows else None
+display(pages.Words(gpu["provenance"]["device"] if gpu else "*No GPU here, and no record of one.*"))
+if rows:
+    display(pd.DataFrame.from_dict(rows, orient="index"))
 
 # %% [markdown]
 # ## Here and now
@@ -208,16 +218,27 @@ pd.DataFrame.from_dict(rows, orient="index") if rows else None
 # The numbers above are read from a record. Below, a much smaller measurement was made while this page was: the same code
 # on a narrow network. On a busy machine its ratios wander.
 
-# %%
+# %% tags=["hide-input"] mystnb={"name": "tab-now", "caption": "The same code on a narrow network, measured while this page was made."}
 seconds = now["training"]["seconds"] if "training" in now else {}
 rows = {}
 for name, values in seconds.items():
     times, low, high = ratio(seconds["plain fp32 loop"], values)
     rows[name] = {"times the plain loop": f"{times:.2f} ({low:.2f} to {high:.2f})"}
 here = now["provenance"]
-print(f"{here['device']}, {here['threads']} threads, load {here['load_before']:g}; width {now['plan']['width']:g}")
-pd.DataFrame.from_dict(rows, orient="index")
+place = f"{here['device']}, {here['threads']} threads, load {here['load_before']:g}; width {now['plan']['width']:g}"
+display(pd.DataFrame.from_dict(rows, orient="index"), pages.made(place))
+
+# %% tags=["remove-input"]
+text = f"""A step of our loop takes {cost:.3f} times a bare step of the same network, so what surrounds the network costs little. At full width the
+arithmetic decides: our loop is {gain_of_loop:.2f} times as fast as the plain one, where products in {half} alone could bring {limit[0]:.2f}.
+
+At a quarter of the channels the arithmetic is small. Then layout, the kernel of the activation and the allocator decide; keeping freed memory
+alone makes a step {gain:.2f} times as fast."""
+pages.box(text)
 
 # %% [markdown]
-# **What we learn.** Half precision sets how fast a wide network can get, and the loop around it costs next to nothing. A
-# narrow network is another matter: there, layout, the activation's kernel and the allocator decide.
+# <details><summary><b>Exercise.</b> Why are speeds given as ratios of times that took turns?</summary>
+#
+# A machine is faster at one time than at another. If both ways are timed in turns, a slow minute hits both, and the ratio stays.
+#
+# </details>

@@ -11,27 +11,36 @@
 #     name: python3
 # ---
 
-
 # %% [markdown]
 # # Blocks
 #
 # **Question.** What do the networks of this study do inside a block, and can a signal pass through fifty of them?
 #
-# A residual block {cite}`he2016` computes $y = x + f(x)$: whatever $f$ does to a signal or its gradient, the $x$ beside
-# it passes untouched. IResNet and the first three stages of ResSaNet differ in $f$ alone. In ResSaNet's last stage what lies
-# beside $f$ is another, too: each block is two sums in a row, and where it halves the map, the shortcut takes means of
-# pixels, of which IBasic's skips three in four. ResNet-50 also puts a ReLU behind the sum. Each diagram
-# below is drawn from the module that runs: its code is traced, a picture is sent through it, and the shape at each step
-# (channels × height × width) is what came out.
+# A residual block ([He et al., 2016](#cite-he2016)) computes $y = x + f(x)$: whatever $f$ does to a signal or its gradient, the $x$ beside
+# it passes untouched. IResNet and the first three stages of ResSaNet differ in $f$ alone. ResSaNet's last stage also differs
+# in the shortcut: each block is two sums in a row, and where it halves the map, its shortcut takes the mean of four pixels, of
+# which IBasic's keeps one. ResNet-50 also puts a ReLU behind the sum. Each diagram below is drawn from the module that
+# runs: its code is traced, a picture is sent through it, and the shape at each step is what came out.
 
 # %% tags=["parameters"]
 width = 0.125  # of the networks whose signals are measured
 batch_size = 16
 image_size = 48
 
-# %%
+# %% tags=["remove-input"]
+from maskfr_utils.study import parameters
+
+parameters.check(
+    globals(),
+    width=parameters.number(0.0625, 1),
+    batch_size=parameters.number(2, 256, whole=True),
+    image_size=parameters.number(32, 224, whole=True),
+)
+
+# %% tags=["hide-input"]
 import pandas as pd
 import torch
+from IPython.display import display
 
 from maskfr_utils import figures
 from maskfr_utils.batches import to_input
@@ -39,52 +48,54 @@ from maskfr_utils.models import blocks, create_model
 from maskfr_utils.names import TITLES
 from maskfr_utils.profile import count_parameters, signal_by_depth
 from maskfr_utils.rendered import render_faces
+from maskfr_utils.study import pages, parameters
 
 # %config InlineBackend.figure_formats = ["svg"]
 
 # %% [markdown]
-# ## IBasic, the block of IResNet (Figure 3)
+# ## IBasic, the block of IResNet
 #
 # $$f(x) = \mathrm{BN}(W_2 * \mathrm{PReLU}(\mathrm{BN}(W_1 * \mathrm{BN}(x))))$$
 #
-# Two things set it apart from the first ResNet, both from Han et al. {cite}`han2017`. A BatchNorm comes first, so that the
+# Two things set it apart from the first ResNet, both from Han et al. ([Han et al., 2017](#cite-han2017)). A BatchNorm comes first, so that the
 # branch sees a normalised input however large $x$ has grown; and nothing follows the sum, so that the path from the stem
-# to the embedding is linear. With a PReLU inside, it became the usual block for faces {cite}`deng2019`. (Duta et al.
-# {cite}`duta2021`, whom the report names, set BatchNorm and ReLU otherwise.)
+# to the embedding is linear. With a PReLU inside, it became the usual block for faces ([Deng et al., 2019a](#cite-deng2019)). (Duta et al.
+# ([Duta et al., 2021](#cite-duta2021)), whom the report names, set BatchNorm and ReLU otherwise.)
 # The first block of a stage halves the map and doubles the channels; the shortcut then needs a projection. The report
-# speaks of a bottleneck from 1×1 to 3×3 here: there is none, both convolutions are 3×3.
+# speaks of a bottleneck from 1×1 to 3×3 here. There is none: both convolutions are 3×3 ([IBasic](#fig-ibasic)).
 
-# %% mystnb={"image": {"alt": "Block diagram of IBasic with the shape after each step: BN, conv, BN, PReLU, conv, BN, plus a projected shortcut"}}
+# %% mystnb={"name": "fig-ibasic", "caption": "The report's Figure 3: IBasic, the block of IResNet, as its code runs; at each step channels × height × width.", "image": {"alt": "Block diagram of IBasic with the shape after each step: BN, conv, BN, PReLU, conv, BN, plus a projected shortcut"}}
 torch.manual_seed(0)
 figures.networks.block_diagram(blocks.IBasic(64, 128, stride=2), (1, 64, 56, 56), "IBasic, first block of stage 2")
 
 # %% [markdown]
-# ## SE-IBasic_F, stages 2 and 3 of ResSaNet (Figure 5)
+# ## SE-IBasic_F, stages 2 and 3 of ResSaNet
 #
-# It differs in two places. Squeeze and excitation {cite}`hu2018` asks how strong each channel is on the whole, and turns channels up or
-# down by a gate $g = \sigma(W_b\,\mathrm{ReLU}(W_a \bar{x}))$, $\bar x$ being the mean over positions.
+# It differs in two places. Squeeze and excitation ([Hu et al., 2018](#cite-hu2018)) asks how strong each channel is on the whole, and turns channels up or
+# down by a gate $g = \sigma(W_b\,\mathrm{ReLU}(W_a \bar{x}))$, $\bar x$ being the mean over positions ([the gate](#fig-se)). And an
+# activation called FReLU takes the place of PReLU ([the block](#fig-se-ibasic-f)).
 
-# %% mystnb={"image": {"alt": "Block diagram of SE-IBasic_F: as IBasic, with FReLU in place of PReLU and SE before the sum"}}
+# %% mystnb={"name": "fig-se-ibasic-f", "caption": "The report's Figure 5: SE-IBasic_F, the block of ResSaNet's stages 2 and 3.", "image": {"alt": "Block diagram of SE-IBasic_F: as IBasic, with FReLU in place of PReLU and SE before the sum"}}
 figures.networks.block_diagram(
     blocks.SEIBasicF(64, 128, stride=2), (1, 64, 56, 56), "SE-IBasic_F, first block of stage 2"
 )
 
-# %% mystnb={"image": {"alt": "Block diagram of squeeze and excitation: mean of positions, 1x1 convolution, ReLU, 1x1 convolution, sigmoid, times the input"}}
+# %% mystnb={"name": "fig-se", "caption": "SE, squeeze and excitation: a gate for each channel.", "image": {"alt": "Block diagram of squeeze and excitation: mean of positions, 1x1 convolution, ReLU, 1x1 convolution, sigmoid, times the input"}}
 figures.networks.block_diagram(blocks.SE(128), (1, 128, 28, 28), "SE")
 
 # %% [markdown]
-# FReLU, the *funnel* {cite}`ma2020`, replaces the threshold 0 of ReLU by one that looks at the neighbours:
+# FReLU, the *funnel* ([Ma et al., 2020](#cite-ma2020)), replaces the threshold 0 of ReLU by one that looks at the neighbours:
 # $\mathrm{FReLU}(x) = \max(x, \mathrm{BN}(D * x))$ with a depthwise 3×3 convolution $D$. It costs nine multiply-adds an
-# element, where the convolution beside it costs hundreds.
+# element ([FReLU](#fig-frelu)), where the convolution beside it costs hundreds.
 
-# %% mystnb={"image": {"alt": "Block diagram of FReLU: the larger of the input and its depthwise 3x3 convolution with BN"}}
+# %% mystnb={"name": "fig-frelu", "caption": "FReLU: the larger of a value and what its neighbours suggest.", "image": {"alt": "Block diagram of FReLU: the larger of the input and its depthwise 3x3 convolution with BN"}}
 figures.networks.block_diagram(blocks.FReLU(128), (1, 128, 28, 28), "FReLU")
 
 # %% [markdown]
-# What that means for a picture: below, a face passes ReLU and a funnel whose $D$ is a blur. ReLU cuts each pixel by
-# itself; the funnel fills what is darker than its surroundings, and keeps what is brighter.
+# What that means for a picture: [these faces](#fig-funnel) pass a ReLU, and a funnel whose $D$ is a blur. ReLU cuts each pixel by
+# itself. The funnel fills what is darker than its surroundings, and keeps what is brighter.
 
-# %% mystnb={"image": {"alt": "Four rendered faces: as they are, after ReLU, which loses what is dark, and after FReLU with a blur, which keeps it"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-funnel", "caption": "Rendered faces as they are, after ReLU, and after a FReLU whose convolution is a blur.", "image": {"alt": "Four rendered faces: as they are, after ReLU, which loses what is dark, and after FReLU with a blur, which keeps it"}}
 faces = to_input(torch.from_numpy(render_faces(4, 1, seed=3).images))
 funnel = blocks.FReLU(3).eval()
 with torch.no_grad():
@@ -94,20 +105,20 @@ pictures = {name: ((x + 1) * 127.5).clamp(0, 255).byte() for name, x in activate
 figures.faces.face_grid({name: x.permute(0, 2, 3, 1).numpy() for name, x in pictures.items()})
 
 # %% [markdown]
-# ## IBT, stage 4 of ResSaNet (Figure 6)
+# ## IBT, stage 4 of ResSaNet
 #
 # A 3×3 convolution knows the next pixel. On a masked face what tells two people apart may lie far apart: an eye, and the
 # outline of the head. The *improved bottleneck transformer* lets each of the 7×7 positions look at all the others. IBSA is
-# an IBasic whose second convolution is multi-head self-attention {cite}`srinivas2021`; in each of four heads,
+# an IBasic whose second convolution is multi-head self-attention ([Srinivas et al., 2021](#cite-srinivas2021)); in each of four heads,
 #
 # $$\mathrm{MHSA}(x) = \mathrm{softmax}\!\left(\frac{q k^\top + q r^\top}{\sqrt d}\right) v, \qquad
 # r_{ij} = R^h_i + R^w_j,$$
 #
 # with queries, keys and values $q, k, v$ from 1×1 convolutions, and $R^h$, $R^w$ learned for each row and column: without
-# them attention would not know where anything is. An MBConv {cite}`sandler2018` follows, which widens the channels, filters each one by
-# itself, and narrows them again.
+# them attention would not know where anything is. An MBConv ([Sandler et al., 2018](#cite-sandler2018)) follows, which widens the channels, filters each one by
+# itself, and narrows them again ([the block](#fig-ibt)).
 
-# %% mystnb={"image": {"alt": "Block diagram of IBT: an IBasic block with multi-head self-attention in place of its second convolution, then an MBConv, each with a shortcut"}}
+# %% mystnb={"name": "fig-ibt", "caption": "The report's Figure 6: IBT, the block of ResSaNet's stage 4, an IBSA and an MBConv.", "image": {"alt": "Block diagram of IBT: an IBasic block with multi-head self-attention in place of its second convolution, then an MBConv, each with a shortcut"}}
 figures.networks.block_diagram(
     blocks.IBT(256, 512, size=7, stride=2), (1, 256, 14, 14), "IBT = IBSA, then MBConv: first of stage 4"
 )
@@ -115,13 +126,12 @@ figures.networks.block_diagram(
 # %% [markdown]
 # ## Does a signal survive?
 #
-# Every convolution starts from He's normal distribution {cite}`he2015`, every BatchNorm from 1 and 0. So each branch
+# Every convolution starts from He's normal distribution ([He et al., 2015](#cite-he2015)), every BatchNorm from 1 and 0. So each branch
 # adds a variance of about 1 to the trunk (where SE closes it with a gate of about 1/2, a quarter of that), and the
 # deviation grows like $\sqrt{n}$ with the blocks of a stage; the projection at the start of the next one normalises it
-# again. Below: the strength of each block's output, and of the gradient that reaches its first BatchNorm, in untrained
-# networks of 24 and 49 blocks.
+# again. [The curves](#fig-signals) show both in untrained networks of 24 and 49 blocks.
 
-# %% mystnb={"image": {"alt": "Two line plots over the block's number for four networks: the strength of the output, and of the gradient; neither vanishes nor explodes"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-signals", "caption": "Strength of the output of each block, and of the gradient that reaches its first BatchNorm, in untrained networks.", "image": {"alt": "Two line plots over the block's number for four networks: the strength of the output, and of the gradient; neither vanishes nor explodes"}}
 torch.manual_seed(0)
 images = torch.randn(batch_size, 3, image_size, image_size)
 names = ("iresnet50", "iresnet100", "ressanet50", "ressanet100")
@@ -129,7 +139,7 @@ models = {TITLES[n]: create_model(n, width=width, image_size=image_size) for n i
 signals = {name: signal_by_depth(model, images) for name, model in models.items()}
 figures.networks.by_depth(signals)
 
-# %%
+# %% tags=["hide-input"] mystnb={"name": "tab-signals", "caption": "The networks whose signals were measured: parameters, outputs, and how much the gradients of their blocks differ."}
 pd.DataFrame(
     {
         name: {
@@ -142,7 +152,27 @@ pd.DataFrame(
     }
 ).T
 
+# %% tags=["remove-input"]
+worst = max(max(gradients) / min(gradients) for _, gradients in signals.values())
+text = f"""Inside a block of IResNet are two 3×3 convolutions. ResSaNet's blocks add three ways of using context: a gate for each channel that
+looks at all positions (SE), an activation that looks at the neighbours of a pixel (FReLU), and attention, by which each position
+looks at every other one (IBT).
+
+A signal does pass through fifty blocks, and through a hundred layers: from the block with the smallest gradient to that with the largest
+it changes by a factor of {worst:.0f} at most, and nothing vanishes or explodes."""
+display(pages.box(text))
+
 # %% [markdown]
-# **What we learn.** The blocks of ResSaNet add three ways of looking at context to IResNet's (all positions of a channel,
-# the neighbours of a pixel, any position from any other) and keep its linear path. On that path nothing explodes or dies,
-# at 100 layers as little as at 50.
+# <details><summary><b>Exercise.</b> Why does IBasic begin with a BatchNorm, and not with a convolution?</summary>
+#
+# The sum $x$ grows from block to block. The BatchNorm gives the branch an input of the same size everywhere, while the path beside
+# it stays linear. Behind the sum it would be part of that path.
+#
+# </details>
+#
+# <details><summary><b>Exercise.</b> How many multiply-adds does attention over 7×7 positions and 512 channels take, and over 14×14?</summary>
+#
+# Products of queries and keys, and of weights and values, take $2 P^2 C$ for $P$ positions and $C$ channels: $2 \cdot 49^2 \cdot
+# 512 \approx 2.5$ million, and sixteen times as many for 14×14. So attention is used where the map is smallest.
+#
+# </details>

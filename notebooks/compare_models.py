@@ -12,46 +12,47 @@
 # ---
 
 # %% [markdown]
-# # Five networks (Table 2)
+# # Five networks
 #
 # **Question.** Which network names masked people best, and which of the report's differences are more than noise?
 #
-# The report gives one number a network, some of them hardly apart, and orders the networks by them. A number from a
-# test set is a draw: with other photos, or another seed, it would be another. Intervals, verdicts and Holm's
-# correction are those of [](masked_vs_unmasked).
+# The report gives one number a network, some of them hardly apart, and orders the networks by them. Such a number depends on
+# luck: with other photos, or another seed, it would be another. Intervals, verdicts and Holm's correction are those of
+# [Masked and unmasked](masked_vs_unmasked.ipynb). [All results](#tab-2):
 
 # %% tags=["parameters"]
 results = None  # folder of records; default: the book's
-scale = "demo"  # of the figures: demo (rendered faces) or pocket (real photos)
+scale = "demo"  # of the study, for the figures: demo (rendered faces), pocket (real photos), full (at full width)
 
-# %%
+# %% tags=["remove-input"]
+from maskfr_utils.study import parameters, plan
+
+parameters.check(globals(), results=parameters.folder, scale=plan.SCALES)
+
+# %% tags=["hide-input"] mystnb={"name": "tab-2", "caption": "The report's Table 2 beside ours: masked test photos named correctly, with 95 % intervals over seeds and people."}
 # %config InlineBackend.figure_formats = ["svg"]
 from collections import Counter
 
 import numpy as np
 import pandas as pd
-from IPython.display import Markdown, display
+from IPython.display import display
 
 from maskfr_utils import figures, metrics
 from maskfr_utils.models import create_model
 from maskfr_utils.names import REPORTED, TITLES
 from maskfr_utils.profile import count_macs, count_parameters
-from maskfr_utils.study import captions, outcomes, plan, published, tables
+from maskfr_utils.study import answers, captions, outcomes, pages, plan, published, tables
 
-tables.table_2(results)
+made = pages.made(*(captions.made_with("table_2", each, results) for each in plan.SCALES))
+display(tables.table_2(results), made)
 
 # %% [markdown]
 # All are trained and tested on masked faces, each at the learning rate that suits it best on validation photos
-# ([](tuning)). In brackets, 95 % intervals over seeds and people (with fewer than three seeds, over people alone); beside it
-# how much of its *training* photos a network named rightly in its last epoch. Within a scale all of ours have one recipe
-# and batch size. The report's ResSaNet-100 has another batch size than its rivals; and in the original
-# code, the notebook that printed its number reads the faces from a folder whose name ends in `_no_mask`.
+# ([Tuning](tuning.ipynb)). With fewer than three seeds, intervals are over people alone. All of ours share one recipe and batch size, on
+# the same faces. The report's ResSaNet-100 has another batch size than its rivals. In the original code, the notebook that
+# printed its number reads the faces from a folder whose name ends in `_no_mask` ([first page](../book/intro.md)).
 
-# %%
-for each in plan.SCALES:
-    display(Markdown(captions.made_with("table_2", each, results)))
-
-# %% mystnb={"image": {"alt": "The accuracy of each network as a dot with an error bar"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-networks", "caption": "Accuracy of each network on masked test photos, with 95 % intervals over seeds and people.", "image": {"alt": "The accuracy of each network as a dot with an error bar"}}
 ours = tables.networks(scale, results)
 figures.results.estimates(
     {
@@ -65,20 +66,20 @@ figures.results.estimates(
 )
 
 # %% [markdown]
-# How much another seed changes the accuracy of each network, as a standard deviation. Each stands by itself: a network that
-# learns slowly may vary far more than the others, and one number for all would hide it.
+# [How much another seed changes](#tab-network-seeds) the accuracy of each network, and how much it had learnt. Each stands by
+# itself: a network that learns slowly may vary far more than the others, and one number for all would hide it.
 
-# %%
-spread = {name: f"{100 * d:.1f} ({len(ours[name].records)} seeds)" for name, d in outcomes.deviations(ours).items()}
-display(pd.DataFrame({"deviation over seeds, points": spread}), Markdown(captions.rerun("table_2", scale, results)))
+# %% tags=["hide-input"] mystnb={"name": "tab-network-seeds", "caption": "Accuracy of each seed, its standard deviation, and the share of training photos named correctly in the last epoch."}
+made = pages.made(captions.rerun("table_2", scale, results))
+display(pages.shown(tables.by_seed(ours), plan.command("table_2", scale)), made)
 
 # %% [markdown]
 # ## What they cost
 #
-# Parameters and multiply-adds of one picture at full width, as in the report's Figure 4, and at ours. How fast each trains
-# is measured in [](benchmarks).
+# [Parameters and multiply-adds](#tab-cost) of one picture at full width, as in the report's Figure 4, and at ours. How fast each
+# trains is measured in [Benchmarks](benchmarks.ipynb).
 
-# %%
+# %% tags=["hide-input"] mystnb={"name": "tab-cost", "caption": "Parameters and multiply-adds of each network, at full width and at the width of these runs."}
 widths = (1.0, *sorted({result.one["params"]["width"] for result in ours.values()}))
 rows = {TITLES[model]: {} for model in REPORTED}
 for model in REPORTED:
@@ -92,28 +93,29 @@ pd.DataFrame.from_dict(rows, orient="index")
 # ## Every pair
 #
 # Ten pairs are ten chances to find something by luck: $p$ is corrected for all of them. The order within a pair is the
-# report's.
+# report's ([all pairs](#tab-pairs)).
 
-# %%
+# %% tags=["hide-input"] mystnb={"name": "tab-pairs", "caption": "Differences between networks on masked test photos, in percentage points, with 95 % intervals over seeds and people."}
 compared = tables.pairs_of_networks(scale, results)
-display(outcomes.in_points(compared), Markdown(captions.VERDICTS), Markdown(captions.rerun("table_2", scale, results)))
+differences = pages.shown(outcomes.in_points(compared), plan.command("table_2", scale))
+display(differences, pages.Words(captions.VERDICTS), made)
 
 # %% [markdown]
 # ## The noise in the report's own differences
 #
-# The report tells no interval, but enough to work one out: how many pictures there were, half of them mirror images of the
-# others, and that a random tenth was tested on. What is missing is how often two networks disagree, on which the variance
-# of a difference on the same photos depends:
+# The report gives no interval, but enough to work one out: how many pictures there were, half of them mirror images of the
+# others, and that a random tenth was tested on. What is missing is how often two networks disagree. The variance of a
+# difference on the same photos depends on it:
 #
 # $$\text{half width} = 1.96 \sqrt{\frac{d - (a_1 - a_2)^2}{N}}, \qquad
 # d = r \, \big(a_1 (1 - a_2) + a_2 (1 - a_1)\big)$$
 #
-# where $a_1$ and $a_2$ are the accuracies and $d$ is the share of the photos that just one of the two names rightly:
+# where $a_1$ and $a_2$ are the accuracies and $d$ is the share of the photos that just one of the two names correctly:
 # $r = 1$ if their errors are independent. We measure $r$ on our networks. The interval leaves out what
 # another seed would change, and that photos of one person are alike: the true one is wider. As with ours, a difference is
-# beyond noise only where its $p$, corrected for ten pairs, is below 0.05.
+# beyond noise only where its $p$, corrected for ten pairs, is below 0.05 ([both](#fig-pairs)).
 
-# %% mystnb={"image": {"alt": "For each pair of networks two dots with error bars, the report and ours, beside a line at zero"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-pairs", "caption": "Differences between networks: the report's, with the interval that its test set allows, and ours.", "image": {"alt": "For each pair of networks two dots with error bars, the report and ours, beside a line at zero"}}
 disagreements = tables.disagreements(scale, results)
 disagreement = float(np.nanmedian(disagreements))
 theirs = tables.published_pairs(disagreement)
@@ -124,12 +126,12 @@ figures.results.estimates(
     zero=True,
 )
 
-# %%
+# %% tags=["remove-input"]
 few = tables.published_pairs(disagreement, photos=3_000)
 unsure = [f"{name} ({100 * row['difference']:.2f})" for name, row in theirs.iterrows() if row["verdict"] != "better"]
 half = 100 * (theirs["high"] - theirs["difference"])
 display(
-    Markdown(
+    pages.Words(
         f"The report's test set holds about {published.TEST_PHOTOS:,} different photos. On {tables.FACES[scale]} our networks"
         f" disagree {disagreement:.2f} times as often as independent errors would (median; {np.nanmin(disagreements):.2f}"
         f" to {np.nanmax(disagreements):.2f} over pairs and seeds). With that, the report's differences carry at least"
@@ -139,39 +141,37 @@ display(
         f" {(few['verdict'] != 'better').sum()} would be."
     )
 )
-display(Markdown(captions.rerun("table_2", scale, results)))
 
 # %% [markdown]
 # ## Three ways to count
 #
-# *micro* is the share of the photos that are named rightly: what this book means by accuracy. *macro* is the mean of the
+# *micro* is the share of the photos that are named correctly: what this book means by accuracy. *macro* is the mean of the
 # people's own shares: what the original code printed. The report's formula, $(TP + TN) / (TP + TN + FP + FN)$, counts a
 # decision for each photo and each person. With $n$ people, a photo that is named wrongly still brings $n - 2$ of $n$
-# decisions right, and any network looks nearly perfect. Counts are means over seeds.
+# decisions right, and any network looks nearly perfect ([all three](#tab-counts)). Counts are means over seeds.
 
-# %%
+# %% tags=["hide-input"] mystnb={"name": "tab-counts", "caption": "The same predictions counted in three ways, and the decisions behind the report's formula."}
 rows = {}
 for name, result in ours.items():
     shares = {k: f"{result.metric(k):.1%}" for k in ("accuracy", "macro", "report_formula")}
     rows[name] = shares | {k.upper(): f"{result.metric(k):,.0f}" for k in ("tp", "fp", "fn", "tn")}
 names = {"accuracy": "micro", "report_formula": "the report's formula"}
-display(pd.DataFrame.from_dict(rows, orient="index").rename(columns=names))
-display(Markdown(captions.rerun("table_2", scale, results)))
+counted = pd.DataFrame.from_dict(rows, orient="index").rename(columns=names)
+display(pages.shown(counted, plan.command("table_2", scale)))
 
 # %% [markdown]
 # ## Second guesses, masks and poses
 #
-# The rank-$k$ curve is the share of the photos whose person is among the $k$ best guesses.
+# [The rank-$k$ curve](#fig-network-ranks) is the share of the photos whose person is among the $k$ best guesses.
 
-# %% mystnb={"image": {"alt": "A curve for each network that rises with k: the share of photos whose person is among the k best guesses"}}
-figures.results.rank_curves(
-    {name: metrics.rank_curve(np.concatenate(result.ranks), 20) for name, result in ours.items()}
-)
+# %% tags=["hide-input"] mystnb={"name": "fig-network-ranks", "caption": "Share of masked test photos whose person is among the k best guesses. Point at a line for its name.", "image": {"alt": "A curve for each network that rises with k: the share of photos whose person is among the k best guesses"}}
+ranks = {name: metrics.rank_curve(np.concatenate(result.ranks), 20) for name, result in ours.items()}
+figures.playable.pointed(figures.results.rank_curves(ranks))
 
 # %% [markdown]
-# Accuracy in percent by the kind of mask and by how far the head is turned, mean over seeds, with the number of photos:
+# [Accuracy by the kind of mask and the turn of the head](#tab-groups):
 
-# %%
+# %% tags=["hide-input"] mystnb={"name": "tab-groups", "caption": "Accuracy in percent by the kind of mask and by how far the head is turned, mean over seeds, with the number of photos."}
 columns = {}
 for name, result in ours.items():
     kinds = outcomes.by_group(result, result.photos("mask"), sorted(set(result.photos("mask")[0])))
@@ -179,46 +179,55 @@ for name, result in ours.items():
     both = pd.concat([kinds, turned])
     columns["photos"] = both["photos"].astype(int)
     columns[name] = (100 * both["accuracy"]).round(1)
-display(pd.DataFrame(columns), Markdown(captions.rerun("table_2", scale, results)))
+display(pages.shown(pd.DataFrame(columns), plan.command("table_2", scale)))
 
 # %% [markdown]
 # ## Who is taken for whom
 #
-# The confusion matrix of the network with the highest mean, its first seed. People who are often taken for one certain
-# other would show as dark spots off the diagonal.
+# [The confusion matrix](#fig-who) of the network with the highest mean. People who are often taken for one certain other would
+# show as dark spots off the diagonal.
 
-# %% mystnb={"image": {"alt": "A square of true against predicted people: dark along the diagonal, spots elsewhere are mistakes"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-who", "caption": "Who is taken for whom by the network with the highest mean, in its first seed.", "image": {"alt": "A square of true against predicted people: dark along the diagonal, spots elsewhere are mistakes"}}
 best = max(ours, key=lambda name: ours[name].mean, default=None)
 if best:
     one = ours[best].one
     people = one["provenance"]["identities"]
     figure = figures.results.confusion(one["photos"]["label"], one["photos"]["masked"], people, f"{best}, masked twins")
     display(figure)
+else:
+    display(pages.Words("*Not run yet.*"))
 
-# %%
+# %% tags=["remove-input"]
 if best:
     named = zip(one["photos"]["label"], one["photos"]["masked"], strict=True)
     mistakes = Counter((person, other) for person, other in named if person != other)
+    most = max(mistakes.values(), default=0)
     display(
-        Markdown(
+        pages.Words(
             f"{best}, seed {min(ours[best].records)}: {mistakes.total()} of {len(one['photos']['label'])} photos are named"
-            f" wrongly; the commonest mistake, one person for one certain other, happens {max(mistakes.values(), default=0)}"
-            " times."
+            f" wrongly; the commonest mistake, one person for one certain other, happens {most} time{'' if most == 1 else 's'}."
         )
     )
-display(Markdown(captions.rerun("table_2", scale, results)))
+
+# %% tags=["remove-input"]
+said = [answers.networks(each, results) for each in reversed(plan.SCALES)]
+text = " ".join(filter(None, said)) or "No network has been run yet."
+theirs_said = answers.undecided_in_the_report(theirs)
+display(pages.box(f"{text}\n\n{answers.attention(scale, results)} {theirs_said} {answers.learnt(scale, results)}"))
 
 # %% [markdown]
-# ## What we learn
-
-# %%
-text = []
-for each in plan.SCALES:
-    if found := tables.networks(each, results):
-        order = ", ".join(f"{name} {found[name]}" for name in sorted(found, key=lambda name: -found[name].mean))
-        text.append(f"- On {tables.FACES[each]}, by mean accuracy: {order}.")
-        said = tables.pairs_of_networks(each, results)["verdict"].value_counts()
-        verdicts = ", ".join(f"{count} {verdict}" for verdict, count in said.items())
-        text.append(f"- Of the report's {len(theirs)} orderings, on {tables.FACES[each]}: {verdicts}.")
-text.append(f"- In the report itself, {len(unsure)} of {len(theirs)} are undecided.")
-display(Markdown("\n".join(text)))
+# <details><summary><b>Exercise.</b> Of 1,000 people, a network names one photo wrongly. What is its accuracy on that photo by the report's
+# formula?</summary>
+#
+# Of 1,000 decisions 998 are right: all but the true person (a false negative) and the one that was named (a false positive). So
+# 99.8 %, for a wrong answer.
+#
+# </details>
+#
+# <details><summary><b>Exercise.</b> Two networks name 90 % and 91 % of 1,000 photos correctly, and disagree on 30 photos. Is that beyond
+# noise?</summary>
+#
+# $d = 0.03$, so the half width is $1.96 \sqrt{(0.03 - 0.0001) / 1000} \approx 1.07$ points: more than the difference of one point.
+# It is not.
+#
+# </details>

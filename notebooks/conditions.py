@@ -16,8 +16,9 @@
 #
 # **Question.** Is there one network for masked and bare faces, as good on each as a network that was trained for it alone?
 #
-# [](masked_vs_unmasked) trains one network without masks and one with, and each is good at its own kind of face. Whoever uses
-# such a network does not know beforehand whether the next person wears a mask. Here IResNet-50 is trained in seven ways:
+# [Masked or not](masked_vs_unmasked.ipynb) trains one network without masks and one with, and each is good at its own kind of face.
+# Whoever uses such a network does not know beforehand whether the next person wears a mask. Here IResNet-50 is trained in seven
+# ways:
 #
 # | trained on | what a batch holds |
 # | --- | --- |
@@ -35,62 +36,73 @@
 
 # %% tags=["parameters"]
 results = None  # folder of records; default: the book's
-scale = "demo"  # of the figures: demo (rendered faces) or pocket (real photos)
+scale = "demo"  # of the study, for the figures: demo (rendered faces), pocket (real photos), full (at full width)
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "A rendered face and its masked twin, whole, cut below the bridge of the nose, and cut to the band of the eyes"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-seen", "caption": "Two rendered people, bare and masked: the whole face, the upper half, and the band of the eyes.", "image": {"alt": "Three rows of four rendered faces, two of them masked: whole, grey below the bridge of the nose, and grey but for a band of the eyes"}}
 # %config InlineBackend.figure_formats = ["svg"]
 import numpy as np
-from IPython.display import Markdown, display
+from IPython.display import display
 
 from maskfr_utils import figures
 from maskfr_utils.batches import seen
 from maskfr_utils.masks import mask_faces
 from maskfr_utils.names import CONDITIONS
 from maskfr_utils.rendered import render_faces
-from maskfr_utils.study import alternatives, captions, outcomes, plan, tables
+from maskfr_utils.study import alternatives, captions, outcomes, pages, parameters, plan, tables
 from maskfr_utils.study.variants import TWIN_TERM
+
+parameters.check(globals(), results=parameters.folder, scale=plan.SCALES)
 
 people = render_faces(2, 1, seed=3)
 twins = np.concatenate([people.images, mask_faces(people.images, people.landmarks, seed=3).images])
-parts = ("both", "upper", "periocular")
-figures.faces.face_grid({part: seen(twins, part) for part in parts})
+parts = {"both": "whole", "upper": "upper half", "periocular": "band of the eyes"}
+figures.faces.face_grid({title: seen(twins, part) for part, title in parts.items()})
 
 # %% [markdown]
-# Two rendered people, bare and masked: whole, the upper half, the band of the eyes.
-#
 # ## Accuracy on either kind of face
 
-# %% tags=["hide-input"]
-by_twin = {twin: alternatives.conditions(scale, results, twin) for twin in ("masked", "unmasked")}
+# %% tags=["hide-input"] mystnb={"name": "tab-conditions", "caption": "IResNet-50 by what it was trained on: accuracy on masked and on bare test photos, with 95 % intervals over seeds and people."}
 lines = {name: alternatives.title(name) for name in (*CONDITIONS, TWIN_TERM)}
-display(alternatives.table(by_twin, lines), Markdown(captions.made_with("conditions", scale, results)))
-if weight := plan.chosen_variants(scale, results).get(TWIN_TERM):
-    display(Markdown(f"The twin term's weight: $w$ = {weight['twin_weight']:g}."))
+found = {
+    each: {twin: alternatives.conditions(each, results, twin) for twin in alternatives.TWINS} for each in plan.SCALES
+}
+for each, by_twin in found.items():
+    display(pages.Words(f"*{tables.FACES[each].capitalize()}*"))
+    table = alternatives.table(by_twin, lines)
+    display(pages.shown(table if by_twin["masked"] else table.iloc[:0], plan.command("conditions", each)))
+    if weight := plan.chosen_variants(each, results).get(TWIN_TERM):
+        display(pages.Words(f"The twin term's weight: $w$ = {weight['twin_weight']:g}."))
+display(pages.made(*(captions.made_with("conditions", each, results) for each in plan.SCALES)))
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "For each condition two dots with error bars: its accuracy on masked and on unmasked test faces"}}
-named = {twin: {lines[name]: result for name, result in found.items()} for twin, found in by_twin.items()}
+# %% tags=["hide-input"] mystnb={"name": "fig-conditions", "caption": "Accuracy of IResNet-50 on masked and on bare test photos by what it was trained on, 95 % intervals over seeds and people.", "image": {"alt": "For each condition two dots with error bars: its accuracy on masked and on unmasked test faces"}}
+named = {twin: {lines[name]: result for name, result in of.items()} for twin, of in found[scale].items()}
 figures.results.estimates(
-    {f"on {twin} faces": alternatives.forest(found) for twin, found in named.items()}, "top-1 accuracy, %"
+    {f"on {twin} faces": alternatives.forest(of) for twin, of in named.items()}, "top-1 accuracy, %"
 )
 
 # %% [markdown]
 # ## One network for all?
 #
-# Each network that sees both kinds of whole faces is held against itself, masked against bare, and against the specialist for
+# Each network that sees whole faces of both kinds is held against itself, masked against bare, and against the specialist for
 # either. The rule was made before the runs: *yes*, where the 95 % interval of all three differences lies above −1 point;
 # *no*, where a specialist is better beyond noise or the gap is surely wider than a point; else *not shown*.
 
-# %% tags=["hide-input"]
-compared = alternatives.one_for_all(scale, results)
-names = list(dict.fromkeys(condition for condition, _ in compared.index))
-shown = outcomes.in_points(compared)
-shown.index = [f"{lines[name]}: {what}" for name, what in compared.index]
-display(shown, Markdown(captions.VERDICTS))
-display(Markdown("; ".join(f"{lines[name]}: *{alternatives.reached(compared, name)}*" for name in names)))
+# %% tags=["hide-input"] mystnb={"name": "tab-one-for-all", "caption": "Networks trained on both kinds of faces: masked against bare photos, and against the specialist for either, in percentage points with 95 % intervals over seeds and people."}
+compared = {each: alternatives.one_for_all(each, results) for each in plan.SCALES}
+for each, table in compared.items():
+    display(pages.Words(f"*{tables.FACES[each].capitalize()}*"))
+    table = table.set_axis([f"{lines[name]}: {what}" for name, what in table.index])
+    display(pages.shown(outcomes.in_points(table), plan.command("conditions", each)))
+    display(
+        pages.Words(
+            "; ".join(f"{lines[n]}: *{verdict}*" for n, verdict in alternatives.verdicts(compared[each]).items())
+        )
+    )
+display(pages.Words(captions.VERDICTS))
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "For each condition three differences with error bars beside a line at zero: masked against bare faces, and against the specialist for either"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-one-for-all", "caption": "Masked against bare photos of one network, and against the specialist for either, with 95 % intervals over seeds and people.", "image": {"alt": "For each condition three differences with error bars beside a line at zero"}}
 figures.results.estimates(
-    {lines[name]: compared.loc[name] for name in names},
+    {lines[name]: compared[scale].loc[name] for name in alternatives.verdicts(compared[scale])},
     "difference in top-1 accuracy, percentage points",
     value="difference",
     zero=True,
@@ -99,32 +111,26 @@ figures.results.estimates(
 # %% [markdown]
 # ## Less to see
 #
-# Against the network that sees whole faces of either kind, on masked and on bare photos:
+# [Against the network that sees whole faces](#tab-less) of either kind:
 
-# %% tags=["hide-input"]
-for twin, found in named.items():
-    less = {lines[name]: found[lines[name]] for name in parts if lines[name] in found}
-    display(Markdown(f"On {twin} faces:"), outcomes.in_points(alternatives.against(less, lines["both"])))
-
-# %% [markdown]
-# On the other scales:
-
-# %% tags=["hide-input"]
-for each in plan.SCALES:
-    if each != scale:
-        found = {twin: alternatives.conditions(each, results, twin) for twin in ("masked", "unmasked")}
-        if found["masked"]:
-            display(alternatives.table(found, lines), Markdown(captions.made_with("conditions", each, results)))
-        else:
-            display(
-                Markdown(
-                    f"*{tables.FACES[each].capitalize()}*: not run yet; `{plan.command('conditions', each)}` runs it."
-                )
-            )
-
-# %% [markdown]
-# ## What we learn
+# %% tags=["hide-input"] mystnb={"name": "tab-less", "caption": "Networks that see a part of the face only, against one that sees it whole, in percentage points with 95 % intervals over seeds and people."}
+for twin, of in named.items():
+    less = {lines[name]: of[lines[name]] for name in parts if lines[name] in of}
+    display(pages.Words(f"*On {twin} faces*"))
+    against = alternatives.against(less, lines["both"])
+    display(pages.shown(outcomes.in_points(against), plan.command("conditions", scale)))
 
 # %% tags=["remove-input"]
-text = alternatives.condition_answer(scale, results) or [f"Not run yet: `{plan.command('conditions', scale)}` runs it."]
-display(Markdown(":::{admonition} What we learn\n" + " ".join(text) + "\n:::"))
+text = alternatives.condition_answer(scale, results) or [
+    f"Whether one network serves both is not measured yet on {tables.FACES[scale]}: `{plan.command('conditions', scale)}` measures it."
+]
+display(pages.box(" ".join(text)))
+
+# %% [markdown]
+# <details><summary><b>Exercise.</b> A network that maps every face to the same point makes the twin term 0. Why does training not end
+# there?</summary>
+#
+# The classification loss stands beside it: of people at one point it can name none. The weight $w$ says how much
+# of the one is given for the other, which is why it has to be tuned.
+#
+# </details>

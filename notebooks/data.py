@@ -16,12 +16,12 @@
 #
 # **Question.** What is a network trained and tested on, and can the test be trusted?
 #
-# Photos collected from the web repeat themselves: one photo comes back recoloured, cropped anew, mirrored, or under a
-# second name. A random split then puts copies of test photos into training, and the accuracy measures memory. This
-# chapter follows a data set from its pictures to the one file that training reads, and checks that nothing leaks.
+# The same photo is often on the web several times: recoloured, cropped differently, mirrored, or under a second name. If
+# photos are split at random, copies of test photos end up in training, and the accuracy measures memory. This chapter
+# follows a data set from its pictures to the one file that training reads. It then checks that no test photo was trained on.
 #
-# It shows rendered faces unless you name a set of your own, a folder or tar of `<identity>/<picture>`; photos are
-# detected and aligned, pictures of 112 x 112 pixels are taken as aligned already:
+# It shows rendered faces unless you name a set of your own, a folder or tar of `<identity>/<picture>`. In photos, faces are
+# detected and aligned; pictures of 112 x 112 pixels are taken as aligned already:
 #
 # ```
 # papermill notebooks/data.ipynb out.ipynb -p dataset my_photos/ -p min_masked 80
@@ -37,7 +37,22 @@ seed = 0
 identities = 24  # rendered people, and
 per_identity = 25  # pictures of each; only for "demo"
 
-# %%
+# %% tags=["remove-input"]
+from maskfr_utils.study import parameters
+
+parameters.check(
+    globals(),
+    dataset=parameters.text,
+    min_masked=parameters.number(1, whole=True),
+    test_fraction=parameters.number(0.01, 0.9),
+    validation_fraction=parameters.number(0, 0.9),
+    style=parameters.style,
+    seed=parameters.number(0, whole=True),
+    identities=parameters.number(2, whole=True),
+    per_identity=parameters.number(4, whole=True),
+)
+
+# %% tags=["hide-input"]
 import time
 
 import h5py
@@ -45,12 +60,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from IPython.display import Markdown, display
+from IPython.display import display
 
 from maskfr_utils import figures, records, splits
 from maskfr_utils.prepare import prepare
 from maskfr_utils.store import LEFT_OUT, TEST, TRAIN, VALIDATION, FaceStore
-from maskfr_utils.study import state
+from maskfr_utils.study import pages, state
 
 # %% [markdown]
 # ## From pictures to one file
@@ -75,10 +90,10 @@ store = FaceStore(path)
 # %% [markdown]
 # ## A preview
 #
-# The counterpart of the report's Figure 8: a few people, and below each photo its twin. Twins differ in the mask alone,
-# so accuracies on masked and unmasked faces can be compared photo by photo.
+# [The preview](#fig-preview) shows a few people, and below each photo its masked *twin*. Twins differ in the mask alone, so
+# the accuracies on masked and unmasked faces can be compared photo by photo.
 
-# %% mystnb={"image": {"alt": "Grid of rendered people's pictures, each row of bare faces above a row of the same pictures with masks"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-preview", "caption": "The report's Figure 8, on rendered faces: photos of four people, and below each row the same photos with masks.", "image": {"alt": "Grid of rendered people's pictures, each row of bare faces above a row of the same pictures with masks"}}
 rows = {}
 for label, name in enumerate(store.identities[:4]):
     pictures = np.flatnonzero((store.labels == label) & (store.split != LEFT_OUT))[:10]
@@ -94,24 +109,24 @@ figures.faces.face_grid(rows)
 #
 # is above 0.94, straight or mirrored. $r$ sees neither brightness nor contrast, and the thumbnail shows only the middle of
 # the face, since copies differ in their margins. How well this works on real photos, those of `pins`
-# ([](data_card.md)), of which many copies are known:
+# ([data card](../book/data_card.md)), of which many copies are known:
 
-# %%
+# %% tags=["remove-input"]
 pins = records.read_measurement("sources/pins.json")
 cleaning = pins["cleaning"]
 middle, whole = cleaning["middle"], cleaning["whole"]
 known, clean = cleaning["known"], cleaning["pictures"]
 text = f"""Of {pins["aligned"]:,} detected faces {known:,} ({known / pins["aligned"]:.1%}) are known to repeat another. The middle
 of the face finds {middle["found"] / known:.0%} of them; the whole picture, above {whole["threshold"]}, {whole["found"] / known:.0%}.
-The middle also takes {middle["others"]} of the other {clean:,} ({middle["others"] / clean:.1%}) for copies: not known
-before, or different photos much alike. The study leaves them all out."""
-display(Markdown(text))
-print(state.made_from("data"), "by python -m maskfr_utils.measure.near_copies")
+The middle also marks {middle["others"]} of the other {clean:,} ({middle["others"] / clean:.1%}) as copies: either copies that
+were not known, or different photos that are much alike. The study leaves them all out."""
+made = f"{state.made_from('data')}, by `python -m maskfr_utils.measure.near_copies`"
+display(pages.Words(text), pages.made(made))
 
 # %% [markdown]
-# The same rendered photo in disguise:
+# [The disguises](#fig-disguises) show how $r$ sees one rendered photo that was changed in several ways:
 
-# %% mystnb={"image": {"alt": "One rendered photo mirrored, darker, tinted, coarse and cropped, each with its correlation to the first, and another photo with a low one"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-disguises", "caption": "One rendered photo in five disguises, and another photo. r: the correlation with the photo as it is.", "image": {"alt": "One rendered photo mirrored, darker, tinted, coarse and cropped, each with its correlation to the first, and another photo with a low one"}}
 kept = np.flatnonzero(store.split != LEFT_OUT)
 photo, another = store.batch(kept[:2])[0]
 disguises = {
@@ -132,25 +147,25 @@ for ax, picture, title in zip(axes, [photo, *disguises.values()], titles, strict
 fig.tight_layout()
 
 # %% [markdown]
-# Of each group of copies the first by name stays. A picture that occurs under two names is left out under both: nobody
-# knows whose it is, and so is one that occurs in disguise under another name. Pictures of one person that are much alike, but
-# perhaps not copies (from 0.92 on), stay, all in one part of the split. Rendered pictures are drawn one by one: however
-# alike two of them are, they are no copies, and none is looked for. Of your own photos, the copies that were found, each
-# below what it repeats:
+# Of each group of copies, the first by name is kept. A picture that occurs under two names is left out under both, since
+# nobody knows whose it is; a disguised copy counts, too. Pictures of one person that are much alike but perhaps not copies
+# (from 0.92 on) are kept, all in one part of the split. Rendered pictures are drawn one by one. However alike two of
+# them are, they are not copies, and none are looked for. Of your own photos, the copies that were found, each below what it
+# repeats:
 
-# %% mystnb={"image": {"alt": "Two rows of rendered faces: pictures that were kept, and below each the copy that was left out"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Two rows of faces: pictures that were kept, and below each the copy that was left out"}}
 copies = np.flatnonzero(store.duplicate_of >= 0)[:10]
 pairs = {"kept": store.batch(store.duplicate_of[copies])[0], "left out": store.batch(copies)[0]}
-figures.faces.face_grid(pairs) if len(copies) else "rendered faces: no copies are looked for"
+figures.faces.face_grid(pairs) if len(copies) else pages.Words("*Rendered faces: no copies are looked for.*")
 
 # %% [markdown]
 # ## The filter: identities with enough pictures
 #
-# The report keeps identities with more than 80 masked pictures, which left about 1,000 people. Where should the line
-# be? Each point tells how many people, and how many pictures, remain if at least so many pictures are asked for: of `pins`,
-# or of your own set.
+# The report keeps identities with more than 80 masked pictures. That left about 1,000 people. Where should the line be?
+# [The curves](#fig-filter) tell how many people and how many pictures remain if each person must have at least so many
+# pictures: of `pins`, or of your own set.
 
-# %% mystnb={"image": {"alt": "Step plot of the shares of identities and of pictures that remain, falling with the number of pictures asked for"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-filter", "caption": "Shares of people and of pictures that remain, by the number of pictures that each person must have. Dotted: the line that is drawn.", "image": {"alt": "Step plot of the shares of identities and of pictures that remain, falling with the number of pictures asked for"}}
 people = pd.Series([name.split("/")[0] for name in store.sources])
 own = people[store.masked_ok & (store.duplicate_of < 0)].value_counts().to_numpy()
 counts, line = (np.array(cleaning["pictures_per_identity"]), 80) if dataset == "demo" else (own, min_masked)
@@ -165,14 +180,14 @@ ax.set(xlabel="pictures asked for", ylabel="share that remains", ylim=(0, 1.05))
 ax.legend()
 sns.despine(fig)
 
-# %%
+# %% tags=["remove-input"]
 higher = min(2 * line, counts.max())
 shares = [
     f"{identities_left[n - 1]:.0%} of the people and {pictures_left[n - 1]:.0%} of the pictures" for n in (line, higher)
 ]
-text = f"""A line at {line} keeps {shares[0]}, one at {higher} {shares[1]}. So the line should be as low as the test
-allows: of {line} photos, a fifth for testing is {max(1, line // 5)} a person."""
-display(Markdown(text))
+text = f"""A line at {line} keeps {shares[0]}; one at {higher} keeps {shares[1]}. So the line should be as low as the
+test allows: with {line} photos, a fifth for testing is {max(1, line // 5)} a person."""
+display(pages.Words(text))
 
 # %% [markdown]
 # ## The split
@@ -183,7 +198,7 @@ display(Markdown(text))
 # on the order of the files. Twins share a row of the file, hence a part. Mirrored copies are not stored: training mirrors on the
 # fly, so no mirror of a test photo can be trained on.
 
-# %%
+# %% tags=["hide-input"] mystnb={"name": "tab-split", "caption": "The parts of the split, in pictures and people."}
 sides = {"training": TRAIN, "validation": VALIDATION, "test": TEST, "left out": LEFT_OUT}
 pd.DataFrame(
     {
@@ -194,10 +209,11 @@ pd.DataFrame(
 )
 
 # %% [markdown]
-# Does anything leak? The most similar training photo of the same person, for every test photo. Of real photos all must lie
-# below the line; rendered people, of whom each picture was drawn by itself, may be as alike as they like.
+# Is any test photo repeated in training? [The histogram](#fig-leaks) shows, for every test photo, how like it the most similar
+# training photo of the same person is. Real photos must all lie below the line. Rendered pictures may lie above it: each was drawn
+# by itself, so none is a copy.
 
-# %% mystnb={"image": {"alt": "Histogram of each test photo's likeness to the nearest training photo, with the line from which photos count as copies"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-leaks", "caption": "Likeness of each test photo to the nearest training photo of the same person. Dotted: where photos count as copies.", "image": {"alt": "Histogram of each test photo's likeness to the nearest training photo, with the line from which photos count as copies"}}
 nearest = []
 for label in range(len(store.identities)):
     test, train = (np.flatnonzero((store.labels == label) & (store.split == side)) for side in (TEST, TRAIN))
@@ -214,10 +230,10 @@ assert dataset == "demo" or max(nearest) <= splits.CORRELATION
 #
 # One HDF5 file that any program reads. Pictures lie uncompressed, one chunk each, because training asks for random ones:
 
-# %%
+# %% tags=["hide-input"] mystnb={"name": "tab-file", "caption": "The contents of the HDF5 file: of each array its shape, type and the part that is read at once."}
 with h5py.File(path) as file:
     layout = {name: (data.shape, str(data.dtype), data.chunks) for name, data in file.items()}
-pd.DataFrame.from_dict(layout, orient="index", columns=["shape", "dtype", "chunk"])
+pd.DataFrame.from_dict(layout, orient="index", columns=["shape", "type", "chunk"])
 
 # %%
 batch = np.random.default_rng(seed).choice(kept, 128)
@@ -225,11 +241,28 @@ start = time.perf_counter()
 images, labels = store.batch(batch, masked=np.arange(128) % 2 == 0)
 print(f"128 random faces, every other one masked: {(time.perf_counter() - start) * 1e3:.1f} ms, {images.shape}")
 
+# %% tags=["remove-input"]
+share = known / pins["aligned"]
+text = f"""A network is tested on photos of people whom it was trained on, and the test can be trusted only if none of these photos
+was trained on. Among real photos from the web {share:.1%} repeat another, so a random split tests memory. The original study
+even mirrored each picture *before* it split.
+
+Comparing the middle of the faces finds {middle["found"] / known:.0%} of the known copies; {middle["others"] / clean:.1%} of
+the other photos are lost with them. No test photo of this book has a copy among the training photos. Each photo has a masked twin, so what
+differs between accuracies with and without masks is due to the mask."""
+display(pages.box(text))
+
 # %% [markdown]
-# ## What we learn
+# <details><summary><b>Exercise.</b> Why are mirrored copies made while training, and not stored in the file?</summary>
 #
-# - A test is only as good as its split. Copies of photos are common on the web, and a random split trains on copies of test
-#   photos; the original study also mirrored each picture *before* it split.
-# - Thumbnails of the middle of the face find nearly all copies, whatever was done to them, at the price of a few different photos
-#   that are taken for one.
-# - Masked and unmasked sets are twins, picture by picture, so what differs between their accuracies is due to the mask.
+# A stored mirror image is one more picture that a random split can put on the other side. Made on the fly from training
+# photos only, it cannot be the mirror of a test photo; and it takes no space.
+#
+# </details>
+#
+# <details><summary><b>Exercise.</b> Why is a picture that occurs under two names left out under both?</summary>
+#
+# One of the names is wrong, and nobody knows which. Under either, it may be a wrong label that training learns or that the test
+# counts as a mistake. If one copy went to training and the other to the test, a network that learns it would be marked wrong.
+#
+# </details>

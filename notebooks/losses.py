@@ -18,7 +18,7 @@
 #
 # The report trains with ArcFace and names other losses as future work. Here the same network, IResNet-50, is trained on the
 # same masked faces with ten losses. All but the first and the last score an identity by an angle and make the true
-# one's score harder to raise ([](arcface)); they differ in where the margin stands, and whom it spares:
+# one's score harder to raise ([ArcFace](arcface.ipynb)); they differ in where the margin stands, and whom it spares:
 #
 # | loss | how the true identity's score is lowered |
 # | --- | --- |
@@ -40,68 +40,69 @@
 
 # %% tags=["parameters"]
 results = None  # folder of records; default: the book's
-scale = "demo"  # of the figures: demo (rendered faces) or pocket (real photos)
+scale = "demo"  # of the study, for the figures: demo (rendered faces), pocket (real photos), full (at full width)
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"name": "tab-loss-trials", "caption": "The settings that nine trials of each loss chose, and how much they matter: accuracy on masked validation photos of the best, the median and the worst trial."}
 # %config InlineBackend.figure_formats = ["svg"]
-from IPython.display import Markdown, display
+from IPython.display import display
 
 from maskfr_utils import figures
-from maskfr_utils.study import alternatives, captions, outcomes, plan, tables
+from maskfr_utils.study import alternatives, captions, outcomes, pages, parameters, plan, tables
 from maskfr_utils.study.variants import LOSS_VARIANTS
 
-display(alternatives.loss_trials(scale, results))
+parameters.check(globals(), results=parameters.folder, scale=plan.SCALES)
+
+for each in plan.SCALES:
+    display(pages.Words(f"*{tables.FACES[each].capitalize()}*"))
+    display(pages.shown(alternatives.loss_trials(each, results), plan.command("losses", each)))
 
 # %% [markdown]
-# The settings that were chosen, and how much they matter: the best, the median and the worst trial on validation photos. A
-# trial whose loss left the numbers counts as 0 %. Where a loss's best is the largest or the smallest value that was tried, a
-# wider search might still help it; all losses were searched as widely.
+# A trial whose loss left the numbers counts as 0 %. Where the best value of a setting is the largest or the smallest that was
+# tried, a wider search might still help; all losses were searched as widely.
 #
-# The final runs, on test photos:
+# [The final runs](#tab-losses), on test photos:
 
-# %% tags=["hide-input"]
-by_twin = {twin: alternatives.losses(scale, results, twin) for twin in ("masked", "unmasked")}
+# %% tags=["hide-input"] mystnb={"name": "tab-losses", "caption": "IResNet-50 trained on masked faces with each loss at its own settings: accuracy on masked and on bare test photos, with 95 % intervals over seeds and people."}
 lines = {variant.title: variant.title for variant in LOSS_VARIANTS.values()}
-display(alternatives.table(by_twin, lines), Markdown(captions.made_with("losses", scale, results)))
+found = {each: {twin: alternatives.losses(each, results, twin) for twin in alternatives.TWINS} for each in plan.SCALES}
+for each, by_twin in found.items():
+    display(pages.Words(f"*{tables.FACES[each].capitalize()}*"))
+    table = alternatives.table(by_twin, lines)
+    display(pages.shown(table if by_twin["masked"] else table.iloc[:0], plan.command("losses", each)))
+display(pages.made(*(captions.made_with("losses", each, results) for each in plan.SCALES)))
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "For each loss two dots with error bars: its accuracy on masked and on unmasked test faces"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-losses", "caption": "Accuracy of IResNet-50 on masked and on bare test photos by the loss that it was trained with, 95 % intervals over seeds and people.", "image": {"alt": "For each loss two dots with error bars: its accuracy on masked and on unmasked test faces"}}
 figures.results.estimates(
-    {f"on {twin} faces": alternatives.forest(found) for twin, found in by_twin.items()},
+    {f"on {twin} faces": alternatives.forest(results_of) for twin, results_of in found[scale].items()},
     "top-1 accuracy, %",
 )
 
 # %% [markdown]
-# Each loss against ArcFace, on the same masked photos of the same seeds; $p$ is corrected for the number of lines:
+# [Each loss against ArcFace](#tab-losses-compared), on the same masked photos of the same seeds; $p$ is corrected for the number of
+# lines:
 
-# %% tags=["hide-input"]
-compared = alternatives.against(by_twin["masked"], alternatives.REFERENCE)
-display(outcomes.in_points(compared), Markdown(captions.VERDICTS))
-
-# %% tags=["hide-input"] mystnb={"image": {"alt": "For each loss a dot with an error bar, its difference to ArcFace, beside a line at zero"}}
-figures.results.estimates(
-    {"": compared}, "difference in top-1 accuracy, percentage points", value="difference", zero=True
-)
+# %% tags=["hide-input"] mystnb={"name": "tab-losses-compared", "caption": "Each loss against ArcFace on masked test photos, in percentage points, with 95 % intervals over seeds and people."}
+for each, by_twin in found.items():
+    display(pages.Words(f"*{tables.FACES[each].capitalize()}*"))
+    compared = alternatives.against(by_twin["masked"], alternatives.REFERENCE)
+    display(pages.shown(outcomes.in_points(compared), plan.command("losses", each)))
+display(pages.Words(captions.VERDICTS))
 
 # %% [markdown]
 # Naming people whom a network knows is not what margins were made for: they are to keep *strangers* apart, whom it has never
-# seen. A network whose loss does no better here may do better there.
-#
-# On the other scales:
-
-# %% tags=["hide-input"]
-for each in plan.SCALES:
-    if each != scale:
-        found = {twin: alternatives.losses(each, results, twin) for twin in ("masked", "unmasked")}
-        if found["masked"]:
-            display(alternatives.table(found, lines), Markdown(captions.made_with("losses", each, results)))
-        else:
-            display(
-                Markdown(f"*{tables.FACES[each].capitalize()}*: not run yet; `{plan.command('losses', each)}` runs it.")
-            )
-
-# %% [markdown]
-# ## What we learn
+# seen. A loss that brings nothing here may bring something there ([Strangers](strangers.ipynb)).
 
 # %% tags=["remove-input"]
-text = alternatives.loss_answer(scale, results) or [f"Not run yet: `{plan.command('losses', scale)}` runs it."]
-display(Markdown(":::{admonition} What we learn\n" + " ".join(text) + "\n:::"))
+text = alternatives.loss_answer(scale, results) or [
+    f"Which loss names most is not measured yet on {tables.FACES[scale]}: `{plan.command('losses', scale)}` measures it."
+]
+display(pages.box(" ".join(text)))
+
+# %% [markdown]
+# <details><summary><b>Exercise.</b> Nine trials are a third of the 27 combinations of three scales, margins and rates. What
+# do the nine tell, and what do they miss?</summary>
+#
+# Each pair of levels of two settings was tried once, so the mean over the three trials of a level compares levels fairly. Whether
+# a margin is good only at one scale *and* one rate, they cannot tell: that needs all 27.
+#
+# </details>

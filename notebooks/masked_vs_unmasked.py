@@ -18,15 +18,15 @@
 #
 # The report trained IResNet-50 twice, on masked and on unmasked faces, and tested each on its own kind. That mixes two
 # things: masked faces are harder to tell apart, and a network does worse on what it was not trained for. Here a third
-# network sees either twin by the toss of a coin, and each is tested on both twins of every test photo. A photo is then its own control, and the cost of a mask
-# is a difference on the same $N$ photos of the same people:
+# network sees either twin by the toss of a coin, and each is tested on both twins of every test photo ([all results](#tab-1)). A
+# photo is then its own control, and the cost of a mask is a difference on the same $N$ photos of the same people:
 #
 # $$\text{cost} = \frac1N \sum_{i=1}^{N} (u_i - m_i)$$
 #
-# where $u_i$ is 1 if the network names photo $i$ rightly without the mask, else 0, and $m_i$ the same with it.
+# where $u_i$ is 1 if the network names photo $i$ correctly without the mask, else 0, and $m_i$ the same with it.
 #
-# Two kinds of luck must not pass for a difference. The *people* who are tested: photos of one person succeed and fail
-# together, so a bootstrap {cite}`efron1979` draws as many people as there are, with replacement, each with all their
+# Two kinds of luck must not be taken for a difference. The *people* who are tested: photos of one person succeed and fail
+# together, so a bootstrap ([Efron, 1979](#cite-efron1979)) draws as many people as there are, with replacement, each with all their
 # photos, 2,000 times, and holds 95 % of the results. And the *seed*: other initial weights and another order of the
 # photos give another network. With the differences $d_1, \dots, d_n$ of $n$ seeds, Student's $t$ gives
 #
@@ -36,39 +36,39 @@
 # only with three seeds or more, where the interval leaves out 0. Simulated networks that do not differ are then called
 # different in at most 5 % of cases, also where seeds matter as much as they do here (`tests/test_verdicts.py`).
 #
-# Who makes many comparisons finds something by luck. Holm's correction {cite}`holm1979` multiplies the smallest $p$ by the
+# Whoever makes many comparisons finds something by luck. Holm's correction ([Holm, 1979](#cite-holm1979)) multiplies the smallest $p$ by the
 # number of comparisons, the next by one less, and so on.
 
 # %% tags=["parameters"]
 results = None  # folder of records; default: the book's
-scale = "demo"  # of the figures: demo (rendered faces) or pocket (real photos)
+scale = "demo"  # of the study, for the figures: demo (rendered faces), pocket (real photos), full (at full width)
 
-# %%
+# %% tags=["remove-input"]
+from maskfr_utils.study import parameters, plan
+
+parameters.check(globals(), results=parameters.folder, scale=plan.SCALES)
+
+# %% tags=["hide-input"] mystnb={"name": "tab-1", "caption": "The report's Table 1 beside ours: IResNet-50 trained on one kind of faces or on both; test photos named correctly, with 95 % intervals over seeds and people."}
 # %config InlineBackend.figure_formats = ["svg"]
 import numpy as np
 import pandas as pd
-from IPython.display import Markdown, display
+from IPython.display import display
 
 from maskfr_utils import figures, metrics, records
 from maskfr_utils.measure import real_masks
-from maskfr_utils.study import captions, outcomes, plan, state, tables
+from maskfr_utils.study import answers, captions, outcomes, pages, plan, state, tables
 
-tables.table_1(results)
-
-# %% [markdown]
-# In brackets, 95 % intervals over seeds and people. The report's numbers come from other people, more
-# photos and full width: what can be compared is the differences, not the heights.
-
-# %%
-for each in plan.SCALES:
-    display(Markdown(captions.made_with("table_1", each, results)))
+made = pages.made(*(captions.made_with("table_1", each, results) for each in plan.SCALES))
+display(tables.table_1(results), made)
 
 # %% [markdown]
+# The report's numbers come from other people, more photos and full width: compare the differences, not the heights.
+#
 # ## How much the seed decides
 #
-# The accuracy of each seed in percent, their standard deviation, and the interval of their mean over seeds and people:
+# [The accuracy of each seed](#tab-seeds), and how much the seeds differ:
 
-# %%
+# %% tags=["hide-input"] mystnb={"name": "tab-seeds", "caption": "Accuracy of each seed in percent, their mean with its 95 % interval, and their standard deviation."}
 found = {
     (run.condition, tested): result
     for tested in ("unmasked", "masked")
@@ -82,15 +82,16 @@ rows = {
 }
 table = pd.DataFrame.from_dict(rows, orient="index").rename(columns=lambda c: c if isinstance(c, str) else f"seed {c}")
 table["deviation"] = outcomes.deviations(dict(zip(rows, found.values(), strict=True)))
-display((100 * table).map("{:.1f}".format).replace("nan", ""))
-display(Markdown(captions.rerun("table_1", scale, results)))
+seeds = (100 * table).map("{:.1f}".format).replace("nan", "")
+display(pages.shown(seeds, plan.command("table_1", scale)), pages.made(captions.rerun("table_1", scale, results)))
 
 # %% [markdown]
 # ## The cost of a mask, and of the wrong training
 #
-# Each line is a difference on the same photos, of the same seeds; $p$ is corrected for the number of lines.
+# Each line of [the table](#tab-costs) is a difference on the same photos, of the same seeds; $p$ is corrected for the number of
+# lines.
 
-# %%
+# %% tags=["hide-input"] mystnb={"name": "tab-costs", "caption": "What a mask costs and what training brings, in percentage points, with 95 % intervals over seeds and people."}
 lines = {
     "The report's comparison: each on its own kind": (("unmasked", "unmasked"), ("masked", "masked")),
     "Cost of a mask, trained on unmasked": (("unmasked", "unmasked"), ("unmasked", "masked")),
@@ -101,23 +102,21 @@ lines = {
     "Trained on both against trained on unmasked, on unmasked faces": (("both", "unmasked"), ("unmasked", "unmasked")),
 }
 compared = outcomes.comparisons({k: (found[a], found[b]) for k, (a, b) in lines.items() if a in found and b in found})
-display(outcomes.in_points(compared), Markdown(captions.VERDICTS))
+differences = outcomes.in_points(compared).replace({"verdict": {"better": "beyond noise", "worse": "beyond noise"}})
+display(pages.shown(differences, plan.command("table_1", scale)), pages.Words(captions.BEYOND))
 
-# %% mystnb={"image": {"alt": "A dot with an error bar for each difference of the table above, beside a line at zero"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-costs", "caption": "The differences of the table above, with 95 % intervals over seeds and people.", "image": {"alt": "A dot with an error bar for each difference of the table above, beside a line at zero"}}
 figures.results.estimates(
     {"": compared}, "difference in top-1 accuracy, percentage points", value="difference", zero=True
 )
 
-# %%
-display(Markdown(captions.rerun("table_1", scale, results)))
-
 # %% [markdown]
 # ## Which masks, which poses
 #
-# Accuracy on the masked twins by the kind of mask. The kinds were drawn by chance, and in unequal numbers; the unmasked
+# [By the kind of mask](#fig-by-mask): the kinds were drawn by chance, and in unequal numbers; the unmasked
 # twins of the same photos, on the network trained for them, show how much of a difference is the photos' own.
 
-# %% mystnb={"image": {"alt": "For each kind of mask, three dots with error bars: masked twins by both networks, unmasked twins by one"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-by-mask", "caption": "Accuracy by the kind of mask, with 95 % intervals.", "image": {"alt": "For each kind of mask, three dots with error bars: masked twins by both networks, unmasked twins by one"}}
 shown = {
     "masked twin, trained on masked": found.get(("masked", "masked")),
     "masked twin, trained on unmasked": found.get(("unmasked", "masked")),
@@ -129,42 +128,37 @@ by_mask = {name: outcomes.by_group(result, result.photos("mask"), kinds) for nam
 figures.results.estimates(by_mask, "top-1 accuracy, %")
 
 # %% [markdown]
-# And by how far the head is turned to either side, estimated from the landmarks:
+# [By how far the head is turned](#fig-by-yaw), estimated from the landmarks:
 
-# %% mystnb={"image": {"alt": "For each range of head turn, three dots with error bars: masked twins by both networks, unmasked twins by one"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-by-yaw", "caption": "Accuracy by how far the head is turned to either side, with 95 % intervals.", "image": {"alt": "For each range of head turn, three dots with error bars: masked twins by both networks, unmasked twins by one"}}
 by_yaw = {
     name: outcomes.by_group(result, [outcomes.yaw_groups(yaw) for yaw in result.photos("yaw")], list(outcomes.YAWS))
     for name, result in shown.items()
 }
 figures.results.estimates(by_yaw, "top-1 accuracy, %")
 
-# %%
+# %% tags=["remove-input"]
 photos = {f"by {k}": table["photos"] for k, t in (("mask", by_mask), ("yaw", by_yaw)) for table in list(t.values())[:1]}
-display(
-    Markdown("Photos " + "; ".join(f"{k}: " + ", ".join(f"{n} {g}" for g, n in s.items()) for k, s in photos.items()))
-)
-display(Markdown(captions.rerun("table_1", scale, results)))
+counted = "; ".join(f"{k}: " + ", ".join(f"{n} {g}" for g, n in s.items()) for k, s in photos.items())
+display(pages.made(f"Photos {counted}", captions.rerun("table_1", scale, results)))
 
 # %% [markdown]
 # ## Second guesses
 #
-# A recogniser that is wrong may still have the right person among its best guesses. The rank-$k$ curve is the share of
+# A recogniser that is wrong may still have the right person among its best guesses. [The rank-$k$ curve](#fig-ranks) is the share of
 # photos for which it has:
 
-# %% mystnb={"image": {"alt": "Four curves that rise with k: two networks, each tested on masked and on unmasked twins"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-ranks", "caption": "Share of photos whose person is among the k best guesses. Point at a line for its name.", "image": {"alt": "Four curves that rise with k: two networks, each tested on masked and on unmasked twins"}}
 curves = {
     f"trained on {trained}, tested on {tested}": metrics.rank_curve(np.concatenate(result.ranks), 20)
     for (trained, tested), result in found.items()
 }
-figures.results.rank_curves(curves)
-
-# %%
-display(Markdown(captions.rerun("table_1", scale, results)))
+figures.playable.pointed(figures.results.rank_curves(curves))
 
 # %% [markdown]
 # ## On real masks
 #
-# All masks so far were drawn. MFR2 {cite}`anwar2020` has photos of people with and without real ones. The networks have not
+# All masks so far were drawn. MFR2 ([Anwar and Raychowdhury, 2020](#cite-anwar2020)) has photos of people with and without real ones. The networks have not
 # seen these people, so there is no identity to name: what can be compared are two embeddings $x_i$, $x_j$, by their cosine,
 #
 # $$s_{ij} = \frac{x_i^\top x_j}{\lVert x_i \rVert \, \lVert x_j \rVert}.$$
@@ -177,40 +171,49 @@ display(Markdown(captions.rerun("table_1", scale, results)))
 # two photos with a real mask and two without take part, so that both kinds of probes are of the same people. If drawn masks
 # stand in for real ones, training on them must gain about as much with real masks as with drawn ones.
 
-# %%
+# %% tags=["hide-input"] mystnb={"name": "tab-real", "caption": "IResNet-50 on people whom it has not seen (MFR2), with real and with drawn masks: trained with masks, without, and the gain."}
 real = records.read_measurement("masks/transfer.json", results)
-if real:
-    display(real_masks.table(real), Markdown(captions.VERDICTS))
+table = real_masks.table(real) if real else pd.DataFrame()
+display(
+    pages.shown(table, "python -m maskfr_utils.measure.real_masks runs/..."),
+    pages.Words(captions.VERDICTS if real else ""),
+    pages.made(real_masks.made_with(real), state.made_from("masked_vs_unmasked", results)),
+)
 
 # %% [markdown]
 # In brackets, 95 % intervals of the mean, over seeds and people; $p$ is corrected for the number of lines. MFR2 has few
-# people, so they are wide. The pairs "drawn"
-# are all pairs of photos without masks, hence easier than MFR2's own; and a real mask hides the nose and mouth by which a
-# face is aligned, while ours were drawn after that. So compare the gains, not the heights.
+# people, so they are wide. The pairs "drawn" are all pairs of photos without masks, hence easier than MFR2's own. A real
+# mask also hides the nose and mouth by which a face is aligned, while ours were drawn after alignment. So compare
+# [the gains](#fig-real), not the heights.
 #
-# One thing favours us: how high our masks sit, and how much that differs, was set by quartiles over these very photos of
-# MFR2 ([](masking)). The networks have seen none of its people, but the masks that they were trained on were fitted to its
-# masks: on other photos, with masks worn otherwise, training on drawn ones may gain less.
+# One thing favours us: how high our masks sit, and how much that differs, was set by quartiles over these photos of MFR2
+# ([Masking](masking.ipynb)). The networks have seen none of its people, but the masks that they were trained on were fitted to its
+# masks. On other photos, where masks are worn in other ways, training on drawn ones may gain less.
 
-# %% mystnb={"image": {"alt": "The gain of masked training with real and with drawn masks, dots with error bars beside a line at zero"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-real", "caption": "What training with drawn masks gains, measured with real and with drawn masks, with 95 % intervals.", "image": {"alt": "The gain of masked training with real and with drawn masks, dots with error bars beside a line at zero"}}
 gains = {"": real_masks.results(real, "gain")} if real else {}
 figures.results.estimates(gains, "gain of masked training, percentage points", value="value", zero=True)
 
-# %%
-display(Markdown(real_masks.made_with(real)))
-print(state.made_from("masked_vs_unmasked", results))
+# %% tags=["remove-input"]
+said = [answer(scale, results) for answer in (answers.cost, answers.gain, answers.both)]
+gap = 100 * tables.claim_tables(results)["the report"].iloc[0]["difference"]
+text = " ".join(filter(None, said)) or f"These runs are not made yet: `{plan.command('table_1', scale)}` makes them."
+text += f" The report, which tested each network on its own kind of faces, has a gap of {gap:.2f} points."
+real_words = real_masks.answer(real) if real else "Whether drawn masks stand in for real ones is not measured yet."
+display(pages.box(f"{text}\n\n{real_words}"))
 
 # %% [markdown]
-# ## What we learn
-
-# %%
-text = [f"- {words}" for words in captions.found(scale, results)[:1]]
-points = outcomes.in_points(compared)
-chosen = points.filter(regex="own kind|on unmasked faces", axis=0)
-text += [f"- {name}: {row['difference, points']} points, {row['verdict']}." for name, row in chosen.iterrows()]
-published = tables.claim_tables(results)["the report"].iloc[0]
-text.append(f"- In the report, each on its own kind, the gap is {100 * published['difference']:.2f} points.")
-for name, curve in curves.items():
-    text.append(f"- {name.capitalize()}: right at once {curve[0]:.1%}, among the five best {curve[4]:.1%}.")
-text += [real_masks.in_words(real)] if real else []
-display(Markdown("\n".join(text)))
+# <details><summary><b>Exercise.</b> The report compares a network trained and tested without masks with one trained and tested with
+# them. Which two effects does that gap mix?</summary>
+#
+# What the mask hides, and what the training is fitted to. The first is the difference between the twins on one network; the second
+# that between two networks on the same twin. [The table](#tab-costs) has both.
+#
+# </details>
+#
+# <details><summary><b>Exercise.</b> Why does the bootstrap draw people and not photos?</summary>
+#
+# Photos of one person succeed and fail together. To draw photos would treat them as independent, and the intervals would be too
+# narrow.
+#
+# </details>

@@ -11,13 +11,12 @@
 #     name: python3
 # ---
 
-
 # %% [markdown]
 # # Models
 #
-# **Question.** Is this ResSaNet the one of the paper {cite}`chang2021`?
+# **Question.** Is this ResSaNet the one of the paper ([Chang et al., 2021](#cite-chang2021))?
 #
-# The paper prints, for each network, its parameters, its multiply-adds and its time for one face, but no code. Totals are
+# The paper prints the parameters, multiply-adds and time for one face of each network, but no code. Such totals work like
 # a fingerprint: whoever builds the same network gets the same numbers. This chapter counts ours, tries every choice that
 # the paper leaves open, and says which of them the printed numbers allow.
 
@@ -25,33 +24,44 @@
 expansions = [1, 2, 3, 4]
 reductions = [2, 4, 8, 16]
 
-# %%
+# %% tags=["remove-input"]
+from maskfr_utils.study import parameters
+
+parameters.check(globals(), expansions=parameters.numbers, reductions=parameters.numbers)
+
+# %% tags=["hide-input"]
 import itertools
 from dataclasses import replace
 
 import pandas as pd
 import torch
 import torchvision
-from IPython.display import Markdown
+from IPython.display import display
 
 from maskfr_utils import figures, records
 from maskfr_utils.measure.speed import ratio
 from maskfr_utils.models import create_model
 from maskfr_utils.models.choices import COUNTER, POSITIONS, PUBLISHED, SHRINKS, Choices, in_words, printed, total
+from maskfr_utils.models.stages import by_stage
 from maskfr_utils.names import NETWORKS, REPORTED, TITLES
 from maskfr_utils.profile import count_macs, count_parameters
-from maskfr_utils.study import state
+from maskfr_utils.study import pages, state
 
 # %config InlineBackend.figure_formats = ["svg"]
 
 # %% [markdown]
-# ## ResNet (Figure 2)
+# ## ResNet
 #
-# The report's table comes from the first ResNet paper. torchvision's networks move the stride of a bottleneck from its
-# first 1×1 to its 3×3 convolution; with the stride put back, the counts are within 2 % of the printed ones, which have one
-# decimal.
+# The report's table comes from the first ResNet paper ([the stages](#tab-resnet)). torchvision's networks move the stride of a bottleneck from its
+# first 1×1 to its 3×3 convolution. With the stride put back, [the counts](#tab-resnet-counts) are within 2 % of the printed
+# ones, which have one decimal.
 
-# %%
+# %% tags=["hide-input"] mystnb={"name": "tab-resnet", "caption": "The report's Figure 2: ResNets stage by stage, at 224 × 224; kernel and channels of each convolution, how often, and the size of the maps that come out."}
+with torch.device("meta"):  # shapes need no numbers
+    resnets = {depth: torchvision.models.get_model(f"resnet{depth}") for depth in (18, 34, 50, 101, 152)}
+pd.DataFrame({f"ResNet-{depth}": by_stage(net, 224) for depth, net in resnets.items()})
+
+# %% tags=["hide-input"] mystnb={"name": "tab-resnet-counts", "caption": "Multiply-adds of ResNets in billions at 224 × 224: published, and counted in torchvision's networks."}
 depths = (18, 34, 50, 101, 152)
 published = dict(zip(depths, (1.8, 3.6, 3.8, 7.6, 11.3), strict=True))  # 10^9, 224 × 224
 
@@ -78,15 +88,19 @@ pd.DataFrame.from_dict(rows, orient="index").round(2)
 # 28, 14 and 7 positions like the other networks', and a linear layer with a BatchNorm turns the pooled 2048 channels into
 # an embedding of 512.
 #
-# ## IResNet and ResSaNet (Figure 4)
+# ## IResNet and ResSaNet
 #
-# Both count stages of 3, 4, 14, 3 blocks ("50") or 3, 13, 30, 3 ("100"). Multiply-adds are those of convolutions, linear
-# layers and attention products, as PyTorch's own counter sees them. Times are ratios to IResNet-50's: the paper's
-# milliseconds belong to its machine, ours to the record's, which [](benchmarks) shows in full.
+# Both have stages of 3, 4, 14, 3 blocks ("50") or 3, 13, 30, 3 ("100"), as [the stages](#tab-networks) show. Multiply-adds are
+# those of convolutions, linear layers and attention products, as PyTorch's own counter sees them. [The totals](#tab-totals)
+# give times as ratios to IResNet-50's: the paper's milliseconds belong to its machine, ours to the record's
+# ([Benchmarks](benchmarks.ipynb) has them in full).
 
-# %%
-with torch.device("meta"):  # counting needs no numbers
+# %% tags=["hide-input"] mystnb={"name": "tab-networks", "caption": "The report's Figure 4, the stages: the networks of this study at 112 × 112; blocks, their channels, how many, and the size of the maps that come out."}
+with torch.device("meta"):
     nets = {name: create_model(name).eval() for name in REPORTED}
+pd.DataFrame({TITLES[name]: by_stage(net, 112) for name, net in nets.items()})
+
+# %% tags=["hide-input"] mystnb={"name": "tab-totals", "caption": "The report's Figure 4, the totals: ours beside the published ones."}
 speed = records.read_measurement("speed/cpu.json")
 seconds = {name: speed["inference"]["1"][f"{name}, eager fp32"] for name in REPORTED}
 
@@ -107,14 +121,14 @@ for name, net in nets.items():
     column["time of a face: published"] = f"{ms / PUBLISHED['iresnet50'][2]:.2f}" if ms else ""
     columns[TITLES[name]] = column
 made = speed["provenance"]
-print(f"time: fp32, not compiled, {made['device']}, {made['date']}; {state.made_from('models')}")
-pd.DataFrame(columns)
+how = f"Time: fp32, not compiled, {made['device']}, {made['date']}; {state.made_from('models')}."
+display(pd.DataFrame(columns), pages.made(how))
 
 # %% [markdown]
-# Where the parameters lie: the embedding layer alone holds 12.8 million, and an IBT block about as many as the IBasic that
+# [Where the parameters are](#fig-parameters): the embedding layer alone holds 12.8 million, and an IBT block about as many as the IBasic that
 # it replaces.
 
-# %% mystnb={"image": {"alt": "Bars of the five networks' parameters by part: stem, four stages, embedding; stage 3 grows most with depth"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-parameters", "caption": "Parameters of the five networks by part, at full width.", "image": {"alt": "Bars of the five networks' parameters by part: stem, four stages, embedding; stage 3 grows most with depth"}}
 parts = {"stem": ("conv1", "bn1", "prelu")} | {f"stage {i}": (f"layer{i}",) for i in (1, 2, 3, 4)}
 parts["embedding"] = ("bn2", "fc", "features")
 
@@ -175,10 +189,11 @@ for *most, norm in itertools.product(expansions, reductions, *[flags] * 5, POSIT
 print(f"{len(allowed)} of {tried:,} combinations print the published parameters")
 
 # %% [markdown]
-# All of them lack the depthwise convolutions in the count, and have no position terms in it. Why, a picture tells:
+# In all of them the count lacks the depthwise convolutions and the position terms. [The totals of both networks](#fig-fits) show
+# why:
 
 
-# %% mystnb={"image": {"alt": "Scatter plot of ResSaNet-100's over ResSaNet-50's parameters for six ways to count; only the count without position terms and depthwise convolutions hits the published point"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-fits", "caption": "Parameters of ResSaNet-100 over those of ResSaNet-50 for six ways to count. Grey: the published pair with its rounding.", "image": {"alt": "Scatter plot of ResSaNet-100's over ResSaNet-50's parameters for six ways to count; only the count without position terms and depthwise convolutions hits the published point"}}
 def pair(missed, **choices):
     return tuple(total(name, Choices(**choices)).millions(missed) for name in ressanets)
 
@@ -198,7 +213,7 @@ figures.networks.fits(
 
 # %% [markdown]
 # The operations ask one thing more, where the first IBT block halves the map: at its convolution, before the attention, or
-# at its end; and its shortcut at the projection or after it. Both searches joined, and what each choice may still be:
+# at its end; and its shortcut at the projection or after it. [Both searches joined](#tab-left) leave:
 
 
 # %%
@@ -218,13 +233,15 @@ settings = [
 joint = search(COUNTER)
 left = {replace(choices, positions="any") for choices, _ in joint}
 print(f"{len(joint)} of {len(settings)} print all four numbers; {len(left)} but for position terms")
+
+# %% tags=["hide-input"] mystnb={"name": "tab-left", "caption": "What each open choice may still be, by the published parameters, and by parameters and operations."}
 pd.DataFrame({"by parameters": in_words(settings), "by both": in_words(joint)})
 
 # %% [markdown]
-# Together they leave one setting; only the kind of position terms stays open, which neither count sees. But it hangs by a
-# thread. What if the counter had other rules?
+# Together they leave one setting. Only the kind of position terms stays open, which neither count sees. But the result
+# depends on how the authors counted. [Other rules](#tab-rules) give other sums:
 
-# %%
+# %% tags=["hide-input"] mystnb={"name": "tab-rules", "caption": "Multiply-adds of both ResSaNets by other rules of counting, and how many settings then fit."}
 basic = ("product", "depthwise", "bias", "norm")
 rules = {
     "convolutions, linear layers, two for a BatchNorm": basic,
@@ -243,9 +260,10 @@ for rule, kinds in rules.items():
 pd.DataFrame.from_dict(rows, orient="index")
 
 # %% [markdown]
-# The published 12.11 begins at 12.105. And how far off is the map halved elsewhere?
+# The published 12.11 may stand for anything from 12.105 on. And how far off are the sums if [the map is halved
+# elsewhere](#tab-halved)?
 
-# %%
+# %% tags=["hide-input"] mystnb={"name": "tab-halved", "caption": "Multiply-adds of both ResSaNets by the place where the first IBT block halves its map."}
 places = dict(zip(SHRINKS, ("at the convolution", "before attention", "at the end"), strict=True))
 rows = {}
 for shrink, full in itertools.product(SHRINKS, flags):
@@ -256,10 +274,9 @@ for shrink, full in itertools.product(SHRINKS, flags):
         row[f"{TITLES[name]}, off by %"] = 100 * (ours / PUBLISHED[name][1] - 1)
     rows[places[shrink], "after its projection" if full else "at its projection"] = row
 table = pd.DataFrame.from_dict(rows, orient="index")
-table = table.rename_axis(["main path halved", "shortcut halved"])
-table.style.format(precision=2)
+table.rename_axis(["main path halved", "shortcut halved"]).reset_index().style.format(precision=2).hide()
 
-# %%
+# %% tags=["remove-input"]
 elsewhere = table.drop(index="before attention").filter(like="off").abs().min()
 
 
@@ -269,7 +286,7 @@ def weight(**choices):
     return f"{100 * abs(other / total('ressanet50').millions() - 1):.2f} %"
 
 
-Markdown(
+pages.Words(
     f"Any other place on the main path is off by {elsewhere.iloc[0]:.1f} % or more for ResSaNet-50, and "
     f"by {elsewhere.iloc[1]:.1f} % or more for ResSaNet-100. What the rest weighs, in parameters of "
     f"ResSaNet-50: a projection behind the attention {weight(attention_projection=True)}, SE that "
@@ -278,14 +295,28 @@ Markdown(
     f"By parameters alone the first two cancel."
 )
 
+# %% tags=["remove-input"]
+text = f"""Very probably it is. With $k = 2$, $r = 4$, no biases, no projection, and the map halved between convolution and attention, our
+ResSaNet prints the published operations to the last digit. Of all settings that were tried, {len(left)}, apart from the kind
+of position terms, {"prints" if len(left) == 1 else "print"} all four published numbers.
+
+How sure is that? $k$, $r$ and the place on the main path: as sure as printed numbers can make it, for other values are off by far more than
+any rule of counting changes. The order in the shortcut, the missing biases and projection: likely, since they rest on the last digit.
+One thing does not fit: the published parameters come out only without MBConv's depthwise convolutions, the operations only with
+them. We can say where that difference lies, and not why."""
+display(pages.box(text))
+
 # %% [markdown]
-# **What we learn.** The network of this study has $k = 2$, $r = 4$, no biases and no projection, and halves the map between
-# the convolution and the attention, with its shortcut projected first. Counted by THOP's rules it prints the published
-# operations to the last digit, and of the settings that print the published parameters it is the only one.
+# <details><summary><b>Exercise.</b> Why do the two depths together say more about $r$ than either total alone?</summary>
 #
-# How sure is that? $k$ and $r$: as sure as printed numbers can make it, for no other value prints the parameters under any
-# setting of the rest. The place on the main path: sure as well, others are off by far more than the rules of counting change. That
-# the shortcut is projected first, and that there are no biases and no projection: likely; it rests on the last digit, and on
-# the rules of one counter, without any of which nothing fits. One thing does not fit at all: the parameters come out only
-# without MBConv's depthwise convolutions, the operations only with them. So we can say where the difference in parameters
-# lies, and not why.
+# In the difference of the two totals all that they share (stem, embedding, stage 4, position terms) cancels. What is left is 9 + 16
+# blocks with SE. Their size depends on $r$, and hardly on anything else that is open.
+#
+# </details>
+#
+# <details><summary><b>Exercise.</b> Search without $k = 2$: <code>papermill notebooks/models.ipynb out.ipynb -y "expansions: [1, 3]"</code>.
+# What do you expect?</summary>
+#
+# No combination prints the published parameters: a step of $k$ moves them by some three million.
+#
+# </details>

@@ -23,10 +23,10 @@
 # - **What is stored.** No photo. Of each photo an embedding (some hundred numbers by which its person is found in other photos),
 #   the names of the person and of the file; in one folder that only its owner can read. Nothing leaves the machine.
 # - **How to delete.** `python -m maskfr_utils.recognise remove GALLERY NAME` writes the files anew without that person; deleting the
-#   folder forgets everybody. Backups, and the annotated pictures that you made, are yours to delete.
+#   folder removes everybody. Backups, and the annotated pictures that you made, are yours to delete.
 # - **The network that comes with this package names no real person.** It has seen rendered people only: it is here so that
 #   this page works at once. For photos, name a network that was trained on photos. Even so: no door, no payment and no
-#   decision about a person should depend on it (see the [model card](model_card.md)).
+#   decision about a person should depend on it (see the [model card](../book/model_card.md)).
 #
 # With a folder `people/<person>/<photo>`, 1 to 20 photos each, of any size, masked or not:
 #
@@ -52,7 +52,19 @@ network = ""  # a run's folder, its model.safetensors, or a backbone.pth; empty:
 rate = 0.01  # share of strangers that may be taken for somebody
 out = ""  # folder for gallery, annotated pictures and tables; empty: nothing is kept
 
-# %%
+# %% tags=["remove-input"]
+from maskfr_utils.study import parameters
+
+parameters.check(
+    globals(),
+    people=parameters.text,
+    photos=parameters.text,
+    network=parameters.text_or_nothing,
+    rate=parameters.number(0.0001, 0.5),
+    out=parameters.text_or_nothing,
+)
+
+# %% tags=["hide-input"]
 import tempfile
 from pathlib import Path
 
@@ -63,11 +75,11 @@ from IPython import display
 from PIL import Image
 
 from maskfr_utils import masks, recognise
-from maskfr_utils.measure import recognition
+from maskfr_utils.measure import recognition, turned, worn_masks
 from maskfr_utils.recognise import demo, results
 from maskfr_utils.records import read_measurement
 from maskfr_utils.rendered import render_faces
-from maskfr_utils.study import state
+from maskfr_utils.study import pages, state
 
 temporary = tempfile.TemporaryDirectory()
 folder = Path(out or temporary.name)
@@ -85,7 +97,7 @@ for what, name in (("people", "people"), ("photos", "met")):
 # the list of these points. Photos without a face or with several are left out, and it says so; a face that is small, blurred or
 # turned is enrolled with a note.
 
-# %%
+# %% mystnb={"name": "tab-enrolled", "caption": "The gallery: how many photos of each person were enrolled, or what was left out and why."}
 kept = folder / "gallery"  # people who are in it already stay
 gallery = recognise.Gallery.load(kept, network or None) if kept.is_dir() else recognise.Gallery(network or None)
 gallery.rate = rate
@@ -99,14 +111,14 @@ pd.DataFrame({"photos": enrolment.people}).T if told.empty else told
 #
 # A new face belongs to the person on the most similar photo, if that is similar enough. Where is enough? Two photos of strangers
 # reach a cosine $t$ in a share $F(t)$ of cases, which is measured on people who are neither trained on nor enrolled. A stranger has
-# $n$ chances to be taken for somebody, one a photo in the gallery: he is in at most a share $r$ of cases where
+# $n$ chances to be taken for somebody, one for each photo in the gallery. That happens in at most a share $r$ of cases if
 #
 # $$ n \, F(t) \le r . $$
 #
-# So the threshold is not chosen by eye, and it rises with the number of enrolled photos: who wants to name one among
-# thousands needs better photos, or a better network.
+# So the threshold is not chosen by eye, and it rises with the number of enrolled photos ([the threshold](#fig-threshold)): whoever
+# wants to name one among thousands needs better photos, or a better network.
 
-# %% mystnb={"image": {"alt": "The share of pairs of strangers that reach a cosine falls from one in ten to one in ten thousand as the cosine rises; a line marks the threshold of this gallery"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-threshold", "caption": "Share of pairs of strangers that reach a cosine. Dotted: the threshold of this gallery.", "image": {"alt": "The share of pairs of strangers that reach a cosine falls from one in ten to one in ten thousand as the cosine rises; a line marks the threshold of this gallery"}}
 calibration = gallery.calibration
 fig, ax = plt.subplots(figsize=(6, 2.8))
 ax.semilogy(calibration.cosines, calibration.rates, "o-")
@@ -119,9 +131,9 @@ fig
 # %% [markdown]
 # ## Name
 #
-# Blue: named. Orange: unknown. The number is the cosine to the nearest enrolled photo; it is no probability.
+# [The photos](#fig-named), and [a group](#fig-group). The number is the cosine to the nearest enrolled photo; it is no probability.
 
-# %% mystnb={"image": {"alt": "Rendered people with masks, a box round each face, and below it a name or the word unknown with the cosine"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-named", "caption": "Photos of rendered people with masks, named by the gallery. Blue: named. Orange: unknown.", "image": {"alt": "Rendered people with masks, a box round each face, and below it a name or the word unknown with the cosine"}}
 named, skipped = results.name_photos(gallery, source["photos"], folder / "named")
 group = max(named, key=lambda photo: len(photo.matches))  # shown large, below
 shown = [photo for photo in named if photo.annotated and photo is not group][:12] or [group]
@@ -135,14 +147,14 @@ fig.tight_layout()
 plt.close(fig)
 fig
 
-# %% mystnb={"image": {"alt": "A photo of several rendered people side by side, all masked: some are named, others unknown, one is not found"}}
-display.Image(str(folder / "named" / group.annotated)) if group.annotated else group.problem
+# %% tags=["hide-input"] mystnb={"name": "fig-group", "caption": "Several people in one photo.", "image": {"alt": "A photo of several rendered people side by side, all masked: some are named, others unknown, one is not found"}}
+display.Image(str(folder / "named" / group.annotated)) if group.annotated else pages.Words(group.problem)
 
 # %% [markdown]
 # Faces in a photo are harder than aligned ones: a mask hides what the detector and the landmarks go by, so that some faces are missed
 # and others cut out askew, and a face that is cut out askew is like nobody's.
 
-# %%
+# %% tags=["hide-input"] mystnb={"name": "tab-named", "caption": "What the gallery says of each face: name, cosine, threshold, nearest person."}
 table = pd.DataFrame([row for photo in named for row in photo.rows()])
 table[["picture", "name", "cosine", "threshold", "nearest", "notes"]]
 
@@ -157,12 +169,31 @@ if out:
 print(f"kept in {out}/: gallery/, named/pictures/, named/names.csv, named/names.json" if out else "nothing was kept")
 
 # %% [markdown]
+# ## What is said of a face
+#
+# *Too small*, *blurred*, *turned* and *already masked* are notes, no refusals. Whether a mask is worn is told by a network of 13,000
+# weights that has seen rendered people only, bare and with drawn masks; [how often it is right](#tab-worn) on faces that it has not seen, those of
+# `mfr2` with real masks. `mask_folder --leave-worn` draws no second mask by its word, and a training run with `worn_masks` keeps such photos for a test.
+
+# %% tags=["hide-input"] mystnb={"name": "tab-worn", "caption": "Faces in which a mask is said to be worn, in percent, with 95 % intervals."}
+worn = read_measurement("masks/worn.json")
+command = "python -m maskfr_utils.measure.worn_masks"
+pages.shown(worn_masks.table(worn) if worn else pd.DataFrame(), command)
+
+# %% [markdown]
+# A photo on its side or head, with no EXIF to tell, is put upright, or left out and counted. [Photos that were turned](#tab-turned):
+
+# %% tags=["hide-input"] mystnb={"name": "tab-turned", "caption": "Photos turned by quarters: put upright, left out, or taken the wrong way up."}
+turns = read_measurement("masks/turned.json")
+pages.shown(turned.table(turns) if turns else pd.DataFrame(), "python -m maskfr_utils.measure.turned")
+
+# %% [markdown]
 # ## How likeness depends on the mask
 #
-# Photos of rendered people whom the network has never seen: likeness of two photos of one person, and of two people, with and
-# without masks.
+# [Likeness](#fig-likeness) of two photos of one person, and of two people, with and without masks. The photos show rendered people whom
+# the network has never seen.
 
-# %% mystnb={"image": {"alt": "Histograms of cosines for pairs of one person and of two people: both bare, one masked, both masked; the two overlap more with masks"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-likeness", "caption": "Cosines of pairs of photos of one person and of two people, without masks, with one, and with two.", "image": {"alt": "Histograms of cosines for pairs of one person and of two people: both bare, one masked, both masked; the two overlap more with masks"}}
 faces = render_faces(30, 4, seed=recognition.SEED)
 bare = gallery.embedder(faces.images)
 masked = gallery.embedder(masks.mask_faces(faces.images, faces.landmarks).images)
@@ -185,28 +216,40 @@ fig
 # %% [markdown]
 # ## How good it is
 #
-# With the package's network, by `python -m maskfr_utils.measure.recognition`; percent of photos, with intervals of 95 % over people.
-# *Rank 1*: the nearest person is the right one. *Named*: and near enough. *Misnamed*: an enrolled person gets another's name. *False
-# accepts*: a stranger gets a name, which the threshold is to hold at 1 %. On real photos (`lfw` {cite}`huang2007`, and the real
-# masks of `mfr2` {cite}`anwar2020`) it names hardly anybody: it has seen no real person. There the threshold is from other people of `lfw`.
+# [The measurement](#tab-recognition) is of the package's network. *Rank 1*: the nearest person is the right one. *Named*: and near enough. *Misnamed*: an enrolled person gets another's name. *False
+# accepts*: a stranger gets a name, which the threshold is to hold at 1 %. On real photos (`lfw` ([Huang et al., 2007](#cite-huang2007)), and the real
+# masks of `mfr2` ([Anwar and Raychowdhury, 2020](#cite-anwar2020))) it names hardly anybody: it has seen no real person. There the threshold is from other people of `lfw`.
 
-# %%
+# %% tags=["hide-input"] mystnb={"name": "tab-recognition", "caption": "How good the package's network is, in percent of photos, with 95 % intervals over people."}
 record = read_measurement("recognise/rendered_people.json")
-print(state.made_from("recognise"))
-recognition.table(record) if record else "not measured yet"
+command = "python -m maskfr_utils.measure.recognition"
+made = pages.made(f"{state.made_from('recognise')}, by `{command}`")
+display.display(pages.shown(recognition.table(record) if record else pd.DataFrame(), command), made)
 
 # %% [markdown]
-# All enrolled photos are compared, none is skipped. Seconds for one face among so many, by the length of the embeddings:
+# All enrolled photos are compared, none is skipped. [How long](#tab-search) that takes:
 
-# %%
-pd.DataFrame(record["search_seconds"]).T if record else "not measured yet"
+# %% tags=["hide-input"] mystnb={"name": "tab-search", "caption": "Seconds to compare one face with so many enrolled photos, by the length of the embeddings."}
+pages.shown(pd.DataFrame(record["search_seconds"] if record else {}).T, command)
+
+# %% tags=["remove-input"]
+met = [row for photo in named for row in photo.rows()]
+unknown = sum(row["name"] == "unknown" for row in met)
+text = f"""A face is named if the photo of an enrolled person is like it beyond a threshold that few pairs of strangers reach; else the answer
+is "unknown". On this page {len(met) - unknown} of {len(met)} faces got a name and {unknown} none.
+
+A mask takes the lower half of the face, and with it much of the distance between one person and the next. At the same share of strangers
+who are taken for somebody, fewer people are named. "Unknown" is the honest answer then. A closed set of names, as in
+[Training](train.ipynb), never gives it."""
+pages.box(text)
 
 # %% [markdown]
-# ## What we learn
+# <details><summary><b>Exercise.</b> A gallery grows from 100 to 1,000 photos. What happens to the threshold, and to those whom it names?</summary>
 #
-# A mask takes the lower half of the face, and with it much of the distance between one person and the next: with the same
-# share of false accepts fewer people are named. "Unknown" is the honest answer then, and the only one that a closed set of names, as
-# in [](train), never gives.
+# A stranger has ten times the chances to be taken for somebody. To keep the rate, pairs of strangers must reach the threshold ten times
+# more rarely: it rises, and more of the enrolled people come out as "unknown".
+#
+# </details>
 
-# %%
+# %% tags=["remove-input"]
 temporary.cleanup()

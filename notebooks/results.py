@@ -17,53 +17,36 @@
 # **Question.** The report orders networks and conditions by its tables. Which of these conclusions stand, by its own numbers and by ours?
 #
 # The chapters before this one hold the tables. Here each conclusion is a difference of two accuracies, with an interval. By
-# the report's own numbers the interval is what its test set allows, worked out in [](compare_models). By ours it
-# answers for seeds and people, as [](masked_vs_unmasked) explains, and a conclusion needs three seeds to *hold*. Read *holds* for *better* below, and *the opposite* for *worse*.
+# the report's own numbers the interval is what its test set allows, worked out in [Five networks](compare_models.ipynb). By ours it
+# answers for seeds and people, as [Masked and unmasked](masked_vs_unmasked.ipynb) explains, and a conclusion needs three seeds to
+# *hold*. In [the table](#tab-claims), *holds* stands for *better*, and *the opposite* for *worse*.
 
 # %% tags=["parameters"]
 results = None  # folder of records; default: the book's
 
-# %%
+# %% tags=["remove-input"]
+from maskfr_utils.study import parameters
+
+parameters.check(globals(), results=parameters.folder)
+
+# %% tags=["hide-input"] mystnb={"name": "tab-claims", "caption": "The report's conclusions by its own numbers and by ours: verdict and difference in percentage points, with 95 % intervals."}
 # %config InlineBackend.figure_formats = ["svg"]
 import pandas as pd
-from IPython.display import Markdown, display
+from IPython.display import display
 
 from maskfr_utils import figures, records
 from maskfr_utils.names import TITLES
-from maskfr_utils.study import captions, plan, published, state, tables
+from maskfr_utils.study import answers, captions, pages, plan, state, tables
 
-display(tables.claims(results), Markdown(captions.VERDICTS))
+made = pages.made(*(captions.made_with(None, each, results) for each in plan.SCALES))
+display(tables.claims(results), pages.Words(captions.VERDICTS), made)
 
 # %% [markdown]
-# Differences in percentage points, with 95 % intervals.
+# [The same as a picture](#fig-claims):
 
-# %% mystnb={"image": {"alt": "For each conclusion three dots with error bars, the report, real photos and rendered faces, beside a line at zero"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-claims", "caption": "Each of the report's conclusions as a difference of two accuracies, by its own numbers and by ours, with 95 % intervals.", "image": {"alt": "For each conclusion three dots with error bars, the report, real photos and rendered faces, beside a line at zero"}}
 compared = tables.claim_tables(results)
 figures.results.estimates(compared, "difference in top-1 accuracy, percentage points", value="difference", zero=True)
-
-# %%
-for each in plan.SCALES:
-    display(Markdown(captions.made_with(None, each, results)))
-
-# %% [markdown]
-# ## In words
-
-# %%
-text = []
-for name, cells in tables.claims(results).items():
-    verdicts = cells.str.split(":").str[0]
-    counts = ", ".join(f"{verdict} {count}" for verdict, count in verdicts.value_counts().items())
-    text.append(f"- {name.capitalize()}, of {len(verdicts)} conclusions: {counts}.")
-for each in plan.SCALES:
-    text.append(f"- {tables.FACES[each].capitalize()}: {' '.join(captions.found(each, results))}")
-    for name, table in tables.figure_9(each, results).items():
-        if len(table) > 1:
-            sizes = f"{table.index.min()} to {table.index.max()}"
-            best, worst = table["accuracy"].idxmax(), table["accuracy"].idxmin()
-            ends = f"{best} comes highest, {worst} lowest"
-            text.append(f"- {tables.FACES[each].capitalize()}: of batch sizes {sizes} at the {name}, {ends}.")
-text.append(f"- Batch size: the report's best is {published.BEST_BATCH}.")
-display(Markdown("\n".join(text)))
 
 # %% [markdown]
 # ## What the original code does otherwise
@@ -72,21 +55,21 @@ display(Markdown("\n".join(text)))
 #
 # | the original code | here |
 # | --- | --- |
-# | The "ArcFace" divides the scores of a picture by their length over the people; no angle occurs. | the published loss; the other one is kept as `LegacyArcFace`: [](arcface) |
-# | A stem of 7 x 7 with stride 2 and stride 2 in all four stages: maps of 28 to 4 instead of 56 to 7, then a mean over them. | stem and head of the papers; `legacy=True` builds the others: [](models) |
-# | Blocks use one convolution, or one activation, at two places. | each place has its own: [](blocks) |
-# | Each picture is mirrored, then picture and mirror image are split at random: test photos are trained on, mirrored. | photos are split first, near copies stay together: [](data) |
+# | The "ArcFace" divides the scores of a picture by their length over the people; no angle occurs. | the published loss; the other one is kept as `LegacyArcFace`: [ArcFace](arcface.ipynb) |
+# | A stem of 7 x 7 with stride 2 and stride 2 in all four stages: maps of 28 to 4 instead of 56 to 7, then a mean over them. | stem and head of the papers; `legacy=True` builds the others: [Models](models.ipynb) |
+# | Blocks use one convolution, or one activation, at two places. | each place has its own: [Blocks](blocks.ipynb) |
+# | Each picture is mirrored, then picture and mirror image are split at random: test photos are trained on, mirrored. | photos are split first, near copies stay together: [Data](data.ipynb) |
 # | No test calls `model.eval()`: BatchNorm uses the test batch's own statistics. | tests use the statistics of training |
 # | Pictures enter as blue, green, red from 0 to 255. | red, green, blue from -1 to 1 |
-# | 92.08 % of ResSaNet-100 was printed by a notebook that reads a folder named `_no_mask`. | each network is tested on both twins: [](masked_vs_unmasked) |
-# | The accuracy is the mean over people, and batch sizes differ between networks. | both means stand side by side, one batch size a scale: [](compare_models) |
+# | 92.08 % of ResSaNet-100 was printed by a notebook that reads a folder whose name ends in `_no_mask`. | each network is tested on both twins: [Masked and unmasked](masked_vs_unmasked.ipynb) |
+# | The accuracy is the mean over people, and batch sizes differ between networks. | both means stand side by side, one batch size a scale: [Five networks](compare_models.ipynb) |
 #
 # ## What the first version of this study got wrong
 #
-# It said that ResSaNet-50 names far fewer people than IResNet-50. These are its numbers, on masked faces, beside pilots of
-# the same code at full width on a GPU; all are gone from the tables above.
+# It said that ResSaNet-50 names far fewer people than IResNet-50. [Its numbers](#tab-first), beside pilots of the same code at
+# full width on a GPU, are gone from the tables above.
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"name": "tab-first", "caption": "The first version of this study: masked test photos named correctly, each number one seed, and pilots at full width."}
 first = records.read_measurement("first_version.json", results)
 rows = {}
 for run in [*first["runs"].values(), *first["pilots"].values()] if first else []:
@@ -99,14 +82,16 @@ for run in [*first["runs"].values(), *first["pilots"].values()] if first else []
         )
         rows.setdefault(setting, {}).setdefault(TITLES[run["model"]], []).append(100 * run["masked"])
 table = pd.DataFrame(rows).T
-display(table.map(lambda shares: ", ".join(f"{share:.1f}" for share in shares) + " %"))
-print(state.made_from("results", results))
+shown = table.map(
+    lambda shares: ", ".join(f"{share:.1f}" for share in shares) + " %" if isinstance(shares, list) else ""
+)
+display(pages.shown(shown, plan.command()), pages.made(state.made_from("results", results)))
 
 # %% [markdown]
-# Each number is one seed. What was wrong:
+# What was wrong:
 #
 # - **One learning rate for all.** It was 32 times the report's for each photo: more than suits either network, and far
-#   more than suits ResSaNet. [](tuning) shows how far apart the two come by the rate alone. At full width, with a
+#   more than suits ResSaNet. [Tuning](tuning.ipynb) shows how far apart the two come by the rate alone. At full width, with a
 #   rate nearer the report's, ResSaNet-50 came out ahead.
 # - **Runs that stopped early.** ResSaNet starts slowly. Cut short, it is judged by its start.
 # - **Choices made on test photos**, as there were no validation photos.
@@ -115,7 +100,7 @@ print(state.made_from("results", results))
 #   them. And weight decay on norms and slopes, too.
 #
 # None of this shows in a table: each number was right, could be re-run to the digit, and carried an interval. The
-# lesson is that a comparison is as good as its fairest part, and that the learning rate is a part of it.
+# lesson: a comparison is only as good as its least fair part, and the learning rate is one of its parts.
 #
 # ## What these numbers are not
 #
@@ -123,8 +108,21 @@ print(state.made_from("results", results))
 #   networks with a fraction of the channels, and few epochs. What differs between networks at this scale
 #   may differ otherwise at full size.
 # - Each network has the learning rate that suits it; the rest of the recipe, and the number of epochs, is one for all. A
-#   network that wants more epochs is judged below its best: [](tuning) shows who was still climbing.
+#   network that wants more epochs is judged below its best: [Tuning](tuning.ipynb) shows who was still climbing.
 # - The masks are virtual. A network can learn the masks' drawing, and a real mask is not drawn.
 # - The people are a *closed set*: each test photo shows somebody who was trained on. Telling strangers apart is another
 #   question.
 # - Intervals over people assume that other people would be like these. They are actors and public figures, well lit.
+
+# %% tags=["remove-input"]
+text = answers.claims(results)
+open_claims = "A conclusion that is *undecided* may be true; these numbers do not show it."
+display(pages.box(f"{text} {open_claims}\n\n" + " ".join(answers.page_one(results))))
+
+# %% [markdown]
+# <details><summary><b>Exercise.</b> A conclusion holds on rendered faces and is undecided on real photos. What do you conclude?</summary>
+#
+# That it can be true, and that it is not shown where it matters. Rendered faces compare recipes; a claim about people needs photos of
+# people, and more of them or more seeds if the interval is wide.
+#
+# </details>

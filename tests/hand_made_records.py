@@ -52,3 +52,20 @@ def some_runs(folder: Path) -> Path:
     write(folder, "demo-ressanet50-masked-s0", "11112 11111 11111 11112", learnt=0.9)
     write(folder, "demo-ressanet50-masked-s1", "11112 11111 11111 11111", learnt=0.9)
     return folder
+
+
+def other_runs(folder: Path) -> Path:
+    """Beside `some_runs` three seeds trained on both twins, and of two losses, one of which was tried nine times.
+
+    Trained on both: right on as many masked photos as the specialist, and on one bare photo less than its specialist.
+    """
+    some_runs(folder)
+    rows = ["11112 11112 11112 11112", "11112 11111 11112 11112", "11111 11112 11112 11111"]
+    for seed, row in enumerate(rows):
+        write(folder, f"demo-iresnet50-both-s{seed}", row, "11111 11111 11111 11112")
+        write(folder, f"demo-iresnet50-masked-arcface-s{seed}", row)
+        write(folder, f"demo-iresnet50-masked-softmax-s{seed}", row.replace("11111", "11122").replace("11112", "11222"))
+    for trial in range(9):
+        row = "11111 11111 11111 " + ("11112" if trial == 4 else "11222")
+        write(folder, f"demo-iresnet50-masked-cosface-t{trial}-trial-s0", row, scored_on="validation")
+    return folder

@@ -14,9 +14,9 @@ from sphinx.util.docutils import docutils_namespace
 
 import maskfr_utils.study.sphinx
 from maskfr_utils.paths import ROOT
-from maskfr_utils.study import check, state
-from maskfr_utils.study.chapters import as_page, execute
-from maskfr_utils.study.sphinx import chapter_problems
+from maskfr_utils.study import check, pages, state
+from maskfr_utils.study.chapters import as_page, execute, reword
+from maskfr_utils.study.sphinx import chapter_problems, write_roles
 
 BOOK = ROOT / "book"
 TOC = yaml.safe_load((BOOK / "_toc.yml").read_text())
@@ -72,8 +72,11 @@ def build(tmp_path, monkeypatch):
     monkeypatch.setattr(check, "problems", list)
 
     def run(page):
-        (tmp_path / "index.md").write_text(page)
-        config = {"extensions": ["myst_nb", "maskfr_utils.study.sphinx"], "nb_execution_mode": "off"}
+        if isinstance(page, str):
+            (tmp_path / "index.md").write_text(page)
+        else:
+            nbformat.write(page, tmp_path / "index.ipynb")
+        config = {"extensions": ["myst_nb", "maskfr_utils.study.sphinx"], "nb_execution_mode": "off", "numfig": True}
         places = [tmp_path, None, tmp_path / "html", tmp_path / "doctrees", "html"]
         with docutils_namespace():
             app = Sphinx(*places, confoverrides=config, status=None, warning=(warnings := io.StringIO()))
@@ -98,6 +101,112 @@ def test_a_picture_without_alt_text_is_warned_of(build, tmp_path):
     Image.new("RGB", (2, 2)).save(tmp_path / "x.png")
     assert "alt text" not in build("# Title\n\n![a dot](x.png)")
     assert "index: a picture without alt text" in build("# Title\n\n![](x.png)\n\n![a dot](x.png)")
+
+
+def shown(name, caption, **data):
+    """A cell that shows something, with a caption, and what it was made with."""
+    outputs = [
+        nbformat.v4.new_output("display_data", data={key.replace("_", "/"): value}) for key, value in data.items()
+    ]
+    made = nbformat.v4.new_output("display_data", data={"text/markdown": str(pages.made("by `hand`"))})
+    said = {"name": name, "caption": caption, "image": {"alt": "a blue dot in the middle"}}
+    return nbformat.v4.new_code_cell("1", outputs=[*outputs, made], metadata={"mystnb": said}, execution_count=1)
+
+
+def test_captioned_cells_become_numbered_figures_and_tables(build, tmp_path):
+    svg = '<div class="pointed"><svg width="2"><g class="run"><title>a run</title></g></svg></div>'
+    words = "# Title\n\nSee [the dot](#fig-dot), [the second](#fig-second) and [the numbers](#tab-numbers)."
+    cells = [
+        nbformat.v4.new_markdown_cell(words),
+        shown("fig-dot", "The report's Figure 9: a dot.", text_html=svg),
+        shown("fig-second", "Another.", text_html="<p>x</p>"),
+        shown("tab-numbers", "Numbers.", text_html="<table class='dataframe'><tr><td>1</td></tr></table>"),
+    ]
+    metadata = {"language_info": {"name": "python", "pygments_lexer": "ipython3"}}
+    assert build(nbformat.v4.new_notebook(cells=cells, metadata=metadata)) == ""
+    html = (tmp_path / "html" / "index.html").read_text()
+    text = re.sub(r"<[^>]+>", "", html)
+    assert "See Fig. 1, Fig. 2 and Table 1." in text
+    assert "Fig. 1 The report's Figure 9: a dot." in text.replace("’", "'") and "Table 1 Numbers." in text
+    assert (
+        html.count("<figure") == 3 and 'href="#fig-dot"' in html and html.index("<figcaption") < html.index("by <code")
+    )
+    assert '<svg role="img" aria-label="a blue dot in the middle" width="2">' in html
+    assert 'href="index.html#fig-dot">Figure 9' in (tmp_path / "html" / "genindex.html").read_text()
+
+
+def test_citations_are_plain_links_in_notebooks():
+    source = ["softmax ([He et al., 2016; Hu et al., 2018](#cite-he2016,hu2018)) and [a page](data.ipynb)"]
+    write_roles(None, "x", source)
+    assert source == ["softmax {cite}`he2016,hu2018` and [a page](data.ipynb)"]
+
+
+def test_each_citation_says_whom_it_cites():
+    bib, known = (BOOK / "references.bib").read_text(), {}
+    for entry in re.finditer(r"^@\w+\{(\w+),(.*?)^\}", bib, re.S | re.M):
+        authors = re.search(r"author = \{(.*?)\},$", entry[2], re.M)[1].split(" and ")
+        names = [re.sub(r"[{}\\\"]", "", author.split(",")[0]) for author in authors]
+        who = names[0] if len(names) == 1 else " and ".join(names) if len(names) == 2 else f"{names[0]} et al."
+        known[entry[1]] = who + ", " + re.search(r"year = .(\w+)", entry[2])[1]
+    assert len(set(known.values())) == len(known), "two references look alike"
+    cited = 0
+    for path in (ROOT / "notebooks").glob("*.py"):
+        for text, keys in re.findall(r"\[([^\[\]]+)\]\(#cite-([\w,]+)\)", path.read_text().replace("\n# ", " ")):
+            cited += 1
+            assert text == "; ".join(known[key] for key in keys.split(",")), path.name
+    assert cited > 20
+
+
+def test_reword_takes_over_words_and_captions_and_keeps_what_was_computed(tmp_path):
+    def write(path, words, code, **metadata):
+        cells = [
+            nbformat.v4.new_markdown_cell(words),
+            nbformat.v4.new_code_cell("x = 1", metadata={"tags": ["parameters"]}),
+        ]
+        cells += [nbformat.v4.new_code_cell(code, metadata=metadata)]
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+
+    write(tmp_path / "new.ipynb", "better", "2 + 2", tags=["hide-input"])
+    write(tmp_path / "old.ipynb", "words", "2 + 2")
+    old = nbformat.read(tmp_path / "old.ipynb", as_version=4)
+    old.cells.insert(
+        2, nbformat.v4.new_code_cell("x = 3", metadata={"tags": ["injected-parameters"]}, execution_count=2)
+    )
+    old.cells[3].outputs = [nbformat.v4.new_output("stream", name="stdout", text="4")]
+    nbformat.write(old, tmp_path / "old.ipynb")
+    reword(tmp_path / "new.ipynb", tmp_path / "old.ipynb")
+    words, _, injected, done = nbformat.read(tmp_path / "old.ipynb", as_version=4).cells
+    assert words.source == "better" and injected.source == "x = 3"
+    assert done.outputs[0].text == "4" and done.metadata.tags == ["hide-input"]
+    write(tmp_path / "new.ipynb", "better", "2 + 3")
+    with pytest.raises(ValueError, match="execute it"):
+        reword(tmp_path / "new.ipynb", tmp_path / "old.ipynb")
+
+
+def test_the_first_page_says_where_each_figure_and_table_of_the_report_is():
+    page = (BOOK / "intro.md").read_text()
+    names = {m.get("name") for p in CHAPTERS for m in captions(p)}
+    rows = dict(re.findall(r"^\* - ((?:Figure|Table) \d)\n  - .*\n  - (.*)$", page, re.M))
+    assert list(rows) == [f"Figure {i}" for i in range(1, 10)] + [f"Table {i}" for i in range(1, 4)]
+    for report, place in rows.items():
+        found = re.findall(r"`((?:fig|tab)-[\w-]+)`", place)
+        assert report == "Table 3" or (found and set(found) <= names)
+        said = [m["caption"] for p in CHAPTERS for m in captions(p) if m.get("name") in found]
+        assert all(f"The report's {report}" in caption for caption in said)
+
+
+def captions(chapter):
+    """What the cells of a notebook say of what they show."""
+    cells = nbformat.read(ROOT / "notebooks" / f"{chapter}.ipynb", as_version=4).cells
+    return [cell.metadata["mystnb"] for cell in cells if "mystnb" in cell.metadata]
+
+
+def test_names_of_figures_and_tables_are_used_once_and_all_references_are_to_one():
+    names = [said["name"] for chapter in CHAPTERS for said in captions(chapter) if "name" in said]
+    assert len(names) == len(set(names))
+    for chapter in CHAPTERS:
+        text = (ROOT / "notebooks" / f"{chapter}.py").read_text()
+        assert set(re.findall(r"\]\(#((?:fig|tab)-[\w-]+)\)", text)) <= set(names)
 
 
 def test_the_data_card_says_what_its_record_says():

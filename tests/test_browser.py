@@ -1,6 +1,7 @@
 """The built book in headless Chromium, from the disk and without network: what a reader would stumble over."""
 
 import json
+import math
 import shutil
 import subprocess
 import time
@@ -12,6 +13,7 @@ import pytest
 import websocket
 import yaml
 
+from maskfr_utils.names import TITLES
 from maskfr_utils.paths import ROOT
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -26,9 +28,34 @@ FACTS = """({
     pictures: [...document.images].map(i => [i.src, i.getAttribute("alt"), i.naturalWidth, i.clientWidth]),
     formulas: document.querySelectorAll("mjx-container svg").length,
     "wrong formulas": document.querySelectorAll("[data-mjx-error]").length,
+    figures: [...document.querySelectorAll("article figure")].map(figure => [
+        figure.id, figure.querySelector("figcaption")?.innerText ?? "", !!figure.querySelector(".caption-number")]),
     ids: [...document.querySelectorAll("[id]")].map(element => element.id),
     links: [...document.links].map(link => link.href),
 })"""
+
+# Text whose contrast to the background behind it is below WCAG's 4.5, in the theme of the page.
+FAINT = """(() => {
+    const numbers = colour => (colour.match(/[\\d.]+/g) ?? []).map(Number);
+    const light = colour => numbers(colour).slice(0, 3).map(v => v / 255)
+        .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+    const behind = element => {
+        for (; element; element = element.parentElement) {
+            const colour = getComputedStyle(element).backgroundColor, n = numbers(colour);
+            if (n.length === 3 || n[3] > 0.5) return colour;
+        }
+        return getComputedStyle(document.documentElement).getPropertyValue("color-scheme").includes("dark") ? "rgb(0,0,0)" : "rgb(255,255,255)";
+    };
+    const found = new Set();
+    for (const element of document.querySelectorAll("article :is(p, li, td, th, figcaption, summary, dt, h1, h2, b, output)")) {
+        if (!element.innerText?.trim() || !element.offsetParent) continue;
+        const [a, b] = [light(getComputedStyle(element).color), light(behind(element))];
+        const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+        if (ratio < 4.5) found.add(element.tagName + ": " + element.innerText.slice(0, 40) + " " + ratio.toFixed(1));
+    }
+    return [...found].slice(0, 5);
+})()"""
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium installed (apt-get install chromium)")
 
@@ -127,8 +154,12 @@ def visit(tab: Tab, address: str) -> dict:
     """Opens a page and notes what the tests look at."""
     tab.open(address)
     facts = tab.evaluate(FACTS) | {"complaints": tab.complaints()}
+    faint = []
+    for theme in ("light", "dark"):
+        tab.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
+        faint += [f"{theme}: {text}" for text in tab.evaluate(FAINT)]
     tab.resize(PHONE)
-    return facts | {"phone": tab.evaluate("document.documentElement.scrollWidth")}
+    return facts | {"faint": faint, "phone": tab.evaluate("document.documentElement.scrollWidth")}
 
 
 def test_every_page_is_there(visits):
@@ -156,6 +187,49 @@ def test_pages_fit_a_phone(visits):
     assert {address: facts["phone"] for address, facts in visits.items() if facts["phone"] > PHONE} == {}
 
 
+def test_text_can_be_read_in_light_and_dark(visits):
+    assert {address: facts["faint"] for address, facts in visits.items() if facts["faint"]} == {}
+
+
+def test_figures_and_tables_have_numbers_and_captions(visits):
+    figures = [figure for facts in visits.values() for figure in facts["figures"]]
+    assert len(figures) > 50
+    for name, caption, numbered in figures:
+        assert name and numbered and len(caption) > 20, f"{name}: {caption!r}"
+
+
+def test_a_table_of_results_sorts(html, tab):
+    tab.open((html / "compare_models.html").as_uri())
+    column = "[...document.querySelectorAll('#tab-cost tbody tr')].map(row => parseFloat(row.cells[1].innerText))"
+    before = tab.evaluate(column)
+    tab.evaluate("document.querySelectorAll('#tab-cost thead th')[1].click()")
+    assert tab.evaluate(column) == sorted(before, reverse=True)
+    tab.evaluate("document.querySelectorAll('#tab-cost thead th')[1].click()")
+    assert tab.evaluate(column) == sorted(before)
+
+
+def test_curves_say_their_names(html, tab):
+    tab.open((html / "tuning.html").as_uri())
+    tab.evaluate("document.querySelector('.pointed g.run').dispatchEvent(new Event('pointerenter'))")
+    assert tab.evaluate("document.querySelector('.pointed .told').innerText") in TITLES.values()
+
+
+def test_sliders_move_the_curve_of_arcface(html, tab):
+    """Among 1,000 people, all others at 90 degrees, a face at 40 degrees, without a margin: 1 / (1 + 999 exp(-s cos 40°))."""
+    tab.open((html / "arcface.html").as_uri())
+    said = "document.querySelector('#play-arcface .said').innerText"
+    set_s = (
+        "(() => { const s = document.querySelector('#play-arcface input'); s.value = 10; s.oninput(); return true; })()"
+    )
+    before = tab.evaluate(said)
+    tab.evaluate(set_s)
+    after = tab.evaluate(said)
+    share = float(after.split(", ")[1].split(" %")[0])  # "At 40°: ... % with the margin, ... % without."
+    assert before != after and share == pytest.approx(
+        100 / (1 + 999 * math.exp(-10 * math.cos(math.radians(40)))), rel=0.01
+    )
+
+
 def test_internal_links_resolve(visits):
     internal = 0
     for page, facts in visits.items():
@@ -175,3 +249,12 @@ def test_search_finds_a_word_of_the_study(built_book, tab):
         time.sleep(0.2)
         found = tab.evaluate("[...document.querySelectorAll('#search-results li a')].map(a => a.href)")
     assert any("blocks.html" in link for link in found)
+
+
+def test_search_for_a_figure_of_the_report_finds_it_first(html, tab):
+    tab.open((html / "search.html").as_uri() + "?q=Figure+3")
+    end, found = time.monotonic() + 20, []
+    while not found and time.monotonic() < end:
+        time.sleep(0.2)
+        found = tab.evaluate("[...document.querySelectorAll('#search-results li a')].map(a => a.href)")
+    assert "blocks.html" in found[0] and found[0].endswith("#fig-ibasic")

@@ -42,3 +42,19 @@ def test_the_packages_that_the_study_is_built_on_are_there():
     assert names >= {"jupyterlab", "jupytext", "papermill", "jupyter-book", "matplotlib", "seaborn", "pandas"}
     assert names >= {"torch", "torchvision", "h5py"}
     assert "dlib-bin" in names and "opencv-python-headless" in names
+
+
+def test_the_container_is_built_from_files_that_are_here_and_the_same_pins():
+    lines = (ROOT / "Dockerfile").read_text().replace("\\\n", " ").splitlines()
+    commands = [line.split(maxsplit=1) for line in lines if line and not line.startswith("#")]
+    python = next(rest for command, rest in commands if command == "FROM").removeprefix("python:").removesuffix("-slim")
+    assert Requirement(f"x{PROJECT['requires-python']}").specifier.contains(python)
+    copied = [word for command, rest in commands if command == "COPY" for word in rest.split()[:-1] if word[:2] != "--"]
+    assert copied and all((ROOT / name).exists() for name in copied)
+    assert any("-r requirements.lock" in rest for command, rest in commands if command == "RUN")
+    assert next(rest for command, rest in commands if command == "USER") != "root"
+
+
+def test_no_faces_runs_or_environment_get_into_an_image():
+    left_out = (ROOT / ".dockerignore").read_text().splitlines()
+    assert {".venv", ".git", "data", "runs", "gallery"} <= set(left_out)

@@ -83,3 +83,34 @@ def test_a_curve_by_epoch_in_percent():
 )
 def test_without_runs_a_figure_says_so(draw):
     assert [text.get_text() for text in draw({}).axes[0].texts] == ["not run yet"]
+
+
+def test_curves_of_strangers():
+    roc = figures.results.roc_curves({"a": {"far": [0.01, 1.0], "tar": [0.5, 1.0]}})
+    assert roc.axes[0].lines[0].get_ydata().tolist() == [50, 100] and roc.axes[0].get_xscale() == "log"
+    kept = figures.results.reliability({"a": {"promised": [0.1, 0.9], "came": [0.2, 0.8]}})
+    assert [line.get_label() for line in kept.axes[0].lines] == ["a", "as promised"]
+    assert isinstance(figures.results.roc_curves({}), Figure) and isinstance(figures.results.reliability({}), Figure)
+
+
+def test_maps_lie_on_faces():
+    face = np.zeros((112, 112, 3), np.uint8)
+    found = figures.attribution.maps_on_faces({"bare": face, "masked": face}, {"network": {"bare": np.eye(28)}})
+    assert [len(ax.images) for ax in found.axes] == [1, 1, 2, 0]
+    heads = figures.attribution.heads(face, {"ibt": [np.eye(7)] * 4})
+    assert [len(ax.images) for ax in heads.axes] == [2] * 4 and figures.attribution.heads(face, {})
+
+
+def test_an_interval_that_is_far_wider_than_the_others_does_not_squeeze_them():
+    narrow = pd.DataFrame(
+        {"accuracy": [0.9, 0.91, 0.92], "low": [0.89, 0.9, 0.91], "high": [0.91, 0.92, 0.93]}, index=list("abc")
+    )
+    wide = pd.DataFrame({"accuracy": [0.9], "low": [0.4], "high": [1.4]}, index=["d"])
+    (ax,) = figures.results.estimates({"": pd.concat([narrow, wide])}, "accuracy, %").axes
+    low, high = ax.get_xlim()
+    assert 80 < low < 89 and 93 < high < 100 and "1 go on beyond the edge" in [text.get_text() for text in ax.texts]
+    (ax,) = figures.results.estimates({"": narrow}, "accuracy, %").axes
+    assert not [text for text in ax.texts if "edge" in text.get_text()]
+    first, last = ax.get_ylim()
+    assert last <= -0.5 and first >= 2.5  # no row touches the axis
+    figures.results.estimates({}, "nothing")

@@ -78,13 +78,13 @@ def test_killed_in_the_middle_it_goes_on_and_ends_the_same(packed, tmp_path, sma
 
 
 def block_of(number: int) -> twins.Block:
-    return twins.draw_and_mask((number, 3, 0.5, 1), "random", 0, number % 2 == 1)
+    return twins.draw_and_mask((number, 3, 0.5, 1), twins.How(jpeg=number % 2 == 1))
 
 
 def test_parts_give_back_what_they_took_until_one_is_damaged(tmp_path):
     kept = parts.Parts(tmp_path / "x.h5", "key")
     blocks = [block_of(0), block_of(2), block_of(4)]
-    blocks[1].skipped["unreadable"] += 2
+    blocks[1].skipped["a/\udcff"] = "unreadable"
     blocks[1].columns["sources"][0] = "a/é\0 odd \udcff name"
     kept.keep(0, blocks[:2])
     kept.keep(2, blocks[2:])
@@ -133,7 +133,7 @@ def test_time_and_room_are_said_before_the_bulk(tmp_path, capsys, monkeypatch):
     block = block_of(0)
     some = twins.Block(block.columns, [1] * 10, block.skipped)
     monkeypatch.setattr(people, "blocks", lambda *_, **__: iter([some] * 30))
-    assert len(list(prepare._announced(people, "random", 0, True, 0))) == 30
+    assert len(list(prepare._announced(people, twins.How(jpeg=True), 0))) == 30
     assert "about 300 pictures" in (said := capsys.readouterr().out) and "GB of room (JPEGs)" in said
 
 

@@ -59,10 +59,6 @@ def test_rendered_people_and_the_table():
     assert lines["rank_1"].iloc[0].startswith(f"{100 * found['no mask']['rank_1']['value']:.1f} (")
 
 
-def test_names_are_compared_as_data_sets_write_them():
-    assert recognition.plain("Chloé_O'Neil 2") == recognition.plain("chloe o’neil2") == "chloeoneil2"
-
-
 def test_a_missing_network_is_one_line(tmp_path, capsys):
     assert recognition.main(["--network", str(tmp_path / "none"), "--out", str(tmp_path / "r.json")]) == 1
     assert capsys.readouterr().err.count("\n") == 1 and not list(tmp_path.iterdir())

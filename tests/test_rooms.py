@@ -17,9 +17,9 @@ LAYERS = {
     # are made for a run's parameters.
     "a run's arguments": "config devices",
     # Probes compute what the code gives, so each stands beside what it computes: faces here, training below.
-    "faces for a run": "batches convert parts prepare probes.faces twins",
-    "the run": "recogniser run_folder checkpoints run_state compiling evaluation loop train probes",
-    "what is made of runs": "recognise study measure figures",
+    "faces for a run": "batches convert parts prepare left_out probes.faces twins",
+    "the run": "recogniser original run_folder checkpoints run_state compiling evaluation loop train probes",
+    "what is made of runs": "recognise study measure figures attribution",
 }
 MODULES = sorted((ROOT / "maskfr_utils").rglob("*.py"))
 FILES = MODULES + sorted((ROOT / "tests").glob("*.py")) + sorted((ROOT / "notebooks").glob("*.py"))

@@ -371,13 +371,20 @@ def test_without_real_faces_their_scale_is_left_out(empty, monkeypatch, capsys):
 
 
 def test_list_and_wrong_names(empty, capsys):
+    run, other = plan.runs(scales=["demo"])
     assert command.main(["--list", "--scale", "demo"]) == 0
-    assert capsys.readouterr().out.split() == [
-        "demo-iresnet50-masked-s0",
-        "missing",
-        "demo-iresnet50-unmasked-s0",
-        "missing",
-    ]
+    *states, cost = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in states] == [[run.name, "missing"], [other.name, "missing"]]
+    assert cost == "demo: 2 runs to make, and no record that tells their pace"
+    record = made_up_records.record(run)
+    record["provenance"] |= {"seconds": 1800.0, "train_photos": 12}
+    records.write_json(run.record_path(), record)
+    plan.train_photos.cache_clear()
+    assert command.main(["--list", "--scale", "demo"]) == 0
+    assert (
+        capsys.readouterr().out.splitlines()[-1] == "demo: 1 runs to make, about 0.5 hours at the pace of its records"
+    )
+    plan.train_photos.cache_clear()
     with pytest.raises(SystemExit, match="2"):
         command.main(["table_3"])
     assert "table_1" in capsys.readouterr().err

@@ -107,7 +107,7 @@ _SURE, _DOUBTFUL = 1.0, 0.25  # scores of the detector
 _FAIR, _LEAD, _CLOSE_LEAD = 0.5, 0.25, 0.2  # a score, and by how much it is above those of other quarters
 
 
-def detect_upright(photo: np.ndarray) -> tuple[int, list[tuple[int, int, int, int]]]:
+def detect_upright(photo: np.ndarray, threshold: float = 0.0) -> tuple[int, list[tuple[int, int, int, int]]]:
     """Find the faces of a photo that may lie on its side or stand on its head, with no EXIF to tell.
 
     A sure face decides. Where there is none, the photo is searched in all four positions, and where these are close, or
@@ -115,6 +115,7 @@ def detect_upright(photo: np.ndarray) -> tuple[int, list[tuple[int, int, int, in
 
     Args:
         photo: (height, width, 3) uint8 RGB.
+        threshold: least score of a face in the photo as it stands, as for `detect`; in other positions it is 0.
 
     Returns:
         How many quarter turns bring it upright (of `np.rot90`, 0 to 3), and the boxes in the turned photo, as `detect` gives
@@ -124,7 +125,7 @@ def detect_upright(photo: np.ndarray) -> tuple[int, list[tuple[int, int, int, in
         PictureError: there is a face, but which way up it is cannot be told.
     """
     photo = _check_photo(photo)
-    found = {0: _detect(photo)}
+    found = {0: _detect(photo, threshold)}
     if max(found[0][1], default=-np.inf) >= _SURE:
         return 0, found[0][0]
     found |= {quarter: _detect(np.rot90(photo, quarter)) for quarter in (1, 2, 3)}

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from maskfr_utils.figures.style import closed, finished
+from maskfr_utils.store import TRAIN, FaceStore
 
 
 def face_grid(rows: dict[str, np.ndarray], *, size: float = 0.9) -> Figure:
@@ -27,6 +28,28 @@ def face_grid(rows: dict[str, np.ndarray], *, size: float = 0.9) -> Figure:
         for ax in line:
             ax.axis("off")
     return finished(fig, pad=0.3)
+
+
+def mistakes(
+    store: FaceStore, places: np.ndarray, named: np.ndarray, *, masked: bool = True, most: int = 10
+) -> Figure | None:
+    """Photos that were taken for somebody else: each above a training photo of that person; None where all are right.
+
+    Args:
+        store: the prepared faces.
+        places: (n,) of the photos in it.
+        named: (n,) identities that they were taken for.
+        masked: show their masked twins.
+        most: photos.
+    """
+    wrong = np.flatnonzero(store.labels[places] != named)[:most]
+    if not len(wrong):
+        return None
+    training = store.indices(TRAIN)
+    others = [training[store.labels[training] == label][0] for label in named[wrong]]
+    return face_grid(
+        {"taken for somebody else": store.batch(places[wrong], masked=masked)[0], "for whom": store.batch(others)[0]}
+    )
 
 
 def sheet(images: np.ndarray, *, columns: int = 10, inches: float = 1.0) -> Figure:

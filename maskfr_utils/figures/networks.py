@@ -91,12 +91,12 @@ def block_diagram(block: nn.Module, shape: tuple[int, ...], title: str = "") -> 
         text, kind = _describe(node, block)
         box = {"boxstyle": "round,pad=0.3", "fc": FILL[kind], "ec": "0.3"}
         x, y = COLUMN * column[node], -depth[node]
-        ax.text(x, y, text, ha="center", va="center", fontsize=8, bbox=box)
+        ax.text(x, y, text, ha="center", va="center", fontsize=9.6, bbox=box)
         size = "×".join(map(str, tuple(node.meta["tensor_meta"].shape)[1:]))
-        ax.text(x - 1.75, y, size, ha="right", va="center", fontsize=6.5, color="0.4")
+        ax.text(x - 1.75, y, size, ha="right", va="center", fontsize=9, color="0.35")
     ax.set(xlim=(-2.8, right + 0.2), ylim=(-max(depth.values()) - 0.6, 0.6))
-    fig.set_size_inches(0.9 * (right + 3), 0.42 * (max(depth.values()) + 1) + 0.5)
-    ax.set_title(title, fontsize=9)
+    fig.set_size_inches(1.08 * (right + 3), 0.5 * (max(depth.values()) + 1) + 0.6)
+    ax.set_title(title, fontsize=11)
     ax.axis("off")
     return finished(fig)
 

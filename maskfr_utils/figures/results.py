@@ -9,7 +9,9 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from maskfr_utils.figures.style import COLOURS, MARKERS, MASKED, UNMASKED, finished, legend_outside
+from maskfr_utils.figures.style import COLOURS, DASHES, MARKERS, MASKED, UNMASKED, finished, legend_outside
+
+WIDE = 6  # so many times the median width of the intervals: a wider one is cut
 
 
 def training_curves(history: list[dict]) -> Figure:
@@ -90,14 +92,36 @@ def estimates(tables: dict[str, pd.DataFrame], xlabel: str, *, value: str = "acc
             ax.errorbar(centre, at, xerr=bars, fmt=MARKERS[i], color=COLOURS[i], capsize=2, ms=5, label=label)
     ax.set(xlabel=xlabel)
     ax.set_yticks(range(len(lines)), [textwrap.fill(str(line), 32) for line in lines])
-    ax.invert_yaxis()
+    ax.set_ylim(max(len(lines), 1) - 0.4, -0.6)
     ax.grid(axis="x", lw=0.4)
+    if lines:
+        _cut_wide(
+            ax, pd.concat([100 * table[["low", "high"]].astype(float) for table in tables.values() if len(table)])
+        )
     if len(tables) > 1 and lines:
         side_by_side = sum(map(len, tables)) < 50  # else the labels would take the axes' width
         columns = len(tables) if side_by_side else 1
         ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, borderaxespad=0)
     sns.despine(fig, left=True)
     return finished(fig)
+
+
+def _cut_wide(ax: plt.Axes, intervals: pd.DataFrame) -> None:
+    """Lets intervals that are far wider than most go on beyond the edge, so that the others can be read."""
+    intervals = intervals.dropna()
+    width = intervals["high"] - intervals["low"]
+    narrow = intervals[width <= WIDE * width.median()]
+    if len(narrow) < len(intervals):
+        low, high = narrow["low"].min(), narrow["high"].max()
+        ax.set_xlim(low - 0.2 * (high - low), high + 0.2 * (high - low))
+        ax.text(
+            1,
+            1,
+            f"{len(intervals) - len(narrow)} go on beyond the edge",
+            transform=ax.transAxes,
+            ha="right",
+            fontsize=9,
+        )
 
 
 def batch_sizes(lines: dict[str, pd.DataFrame]) -> Figure:
@@ -118,6 +142,42 @@ def batch_sizes(lines: dict[str, pd.DataFrame]) -> Figure:
     ax.set(xlabel="batch size, photos a step", ylabel="top-1 accuracy on masked faces, %")
     if sizes:
         ax.legend(frameon=False)
+    sns.despine(fig)
+    return finished(fig)
+
+
+def roc_curves(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
+    """True accepts by false accepts, the latter on a scale of powers of ten.
+
+    Args:
+        curves: label -> `far` and `tar`, rates.
+    """
+    fig, ax = plt.subplots(figsize=(7.5, 3.6))
+    for i, (label, curve) in enumerate(curves.items()):
+        far, tar = (100 * np.array(curve[name], float) for name in ("far", "tar"))
+        ax.plot(far, tar, color=COLOURS[i % len(COLOURS)], ls=DASHES[i // len(COLOURS) % len(DASHES)], label=label)
+    ax.set(xscale="log", xlabel="pairs of strangers accepted (FAR), %", ylabel="pairs of one person accepted, %")
+    ax.set_ylim(0, 101)
+    sns.despine(fig)
+    if curves:
+        legend_outside(ax)
+    return finished(fig)
+
+
+def reliability(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
+    """What came of promised probabilities, beside the line where both are equal.
+
+    Args:
+        curves: label -> `promised` and `came`, shares.
+    """
+    fig, ax = plt.subplots(figsize=(7, 3.6))
+    for i, (label, curve) in enumerate(curves.items()):
+        style = {"marker": MARKERS[i % len(MARKERS)], "color": COLOURS[i % len(COLOURS)]}
+        ax.plot(curve["promised"], curve["came"], ms=4, label=label, **style)
+    if curves:
+        ax.plot([0, 1], [0, 1], color="grey", lw=0.8, label="as promised")
+        legend_outside(ax)
+    ax.set(xlabel="promised probability of one person", ylabel="share of pairs that are")
     sns.despine(fig)
     return finished(fig)
 

@@ -33,6 +33,7 @@ from maskfr_utils.faces.archives import Archive, open_archive
 from maskfr_utils.masks import styles
 from maskfr_utils.masks.draw import find_landmarks
 from maskfr_utils.masks.manifest import Manifest
+from maskfr_utils.messages import brief, print_anything
 from maskfr_utils.names import unknown
 from maskfr_utils.paths import replacing
 
@@ -48,6 +49,7 @@ _WRITTEN: dict[str, dict[str, object]] = {
     ".bmp": {"format": "BMP"},
     ".ppm": {"format": "PPM"},
 }
+How = tuple[str | dict[str, float], int, bool]  # style, seed, whether worn masks are drawn over
 Job = tuple[str, bytes, str] | dict  # name, bytes, name of the masked picture; or, where it cannot be read, its entry
 
 
@@ -60,6 +62,7 @@ def mask_folder(
     form: str = "png",
     workers: int | None = None,
     engine: str = engines.LOCAL,
+    again: bool = True,
     progress: bool = True,
 ) -> Counter:
     """Masks every face of every picture; what an earlier, interrupted call has done is not done again.
@@ -74,6 +77,7 @@ def mask_folder(
         form: of the pictures: "png", or "source" for each as it came (PNG where that cannot be written).
         workers: processes; one for each CPU that this one may use where None, none but this one where 1.
         engine: where the work is done, see `engines.workers`; the workers of a cluster write into `out` themselves.
+        again: draw on faces that wear a mask already, too; else these are left as they are (see `worn`).
         progress: show a bar with the time left.
 
     Returns:
@@ -86,7 +90,7 @@ def mask_folder(
     """
     source, out = Path(source), Path(out)
     archive = open_archive(source, leave_out=out)
-    settings = _settings(style, seed, form)
+    settings = _settings(style, seed, form) | ({} if again else {"again": False})
     if source.is_dir() and source.resolve().is_relative_to(out.resolve()):
         raise ValueError(f"{out} is or holds the source {source}: name another folder for the masked pictures")
     total = sum(1 for _ in archive.entries()) if source.is_dir() else None
@@ -95,7 +99,7 @@ def mask_folder(
     jobs, done = _jobs(archive, manifest := Manifest(out, settings), form), 0
     with manifest, engines.workers(engine), tqdm(total=total, unit="picture", disable=not progress) as bar:
         bar.update(len(manifest.done))
-        for entry in _results(jobs, out.absolute(), style, seed, workers or engines.processes()):
+        for entry in _results(jobs, out.absolute(), (style, seed, again), workers or engines.processes()):
             manifest.add(entry)
             bar.update()
             done += 1
@@ -125,23 +129,24 @@ def _jobs(archive: Archive, manifest: Manifest, form: str) -> Iterator[Job]:
                 yield {"source": entry.name, "size": entry.size, "skipped": str(error)}
 
 
-def _results(jobs: Iterator[Job], out: Path, style: str | dict[str, float], seed: int, workers: int) -> Iterator[dict]:
+def _results(jobs: Iterator[Job], out: Path, how: How, workers: int) -> Iterator[dict]:
     """What became of each picture."""
     if workers == 1:
-        yield from (_do(job, out, style, seed) for job in jobs)
+        yield from (_do(job, out, how) for job in jobs)
         return
     # joblib's processes, unlike those of the standard library, do not run the calling script again.
     in_flight = joblib.effective_n_jobs(workers) * _IN_FLIGHT
     pool = joblib.Parallel(workers, return_as="generator", pre_dispatch=in_flight, batch_size=1)
-    with closing(pool(joblib.delayed(_in_worker)(job, out, style, seed) for job in jobs)) as results:
+    with closing(pool(joblib.delayed(_in_worker)(job, out, how) for job in jobs)) as results:
         yield from results
 
 
-def _do(job: Job, out: Path, style: str | dict[str, float], seed: int) -> dict:
+def _do(job: Job, out: Path, how: How) -> dict:
     if isinstance(job, dict):
         return job
     name, data, to = job
-    return mask_one(name, data, out, style, seed, to)
+    style, seed, again = how
+    return mask_one(name, data, out, style, seed, to, again=again)
 
 
 def _in_worker(*job: object) -> dict:
@@ -152,7 +157,14 @@ def _in_worker(*job: object) -> dict:
 
 
 def mask_one(
-    name: str, data: bytes, out: Path, style: str | dict[str, float], seed: int, to: str | None = None
+    name: str,
+    data: bytes,
+    out: Path,
+    style: str | dict[str, float],
+    seed: int,
+    to: str | None = None,
+    *,
+    again: bool = True,
 ) -> dict:
     """Masks one encoded picture into `out`; returns its line of the manifest. Broken pictures are a reason, no error.
 
@@ -163,17 +175,21 @@ def mask_one(
         style: of the masks.
         seed: of the masks.
         to: name of the masked picture, whose suffix is its format; the source's as PNG where None.
+        again: draw on faces that wear a mask already, too.
 
     Raises:
         OSError: it cannot be written.
     """
     entry = {"source": name, "size": len(data), "crc32": zlib.crc32(data)}
     try:
-        image, alpha, landmarks, kinds = _mask(pictures.read_picture(data), style, seed, None)
+        photo, points, worn = pictures.read_picture(data), None, False
+        if not again:
+            points, worn = _bare_faces(photo)
+        image, alpha, landmarks, kinds = _mask(photo, style, seed, points)
     except pictures.PictureError as error:
         return entry | {"skipped": str(error)}
     if not kinds:
-        return entry | {"skipped": "no face found"}
+        return entry | {"skipped": "a mask is worn already" if worn else "no face found"}
     if not any(kinds):
         return entry | {"skipped": "no mask could be placed", "landmarks": landmarks}
     to = to or _out_name(name, "png")
@@ -199,11 +215,24 @@ def redraw(entry: dict, data: bytes) -> np.ndarray:
     return _mask(pictures.read_picture(data), entry["style"], entry["seed"], entry["landmarks"])[0]
 
 
+def _bare_faces(photo: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Landmarks (n, 68, 2) of the faces without a mask, and whether there is one with a mask."""
+    from maskfr_utils.masks.worn import wears_mask  # which takes torch
+
+    if photo.shape == (align.FACE_SIZE, align.FACE_SIZE, 3):
+        points, faces = align.face_landmarks(photo[None]), photo[None]
+    else:
+        points = find_landmarks(photo)
+        faces = np.array([align.align_face(photo, face) for face in points]).reshape(-1, *[align.FACE_SIZE] * 2, 3)
+    worn = wears_mask(faces)
+    return points[~worn], bool(worn.any())
+
+
 def _mask(
-    photo: np.ndarray, style: str | dict[str, float], seed: int, landmarks: list | None
+    photo: np.ndarray, style: str | dict[str, float], seed: int, landmarks: list | np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, list, list[str]]:
     """The masked picture, the masks' opacity, and of each face its landmarks and kind ("" without a mask)."""
-    if photo.shape == (align.FACE_SIZE, align.FACE_SIZE, 3):
+    if photo.shape == (align.FACE_SIZE, align.FACE_SIZE, 3) and (landmarks is None or len(landmarks)):
         points = align.face_landmarks(photo[None]) if landmarks is None else np.array(landmarks, np.float32)
         done = masks.mask_faces(photo[None], points, style=style, seed=seed)
         return done.images[0], done.alpha[0], points.tolist(), done.kinds.tolist()
@@ -267,6 +296,7 @@ def _settings(style: str | dict[str, float], seed: int, form: str) -> dict[str, 
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit status: 1 where no picture was masked, 2 for a mistake, 130 after Ctrl-C, 143 after SIGTERM."""
+    print_anything()
     parser = argparse.ArgumentParser(prog="python -m maskfr_utils.masks.folder", description=__doc__.split("\n")[0])
     parser.add_argument("source", help="a folder, a zip or tar, or one picture")
     parser.add_argument("out", help="folder to write into")
@@ -277,6 +307,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--format", choices=FORMATS, default="png", help="of the masked pictures: png (lossless), or each as it came"
     )
+    parser.add_argument("--leave-worn", action="store_true", help="draw no mask on a face that wears one already")
     parser.add_argument("--workers", type=int, default=None, help="processes (default: one for each usable CPU)")
     parser.add_argument("--engine", default=engines.LOCAL, help=f"{engines.HELP} (default: local)")
     args = parser.parse_args(argv)
@@ -294,9 +325,10 @@ def main(argv: list[str] | None = None) -> int:
             form=args.format,
             workers=args.workers,
             engine=args.engine,
+            again=not args.leave_worn,
         )
     except (OSError, ValueError) as error:
-        parser.exit(2, f"{parser.prog}: {error}\n")
+        parser.exit(2, f"{parser.prog}: {brief(error)}\n")
     except KeyboardInterrupt as stop:
         print("\nstopped; the same command goes on where it was", file=sys.stderr)
         return 128 + next(iter(stop.args), signal.SIGINT)

@@ -13,8 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from maskfr_utils.faces.align import FACE_SIZE as SIZE
-from maskfr_utils.metrics import auc
-from maskfr_utils.verdicts import drawn_anew
+from maskfr_utils.metrics import Draws, auc, summary
 
 CELL = 16
 _CELLS = SIZE // CELL
@@ -83,8 +82,5 @@ def separation(real: np.ndarray, drawn: np.ndarray, people: np.ndarray, drawn_pe
     y, groups = np.repeat([1, 0], [len(real), len(drawn)]), np.concatenate([people, drawn_people])
     model = make_pipeline(StandardScaler(), SVC(class_weight="balanced"))
     scores = cross_val_predict(model, x, y, groups=groups, cv=GroupKFold(5), method="decision_function")
-    names, person = np.unique(groups, return_inverse=True)
-    times = np.vstack([np.ones(len(names), int), drawn_anew(len(names))])[:, person]
-    found, *aucs = auc(scores, y == 1, times)
-    low, high = np.nanpercentile(aucs, (2.5, 97.5))  # nan where one kind alone was drawn
-    return {"auc": float(found), "low": float(low), "high": float(high)}
+    found = summary(auc(scores, y == 1, Draws(groups).photos(groups)), digits=16)
+    return {"auc": found.pop("value"), **found}

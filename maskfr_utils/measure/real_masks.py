@@ -20,17 +20,18 @@ import pandas as pd
 import torch
 
 from maskfr_utils import batches, devices, fingerprint, masks, models, paths
+from maskfr_utils.faces.people import plain
 from maskfr_utils.faces.sources import open_source
 from maskfr_utils.measure import mfr2
 from maskfr_utils.measure.mfr2 import Photos
 from maskfr_utils.measure.record import made, parser, status
-from maskfr_utils.metrics import auc, holm
+from maskfr_utils.metrics import Draws, auc, holm, share
 from maskfr_utils.names import TITLES
 from maskfr_utils.probes.runs import of_run
 from maskfr_utils.records import read_record, write_json
 from maskfr_utils.study import plan, state
 from maskfr_utils.study.outcomes import points, signed
-from maskfr_utils.verdicts import Comparison, drawn_anew, from_draws
+from maskfr_utils.verdicts import Comparison, from_draws
 
 RECORD = Path("masks") / "transfer.json"  # below the records of the study
 COMMAND = "python -m maskfr_utils.measure.real_masks"
@@ -74,11 +75,6 @@ def counts(photos: Photos) -> dict[str, int | list[int]]:
     return found | {name: [int(same.sum()), int((~same).sum())] for name, (_, same, _) in groups(photos).items()}
 
 
-def plain(names: Sequence[str]) -> pd.Series:
-    """Names without case, accents and separators: no two data sets write them alike."""
-    return pd.Series(names).str.normalize("NFKD").str.replace(r"[\W_]", "", regex=True).str.lower()
-
-
 def rank_1(embeddings: np.ndarray, photos: Photos, probes: str) -> tuple[np.ndarray, np.ndarray]:
     """Whether the photo without a mask that is most like a probe, itself excepted, is of the same person.
 
@@ -104,16 +100,14 @@ def measure(embeddings: np.ndarray, photos: Photos, *, seed: int = 0) -> dict[st
         Measure -> (1 + resamples,) values: as it is, and with people drawn anew. A pair of two people counts as the
         product of how often they are drawn (the pigeonhole bootstrap, Owen 2007), a pair of one as often as he or she is.
     """
-    names, person = np.unique(photos.people, return_inverse=True)
-    times, found = np.vstack([np.ones(len(names)), drawn_anew(len(names), RESAMPLES, seed=seed)]), {}
+    draws, found = Draws(photos.people, RESAMPLES, seed=seed), {}
     for probes in PROBES:
         probe, hits = rank_1(embeddings, photos, probes)
-        often = times[:, person[probe]]
-        found[f"rank 1, {probes}"] = often @ hits / often.sum(1)
+        found[f"rank 1, {probes}"] = share(hits, draws.photos(photos.people[probe]))
     for group, (pairs, same, drawn) in groups(photos).items():
         a, b = pairs.T
         scores = (embeddings[drawn[0], a] * embeddings[drawn[1], b]).sum(1)
-        found[f"AUC, {group}"] = auc(scores, same, times[:, person[a]] * np.where(same, 1, times[:, person[b]]))
+        found[f"AUC, {group}"] = auc(scores, same, draws.pairs(photos.people[a], photos.people[b]))
     return found
 
 
@@ -177,7 +171,8 @@ def make_record(folders: Sequence[Path]) -> dict:
     started, runs, folder = time.perf_counter(), load_runs(folders), paths.find_data("mfr2")
     params, everybody = recipe(next(iter(runs.values()))), mfr2.read(folder)
     networks = [models.load_model(folder / "model.safetensors") for folder in folders]
-    known = plain(everybody.people).isin(plain(networks[0][1]["classes"])).to_numpy()
+    classes = {plain(name) for name in networks[0][1]["classes"]}
+    known = np.array([plain(name) in classes for name in everybody.people])
     photos = everybody.only(~known)
     drawn, bare = photos.images.copy(), ~photos.masked
     drawn[bare] = masks.mask_faces(drawn[bare], photos.landmarks[bare], style=params["style"]).images
@@ -241,6 +236,23 @@ def in_words(record: dict) -> str:
             ("AUC", "AUC, both masked", "AUC, both drawn"),
         )
     )
+
+
+def answer(record: dict) -> str:
+    """Whether drawn masks stand in for real ones, by what training on drawn ones gains with either."""
+    gains = results(record, "gain")
+    real, drawn = (gains.loc[f"rank 1, {kind} mask"] for kind in ("real", "drawn"))
+    share = real["value"] / drawn["value"] if drawn["value"] > 0 else np.nan
+    parts = {0.1: "hardly", 0.35: "for less than half", 0.65: "for about half", 0.9: "for most", np.inf: "in full"}
+    how = next((words for most, words in parts.items() if share <= most), "in a way that these numbers do not tell")
+    either = [points(*row[["value", "low", "high"]]) for row in (real, drawn)]
+    text = (
+        f"Do drawn masks stand in for real ones? Here {how}: on new people, training on drawn masks gains {either[0]} points of rank 1"
+        f" with real masks, and {either[1]} with drawn ones."
+    )
+    if "least" not in record:
+        text += " Real and drawn masks were on different people in this measurement, so it has to be repeated."
+    return text
 
 
 def made_with(record: dict | None) -> str:

@@ -10,7 +10,6 @@ people drawn anew.
 
 import sys
 import time
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +20,11 @@ import pandas as pd
 import torch
 
 from maskfr_utils import devices, paths
+from maskfr_utils.faces.people import plain
 from maskfr_utils.faces.sources import open_source
 from maskfr_utils.masks import mask_faces
 from maskfr_utils.measure import mfr2, record
+from maskfr_utils.metrics import Draws, share, summary
 from maskfr_utils.models import load_model
 from maskfr_utils.recognise import Embedder, Gallery, load_embedder, quality
 from maskfr_utils.recognise.calibration import Calibration, calibrate
@@ -31,7 +32,6 @@ from maskfr_utils.recognise.search import best_people
 from maskfr_utils.recognise.validation import rendered_calibration
 from maskfr_utils.records import write_json
 from maskfr_utils.rendered import render_faces
-from maskfr_utils.verdicts import drawn_anew
 
 RECORD = Path("recognise") / "rendered_people.json"  # below the records of the study; about the network of the package
 RATE = 0.01
@@ -83,11 +83,7 @@ def score(gallery: Gallery, known: Photos, strangers: Photos, *, seed: int = 0) 
 
 def over_people(hits: np.ndarray, people: np.ndarray, seed: int) -> dict[str, float]:
     """A share of photos with its 95 % interval over people drawn anew; `hits` (n,) bool, `people` (n,)."""
-    names, person = np.unique(people, return_inverse=True)
-    photos, right = np.bincount(person), np.bincount(person, hits)
-    times = drawn_anew(len(names), RESAMPLES, seed=seed)
-    low, high = np.percentile(times @ right / (times @ photos), (2.5, 97.5))
-    return {"value": round(float(hits.mean()), 4), "low": round(float(low), 4), "high": round(float(high), 4)}
+    return summary(share(hits, Draws(people, RESAMPLES, seed=seed).photos(people)))
 
 
 def enrolled(embedder: Embedder, calibration: Calibration, photos: Photos) -> Gallery:
@@ -173,11 +169,6 @@ def search_seconds(dim: int, *, repeats: int = 5, sizes: Sequence[str] = tuple(S
                 raise ValueError(f"the search among {size} did not find the embedding itself")
         seconds[size] = round(float(np.median(times)), 4)
     return seconds
-
-
-def plain(name: str) -> str:
-    """A name without case, accents and separators: no two data sets write them alike."""
-    return "".join(c for c in unicodedata.normalize("NFKD", name).casefold() if c.isalnum())
 
 
 def measure(network: str | None) -> dict:

@@ -160,12 +160,20 @@ class MHSA(nn.Module):
                 f"MHSA: a {x.shape[2]} x {x.shape[3]} feature map, but the position terms are {self.size[0]} x "
                 f"{self.size[1]}; build the network with the image size that it is given"
             )
+        q, k, v = self._qkv(x)
+        return F.scaled_dot_product_attention(q, k, v).transpose(-1, -2).reshape(x.shape)
+
+    def attention(self, x: Tensor) -> Tensor:
+        """How much each position looks at each other: (N, heads, positions, positions), rows that sum to 1; x as forward's."""
+        q, k, _ = self._qkv(x)
+        return (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).softmax(-1)
+
+    def _qkv(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         q, k, v = (
             self.qkv(x).reshape(x.shape[0], 3, self.heads, -1, self.size[0] * self.size[1]).transpose(-1, -2).unbind(1)
         )
         # q k^T + q r^T = q (k + r)^T, so that the fused attention kernels apply
-        k = k + (self.rows + self.columns).flatten(2).transpose(-1, -2).to(k.dtype)
-        return F.scaled_dot_product_attention(q, k, v).transpose(-1, -2).reshape(x.shape)
+        return q, k + (self.rows + self.columns).flatten(2).transpose(-1, -2).to(k.dtype), v
 
 
 class IBSA(nn.Module):

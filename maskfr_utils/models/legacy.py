@@ -6,12 +6,14 @@ positions is the embedding), in blocks that take their order of layers from the 
 and not from ArcFace, and in modules that are used twice. Images went in as 0 to 255 in BGR order.
 """
 
+import copy
 import math
 
 import torch
 from torch import Tensor, nn
 
 from maskfr_utils.models.blocks import SE, FReLU, conv1x1, conv3x3
+from maskfr_utils.models.networks import initialise
 
 REDUCTION = 16
 PLACES = ("start", "second", "middle", "end")
@@ -42,16 +44,28 @@ class LegacyBasic(nn.Module):
         self.conv2 = conv3x3(out_channels, out_channels)
         self.bn2 = nn.BatchNorm2d(out_channels) if place in ("start", "end") else nn.Identity()
         self.activation = activation
+        self.entry: nn.Module | None = None  # of the first place, where places are kept apart
+        self.exit: nn.Module | None = None  # of the last
+        self.apart = False
         self.se = nn.Identity()
         self.downsample = pooled_shortcut(in_channels, out_channels, stride)
 
+    def keep_apart(self) -> None:
+        """Gives each place an activation of its own."""
+        self.apart = True
+        if self.place != "start" and self.entry is None:
+            self.entry = copy.deepcopy(self.activation)
+        if self.place == "end":
+            self.exit = copy.deepcopy(self.activation)
+
     def forward(self, x: Tensor) -> Tensor:
-        out = x if self.place == "start" else self.activation(self.bn0(x))
+        entry, after = (self.entry, self.exit) if self.apart else (self.activation, self.activation)
+        out = x if self.place == "start" else entry(self.bn0(x))
         out = self.conv2(self.activation(self.bn1(self.conv1(out))))
         if self.place == "start":
             out = self.bn2(out)
         out = self.se(out) + self.downsample(x)
-        return self.activation(self.bn2(out)) if self.place == "end" else out
+        return after(self.bn2(out)) if self.place == "end" else out
 
 
 class LegacySEBasicF(LegacyBasic):
@@ -100,6 +114,8 @@ class LegacyIBT(nn.Module):
         self.conv1 = conv3x3(in_channels, out_channels, stride)
         self.bn1 = nn.BatchNorm2d(out_channels)
         self.prelu = nn.PReLU()
+        # One module at two places each, unless they are kept apart.
+        self.conv1_again, self.bn1_again, self.prelu_again = None, None, None
         self.mhsa = LegacyMHSA(out_channels, size)
         self.conv2 = conv1x1(out_channels, out_channels)
         self.depthwise = nn.Sequential(
@@ -109,15 +125,24 @@ class LegacyIBT(nn.Module):
         self.bn2 = nn.BatchNorm2d(out_channels) if place in ("start", "end") else nn.Identity()
         self.downsample = pooled_shortcut(in_channels, out_channels, stride) if place == "start" else None
 
+    def keep_apart(self) -> None:
+        """Gives each place a convolution, a BatchNorm and a PReLU of its own."""
+        self.conv1_again, self.bn1_again = copy.deepcopy(self.conv1), copy.deepcopy(self.bn1)
+        if self.place == "end":
+            self.prelu_again = copy.deepcopy(self.prelu)
+
     def forward(self, x: Tensor) -> Tensor:
+        again = self.conv1 if self.conv1_again is None else self.conv1_again
         out = x if self.place == "start" else self.bn0(x).relu()
-        out = self.mhsa(self.bn1(self.conv1(out)).relu()) + self.conv1(x)
+        out = self.mhsa(self.bn1(self.conv1(out)).relu()) + again(x)
         identity = out if self.downsample is None else self.downsample(x)
-        out = self.conv2(self.se(self.depthwise(self.prelu(self.bn1(out)))))
+        again = self.bn1 if self.bn1_again is None else self.bn1_again
+        out = self.conv2(self.se(self.depthwise(self.prelu(again(out)))))
         if self.place == "start":
             out = self.bn2(out)
         out = out + identity
-        return self.prelu(self.bn2(out)) if self.place == "end" else out
+        again = self.prelu if self.prelu_again is None else self.prelu_again
+        return again(self.bn2(out)) if self.place == "end" else out
 
 
 class LegacyNet(nn.Module):
@@ -144,6 +169,13 @@ class LegacyNet(nn.Module):
                 else:
                     blocks.append(LegacyIBT(*shape, size) if i == 3 else LegacySEBasicF(*shape))
             self.add_module(f"layer{i + 1}", nn.Sequential(*blocks))
+
+    def keep_apart(self) -> None:
+        """Gives each place of a block a module of its own where the original used one at two; weights are drawn anew."""
+        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
+            for block in layer:
+                block.keep_apart()
+        initialise(self)
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.bn1(self.conv1(images)).relu()

@@ -74,9 +74,10 @@ def condition(name: str) -> Numbers:
         images, labels = loop.TwinDataset(run.store, run.config, epoch=1)[[9, 2, 26, 5]]
         found["batch"] = [x for image in images.numpy() for x in sketch(image)] + labels.tolist()
         tested = []
+        run.recogniser.backbone = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(48, 16))
         run.recogniser.backbone.register_forward_pre_hook(lambda module, given: tested.append(given[0]))
         run.predict(run.store.batch(np.arange(2))[0])
-        found["tested"] = tested[0].mean((1, 2, 3)).tolist()
+        found["tested"] = tested[0].mean((1, 2, 3)).tolist() + tested[0][0, 0, ::8, 50].tolist()
     return found
 
 

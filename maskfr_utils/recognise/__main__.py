@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from maskfr_utils.messages import brief
+from maskfr_utils.messages import brief, print_anything
 
 PRIVACY = (
     "An embedding is biometric data: enrol people who have agreed to it, keep the gallery where others cannot read it, and "
@@ -141,7 +141,7 @@ COMMANDS = {
     "people": (people, "list who is enrolled"),
     "remove": (remove, "delete people from a gallery and from the disk"),
     "verify": (verify, "compare two photos: one person or two?"),
-    "embed": (embed, "write the embeddings of all faces of a folder as .npz"),
+    "embed": (embed, "write the embeddings of all faces of a folder as .npz or .parquet"),
     "calibrate": (
         calibrate,
         "measure on a folder of other people how alike a network finds strangers; writes the network anew",
@@ -196,6 +196,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit status."""
+    print_anything()
     args = parser().parse_args(argv)
     try:
         COMMANDS[args.command][0](args)

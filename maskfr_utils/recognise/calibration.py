@@ -13,9 +13,10 @@ from itertools import pairwise
 
 import numpy as np
 
+from maskfr_utils.metrics import stranger_thresholds
+
 LEAST_PAIRS = 1000
 _BEYOND = 10  # pairs at least above the highest cosine that counts as measured
-_ROWS = 1024  # of the matrix of cosines at a time
 
 
 @dataclass(frozen=True)
@@ -91,13 +92,7 @@ def calibrate(embeddings: np.ndarray, people: Sequence[object], validation: str)
         raise ValueError(
             f"{validation}: {pairs} pairs of different people, fewer than {LEAST_PAIRS:,}: give more people"
         )
-    levels = np.linspace(-1, 1, 20001)  # a histogram: the pairs of many photos would not fit into memory
-    histogram = np.zeros(len(levels) - 1, np.int64)
-    for start in range(0, len(owner), _ROWS):
-        part = slice(start, start + _ROWS)
-        other = (owner[part, None] != owner) & (np.arange(len(owner))[part, None] < np.arange(len(owner)))
-        histogram += np.histogram((embeddings[part] @ embeddings.T)[other].clip(-1, 1), levels)[0]
-    reach = np.cumsum(histogram[::-1])[::-1] / pairs  # share of the pairs at or above the lower end of each bin
     rates = [10 ** (-k / 2) for k in range(2, 40) if 10 ** (-k / 2) * pairs >= _BEYOND]
-    cosines = [float(levels[1:][reach > rate][-1]) for rate in rates]  # the first level that fewer reach
-    return Calibration(tuple(rates), tuple(cosines), len(names), pairs, validation)
+    return Calibration(
+        tuple(rates), tuple(stranger_thresholds(embeddings, owner, rates)), len(names), pairs, validation
+    )

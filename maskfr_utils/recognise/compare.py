@@ -1,11 +1,13 @@
 """Two photos of one person or of two; and the embeddings of all faces of a folder, for other programs."""
 
+import importlib.util
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from maskfr_utils.faces.archives import Archive, open_archive
 from maskfr_utils.faces.pictures import PictureError
@@ -76,9 +78,9 @@ def photos(archive: Archive) -> Iterator[tuple[str, np.ndarray | None, str]]:
 
 
 def embed_folder(embedder: Embedder, source: str | Path, out: str | Path) -> Counter:
-    """Writes the embeddings of all faces of a folder, zip, tar or picture as an .npz of plain arrays.
+    """Writes the embeddings of all faces of a folder, zip, tar or picture as an .npz of plain arrays, or as .parquet.
 
-    The arrays: `embeddings` (n, d) float32 of length 1, `pictures` (n,) their names, `people` (n,) the folder right above
+    The arrays, or columns of a line a face: `embeddings` (n, d) float32 of length 1, `pictures` (n,) their names, `people` (n,) the folder right above
     each, `boxes` (n, 4) int, `notes` (n,) what is wrong with each face, and `network`, the hash of its weights.
 
     Returns:
@@ -86,10 +88,18 @@ def embed_folder(embedder: Embedder, source: str | Path, out: str | Path) -> Cou
 
     Raises:
         FileNotFoundError: no such source.
-        ValueError: no face in it, or `out` is no .npz.
+        ImportError: .parquet needs the package pyarrow.
+        ValueError: no face in it, or `out` is neither .npz nor .parquet.
     """
-    if Path(out).suffix != ".npz":
-        raise ValueError(f"{out}: embeddings are written as .npz; name a file that ends so")
+    suffix = Path(out).suffix
+    if suffix not in (".npz", ".parquet"):
+        raise ValueError(f"{out}: embeddings are written as .npz or .parquet; name a file that ends so")
+    if (
+        suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None
+    ):  # 120 MB installed: only for who asks for it
+        raise ImportError(
+            f"{out}: parquet needs one more package: pip install pyarrow, or name a file that ends in .npz"
+        )
     archive, counts = open_archive(source), Counter()
     embeddings, names, boxes, notes = [], [], [], []
     for name, photo, why_not in photos(archive):
@@ -114,5 +124,10 @@ def embed_folder(embedder: Embedder, source: str | Path, out: str | Path) -> Cou
         "network": np.array(embedder.fingerprint),
     }
     with replacing(Path(out)) as temporary:
-        np.savez(temporary, **arrays)
+        if suffix == ".parquet":
+            pd.DataFrame(
+                {name: list(values) if values.ndim else values.item() for name, values in arrays.items()}
+            ).to_parquet(temporary, index=False)
+        else:
+            np.savez(temporary, **arrays)
     return counts

@@ -3,7 +3,6 @@
 import copy
 import hashlib
 import json
-import math
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,9 @@ from torch import Tensor, nn
 
 from maskfr_utils.batches import to_input
 from maskfr_utils.faces.align import FACE_SIZE
-from maskfr_utils.models import create_model, export_onnx, load_insightface_weights, load_model, save_model
-from maskfr_utils.models.weights import PREPROCESSING, read_state_dict
+from maskfr_utils.messages import brief
+from maskfr_utils.models import export_onnx, save_model
+from maskfr_utils.models.given import fingerprint, load_network
 from maskfr_utils.names import NETWORKS
 from maskfr_utils.recognise.calibration import Calibration
 
@@ -72,40 +72,23 @@ class Embedder:
         return torch.nn.functional.normalize(found).numpy()
 
 
-def fingerprint(model: nn.Module) -> str:
-    """32 hexadecimal digits of a network's weights and of what its input is; two files of the same weights agree."""
-    digest = hashlib.blake2b(f"{type(model).__qualname__} {PREPROCESSING}".encode(), digest_size=16)
-    for name, tensor in sorted(model.state_dict().items()):
-        if not name.endswith("num_batches_tracked"):  # of no use to the outputs, and absent from some files
-            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy())
-    return digest.hexdigest()
-
-
 def load_embedder(source: str | Path | None = None) -> Embedder:
     """A trained network from disk; nothing in a file is run.
 
     Args:
-        source: the folder of a finished run, its `model.safetensors`, or a `backbone.pth` of arcface_torch's (iresnet50 or
-            iresnet100); by default the small network that comes with the package.
+        source: the folder of a finished run, its `model.safetensors`, a `backbone.pth` of arcface_torch's (iresnet50 or
+            iresnet100), or an `.onnx` of either; by default the small network that comes with the package.
 
     Raises:
         OSError: no such file.
         ValueError: it is none of these; the message names it.
     """
     path = Path(source or DEFAULT)
-    if path.is_dir():
-        if not (path / "model.safetensors").is_file():
-            raise ValueError(
-                f"{path} has no model.safetensors: name the folder of a finished run, or a file of weights"
-            )
-        path = path / "model.safetensors"
-    with path.open("rb") as file:
-        is_safetensors = file.read(9)[8:] == b"{"
-    if not is_safetensors:
-        model = insightface_network(read_state_dict(path), str(path))
+    if path.suffix == ".onnx":
+        return Embedder(OnnxNetwork(path), title=path.name)
+    model, header = load_network(path)
+    if not header:
         return Embedder(model, title=f"{model.config['name']} from {path.name}")
-    model, header = load_model(path)
     try:
         calibration = Calibration.from_dict(header["calibration"]) if "calibration" in header else None
     except ValueError as error:
@@ -140,23 +123,42 @@ def save_embedder(path: str | Path, embedder: Embedder, *, half: bool = False) -
         raise ValueError(f"{path}: a network is written as .onnx or .safetensors; name a file that ends so")
 
 
-def insightface_network(tensors: dict[str, Tensor], source: str) -> nn.Module:
-    """The IResNet that weights of arcface_torch's fit, by the number of their blocks and their shapes.
+class OnnxNetwork(nn.Module):
+    """A network that onnxruntime computes on the CPU: it must take what ours take, and give one embedding a picture.
+
+    Args:
+        path: the file; nothing in it but the operators that onnxruntime knows is run.
 
     Raises:
-        ValueError: they are of no such network; the message names `source`.
+        OSError: no such file.
+        ImportError: the package onnxruntime is missing.
+        ValueError: no ONNX file, or of other inputs or outputs.
     """
-    depths = tuple(len({n.split(".")[1] for n in tensors if n.startswith(f"layer{i}.")}) for i in (1, 2, 3, 4))
-    name = next((n for n, net in NETWORKS.items() if net.depths == depths and set(net.blocks) == {"ibasic"}), None)
-    shapes = {key: tuple(tensors[key].shape) if key in tensors else () for key in ("bn2.weight", "fc.weight")}
-    channels, (dim, features) = (shapes["bn2.weight"] + (0,))[0], (shapes["fc.weight"] + (0, 0))[:2]
-    # At most as large as the published networks: a file must not ask for more memory than it brings.
-    if name is None or not 16 <= channels <= 512 or not 1 <= dim <= 4096 or features < 1:
-        raise ValueError(
-            f"{source}: blocks {depths} are not those of arcface_torch's iresnet50 (3, 4, 14, 3) or iresnet100 "
-            "(3, 13, 30, 3); a network trained here is the model.safetensors of its run"
-        )
-    size = 16 * round(math.sqrt(features / channels))
-    if size != FACE_SIZE:
-        raise ValueError(f"{source}: it takes pictures of {size} pixels, not of {FACE_SIZE}")
-    return load_insightface_weights(create_model(name, width=channels / 512, embedding_dim=dim), tensors)
+
+    def __init__(self, path: Path):
+        super().__init__()
+        data = path.read_bytes()
+        import onnxruntime  # half a second, and an extra
+
+        try:
+            self._session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+            inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        except Exception as error:  # the classes of onnxruntime's errors have no public base
+            raise ValueError(f"{path}: no network in ONNX ({brief(error, 120)})") from None
+        if len(inputs) != 1 or len(outputs) != 1 or list(inputs[0].shape[1:]) != [3, FACE_SIZE, FACE_SIZE]:
+            shapes = [list(i.shape) for i in inputs], len(outputs)
+            raise ValueError(
+                f"{path}: inputs {shapes[0]} and {shapes[1]} outputs; expected one (n, 3, {FACE_SIZE}, {FACE_SIZE}) and one"
+            )
+        self._input = inputs[0].name
+        self._one = inputs[0].shape[0] == 1  # exported for one picture at a time
+        digest = hashlib.blake2b(data, digest_size=16).digest()
+        self.register_buffer("file", torch.frombuffer(bytearray(digest), dtype=torch.uint8))
+
+    def __deepcopy__(self, memo: dict) -> "OnnxNetwork":
+        return self  # it never changes
+
+    def forward(self, images: Tensor) -> Tensor:
+        parts = images.split(1) if self._one else [images]
+        found = [self._session.run(None, {self._input: part.cpu().numpy()})[0] for part in parts]
+        return torch.from_numpy(np.concatenate(found))

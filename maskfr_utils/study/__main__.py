@@ -17,7 +17,7 @@ from maskfr_utils.study import captions, plan
 from maskfr_utils.study.check import HEADLINE, problems
 from maskfr_utils.study.plan import GROUPS, SCALES, Run
 from maskfr_utils.study.run import run_all
-from maskfr_utils.study.state import status
+from maskfr_utils.study.state import status, told_cost
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -107,6 +107,7 @@ def _make(args: argparse.Namespace, scales: list[str]) -> int:
     for run, state in now.items():
         print(f"{run.name:50} {state}")
     if args.list:
+        print(*told_cost([run for run, state in now.items() if state != "done"], args.results), sep="\n")
         return 0
     if not args.scale and (left_out := [scale for scale in scales if SCALES[scale].gpu]):
         print(

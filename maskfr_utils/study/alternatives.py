@@ -1,10 +1,11 @@
 """Other losses, and other conditions of training: what the records say of them, as tables and as sentences."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
-from maskfr_utils.names import CONDITIONS
+from maskfr_utils.names import CONDITIONS, TITLES
 from maskfr_utils.study import plan
 from maskfr_utils.study.outcomes import Result, comparisons, points, results
 from maskfr_utils.study.plan import Run
@@ -26,22 +27,17 @@ def losses(scale: str, folder: Folder = None, tested: str = "masked") -> dict[st
 
 
 def loss_trials(scale: str, folder: Folder = None) -> pd.DataFrame:
-    """Of each loss (rows) what was chosen, how good it was on masked validation photos, and how many trials it had."""
+    """Of each loss that was tried (rows) what was chosen, how good it was on masked validation photos, and how many trials it had."""
     rows, chosen = {}, plan.chosen_variants(scale, folder)
+    columns = ["*s*", "*m*", "learning rate", "best trial, %", "median trial, %", "worst trial, %", "trials"]
     for name, variant in LOSS_VARIANTS.items():
         scores = [plan.validation(run, folder) for run in plan.variant_trials(scale, name)]
         made = sorted(score for score in scores if score is not None)
-        settings = chosen.get(name, {})
-        rows[variant.title] = {
-            "*s*": f"{settings['scale']:g}" if "scale" in settings else "",
-            "*m*": f"{settings['margin']:g}" if "margin" in settings else "",
-            "learning rate": f"{settings['lr']:g}" if settings else "",
-            "best trial, %": f"{100 * made[-1]:.1f}" if made else NOT_RUN,
-            "median trial, %": f"{100 * made[len(made) // 2]:.1f}" if made else "",
-            "worst trial, %": f"{100 * made[0]:.1f}" if made else "",
-            "trials": f"{len(made)} of {len(scores)}",
-        }
-    return pd.DataFrame.from_dict(rows, orient="index")
+        if made:
+            settings = [f"{chosen[name][k]:g}" if k in chosen.get(name, {}) else "" for k in ("scale", "margin", "lr")]
+            told = [f"{100 * score:.1f}" for score in (made[-1], made[len(made) // 2], made[0])]
+            rows[variant.title] = [*settings, *told, f"{len(made)} of {len(scores)}"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 
 def conditions(scale: str, folder: Folder = None, tested: str = "masked") -> dict[str, Result]:
@@ -55,6 +51,16 @@ def conditions(scale: str, folder: Folder = None, tested: str = "masked") -> dic
 def title(condition: str) -> str:
     """A condition, or the twin term, in words."""
     return (CONDITIONS | VARIANTS)[condition].title
+
+
+def report_recipe(scale: str, folder: Folder = None) -> pd.DataFrame:
+    """Networks at their tuned recipe against the same at the report's, on masked test photos, see `comparisons`."""
+    found, ours = results("report", scale, folder), results("table_2", scale, folder)
+    pairs = {}
+    for run, theirs in found.items():
+        if tuned := ours.get(replace(run, recipe=None)):
+            pairs[f"{TITLES[run.model]}, tuned − the report's recipe"] = (tuned, theirs)
+    return comparisons(pairs)
 
 
 def table(by_twin: dict[str, dict[str, Result]], lines: dict[str, str]) -> pd.DataFrame:
@@ -116,6 +122,11 @@ def reached(compared: pd.DataFrame, condition: str) -> str:
     return "yes" if all(row["low"] > -POINT for row in (gap, *specialists)) else "not shown"
 
 
+def verdicts(compared: pd.DataFrame) -> dict[str, str]:
+    """Condition -> `reached`, of all conditions in `one_for_all`."""
+    return {name: reached(compared, name) for name in dict.fromkeys(condition for condition, _ in compared.index)}
+
+
 def loss_answer(scale: str, folder: Folder = None) -> list[str]:
     """What the losses' records say, in three sentences; fewer where runs are missing."""
     found = losses(scale, folder)
@@ -130,9 +141,7 @@ def loss_answer(scale: str, folder: Folder = None) -> list[str]:
         f" lowest ({found[order[-1]]}).",
         f"Against {REFERENCE}, {len(sure)} of {len(compared)} losses differ beyond noise" + _listed(said) + ".",
     ]
-    trials = loss_trials(scale, folder)
-    made = trials[trials["median trial, %"] != ""]
-    if len(made):
+    if len(made := loss_trials(scale, folder)):
         spread = made["best trial, %"].astype(float) - made["worst trial, %"].astype(float)
         text.append(
             f"From the worst to the best of its trials a loss gains {spread.min():.1f} to {spread.max():.1f} points: "
@@ -151,16 +160,15 @@ def condition_answer(scale: str, folder: Folder = None) -> list[str]:
     masked = conditions(scale, folder)
     if compared.empty:
         return []
-    names = list(dict.fromkeys(condition for condition, _ in compared.index))
-    gaps = [f"{title(n)}: {_points(compared.loc[(n, 'masked − unmasked faces')])}" for n in names]
+    said = verdicts(compared)
+    gaps = [f"{title(n)}: {_points(compared.loc[(n, 'masked − unmasked faces')])}" for n in said]
     text.append(f"Masked against unmasked accuracy of one network, on {FACES[scale]}, in points: {'; '.join(gaps)}.")
-    verdicts = {name: reached(compared, name) for name in names}
-    good = [title(name) for name, verdict in verdicts.items() if verdict == "yes"]
+    good = [title(name) for name, verdict in said.items() if verdict == "yes"]
     text.append(
         f"One network within a point on either kind of face, and below neither specialist: shown for {', '.join(good)}."
         if good
         else "One network within a point on either kind of face, and below neither specialist: "
-        + "; ".join(f"{title(name)}, {verdict}" for name, verdict in verdicts.items())
+        + "; ".join(f"{title(name)}, {verdict}" for name, verdict in said.items())
         + "."
     )
     parts = {title(name): masked[name] for name in ("both", "upper", "periocular") if name in masked}

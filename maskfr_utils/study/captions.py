@@ -4,16 +4,17 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from maskfr_utils.names import TITLES
-from maskfr_utils.study import outcomes, plan, published, state, tables
-from maskfr_utils.study.outcomes import Result
-from maskfr_utils.study.plan import SCALES, Run
+from maskfr_utils.study import answers, outcomes, plan, published, state
+from maskfr_utils.study.plan import SCALES
 from maskfr_utils.study.tables import FACES, NOT_RUN
 
-STILL = 1.0  # points of validation accuracy that the last epoch adds: from here on a network is still climbing
+NAMED = 3  # so many missing runs are listed by name; of more, a caption gives the number
 VERDICTS = (
     "*better*, *worse*: three seeds or more, the interval over seeds and people leaves 0 out, and the corrected *p* is below"
     " 0.05; *undecided*: all else."
 )
+
+BEYOND = VERDICTS.replace("*better*, *worse*", "*beyond noise*")  # of costs and gains, where more need not be better
 
 
 def made_with(group: str | None, scale: str, folder: str | Path | None = None) -> str:
@@ -42,6 +43,8 @@ def made_with(group: str | None, scale: str, folder: str | Path | None = None) -
         f"{len(wanted) - len(missing)} of {len(wanted)} runs are done (records {state.digest(group, folder)}); "
         f"`{plan.command(group, scale)}` makes them."
     )
+    if len(missing) > NAMED:
+        missing = [*missing[: NAMED - 1], f"{len(missing) - NAMED + 1} more"]
     return text + (f" Not run yet: {', '.join(missing)}." if missing else "")
 
 
@@ -61,7 +64,7 @@ def _all(values: Iterable, joint: str = ", ") -> str:
 
 
 def headline(folder: str | Path | None = None) -> str:
-    """The table of the book's first page and what it says, as Markdown."""
+    """The answers and the table of the book's first page, as Markdown."""
     scales = list(reversed(SCALES))
     ours = {scale: outcomes.specialists(scale, folder) for scale in scales}
     # Name of the line -> the report's accuracy, and ours by scale.
@@ -69,84 +72,38 @@ def headline(folder: str | Path | None = None) -> str:
     lines |= {
         f"{TITLES[model]}, with masks": (value, (model, "masked")) for model, (value, _) in published.TABLE_2.items()
     }
-    text = [
-        f"| share of photos named rightly | the report | {' | '.join(FACES[scale] for scale in scales)} |",
+    text = [f"{i}. {answer}" for i, answer in enumerate(answers.page_one(folder), 1)]
+    text += [
+        "",
+        "```{table} Share of the test photos named correctly, beside the report's numbers. In brackets: 95 % intervals.",
+        ":name: tab-headline",
+        f"| network and test | the report | {' | '.join(FACES[scale] for scale in scales)} |",
         f"| --- | --- |{' --- |' * len(scales)}",
     ]
     for name, (value, run) in lines.items():
         cells = [str(ours[scale].get(run, NOT_RUN)) for scale in scales]
         text.append(f"| {name} | {100 * value:.2f}\N{NO-BREAK SPACE}% | {' | '.join(cells)} |")
-    untrained = [str(_untrained(scale, folder) or NOT_RUN) for scale in scales]
+    untrained = [str(answers.untrained(scale, folder) or NOT_RUN) for scale in scales]
     text.append(f"| IResNet-50, with masks, but trained without | | {' | '.join(untrained)} |")
+    settings = [line for scale in scales if (line := _settings(scale, folder))]
+    text += ["```", "", "```{dropdown} Settings, and how to make these numbers again"]
+    text += ["Intervals are over seeds and people; with fewer than three seeds, over people alone.", ""]
     text += [
+        *settings,
         "",
-        "In brackets, 95 % intervals over seeds and people (with fewer than three seeds, over people alone).",
-        "",
+        f"`{plan.command()}` runs what is missing, `python -m maskfr_utils.study --headline` writes this.",
     ]
-    for scale in scales:
-        if ours[scale]:
-            one = next(iter(ours[scale].values())).one
-            seeds = _all((len(result.records) for result in ours[scale].values()), " or ")
-            text.append(
-                f"- *{FACES[scale].capitalize()}* ({one['provenance']['identities']} people, "
-                f"{len(one['photos']['label']):,} test photos, width {one['params']['width']:g}, "
-                f"{one['params']['epochs']} epochs, seeds a network: {seeds}; {one['provenance']['device']}): "
-                + " ".join(found(scale, folder))
-            )
-    text += ["", f"`{plan.command()}` runs what is missing, `python -m maskfr_utils.study --headline` writes this."]
-    return "\n".join(text) + "\n"
+    return "\n".join([*text, "```"]) + "\n"
 
 
-def _untrained(scale: str, folder: str | Path | None) -> Result | None:
-    """IResNet-50 trained without masks and tested with them."""
-    return outcomes.results("table_1", scale, folder, "masked").get(Run(scale=scale, condition="unmasked"))
-
-
-def found(scale: str, folder: str | Path | None = None) -> list[str]:
-    """What a scale's records say to the study's two questions, and how far its networks were when they stopped."""
-    ours, text = outcomes.specialists(scale, folder), []
-    without, masked, untrained = (
-        ours.get(("iresnet50", "unmasked")),
-        ours.get(("iresnet50", "masked")),
-        _untrained(scale, folder),
+def _settings(scale: str, folder: str | Path | None) -> str:
+    """What a scale's numbers on the first page were made with, as a line of a list; nothing where there are none."""
+    if not (ours := outcomes.specialists(scale, folder)):
+        return ""
+    one = next(iter(ours.values())).one
+    seeds = _all((len(result.records) for result in ours.values()), " or ")
+    return (
+        f"- *{FACES[scale].capitalize()}*: {one['provenance']['identities']} people, {len(one['photos']['label']):,} test photos,"
+        f" width {one['params']['width']:g}, {one['params']['epochs']} epochs, seeds a network: {seeds};"
+        f" {one['provenance']['device']}. {answers.learnt(scale, folder)}"
     )
-    if without and masked and untrained:
-        pairs = {"cost": (without, untrained), "gain": (masked, untrained)}
-        cost, gain = outcomes.comparisons(pairs)["difference"]
-        text.append(
-            f"A mask costs IResNet-50 {100 * cost:.1f} points if it was trained without; training with masks wins back"
-            f" {100 * gain:.1f} of them."
-        )
-    attention = {
-        f"ResSaNet-{n} against IResNet-{n}": (ours[f"ressanet{n}", "masked"], ours[f"iresnet{n}", "masked"])
-        for n in (50, 100)
-        if (f"ressanet{n}", "masked") in ours and (f"iresnet{n}", "masked") in ours
-    }
-    if attention:
-        words = outcomes.in_points(outcomes.comparisons(attention))
-        text.append(
-            "Each at the learning rate that suits it best on validation photos: "
-            + "; ".join(
-                f"{name} {row['difference, points']} points, {row['verdict']}" for name, row in words.iterrows()
-            )
-            + "."
-        )
-    if learnt := [100 * result.learnt for result in ours.values()]:
-        so = "Those far below 100 % were still learning: the table orders how fast they learn, not how good they get."
-        text.append(
-            f"In the last epoch the networks named {min(learnt):.0f} to {max(learnt):.0f} % of their training photos rightly"
-            + (f". {so}" if min(learnt) < 90 else ".")
-        )
-    if len(curves := tables.curves(scale, folder)) > 1:
-        rise = 100 * (curves.iloc[-1] - curves.iloc[-2])
-        still = [f"{name} by {points:.1f}" for name, points in rise.items() if points >= STILL]
-        text.append(
-            "On validation photos, "
-            + (
-                f"the last epoch still added points ({', '.join(still)}): "
-                if still
-                else "the last epoch added little: "
-            )
-            + ("longer runs may change the order." if still else "the curves are flat.")
-        )
-    return text

@@ -38,6 +38,33 @@ def execute(notebook: str | Path, chapter: str | Path, parameters: dict[str, obj
         nbformat.write(as_page(nbformat.read(temporary, as_version=4)), temporary)
 
 
+def reword(notebook: str | Path, chapter: str | Path) -> None:
+    """Takes over a notebook's words, captions and tags into its chapter, without executing it: its code must be the same.
+
+    Args:
+        notebook: the .ipynb that was edited.
+        chapter: the .ipynb that was executed from it before.
+
+    Raises:
+        ValueError: the code differs, or a file is no notebook.
+    """
+    new, old = (nbformat.read(path, as_version=4) for path in (notebook, chapter))
+    cells = [cell for cell in old.cells if cell.cell_type == "code"]
+    injected = [cell for cell in cells if "injected-parameters" in cell.metadata.get("tags", [])]
+    executed = [cell for cell in cells if cell not in injected]
+    code = [cell for cell in new.cells if cell.cell_type == "code"]
+    if [cell.source for cell in code] != [cell.source for cell in executed]:
+        raise ValueError(f"{chapter} is not the code of {notebook}: execute it, without --words")
+    for cell, done in zip(code, executed, strict=True):
+        cell.outputs, cell.execution_count = done.outputs, done.execution_count
+    for cell in injected:
+        after = next(i for i, c in enumerate(new.cells) if "parameters" in c.metadata.get("tags", []))
+        new.cells.insert(after + 1, cell)
+    new.metadata = old.metadata
+    with replacing(Path(chapter)) as temporary:
+        nbformat.write(as_page(new), temporary)
+
+
 def as_page(notebook: NotebookNode) -> NotebookNode:
     """The notebook without progress bars, widgets, time stamps and pairing."""
     for name in ("papermill", "jupytext", "widgets"):
@@ -73,8 +100,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("notebook", help="the .ipynb to run")
     parser.add_argument("chapter", help="the .ipynb to write")
     parser.add_argument("-p", "--parameters", nargs=2, metavar=("NAME", "VALUE"), action="append", default=[])
+    parser.add_argument("--words", action="store_true", help="only take over words and captions; the code is the same")
     args = parser.parse_args(argv)
     try:
+        if args.words:
+            reword(args.notebook, args.chapter)
+            return 0
         execute(args.notebook, args.chapter, {name: yaml.safe_load(value) for name, value in args.parameters})
     except (ValueError, OSError) as error:
         print(f"maskfr_utils.study.chapters: {error}", file=sys.stderr)

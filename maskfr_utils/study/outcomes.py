@@ -50,12 +50,12 @@ class Result:
 
     @cached_property
     def ranks(self) -> list[np.ndarray]:
-        """Of each seed (N,) the place of the right identity among all, 1 where the run names the photo rightly."""
+        """Of each seed (N,) the place of the right identity among all, 1 where the run names the photo correctly."""
         return self.photos(f"{self.tested}_rank")
 
     @property
     def hits(self) -> list[np.ndarray]:
-        """Of each seed (N,) bool, whether the run names a photo rightly."""
+        """Of each seed (N,) bool, whether the run names a photo correctly."""
         return [ranks == 1 for ranks in self.ranks]
 
     @cached_property
@@ -80,7 +80,7 @@ class Result:
 
     @property
     def learnt(self) -> float:
-        """Share of the training photos named rightly during the last epoch, mean over seeds: of the twin it trains on."""
+        """Share of the training photos named correctly during the last epoch, mean over seeds: of the twin it trains on."""
         return float(np.mean([record["history"][-1]["train_accuracy"] for record in self.records.values()]))
 
     def metric(self, name: str) -> float:

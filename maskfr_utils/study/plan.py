@@ -13,6 +13,8 @@ import yaml
 from maskfr_utils import fingerprint, paths
 from maskfr_utils.config import TrainConfig, load_params
 from maskfr_utils.names import CONDITIONS, MODELS, SIMPLE_CONDITIONS
+from maskfr_utils.original import flaws as original
+from maskfr_utils.original.probes import of_flaws
 from maskfr_utils.probes.runs import of_run
 from maskfr_utils.records import read_record
 from maskfr_utils.study import published
@@ -66,6 +68,7 @@ TUNED_VARIANTS = (
     "# The settings of each loss and of the twin term: the best of its trials on validation photos, which `python -m"
     " maskfr_utils.study`\n# makes (groups losses, conditions) and `--choose` writes here.\n"
 )
+AUDITED = "ressanet50"  # the network of the audit: each flaw of the original applies to it
 ABLATION = ("iresnet50", "iresnet50_se", "iresnet50_frelu", "iresnet50_ibt", "ressanet50")
 
 
@@ -94,7 +97,8 @@ def train_photos(scale: str) -> int:
     Read from any record of the scale among the book's; where there is none yet, its faces are prepared and counted.
     """
     for path in sorted(paths.results_dir().glob(f"{scale}-*.json")):
-        return read_record(path)["provenance"]["train_photos"]
+        if "-audit-" not in path.name:  # they may count mirror images
+            return read_record(path)["provenance"]["train_photos"]
     from maskfr_utils.prepare import prepare
     from maskfr_utils.store import TRAIN, FaceStore
 
@@ -120,6 +124,7 @@ class Run:
         variant: one of `variants.VARIANTS`, at the settings that its trials chose.
         setting: of a variant's trial, its number.
         trial: whether it is scored on the validation photos, for a choice; else on the test photos.
+        flaws: of the original (`original.flaws.TRAINED`), where it is a run of the audit, which may have none; else None.
         seed: of initial weights, order, split and masks.
     """
 
@@ -135,6 +140,7 @@ class Run:
     variant: str | None = None
     setting: int | None = None
     trial: bool = False
+    flaws: tuple[str, ...] | None = None
     seed: int = 0
 
     @property
@@ -150,6 +156,7 @@ class Run:
             self.variant: self.variant,
             f"t{self.setting}": self.setting is not None,
             "trial": self.trial,
+            f"audit-{'+'.join(self.flaws or ('none',))}": self.flaws is not None,
         }
         return "-".join([self.scale, self.model, self.condition, *(k for k, v in parts.items() if v), f"s{self.seed}"])
 
@@ -179,6 +186,8 @@ class Run:
         if self.trial and (epochs := SCALES[self.scale].trial_epochs):
             shrink, warmups = epochs / common["epochs"], ("warmup_epochs", "margin_warmup_epochs")
             return values | {"epochs": epochs} | {name: round(common[name] * shrink, 2) for name in warmups}
+        if self.flaws:
+            return values | self.flawed(common | values)
         if not self.steps_of:
             return values
         per_epoch = train_photos(self.scale) // self.batch
@@ -199,6 +208,14 @@ class Run:
         number = len(variant.settings) // 2 if self.setting is None else self.setting
         return variant.parameters(number, self.lr, recipe(self.scale)["scale"])
 
+    def flawed(self, values: dict[str, object]) -> dict[str, object]:
+        """The parameters that its flaws change; where photos count twice, it takes as many steps as without."""
+        changed = original.overrides(self.flaws, values)
+        if "epochs" in changed:
+            per_epoch = train_photos(self.scale) // changed.get("batch_size", values["batch_size"])
+            changed["max_steps"] = values["epochs"] * per_epoch
+        return changed
+
     def params(self) -> dict[str, object]:
         """All parameters that decide its result, whether or not its faces are on this machine."""
         values = recipe(self.scale) | self.overrides()
@@ -214,7 +231,8 @@ class Run:
 
     def behaviour(self) -> dict[str, fingerprint.Numbers]:
         """What the present code computes in each part that decides its result."""
-        return fingerprint.numbers(of_run(self.params()))
+        params = self.params()
+        return fingerprint.numbers(of_run(params) if self.flaws is None else of_flaws(params, self.flaws))
 
     @property
     def folder(self) -> Path:
@@ -223,11 +241,17 @@ class Run:
         return paths.runs_dir() / f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
     @property
+    def module(self) -> str:
+        """What `python -m` runs to make it."""
+        return "maskfr_utils.train" if self.flaws is None else "maskfr_utils.original.run"
+
+    @property
     def command(self) -> list[str]:
-        """The arguments of `python -m maskfr_utils.train` that make it."""
+        """The arguments of `module` that make it."""
         values = self.overrides() | {"out_dir": str(self.folder)}
         pairs = itertools.chain.from_iterable(("-p", name, str(value)) for name, value in values.items())
-        return ["-f", str(PARAMS / self.scale / "study.yaml"), *pairs]
+        flaws = [] if self.flaws is None else ["--flaws", *self.flaws]
+        return [*flaws, "-f", str(PARAMS / self.scale / "study.yaml"), *pairs]
 
     def record_path(self, folder: str | Path | None = None) -> Path:
         """File of its record in the book's results, or in `folder`."""
@@ -236,11 +260,11 @@ class Run:
     def steps(self) -> int:
         """Steps that it trains for."""
         epochs = (SCALES[self.scale].trial_epochs if self.trial else None) or recipe(self.scale)["epochs"]
-        return epochs * (train_photos(self.scale) // (self.steps_of or self.batch))
+        return epochs * (train_photos(self.scale) // (self.steps_of or self.overrides()["batch_size"]))
 
     def passes(self) -> int:
         """Pictures that it trains on, each counted at each visit."""
-        return self.steps() * self.batch
+        return self.steps() * self.overrides()["batch_size"]
 
 
 def trials(scale: str, model: str, folder: str | Path | None = None) -> list[Run]:
@@ -376,6 +400,27 @@ def report(scale: str) -> list[Run]:
     return [Run(scale=scale, model=m, recipe="report", seed=s) for s in seeds for m in ("iresnet50", "ressanet50")]
 
 
+def audit_flaws(scale: str) -> list[tuple[str, ...]]:
+    """The sets of flaws that the audit trains with: none, each alone, and all with one after the other taken away.
+
+    Rendered faces have no near-copies. On real photos with a CPU only those of data and all together: the rest is for a GPU.
+    """
+    photos = recipe(scale)["dataset"] != "demo"
+    offered = [name for name in original.TRAINED if photos or name != "near_copies"]
+    alone = [original.ordered({name, original.NEEDS.get(name, name)}) for name in offered]
+    fewer = [tuple(offered[i:]) for i in range(len(offered) - 1)]
+    sets = list(dict.fromkeys([(), *alone, *fewer]))
+    if photos and not SCALES[scale].gpu:
+        sets = [(), *((name,) for name in ("folders", *original.POOL)), tuple(offered)]
+    return sets
+
+
+def audit(scale: str) -> list[Run]:
+    """ResSaNet-50 with the deviations of the code behind the report."""
+    sets = audit_flaws(scale)
+    return [Run(scale=scale, model=AUDITED, flaws=s, seed=seed) for seed in range(SCALES[scale].seeds) for s in sets]
+
+
 GROUPS = {
     "tuning": tuning,
     "table_2": table_2,
@@ -386,6 +431,7 @@ GROUPS = {
     "losses": losses,
     "conditions": conditions,
     "report": report,
+    "audit": audit,
 }
 
 

@@ -19,11 +19,11 @@ def images_per_second(run: Run, steps: int = 3) -> float:
 
     from maskfr_utils import devices
     from maskfr_utils.batches import to_input
-    from maskfr_utils.recogniser import Recogniser
+    from maskfr_utils.original.switches import recogniser
 
     config = run.config()
     fabric = devices.make_fabric(config)
-    model = fabric.setup_module(Recogniser(config, 100).to(memory_format=torch.channels_last))
+    model = fabric.setup_module(recogniser(config, 100, run.flaws or ()).to(memory_format=torch.channels_last))
     faces = torch.randint(256, (min(config.batch_size, 64), 112, 112, 3), dtype=torch.uint8)
     labels = fabric.to_device(torch.zeros(len(faces), dtype=torch.long))
     for step in range(steps + 1):
@@ -39,10 +39,14 @@ def cost(waiting: list[Run]) -> dict[Run, float]:
     """Seconds that each run will about take on this machine: its pictures at the pace of a few steps of its network."""
     pace = {}
     for run in waiting:
-        key = run.scale, run.model
-        if key not in pace:
+        if (key := _network(run)) not in pace:
             pace[key] = images_per_second(run)
-    return {run: run.passes() / pace[run.scale, run.model] for run in waiting}
+    return {run: run.passes() / pace[_network(run)] for run in waiting}
+
+
+def _network(run: Run) -> tuple:
+    """What a run's pace depends on."""
+    return run.scale, run.model, "network" in (run.flaws or ())
 
 
 def make(run: Run, folder: Path | None = None) -> bool:
@@ -57,7 +61,7 @@ def make(run: Run, folder: Path | None = None) -> bool:
     """
     left = run.folder / "record.json"  # by a run that ended, where only the copy is missing
     if not left.exists():
-        training = subprocess.Popen([sys.executable, "-m", "maskfr_utils.train", *run.command])
+        training = subprocess.Popen([sys.executable, "-m", run.module, *run.command])
         try:
             status = training.wait()
         except KeyboardInterrupt:  # it came to the training as well, which saves and ends by itself

@@ -1,21 +1,36 @@
-"""What a build of the book checks before it shows anything: a Sphinx extension that `_config.yml` loads.
+"""What a build of the book does and checks beyond Sphinx: an extension that `_config.yml` loads.
 
 A page with an old number looks like a page with a new one. So the build stops where a chapter is not its notebook
 executed, or a record of the study is stale or unknown; and it warns of a picture without an alt text.
+
+Notebooks are read in JupyterLab, too, where roles and directives show as raw text. So they are written in plain Markdown
+and metadata, and this extension makes of it what the book needs:
+
+- `([He et al., 2016](#cite-he2016))` becomes a citation, `[the figure](#fig-rates)` the number of a figure or table;
+- a cell with `mystnb={"name": "fig-rates", "caption": "..."}` becomes a numbered figure, with "tab-..." a numbered table; what
+  `pages.made` shows in that cell stands below the caption. A caption that begins with "The report's Figure 9" puts
+  "Figure 9" into the index.
 """
 
+import re
+from html import escape
 from pathlib import Path
 
 import nbformat
 from docutils import nodes
+from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
+from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
 
 from maskfr_utils.paths import ROOT
 from maskfr_utils.study import check
 
 logger = logging.getLogger(__name__)
+CITED = re.compile(r"\(?\[[^\[\]]+\]\(#cite-([\w,]+)\)\)?")
+NUMBERED = re.compile(r"\[[^\[\]]+\]\(#((?:fig|tab)-[\w-]+)\)")
+REPORTED = re.compile(r"The report's ((?:Figure|Table) \d)\b")
 
 
 def code(notebook: Path) -> list[str]:
@@ -58,6 +73,62 @@ def stop_if_stale(app: Sphinx) -> None:
         raise ExtensionError("\n".join(["the book is stale:", *found]))
 
 
+def write_roles(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Turns links to `#cite-`, `#fig-` and `#tab-` into citations and numbers, in pages and notebooks."""
+    source[0] = NUMBERED.sub(r"{numref}`\1`", CITED.sub(r"{cite}`\1`", source[0]))
+
+
+class NumberedTable(nodes.figure):
+    """A table of pandas with number and caption: for Sphinx a table, in HTML a figure."""
+
+
+class Captions(SphinxTransform):
+    """Wraps what a captioned cell shows into a figure or table, before its label is noted."""
+
+    default_priority = 840  # the domains note labels and index entries at 850
+
+    def apply(self, **kwargs: object) -> None:
+        for cell in list(self.document.findall(nodes.container)):
+            said = cell.get("cell_metadata", {}).get("mystnb", {}) if cell.get("nb_element") == "cell_code" else {}
+            outputs = [part for part in cell.children if part.get("nb_element") == "cell_code_output"]
+            if said.get("caption") and outputs:
+                for drawn in outputs[0].findall(nodes.raw):
+                    label = f'<svg role="img" aria-label="{escape(said.get("image", {}).get("alt", ""))}" '
+                    if drawn.astext().startswith('<div class="pointed"><svg '):
+                        drawn.children = [nodes.Text(drawn.astext().replace("<svg ", label, 1))]
+                self.caption(outputs[0], said["name"], said["caption"])
+
+    def caption(self, shown: nodes.Element, name: str, caption: str) -> None:
+        """Puts a figure or table around all that a cell shows; what it was made with goes below the caption."""
+        made = [
+            part for part in shown.children if any('class="made"' in raw.astext() for raw in part.findall(nodes.raw))
+        ]
+        printed = [part for part in shown.children if isinstance(part, nodes.literal_block)]
+        rest = [part for part in shown.children if part not in (*made, *printed)]
+        figure = (NumberedTable if name.startswith("tab-") else nodes.figure)("", *rest)
+        figure += nodes.caption(caption, "", nodes.Text(caption))
+        if made:
+            figure += nodes.legend("", *made)
+        figure["names"].append(nodes.fully_normalize_name(name))
+        self.document.note_explicit_target(figure, figure)
+        entries = [("single", report, figure["ids"][0], "", None) for report in REPORTED.findall(caption)]
+        shown.children[:] = printed
+        if entries:
+            shown += addnodes.index(entries=entries)
+        shown += figure
+
+
+def visit_table(writer: nodes.NodeVisitor, node: NumberedTable) -> None:
+    """Opens a numbered table in HTML."""
+    node["classes"].append("numbered-table")
+    writer.visit_figure(node)
+
+
+def depart_table(writer: nodes.NodeVisitor, node: NumberedTable) -> None:
+    """Closes it."""
+    writer.depart_figure(node)
+
+
 def warn_without_alt(app: Sphinx, doctree: nodes.document) -> None:
     """Warns of each picture that a reader who cannot see would miss."""
     for picture in doctree.findall(nodes.image):
@@ -74,6 +145,9 @@ def warn_without_alt(app: Sphinx, doctree: nodes.document) -> None:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
+    app.add_enumerable_node(NumberedTable, "table", html=(visit_table, depart_table))
+    app.add_transform(Captions)
     app.connect("builder-inited", stop_if_stale)
+    app.connect("source-read", write_roles)
     app.connect("doctree-read", warn_without_alt)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

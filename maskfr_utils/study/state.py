@@ -1,11 +1,13 @@
 """Which runs have a record, whether it is still true, and what a chapter was made from."""
 
 import hashlib
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 
 from maskfr_utils import fingerprint, paths
+from maskfr_utils.original.flaws import POOL
 from maskfr_utils.records import SAMPLE_TOLERANCE, read_record
 from maskfr_utils.run_folder import difference
 from maskfr_utils.study.plan import Run, runs
@@ -22,6 +24,8 @@ def stale(run: Run, record: dict) -> str:
         changed.append("it does not say what code made it")
     elif moved := fingerprint.moved(known, run.behaviour()):
         changed.append(f"the code now computes other numbers for {', '.join(moved)}")
+    if (then := record.get("audit", {}).get("flaws")) != (None if run.flaws is None else list(run.flaws)):
+        changed.append(f"its flaws were {then}")
     if "photos" not in record:
         changed.append("it holds no result of each photo")
     return ", ".join(changed)
@@ -46,6 +50,23 @@ def load(group: str | None, scale: str, folder: str | Path | None = None) -> dic
         if (path := run.record_path(folder)).exists():
             found[run] = read_record(path)
     return found
+
+
+def told_cost(waiting: list[Run], folder: str | Path | None = None) -> list[str]:
+    """In words, a line a scale, what runs will take: each at the median pace of its network's records, or of all of its scale."""
+    lines = []
+    for scale in dict.fromkeys(run.scale for run in waiting):
+        missing, paces = [run for run in waiting if run.scale == scale], defaultdict(list)
+        for run, record in load(None, scale, folder).items():
+            for key in (run.model, None):
+                paces[key].append(record["provenance"]["seconds"] / run.passes())
+        text = f"{scale}: {len(missing)} runs to make, "
+        if not paces:
+            lines.append(text + "and no record that tells their pace")
+            continue
+        seconds = sum(run.passes() * np.median(paces.get(run.model, paces[None])) for run in missing)
+        lines.append(text + f"about {seconds / 3600:.1f} hours at the pace of its records")
+    return lines
 
 
 def digest(group: str | None, folder: str | Path | None = None) -> str:
@@ -80,6 +101,8 @@ def inconsistencies(records: dict[Run, dict]) -> list[str]:
     """
     problems, first = [], {}
     for run, record in records.items():
+        if set(run.flaws or ()) & set(POOL):  # other photos, on purpose
+            continue
         reference, theirs = first.setdefault((run.seed, run.trial), (run.name, record))
         made, others = record["provenance"], theirs["provenance"]
         same = {

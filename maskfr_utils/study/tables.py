@@ -12,7 +12,7 @@ from scipy import stats
 from maskfr_utils import metrics
 from maskfr_utils.names import TITLES
 from maskfr_utils.study import plan, published, state
-from maskfr_utils.study.outcomes import Result, comparisons, percent, points, results, specialists
+from maskfr_utils.study.outcomes import Result, comparisons, deviations, percent, points, results, specialists
 from maskfr_utils.study.plan import SCALES, Run
 
 NOT_RUN = "not run yet"
@@ -34,8 +34,21 @@ def _beside(column: dict[str, str], by_scale: dict[str, dict[str, Result]]) -> p
     table = pd.DataFrame({"the report": column})
     for scale, ours in by_scale.items():
         table[FACES[scale]] = [str(ours[line]) if line in ours else NOT_RUN for line in column]
-        table[f"{FACES[scale]}, by seed"] = [ours[line].each() if line in ours else "" for line in column]
     return table
+
+
+def by_seed(ours: Mapping[str, Result]) -> pd.DataFrame:
+    """A line each: the accuracy of each seed, their deviation in points, and how much was learnt in the last epoch, percent."""
+    spread = deviations(ours)
+    rows = {
+        name: {
+            "accuracy by seed, %": result.each(),
+            "deviation, points": f"{100 * spread[name]:.1f}" if name in spread else "",
+            "training photos named correctly, %": f"{100 * result.learnt:.0f}",
+        }
+        for name, result in ours.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def table_1(folder: str | Path | None = None) -> pd.DataFrame:
@@ -65,12 +78,7 @@ def table_2(folder: str | Path | None = None) -> pd.DataFrame:
     theirs = {
         TITLES[model]: f"{100 * value:.2f} % (batch {batch})" for model, (value, batch) in published.TABLE_2.items()
     }
-    ours = {scale: networks(scale, folder) for scale in reversed(SCALES)}
-    table = _beside(theirs, ours)
-    for scale, found in ours.items():
-        learnt = [f"{100 * found[name].learnt:.0f} %" if name in found else "" for name in table.index]
-        table[f"{FACES[scale]}, on training photos"] = learnt
-    return table
+    return _beside(theirs, {scale: networks(scale, folder) for scale in reversed(SCALES)})
 
 
 def networks(scale: str, folder: str | Path | None = None) -> dict[str, Result]:
@@ -82,7 +90,7 @@ def networks(scale: str, folder: str | Path | None = None) -> dict[str, Result]:
 def tried(scale: str, folder: str | Path | None = None) -> dict[str, pd.DataFrame]:
     """The trials: network -> a table indexed by learning rate with `masked`, `unmasked` (validation accuracy) and `learnt`.
 
-    `learnt` is the share of the training photos named rightly during the last epoch.
+    `learnt` is the share of the training photos named correctly during the last epoch.
     """
     rows = defaultdict(dict)
     for run, record in state.load("tuning", scale, folder).items():
@@ -180,15 +188,27 @@ def figure_9(scale: str, folder: str | Path | None = None) -> dict[str, pd.DataF
     return tables
 
 
+def batches_compared(scale: str, folder: str | Path | None = None) -> pd.DataFrame:
+    """Each batch size of Figure 9 against the smallest of its line, see `comparisons`."""
+    found, pairs = results("figure_9", scale, folder), {}
+    for name, runs in figure_9_runs(scale).items():
+        first, *rest = [run for run in runs if run in found] or [None]
+        pairs |= {f"{name}: {run.batch} − {first.batch}": (found[run], found[first]) for run in rest}
+    return comparisons(pairs)
+
+
 def figure_9_table(scale: str, folder: str | Path | None = None) -> pd.DataFrame:
-    """The numbers of `figure_9`: accuracy with its interval at each batch size."""
+    """The numbers of `figure_9`: accuracy with its interval at each batch size; no line where nothing was run."""
+    lines = figure_9(scale, folder)
+    if not any(map(len, lines.values())):
+        return pd.DataFrame(columns=list(lines))
     batches = pd.Index(plan.SCALES[scale].batches, name="batch size")
     columns = {
         name: [
             NOT_RUN if np.isnan(a) else percent(a, low, high)
             for a, low, high in table.reindex(batches)[["accuracy", "low", "high"]].to_numpy(float)
         ]
-        for name, table in figure_9(scale, folder).items()
+        for name, table in lines.items()
     }
     return pd.DataFrame(columns, index=batches)
 
@@ -282,6 +302,7 @@ def result_table(records: dict[str, dict]) -> pd.DataFrame:
         name: {
             "masked": share(r["metrics"]["masked"]),
             "unmasked": share(r["metrics"]["unmasked"]),
+            **({"real masks": share(r["metrics"]["worn"])} if "worn" in r["metrics"] else {}),
             "test photos": r["metrics"]["masked"]["photos"],
             "trained on": r["params"]["condition"],
             "width": r["params"]["width"],

@@ -57,6 +57,7 @@ def portions(scale: str) -> dict[str, list[Run]]:
         "report": plan.report(scale),
         "ablation": [*tried(*parts), *final(*parts)],
         "batch_size": [run for run in plan.figure_9(scale) if run not in base],
+        "audit": plan.audit(scale),
     }
 
 
@@ -130,7 +131,7 @@ class Session:
         log = paths.home() / "logs" / f"{run.name}.log"
         log.parent.mkdir(exist_ok=True)
         with log.open("w", encoding="utf-8") as file:
-            command = [sys.executable, "-m", "maskfr_utils.train", *run.command]
+            command = [sys.executable, "-m", run.module, *run.command]
             # In a session of its own: what stops this process from the keyboard reaches it through this one, once.
             process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
         self.running[run] = process, time.monotonic()

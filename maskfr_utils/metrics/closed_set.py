@@ -1,4 +1,4 @@
-"""How good a recogniser is, how sure that is, and whether another is better: accuracies, intervals, paired tests."""
+"""How often a recogniser names known people rightly, how sure that is, and whether another is better."""
 
 from dataclasses import asdict, dataclass
 
@@ -119,23 +119,6 @@ def holm(p: np.ndarray) -> np.ndarray:
     tested = ~np.isnan(adjusted)
     adjusted[tested] = multipletests(adjusted[tested], method="holm")[1]
     return adjusted
-
-
-def auc(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Areas under the ROC curve: how often a positive scores above a negative, by several weightings; a tie is half.
-
-    Args:
-        scores: (m,) floats.
-        positive: (m,) bool.
-        weights: (r, m) at least 0, how often each counts.
-
-    Returns:
-        (r,) floats; nan where either kind has no weight.
-    """
-    above = (scores[positive][:, None] > scores[~positive]) + 0.5 * (scores[positive][:, None] == scores[~positive])
-    mine, others = weights[:, positive], weights[:, ~positive]
-    with np.errstate(invalid="ignore"):
-        return (mine @ above * others).sum(1) / (mine.sum(1) * others.sum(1))
 
 
 def disagreement(a: np.ndarray, b: np.ndarray) -> float:

@@ -1,0 +1,239 @@
+"""The study's answers as sentences: written by hand, with the numbers of the records, in words that the verdicts choose."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from maskfr_utils.names import TITLES
+from maskfr_utils.study import outcomes, plan, published, tables
+from maskfr_utils.study.outcomes import Result, signed
+from maskfr_utils.study.plan import SCALES, Run
+from maskfr_utils.study.tables import FACES
+
+Folder = str | Path | None
+STILL = 1.0  # points of validation accuracy that the last epoch adds: from here on a network is still climbing
+LEARNT = 90  # percent of the training photos: below, a network has not learnt what it was shown
+PAIRS = (("ressanet50", "iresnet50"), ("ressanet100", "iresnet100"))
+
+
+def most_real(answer: Callable[[str, Folder], str], folder: Folder = None) -> str:
+    """The answer of the scale nearest to real photos at full width that has one; else nothing."""
+    return next((said for scale in reversed(SCALES) if (said := answer(scale, folder))), "")
+
+
+def untrained(scale: str, folder: Folder = None) -> Result | None:
+    """IResNet-50 trained without masks and tested with them."""
+    return outcomes.results("table_1", scale, folder, "masked").get(Run(scale=scale, condition="unmasked"))
+
+
+def _iresnet(scale: str, folder: Folder) -> tuple[Result | None, ...]:
+    """IResNet-50 tested on bare faces, trained on them; on masked ones, trained on bare ones; and on masked, trained so."""
+    ours = outcomes.specialists(scale, folder)
+    return ours.get(("iresnet50", "unmasked")), untrained(scale, folder), ours.get(("iresnet50", "masked"))
+
+
+def cost(scale: str, folder: Folder = None) -> str:
+    """What a mask costs a network that has never seen one."""
+    bare, masked, _ = _iresnet(scale, folder)
+    if not (bare and masked):
+        return ""
+    lost = outcomes.comparisons({"": (bare, masked)}).iloc[0]
+    return (
+        f"On {FACES[scale]}, an IResNet-50 that has seen no masks names {100 * bare.mean:.1f} % of the bare test photos correctly,"
+        f" and {100 * masked.mean:.1f} % of the same photos with a mask: a mask costs it {100 * lost['difference']:.1f} points"
+        f"{_unless_sure(lost)}."
+    )
+
+
+def gain(scale: str, folder: Folder = None) -> str:
+    """What training with masks wins back of it."""
+    bare, masked, trained = _iresnet(scale, folder)
+    if not (bare and masked and trained):
+        return ""
+    pairs = {"gain": (trained, masked), "left": (bare, trained)}
+    won, left = (row for _, row in outcomes.comparisons(pairs).iterrows())
+    rest = 100 * left["difference"]
+    return (
+        f"Trained on masked faces, it names {100 * trained.mean:.1f} % of the masked photos: training wins back"
+        f" {100 * won['difference']:.1f} points{_unless_sure(won)}, and "
+        + (f"{rest:.1f} points stay lost." if rest > 0 else "nothing is lost.")
+    )
+
+
+def both(scale: str, folder: Folder = None) -> str:
+    """What one network does that was trained on masked and bare faces."""
+    found = {
+        tested: outcomes.results("table_1", scale, folder, tested).get(Run(scale=scale, condition="both"))
+        for tested in ("unmasked", "masked")
+    }
+    bare, _, trained = _iresnet(scale, folder)
+    if not all((*found.values(), bare, trained)):
+        return ""
+    pairs = {"masked": (found["masked"], trained), "bare": (found["unmasked"], bare)}
+    words = [
+        f"{signed(row['difference'])} points on {name} faces" for name, row in outcomes.comparisons(pairs).iterrows()
+    ]
+    return (
+        f"One network that sees either kind names {100 * found['masked'].mean:.1f} % of the masked and"
+        f" {100 * found['unmasked'].mean:.1f} % of the bare photos; against the two that were trained for one kind each, that is"
+        f" {' and '.join(words)}."
+    )
+
+
+def attention(scale: str, folder: Folder = None) -> str:
+    """Whether ResSaNet beats IResNet."""
+    ours = outcomes.specialists(scale, folder)
+    pairs = {
+        (TITLES[a], TITLES[b]): (ours[a, "masked"], ours[b, "masked"])
+        for a, b in PAIRS
+        if (a, "masked") in ours and (b, "masked") in ours
+    }
+    if not pairs:
+        return ""
+    said = {
+        "better": "names more masked people than",
+        "worse": "names fewer masked people than",
+    }
+    words = [
+        f"{a} {said.get(row['verdict'], 'cannot be told apart from')} {b} ({signed(row['difference'])} points,"
+        f" {signed(row['low'])} to {signed(row['high'])})"
+        for (a, b), (_, row) in zip(pairs, outcomes.comparisons(pairs).iterrows(), strict=True)
+    ]
+    said = (
+        f"On {FACES[scale]}, with the learning rate that suits each, {', and '.join(words)}. {climbing(scale, folder)}"
+    )
+    return said.rstrip()
+
+
+def parts(scale: str, folder: Folder = None) -> str:
+    """Which part of ResSaNet does it."""
+    compared = tables.parts(scale, folder)
+    single = compared[[not name.startswith(TITLES["ressanet50"]) for name in compared.index]]
+    if single.empty:
+        return ""
+    words = [
+        f"{name.split(' − ')[0].removeprefix(TITLES['iresnet50'] + ' + ')} {signed(row['difference'])} points"
+        f" ({row['verdict']})"
+        for name, row in single.iterrows()
+    ]
+    return f"Put into IResNet-50 one by one, on {FACES[scale]}, its parts change the accuracy by: {'; '.join(words)}."
+
+
+def _unless_sure(row: pd.Series) -> str:
+    return "" if row["verdict"] in ("better", "worse") else " (not beyond noise)"
+
+
+def climbing(scale: str, folder: Folder = None) -> str:
+    """Which networks still gained in their last epoch, or nothing."""
+    curves = tables.curves(scale, folder)
+    if len(curves) < 2:
+        return ""
+    rise = 100 * (curves.iloc[-1] - curves.iloc[-2])
+    still = [f"{name} gained {points:.1f} points" for name, points in rise.items() if points >= STILL]
+    if not still:
+        return ""
+    return f"In its last epoch {' and '.join(still)} on validation photos: longer runs may change the order."
+
+
+def learnt(scale: str, folder: Folder = None) -> str:
+    """How far the networks were when they stopped."""
+    ours, text = outcomes.specialists(scale, folder), []
+    if shares := [100 * result.learnt for result in ours.values()]:
+        text.append(
+            f"In the last epoch the networks named {min(shares):.0f} to {max(shares):.0f} % of their training photos correctly."
+        )
+        if min(shares) < LEARNT:
+            text.append(
+                "Those far below 100 % were still learning: they are ordered by how fast they learn, not by how good they get."
+            )
+    if len(tables.curves(scale, folder)) > 1 and not climbing(scale, folder):
+        text.append("On validation photos the last epoch added little.")
+    return " ".join(text)
+
+
+def undecided_in_the_report(theirs: pd.DataFrame) -> str:
+    """How many of the report's own orderings its test set supports; `theirs` as of `tables.published_pairs`."""
+    unsure = int((theirs["verdict"] != "better").sum())
+    return f"By its own test set, {unsure} of the report's {len(theirs)} differences between networks are not beyond noise."
+
+
+def networks(scale: str, folder: Folder = None) -> str:
+    """The order of the networks, and how much of it is more than noise."""
+    found = tables.networks(scale, folder)
+    if not found:
+        return ""
+    order = ", ".join(f"{name} {found[name]}" for name in sorted(found, key=lambda name: -found[name].mean))
+    if len(found) == 1:
+        return f"On {FACES[scale]} one network has been run: {order}."
+    verdicts = tables.pairs_of_networks(scale, folder)["verdict"].str.split(" ").str[0]
+    sure = int(verdicts.isin(["better", "worse"]).sum())
+    beyond = (
+        f"{sure} of {len(verdicts)} differences {'is' if sure == 1 else 'are'} beyond noise"
+        if len(verdicts) > 1
+        else f"Their difference is {'' if sure else 'not '}beyond noise"
+    )
+    return f"On {FACES[scale]}, by mean accuracy: {order}. {beyond}."
+
+
+def rates(scale: str, folder: Folder = None) -> str:
+    """Whether the order depends on the learning rate."""
+    pair, tried = [TITLES[model] for model in PAIRS[0]], tables.tried(scale, folder)
+    if not all(name in tried for name in pair):
+        return ""
+    both_tried = pd.concat([tried[name]["masked"] for name in pair], axis=1, keys=pair).dropna()
+    same = 100 * (both_tried[pair[0]] - both_tried[pair[1]])
+    best = 100 * (tried[pair[0]]["masked"].max() - tried[pair[1]]["masked"].max())
+    chosen = plan.chosen(scale, folder)
+    turns = (
+        "the order even turns round" if same.min() < 0 < same.max() else "the order stays, and the distance does not"
+    )
+    judged = " and ".join(f"{TITLES[model]} at {chosen[model]:g}" for model in PAIRS[0] if model in chosen)
+    return (
+        f"On {FACES[scale]}, with one rate for both, the difference of ResSaNet-50 to IResNet-50 runs from"
+        f" {signed(same.min() / 100)} to {signed(same.max() / 100)} points, by the rate alone: {turns}. Each at its best rate, it is"
+        f" {signed(best / 100)} points." + (f" So {judged} are compared in the other chapters." if judged else "")
+    )
+
+
+def batches(scale: str, folder: Folder = None) -> str:
+    """Whether a larger batch is better."""
+    found, said = tables.figure_9(scale, folder), []
+    for name, table in found.items():
+        if len(table) > 1:
+            best = table["accuracy"].idxmax()
+            said.append(f"at {name}, {best} of {table.index.min()} to {table.index.max()} comes highest")
+    compared = tables.batches_compared(scale, folder)
+    if not said or compared.empty:
+        return ""
+    verdicts = compared["verdict"].value_counts()
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())
+    return f"On {FACES[scale]}, {'; '.join(said)}. Of {len(compared)} differences to the smallest batch: {counts}."
+
+
+def claims(folder: Folder = None) -> str:
+    """How many of the report's conclusions hold, by its own numbers and by ours."""
+    text = []
+    for name, cells in tables.claims(folder).items():
+        verdicts = cells.str.split(":").str[0].value_counts()
+        if verdicts.get(tables.NOT_RUN, 0) == len(cells):
+            continue
+        counts = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())
+        text.append(f"By {name if name == 'the report' else 'our ' + name} ({len(cells)} conclusions): {counts}.")
+    return " ".join(text)
+
+
+def page_one(folder: Folder = None) -> list[str]:
+    """The study's three answers, a sentence or two each."""
+    waiting = "is not measured yet"
+    third = most_real(attention, folder) or f"Whether ResSaNet beats IResNet {waiting}."
+    return [
+        most_real(cost, folder) or f"What a mask costs {waiting}.",
+        most_real(gain, folder) or f"What training with masks wins back {waiting}.",
+        f"{third} {most_real(parts, folder) or 'Which of its parts is responsible has not been measured yet.'}",
+    ]
+
+
+def best_batch() -> str:
+    """What the report says of batch sizes."""
+    return f"The report's best is {published.BEST_BATCH}; what it kept the same between sizes it does not say."

@@ -1,0 +1,217 @@
+"""What the audit's records say: the accuracy as the code behind the report would print it, and what each deviation does to it.
+
+Runs with other flaws may be tested on other photos of the same people, so accuracies are compared by seed and by person.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from maskfr_utils import metrics
+from maskfr_utils.names import TITLES
+from maskfr_utils.original.flaws import FLAWS, LOGGING, NEEDS, SCORED, ordered
+from maskfr_utils.original.scores import named
+from maskfr_utils.study import outcomes, plan, published, state
+from maskfr_utils.verdicts import Comparison, drawn_anew, from_draws
+
+Records = Mapping[int, dict]  # seed -> record
+Way = tuple[Records, tuple[str, ...]]  # runs that differ in their seed only, and the flaws of scoring
+
+ALL = "all deviations together"
+SAYS = {"better": "raises it", "worse": "lowers it"}
+
+
+def runs(scale: str, folder: str | Path | None = None) -> dict[tuple[str, ...], dict[int, dict]]:
+    """Flaws of training -> seed -> record, of the audit's runs that have been made.
+
+    Args:
+        scale: of the study.
+        folder: of the records; default: the book's.
+    """
+    found = defaultdict(dict)
+    for run, record in state.load("audit", scale, folder).items():
+        found[run.flaws][run.seed] = record
+    return dict(found)
+
+
+def offered(scale: str) -> list[str]:
+    """The deviations that a scale can show, in the order in which they are taken away."""
+    trained = set().union(*plan.audit_flaws(scale))
+    return [name for name in FLAWS if name in trained or name in SCORED]
+
+
+def estimate(way: Way) -> Comparison:
+    """The accuracy that is reported, over seeds and people."""
+    return from_draws(*_drawn(way, _people(way)))
+
+
+def difference(a: Way, b: Way) -> Comparison | None:
+    """How much more accurate `a` is reported than `b`, over the seeds that both have; None where they have none."""
+    seeds = a[0].keys() & b[0].keys()
+    if not seeds:
+        return None
+    a, b = (({seed: way[0][seed] for seed in sorted(seeds)}, way[1]) for way in (a, b))
+    people = np.union1d(_people(a), _people(b))
+    (mine, mine_drawn), (theirs, theirs_drawn) = (_drawn(way, people) for way in (a, b))
+    return from_draws(mine - theirs, mine_drawn - theirs_drawn)
+
+
+def _who(record: dict, labels: np.ndarray) -> np.ndarray:
+    """(N,) who is on photos with these labels: rendered people of other seeds are other people."""
+    params = record["params"]
+    seed = params["seed"] if params.get("data_seed") is None else params["data_seed"]
+    return labels + 10**6 * (params["dataset"] == "demo") * seed
+
+
+def _people(way: Way) -> np.ndarray:
+    return np.unique(np.concatenate([_who(r, np.array(r["photos"]["label"])) for r in way[0].values()]))
+
+
+def _drawn(way: Way, people: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The accuracy of each seed, and its mean over them with people drawn anew (see `verdicts.drawn_anew`)."""
+    records, scoring = way
+    hits, counts = np.zeros((2, len(records), len(people)))
+    for i, record in enumerate(records.values()):
+        labels, right = named(record, scoring)
+        place = np.searchsorted(people, _who(record, labels))
+        hits[i], counts[i] = np.bincount(place, right, len(people)), np.bincount(place, minlength=len(people))
+    if "people_mean" in scoring:
+        hits, counts = hits / np.maximum(counts, 1), (counts > 0).astype(float)
+    times = np.vstack([np.ones(len(people)), drawn_anew(len(people))])
+    shares = ((times @ hits.T) / np.maximum(times @ counts.T, 1e-9)).round(12)  # no difference in a last bit
+    return shares[0], shares[1:].mean(1)
+
+
+def _way(found: Mapping, flaws: Collection[str]) -> Way | None:
+    """The runs with these flaws, scored with them; None where there is none."""
+    scoring = tuple(name for name in SCORED if name in flaws)
+    records = found.get(ordered(set(flaws) - set(SCORED)))
+    return (records, scoring) if records else None
+
+
+def steps(scale: str, folder: str | Path | None = None) -> pd.DataFrame:
+    """From the accuracy as reported to the honest one: each deviation taken away in turn.
+
+    Returns:
+        A line a step, indexed by what was taken away (the first: nothing yet): `accuracy`, `low`, `high` after it, and
+        `change`, `change_low`, `change_high` by it; fractions, over the seeds that have both ends. Where runs between are
+        missing, several are taken away at once; where an end is, there is no line.
+    """
+    found, names = runs(scale, folder), offered(scale)
+    everything, nothing = _way(found, names), _way(found, ())
+    seeds = everything[0].keys() & nothing[0].keys() if everything and nothing else set()
+    rows, before, taken = {}, None, []
+    for i in range(len(names) + 1) if seeds else ():
+        taken += names[i - 1 : i] if i else []
+        way = _way(found, names[i:])
+        if way is None or not seeds <= way[0].keys():
+            continue
+        way = {seed: way[0][seed] for seed in sorted(seeds)}, way[1]
+        now, change = estimate(way), difference(way, before) if before else None
+        line = ", ".join(FLAWS[name].title for name in taken) or ALL
+        rows[line] = {"accuracy": now.value, "low": max(now.low, 0.0), "high": min(now.high, 1.0)}
+        changed = (change.value, change.low, change.high) if change else (np.nan,) * 3
+        rows[line] |= dict(zip(("change", "change_low", "change_high"), changed, strict=True))
+        before, taken = way, []
+    columns = ["accuracy", "low", "high", "change", "change_low", "change_high"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+
+
+def alone(scale: str, folder: str | Path | None = None) -> pd.DataFrame:
+    """What each deviation alone does to the reported accuracy, a line each as `outcomes.comparisons` gives them.
+
+    One that is of the original's network only is compared with that network without it.
+    """
+    found, compared = runs(scale, folder), {}
+    for name in offered(scale):
+        base = {NEEDS[name]} if name in NEEDS else set()
+        ways = _way(found, base | {name}), _way(found, base)
+        if None not in ways and (change := difference(*ways)):
+            compared[name] = change
+    corrected = metrics.holm([c.p for c in compared.values()])
+    rows = {
+        FLAWS[name].title: {
+            "difference": c.value,
+            "low": c.low,
+            "high": c.high,
+            "seeds": c.by_seed,
+            "p": c.p,
+            "p, Holm": p,
+            "verdict": SAYS.get(c.verdict(p), c.verdict(p)),
+        }
+        for (name, c), p in zip(compared.items(), corrected, strict=True)
+    }
+    columns = ["difference", "low", "high", "seeds", "p", "p, Holm", "verdict"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+
+
+def table(scales: Collection[str], folder: str | Path | None = None) -> pd.DataFrame:
+    """Every deviation: what the code does, where it shows, and what it does alone to the accuracy of each scale."""
+    rows = {flaw.title: {"what the code does": flaw.fact, "where that is seen": flaw.source} for flaw in FLAWS.values()}
+    found = pd.DataFrame.from_dict(rows, orient="index")
+    for scale in scales:
+        words, faces = outcomes.in_points(alone(scale, folder)), plan.SCALES[scale].faces
+        effects, names = {}, offered(scale)
+        for name, flaw in FLAWS.items():
+            if flaw.title in words.index:
+                row = words.loc[flaw.title]
+                effects[flaw.title] = f"{row['difference, points']}: {row['verdict']}"
+            elif flaw.changes == LOGGING:
+                effects[flaw.title] = "changes no accuracy"
+            else:
+                effects[flaw.title] = (
+                    "not run yet" if name in names else "cannot be shown on these faces or at this scale"
+                )
+        found[f"effect alone on {faces}, points"] = effects
+    return found
+
+
+def copies(scale: str, folder: str | Path | None = None) -> pd.DataFrame:
+    """Where copies went into the split: accuracy on test photos of which a copy was trained on, and on the others.
+
+    Returns:
+        A line a deviation: `copy trained on`, `none` (fractions, means over seeds), `share` (of photos with a copy), `seeds`.
+    """
+    rows = {}
+    for flaw in ("mirrored_twins", "near_copies"):
+        by_seed = []
+        for record in runs(scale, folder).get((flaw,), {}).values():
+            _, hits = named(record)
+            seen = np.array(record["audit"]["photos"]["copy_trained_on"], bool)
+            if 0 < seen.sum() < len(seen):
+                by_seed.append((hits[seen].mean(), hits[~seen].mean(), seen.mean()))
+        if by_seed:
+            values = np.mean(by_seed, 0)
+            rows[FLAWS[flaw].title] = dict(zip(("copy trained on", "none", "share"), values, strict=True))
+            rows[FLAWS[flaw].title]["seeds"] = len(by_seed)
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["copy trained on", "none", "share", "seeds"])
+
+
+def told(scale: str, folder: str | Path | None = None) -> str:
+    """What the audit found, in three sentences; where its runs are missing, the command that makes them."""
+    way, effects = steps(scale, folder), alone(scale, folder)
+    if not len(way) or not len(effects):
+        return f"These runs are not made yet: `{plan.command('audit', scale)}` makes them."
+    shown = [outcomes.percent(*row) for row in way[["accuracy", "low", "high"]].to_numpy(float)]
+    largest = effects["difference"].abs().idxmax()
+    words = outcomes.in_points(effects)["difference, points"]
+    sure = [name for name in effects.index if effects["verdict"][name] in SAYS.values()]
+    text = (
+        f"With all deviations together {TITLES[plan.AUDITED]} on {plan.SCALES[scale].faces} would be reported at {shown[0]}; "
+        f"trained and scored as this study does it reaches {shown[-1]}. "
+        f"Alone, {largest} moves the number most, by {words[largest]} points, and {len(sure)} of {len(effects)} deviations "
+        f"have an effect that seeds and people do not explain ({', '.join(sure) or 'none'}). "
+    )
+    folders = FLAWS["folders"].title
+    theirs = 100 * published.TABLE_2["ressanet100"][0]
+    if folders not in effects.index:
+        return text + f"What the {theirs:.2f} % would be on masked photos was not measured here."
+    low, high = theirs - 100 * effects.loc[folders, ["high", "low"]].to_numpy(float)
+    would = theirs - 100 * effects["difference"][folders]
+    return text + (
+        f"If reading unmasked photos gave the original as many points as it gives here, its {theirs:.2f} % would have been "
+        f"about {would:.1f} % on masked ones ({low:.1f} to {min(high, 100):.1f}), which its other data and training leave open."
+    )

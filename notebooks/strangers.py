@@ -1,0 +1,233 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Strangers
+#
+# **Question.** How well do the networks tell people apart whom they have never seen?
+#
+# The tables so far name people of a closed set: everybody who is tested was trained on. Face recognition is used otherwise.
+# A network maps a face $x$ to an embedding $f(x)$, and whatever people meet later are compared by the cosine
+#
+# $$s(x, y) = \frac{f(x)^\top f(y)}{\lVert f(x) \rVert \, \lVert f(y) \rVert}.$$
+#
+# *Verification*: do two photos show one person? They are accepted where $s \ge t$. With $G$ pairs of one person and $I$ of
+# two,
+#
+# $$\mathrm{TAR}(t) = \frac{|\{g \in G : s_g \ge t\}|}{|G|}, \qquad \mathrm{FAR}(t) = \frac{|\{i \in I : s_i \ge t\}|}{|I|}.$$
+#
+# TAR at FAR 1 % takes the lowest $t$ at which at most 1 % of the pairs of two are accepted. EER is the error where
+# $\mathrm{FAR} = 1 - \mathrm{TAR}$. *Accuracy* is LFW's ([Huang et al., 2007](#cite-huang2007)): ten folds, each called by the
+# threshold that is best on the other nine.
+#
+# *Identification*: who of the enrolled is this? Rank $k$ is the share of probes whose person is among the $k$ nearest. In the
+# open set, some probes are of nobody enrolled: DIR at FPIR 1 % is the share of enrolled people's probes that are named, and
+# named rightly, where at most 1 % of the strangers' probes are given a name.
+#
+# People whom one of the networks was trained on are left out, by name. Intervals are of 95 %, over seeds and over people drawn
+# anew ([Masked and unmasked](masked_vs_unmasked.ipynb)); a pair of two people counts as the product of how often both are drawn.
+
+# %% tags=["parameters"]
+results = None  # folder of records; default: the book's
+network = ""  # whose curves are drawn, by its name in the tables; empty: the first
+
+# %% tags=["hide-input"] mystnb={"name": "tab-strangers", "caption": "Who is tried: people and photos of each set, pairs of one person and of two, and people left out because a network knows them."}
+# %config InlineBackend.figure_formats = ["svg"]
+import pandas as pd
+from IPython.display import display
+
+from maskfr_utils import figures, records
+from maskfr_utils.measure import strangers
+from maskfr_utils.study import pages, parameters, state
+
+parameters.check(globals(), results=parameters.folder, network=parameters.text_or_nothing)
+
+record = records.read_measurement("recognise/strangers.json", results)
+command = f"{strangers.COMMAND} runs/RUN runs/RUN ..."
+network = network or (next(iter(record["networks"])) if record else "")
+details = record["details"][network] if record else {"roc": {}, "reliability": {}, "carried": {}, "quality": {}}
+sets = record["sets"] if record else {}
+titles = {"rendered": "Rendered people", "lfw": "LFW", "mfr2": "MFR2, real masks", "glint24": "glint24"}
+rows = {
+    titles[name]: {
+        "people": s["people"],
+        "photos": s["photos"],
+        "pairs of one, of two": "{}, {}".format(*s["pairs"]),
+        "people left out": record["left_out"][name],
+    }
+    for name, s in sets.items()
+}
+seeds = "; ".join(f"{label}: seed {', '.join(map(str, s))}" for label, s in record["seeds"].items()) if record else ""
+more = "It takes finished runs, and any weights of arcface_torch's (`backbone.pth`, `.onnx`) in the same way."
+made = pages.made(f"`{command}` measures it. {more}", seeds, state.made_from("strangers", results))
+display(pages.shown(pd.DataFrame.from_dict(rows, orient="index"), command), made)
+
+# %% [markdown]
+# ## Verification
+#
+# Percent of [pairs](#tab-verification). Masks are drawn on the second photo of each pair, or on both; those of MFR2
+# ([Anwar and Raychowdhury, 2020](#cite-anwar2020)) are real. [The curves](#fig-roc) show one network.
+
+
+# %% tags=["hide-input"] mystnb={"name": "tab-verification", "caption": "Pairs of strangers told apart: percent, with 95 % intervals over seeds and people."}
+def tables(measures):
+    for name in sets:
+        if len(found := strangers.table(record, name, measures)):
+            found = found.rename_axis(["network", "worn"])
+            display(pages.Words(f"*{titles[name]}*"), pages.shown(found, command))
+    if not record:
+        display(pages.shown(pd.DataFrame(), command))
+
+
+tables(list(strangers.VERIFICATION))
+
+# %% tags=["hide-input"] mystnb={"name": "fig-roc", "caption": "True accepts against false accepts of one network, by set and by what is worn.", "image": {"alt": "Curves that rise from the left to 100 %, a line for each set and what is worn, on a scale of powers of ten"}}
+display(figures.results.roc_curves(details["roc"]), pages.made(network or "No network yet."))
+
+# %% [markdown]
+# ## Identification, and people whom nobody knows
+#
+# [Enrolled bare, masked probed](#tab-identification) is the gate of a company whose badge photos show no mask; the other way round,
+# a person who was first seen with one. For the open set one half of the people is enrolled and the other half are strangers, then the
+# other way round.
+
+# %% tags=["hide-input"] mystnb={"name": "tab-identification", "caption": "Probes of strangers to the network that are named rightly: percent, with 95 % intervals over seeds and people."}
+tables(["rank 1", "rank 5", *strangers.ALARMS])
+
+# %% [markdown]
+# ## Which network is better?
+#
+# [Each against the first](#tab-strangers-compared), on the same pairs and probes; $p$ is corrected for the number of lines
+# ([Holm, 1979](#cite-holm1979)).
+
+# %% tags=["hide-input"] mystnb={"name": "tab-strangers-compared", "caption": "How much better than the first network each other is with strangers, in percentage points."}
+compared = strangers.differences(record) if record else pd.DataFrame()
+if record and compared.empty:
+    display(pages.Words("One network alone: nothing to compare."))
+else:
+    display(pages.shown(compared.rename_axis(["network", "set", "measure"]) if record else compared, command))
+
+# %% [markdown]
+# ## Does a threshold hold elsewhere?
+#
+# A threshold is chosen on some people and used on others. [Here](#tab-carried) it was set so that 1 % of the strangers' pairs of the
+# *row* are accepted, and tried on the pairs of the *column*: percent of these strangers that it lets pass
+# ([drawn](#fig-carried) for the first set).
+
+# %% tags=["hide-input"] mystnb={"name": "tab-carried", "caption": "Strangers who pass, in percent, by the pairs that the threshold came from (rows) and is used on (columns); 1 % is meant."}
+carried = {
+    source: {target: strangers.percent(found["FAR"]) for target, found in by_target.items()}
+    for source, by_target in details["carried"].items()
+}
+display(pages.shown(pd.DataFrame.from_dict(carried, orient="index"), command))
+
+# %% tags=["hide-input"] mystnb={"name": "fig-carried", "caption": "Strangers who pass a threshold that was set for 1 % of other pairs, with 95 % intervals over people.", "image": {"alt": "For each kind of pairs, dots with error bars for three sources of the threshold: those with masks lie far from 1 % where the threshold is for bare faces"}}
+own = {
+    source: pd.DataFrame.from_dict({t: f["FAR"] for t, f in by_target.items()}, orient="index")
+    for source, by_target in list(details["carried"].items())[:3]
+}
+figures.results.estimates(own, "strangers accepted by a threshold from elsewhere, %", value="value")
+
+# %% [markdown]
+# A cosine is no probability. A logistic function of it, fitted on every other pair, makes it one, for as many pairs of one
+# person as there are here. [The curve](#fig-reliability) shows whether promises are kept on the other half; the expected calibration
+# error ([ECE](#tab-ece)) is their mean distance to what came, in bins of equally many pairs.
+
+# %% tags=["hide-input"] mystnb={"name": "tab-ece", "caption": "Expected calibration error, in points: fitted on the same kind of pairs in two ways, and carried over from the first kind."}
+logistic = {label: ways["logistic"] for label, ways in details["reliability"].items()}
+errors = {
+    label: {way: f"{100 * found['ECE']:.1f}" for way, found in ways.items()}
+    | {f"logistic, of {s}": f"{100 * details['carried'][s][label]['ECE']['value']:.1f}" for s in list(logistic)[:1]}
+    for label, ways in details["reliability"].items()
+}
+display(pages.shown(pd.DataFrame.from_dict(errors, orient="index"), command))
+
+# %% tags=["hide-input"] mystnb={"name": "fig-reliability", "caption": "What came of promised probabilities, on pairs that they were not fitted on.", "image": {"alt": "The share of pairs that are of one person against the promised probability, a line for each kind of pairs, beside the diagonal"}}
+figures.results.reliability(logistic)
+
+# %% [markdown]
+# ## What makes a face hard
+#
+# [Share of pairs called rightly](#fig-hard), by the harder photo of the two: turned to the side, blurred, small, covered; and by
+# the kind of mask.
+
+# %% tags=["hide-input"] mystnb={"name": "fig-hard", "caption": "Pairs called rightly by head turn, sharpness, size, share covered and kind of mask, with 95 % intervals over people.", "image": {"alt": "A dot with an error bar for each group of pairs, in a colour for each set"}}
+groups = {
+    label: pd.DataFrame.from_dict(
+        {f"{what}, {group}": row for what, rows in by_what.items() for group, row in rows.items()},
+        orient="index",
+        columns=["value", "low", "high", "pairs"],
+    )
+    for label, by_what in details["quality"].items()
+    if label.endswith(("mask on one", "all pairs"))
+}
+figures.results.estimates(groups, "pairs called rightly, %", value="value")
+
+# %% [markdown]
+# ## More people to train on
+#
+# What a network learns to tell apart are the people whom it is shown, and 105 are few. All people of `pins`, those of `lfw`
+# with twenty photos or more and `glint24` are one set of more than 150 after
+#
+# ```
+# python -m maskfr_utils.faces.merged data/more_people pins/pins_112.tar lfw/lfw_112.tar glint24/glint24_112.tar --least 20
+# python -m maskfr_utils.train -f params/pocket/study.yaml -p dataset data/more_people/faces.tar -p min_masked 20
+# ```
+#
+# which takes people of one name, or who share photos under two, as one. LFW's frequent people are then no strangers any more:
+# they are left out above, for all networks that are compared.
+
+# %% tags=["remove-input"]
+trained = [label for label in (record["networks"] if record else ()) if "faces.tar" in label]
+told = f"Trained on more people, in the tables above: {', '.join(trained)}." if trained else "This run is not made yet."
+pages.Words(told)
+
+# %% tags=["remove-input"]
+text = f"How well strangers are told apart is not measured yet: `{command}` measures it."
+if record:
+    said = []
+    for name, bare, masked in (
+        ("mfr2", "all pairs", "real masks on both"),
+        ("lfw", "no mask", "masks on both"),
+        ("rendered", "no mask", "masks on both"),
+    ):
+        found = {label: by[name] for label, by in record["networks"].items() if masked in by.get(name, {})}
+        if found and len(said) < 2:
+            best = max(found, key=lambda label: found[label][masked]["accuracy"]["value"])
+            right = [strangers.percent(found[best][worn]["accuracy"]) for worn in (bare, masked)]
+            said.append(
+                f"{titles[name]}: of these networks, {best} is right most often with masks, in {right[1]} % of the pairs "
+                f"({masked}); {bare}, it is in {right[0]} %."
+            )
+    far = [
+        found["FAR"]["value"]
+        for source, by_target in details["carried"].items()
+        for target, found in by_target.items()
+        if source.endswith("no mask") and not target.endswith("no mask")
+    ]
+    if far:
+        said.append(
+            f"A threshold that lets 1 % of bare strangers pass lets {100 * min(far):.1f} to {100 * max(far):.1f} % pass where"
+            " masks are worn: a threshold belongs to the people, and the masks, that it was measured on."
+        )
+    text = " ".join(said) or text
+display(pages.box(text))
+
+# %% [markdown]
+# <details><summary><b>Exercise.</b> A gate sees 2,000 enrolled people. Why is a FAR of 0.1 % too much there?</summary>
+#
+# A stranger is compared with each of the 2,000. If each comparison lets 0.1 % pass, and independently, nobody of them does in
+# $0.999^{2000} = 13.5\,\%$ of cases: most strangers are taken for somebody. That is why identification is measured by itself, and
+# why a threshold has to be higher the more people are enrolled ([Recognise](recognise.ipynb)).
+#
+# </details>

@@ -1,0 +1,147 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Where it looks
+#
+# **Question.** A mask leaves eyes and brows. Does training on masked faces teach a network to look there?
+#
+# Let $e = f(x)$ be the embedding of a photo and $r$ that of the person's other photos, both of length 1. Two maps tell what of
+# $x$ makes $e^\top r$ large. *Occlusion* ([Zeiler and Fergus, 2014](#cite-zeiler2014)) covers a square $S$ with the mean face, and
+# sees what is lost:
+#
+# $$o(S) = f(x)^\top r - f(x_{\setminus S})^\top r.$$
+#
+# *Gradient times activation* ([Selvaraju et al., 2017](#cite-selvaraju2017)) takes a feature map $A$ inside the network and asks, to
+# first order, what each of its places $u$ brings:
+#
+# $$g(u) = \max\Big(0, \sum_c \frac{\partial\, e^\top r}{\partial A_c(u)}\, A_c(u)\Big).$$
+#
+# The first needs no look inside but covers 16 pixels at a time; the second is finer, and a first-order guess. Where both
+# agree, there is something. Each person counts once, on people whom no network has seen. As aligned faces have their eyes, nose and
+# mouth at the same places, maps are averaged as they are, and shown on a mean rendered face.
+
+# %% tags=["parameters"]
+results = None  # folder of records; default: the book's
+
+# %% tags=["hide-input"] mystnb={"name": "fig-parts-of-a-face", "caption": "A rendered face and its five parts: eyes and brows, nose, mouth, the rest of the face, what is around it.", "image": {"alt": "A rendered face, and beside it the same face painted over in five colours, one for each part"}}
+# %config InlineBackend.figure_formats = ["svg"]
+import numpy as np
+import pandas as pd
+from IPython.display import display
+
+from maskfr_utils import figures, records
+from maskfr_utils.faces.regions import EYES, REGIONS, regions
+from maskfr_utils.masks import mask_faces
+from maskfr_utils.measure import where_it_looks
+from maskfr_utils.rendered import render_faces
+from maskfr_utils.study import pages, parameters, state
+
+parameters.check(globals(), results=parameters.folder)
+
+record = records.read_measurement("recognise/where_it_looks.json", results)
+command = f"{where_it_looks.COMMAND} runs/RUN runs/RUN ..."
+people = render_faces(30, 1, seed=11)
+twins = (people.images, mask_faces(people.images, people.landmarks).images)
+mean = {name: x.mean(0).round().astype(np.uint8) for name, x in zip(where_it_looks.TWINS, twins, strict=True)}
+inside = regions(people.landmarks[0])
+colours = np.array(figures.style.COLOURS[: len(REGIONS)])
+painted = (255 * sum(inside[name][..., None] * colours[i] for i, name in enumerate(REGIONS))).astype(np.uint8)
+half = ((people.images[0].astype(int) + painted) // 2).astype(np.uint8)
+figures.faces.face_grid({"": np.stack([people.images[0], half])}, size=2)
+
+# %% [markdown]
+# Shares are counted by five [parts](#fig-parts-of-a-face), from each face's own landmarks: where half of a map lies in a tenth of the
+# picture, that part counts five times as much as its area.
+#
+# ## Do they look at eyes and brows?
+#
+# The share of a map that lies on eyes and brows, without a mask and with one: by [occlusion](#fig-eyes-occlusion), and by
+# [gradient times activation](#fig-eyes-gradient); [all parts](#tab-parts-looked-at) are in the table.
+
+# %% tags=["hide-input"] mystnb={"name": "fig-eyes-occlusion", "caption": "Share of the occlusion map on eyes and brows, with 95 % intervals over seeds and people.", "image": {"alt": "For each network two dots with error bars, without a mask and with one"}}
+shown = {
+    way: where_it_looks.parts(record, way, EYES) if record else {twin: pd.DataFrame() for twin in where_it_looks.TWINS}
+    for way in where_it_looks.WAYS
+}
+seeds = "; ".join(f"{label}: seed {', '.join(map(str, s))}" for label, s in record["seeds"].items()) if record else ""
+who = f"{record['people']} people ({record['set']}), {record['left_out']} left out. {seeds}." if record else ""
+made = pages.made(f"`{command}` looks at finished runs.", who, state.made_from("where_it_looks", results))
+display(figures.results.estimates(shown["occlusion"], "share on eyes and brows, %", value="share"), made)
+
+# %% tags=["hide-input"] mystnb={"name": "fig-eyes-gradient", "caption": "Share of gradient times activation on eyes and brows, with 95 % intervals over seeds and people.", "image": {"alt": "For each network two dots with error bars, without a mask and with one, as for occlusion"}}
+figures.results.estimates(shown["gradient times activation"], "share on eyes and brows, %", value="share")
+
+# %% tags=["hide-input"] mystnb={"name": "tab-parts-looked-at", "caption": "Share of the maps on each part of the face: percent, with 95 % intervals over seeds and people."}
+for way in where_it_looks.WAYS:
+    table = where_it_looks.table(record, way).rename_axis(["network", "face"]) if record else pd.DataFrame()
+    display(pages.Words(f"*{way.capitalize()}*"), pages.shown(table, command))
+
+# %% [markdown]
+# ## The maps
+#
+# The mean over people, laid on a mean rendered face: [occlusion](#fig-map-occlusion), and
+# [gradient times activation](#fig-map-gradient).
+
+# %% tags=["hide-input"] mystnb={"name": "fig-map-occlusion", "caption": "What is lost where a square is covered, mean over people, by network.", "image": {"alt": "Maps laid on a mean rendered face, a line for each network, without and with a mask; bright where covering costs most"}}
+maps = {
+    way: {
+        label: {twin: np.array(by[twin][way]["map"]) for twin in where_it_looks.TWINS if way in by[twin]}
+        for label, by in (record["networks"] if record else {}).items()
+    }
+    for way in where_it_looks.WAYS
+}
+figures.attribution.maps_on_faces(mean, maps["occlusion"])
+
+# %% tags=["hide-input"] mystnb={"name": "fig-map-gradient", "caption": "Gradient times activation of 28 x 28 places, mean over people, by network.", "image": {"alt": "Maps laid on a mean rendered face, a line for each network, without and with a mask; bright where most is brought"}}
+figures.attribution.maps_on_faces(mean, maps["gradient times activation"])
+
+# %% [markdown]
+# ## Attention
+#
+# ResSaNet's last stage has self-attention: each of 7 x 7 places takes from all places what it needs.
+# [As it is computed](#fig-attention): how much each place is looked at, the mean over those that look and over people, with a mask. A
+# place there sees a large part of the face already, so this says less about pixels than the maps above.
+
+# %% tags=["hide-input"] mystnb={"name": "fig-attention", "caption": "How much each of 7 x 7 places is looked at, by self-attention and head, on masked faces.", "image": {"alt": "Maps of 7 by 7 squares on a mean rendered masked face, a line for each self-attention of a network, a column for each head"}}
+twin = where_it_looks.TWINS[1]
+heads = {
+    f"{label}: {name}": [np.array(head) for head in found]
+    for label, by in (record["networks"] if record else {}).items()
+    for name, found in by[twin]["attention"].items()
+}
+figures.attribution.heads(mean[twin], heads)
+
+# %% tags=["remove-input"]
+text = f"Where the networks look is not measured yet: `{command}` measures it."
+if record:
+    said = []
+    for way, by_twin in shown.items():
+        each = [
+            f"{label} {100 * by_twin[where_it_looks.TWINS[0]].loc[label, 'share']:.0f} % without a mask and "
+            f"{100 * row['share']:.0f} % with one"
+            for label, row in by_twin[where_it_looks.TWINS[1]].iterrows()
+        ]
+        if each:
+            said.append(f"By {way}, eyes and brows hold {'; '.join(each)}.")
+    text = " ".join([*said, f"They are {100 * record['area'][EYES]:.0f} % of the picture."])
+display(pages.box(text))
+
+# %% [markdown]
+# <details><summary><b>Exercise.</b> Why is the square covered with the mean face, and not with grey?</summary>
+#
+# A grey square is something that the network has never seen: its edges alone move the embedding, wherever it lies, and on a masked
+# face it looks like one more mask. The mean face has nothing of this person but is a face at that place; what is lost is what was
+# this person's.
+#
+# </details>

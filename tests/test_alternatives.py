@@ -1,0 +1,95 @@
+"""What the records say of other losses and conditions, on records that can be counted out."""
+
+import pandas as pd
+import pytest
+from hand_made_records import other_runs, some_runs, write
+
+from maskfr_utils.study import alternatives, outcomes, plan
+from maskfr_utils.study.outcomes import comparisons
+
+
+@pytest.fixture
+def records(tmp_path):
+    return other_runs(tmp_path)
+
+
+def test_trials_of_a_loss_are_told_with_what_they_chose(records):
+    table = alternatives.loss_trials("demo", records)
+    assert table.loc["CosFace"].to_dict() == {
+        "*s*": "16", "*m*": "0.2", "learning rate": f"{plan.tuned_rates('demo')['iresnet50']:g}",
+        "best trial, %": "95.0", "median trial, %": "85.0", "worst trial, %": "85.0", "trials": "9 of 9",
+    }  # fmt: skip
+    assert list(table.index) == ["CosFace"]
+
+
+def test_losses_against_arcface(records):
+    found = alternatives.losses("demo", records)
+    assert list(found) == ["softmax", "ArcFace"]
+    assert found["ArcFace"].by_seed == pytest.approx((0.8, 0.85, 0.9))
+    compared = alternatives.against(found, alternatives.REFERENCE)
+    assert list(compared.index) == ["softmax − ArcFace"]
+    assert compared.iloc[0]["difference"] == pytest.approx(-0.4)  # two photos of each person, each seed
+    text = alternatives.loss_answer("demo", records)
+    assert len(text) == 3 and "ArcFace comes highest" in text[0] and "softmax lowest" in text[0]
+    assert "1 of 1 losses differ beyond noise: softmax (worse, −40.0 (−40.0 to −40.0))" in text[1]
+    assert "gains 10.0 to 10.0 points: which it is matters more" in text[2]
+
+
+def test_accuracy_of_each_condition_on_either_kind_of_face(records):
+    by_twin = {twin: alternatives.conditions("demo", records, twin) for twin in ("masked", "unmasked")}
+    lines = {name: alternatives.title(name) for name in ("masked", "both", "twin_term")}
+    table = alternatives.table(by_twin, lines)
+    assert table.loc["masked faces", "masked, by seed"] == "80.0, 85.0, 90.0"
+    assert table.loc[alternatives.title("both"), "unmasked, by seed"] == "95.0, 95.0, 95.0"
+    assert table.loc[alternatives.title("twin_term"), "masked"] == "not run yet"
+    plot = alternatives.forest(by_twin["masked"])
+    assert plot.loc["both", "accuracy"] == pytest.approx(0.85)
+    assert plot.loc["both", "low"] < 0.85 < plot.loc["both", "high"]
+
+
+def test_one_network_for_all_is_held_against_itself_and_both_specialists(records):
+    compared = alternatives.one_for_all("demo", records)
+    differences = {what: row["difference"] for (name, what), row in compared.iterrows() if name == "both"}
+    assert differences == pytest.approx(
+        {"masked − unmasked faces": -0.1, "masked faces − specialist": 0.0, "unmasked faces − specialist": -0.05}
+    )
+    assert {name for name, _ in compared.index} == {"both"}
+    text = alternatives.condition_answer("demo", records)
+    assert "either twin, by the toss of a coin: −10.0" in text[0] and "below neither specialist" in text[1]
+
+
+def test_the_reports_recipe_stands_beside_the_tuned_one(records):
+    for seed, row in enumerate(("11122 11122 11122 11122", "11122 11112 11122 11122", "11112 11122 11122 11112")):
+        write(records, f"demo-iresnet50-masked-report-s{seed}", row)
+    compared = alternatives.report_recipe("demo", records)
+    assert list(compared.index) == ["IResNet-50, tuned − the report's recipe"]
+    assert compared.iloc[0]["difference"] == pytest.approx(0.2)
+
+
+def test_nothing_is_said_of_what_was_not_run(tmp_path):
+    some_runs(tmp_path)
+    assert alternatives.loss_answer("demo", tmp_path) == alternatives.condition_answer("demo", tmp_path) == []
+    assert alternatives.one_for_all("demo", tmp_path).empty
+    assert outcomes.in_points(alternatives.against({}, "ArcFace")).empty
+    assert alternatives.losses("pocket", tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("rows", "verdict"),
+    [
+        ([(-0.005, 0.002, "undecided"), (-0.002, 0.01, "undecided"), (0.001, 0.01, "better")], "yes"),
+        ([(-0.02, 0.002, "undecided"), (-0.002, 0.01, "undecided"), (0.001, 0.01, "better")], "not shown"),
+        ([(-0.005, 0.002, "undecided"), (-0.03, 0.01, "undecided"), (0.001, 0.01, "better")], "not shown"),
+        ([(-0.03, -0.012, "worse"), (-0.002, 0.01, "undecided"), (0.001, 0.01, "better")], "no"),
+        ([(-0.005, 0.002, "undecided"), (-0.008, -0.001, "worse"), (0.001, 0.01, "better")], "no"),
+        ([(-0.005, -0.001, "worse"), (-0.002, 0.01, "undecided"), (0.001, 0.01, "better")], "yes"),
+    ],
+    ids=["all near", "gap unsure", "specialist unsure", "wide gap", "a better specialist", "a gap below a point"],
+)
+def test_the_rule_of_the_headline(rows, verdict):
+    index = pd.MultiIndex.from_tuples(
+        [("twins", w) for w in ("masked − unmasked faces", "masked faces − specialist", "unmasked faces − specialist")]
+    )
+    compared = comparisons({}).reindex(index)
+    compared[["low", "high", "verdict"]] = rows
+    assert alternatives.reached(compared, "twins") == verdict

@@ -1,0 +1,75 @@
+"""The study's sentences say what the records hold, in words that hold whichever way the numbers fall."""
+
+import hand_made_records
+import made_up_records
+import pytest
+
+from maskfr_utils.study import answers, outcomes
+from maskfr_utils.study.plan import SCALES, Run
+
+BARE = "11111 11111 11111 11111"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return made_up_records.demo(tmp_path_factory.mktemp("results"))
+
+
+def test_a_mask_costs_what_twins_differ_by(tmp_path):
+    """Trained on bare faces: all 20 bare photos right, 10, 9 and 8 of the masked ones; trained on masked, 16, 17 and 18."""
+    folder = hand_made_records.some_runs(tmp_path)
+    said = answers.cost("demo", folder)
+    assert "100.0 % of the bare test photos" in said and "45.0 % of the same photos" in said
+    assert "costs it 55.0 points." in said
+    gained = answers.gain("demo", folder)
+    assert "names 85.0 % of the masked photos" in gained and "wins back 40.0 points" in gained
+    assert "15.0 points stay lost" in gained
+
+
+def test_numbers_are_those_of_the_records(folder):
+    ours = outcomes.specialists("demo", folder)
+    untrained = outcomes.results("table_1", "demo", folder, "masked")[Run(scale="demo", condition="unmasked")]
+    cost = 100 * (ours["iresnet50", "unmasked"].mean - untrained.mean)
+    gain = 100 * (ours["iresnet50", "masked"].mean - untrained.mean)
+    assert f"costs it {cost:.1f} points" in answers.cost("demo", folder)
+    assert f"wins back {gain:.1f} points" in answers.gain("demo", folder)
+    shares = [100 * result.learnt for result in ours.values()]
+    assert f"named {min(shares):.0f} to {max(shares):.0f} % of their training photos" in answers.learnt("demo", folder)
+
+
+@pytest.mark.parametrize(
+    ("ranks", "words"),
+    [
+        (("11111 11111 11111 11111",) * 5, "names more masked people than"),
+        (("12222 12222 12222 12222",) * 5, "names fewer masked people than"),
+        (("11122 11122 11122 11122",) * 5, "cannot be told apart from"),
+        (("11111 11111 11111 11111",) * 2, "cannot be told apart from"),  # two seeds are no verdict
+    ],
+)
+def test_the_verdict_chooses_the_words(tmp_path, ranks, words):
+    for seed, row in enumerate(ranks):
+        hand_made_records.write(tmp_path, f"demo-iresnet50-masked-s{seed}", "11122 11122 11122 11122")
+        hand_made_records.write(tmp_path, f"demo-ressanet50-masked-s{seed}", row)
+    said = answers.attention("demo", tmp_path)
+    assert f"ResSaNet-50 {words} IResNet-50" in said
+
+
+def test_nothing_is_said_of_what_was_not_run(tmp_path):
+    for answer in (
+        answers.cost,
+        answers.gain,
+        answers.both,
+        answers.attention,
+        answers.parts,
+        answers.networks,
+        answers.rates,
+        answers.batches,
+        answers.learnt,
+    ):
+        assert answer("demo", tmp_path) == ""
+        assert answers.most_real(answer, tmp_path) == ""
+    assert len(answers.page_one(tmp_path)) == 3
+
+
+def test_the_most_real_answer_counts():
+    assert answers.most_real(lambda scale, folder: scale if scale != "full" else "") == list(SCALES)[-2]
