@@ -18,6 +18,8 @@ def wanted(run: RunState) -> bool:
         return bool(run.config.compile)
     if run.compiled is not None:
         return run.compiled
+    if run.recomputes:
+        return False
     return run.total_steps * run.batches.batch_size * run.config.width >= COMPILE_FROM[run.fabric.device.type]
 
 

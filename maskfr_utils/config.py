@@ -25,6 +25,7 @@ from maskfr_utils.names import (
     MODELS,
     PARTS,
     PRECISIONS,
+    SAMPLED,
     SCHEDULES,
     unknown,
 )
@@ -73,6 +74,12 @@ class TrainConfig:
     margin: float | None = _param(0.3, "m of the loss, radians; null: as in its paper", 0.0, 4.0)
     margin_warmup_epochs: float = _param(3.0, "epochs over which the margin grows from none to the whole", 0.0)
     lr: float = _param(0.05, "peak learning rate of SGD", 1e-12)
+    accumulate: int = _param(
+        1, "parts that a step's batch is computed in, one after the other; BatchNorm sees a part", 1
+    )
+    class_rate: float = _param(
+        1.0, "share of the identities that a step's softmax draws (PartialFC); below 1 for very many of them", 1e-6, 1.0
+    )
     momentum: float = _param(0.9, "momentum of SGD", 0.0, 0.9999)
     weight_decay: float = _param(5e-4, "weight decay of SGD", 0.0)
     decay: str = _param(
@@ -108,6 +115,9 @@ class TrainConfig:
     compile: str | bool = _param(
         "auto", "torch.compile: true, false, or `auto`: where the run is long enough to repay it"
     )
+    recompute: str | bool = _param(
+        "auto", "compute activations twice instead of keeping them: true, false, or `auto`: where memory is short"
+    )
     eval_every: int = _param(2, "epochs between looks at the validation photos; 0: none", 0)
     workers: int = _param(0, "loader processes", 0, 256)
     seed: int = _param(0, "seed of initial weights, order, augmentation, fresh masks", 0, 2**31 - 1)
@@ -140,6 +150,12 @@ class TrainConfig:
                 resolve(self.style)
             except (ValueError, OSError) as error:
                 raise ConfigError(str(error)) from None
+        if self.batch_size < 2 * self.accumulate:
+            raise ConfigError(
+                f"accumulate={self.accumulate} parts of batch_size={self.batch_size}: at least 2 photos each"
+            )
+        if self.class_rate < 1 and self.loss not in SAMPLED:
+            raise ConfigError(f"class_rate={self.class_rate:g} needs a loss of: {', '.join(SAMPLED)}, not {self.loss}")
         if self.weights is not None and not Path(self.weights).expanduser().exists():
             raise ConfigError(f"weights {shown(self.weights)}: no such file or folder")
         if self.head_epochs and self.weights is None:
@@ -228,7 +244,7 @@ class TrainConfig:
 
     def science(self) -> dict[str, object]:
         """The parameters that decide the result: all but where it is written, and how it may be stopped and resumed."""
-        others = ("out_dir", "resume", "checkpoint_minutes", "logger", "device")
+        others = ("out_dir", "resume", "checkpoint_minutes", "logger", "device", "recompute")
         return {k: v for k, v in asdict(self).items() if k not in others}
 
     def data(self) -> dict[str, object]:
@@ -316,8 +332,8 @@ def _checked(f, value: object) -> object:
         raise ConfigError(f"{f.name} is {shown(value)}, which is no name ({f.metadata['help']})")
     if f.metadata["choices"] and value not in f.metadata["choices"]:
         raise ConfigError(unknown(f.name, value, f.metadata["choices"]))
-    if f.name == "compile" and isinstance(value, str) and value != "auto":
-        raise ConfigError(f"compile must be true, false or auto, got {shown(value)}")
+    if f.name in ("compile", "recompute") and isinstance(value, str) and value != "auto":
+        raise ConfigError(f"{f.name} must be true, false or auto, got {shown(value)}")
     return value
 
 

@@ -99,13 +99,12 @@ class Trainer(RunState):
                 group["lr"] = rate
             images = self.vary(to_input(fabric.to_device(faces)), course.generator)
             self.optimizer.zero_grad()
-            loss, hit = self.model(images, fabric.to_device(labels))
-            fabric.backward(loss)
+            loss, hit = self.backward(images, fabric.to_device(labels))
             self.optimizer.step()
             self.step += 1
             course.seen += len(faces)
-            course.loss_sum += loss.detach() * len(faces)
-            unchecked[self.step] = loss.detach(), rate
+            course.loss_sum += loss * len(faces)
+            unchecked[self.step] = loss, rate
             course.hits += hit
             self.speed.tick(len(faces) * fabric.world_size)
             done = self.step == self.total_steps or self.place == len(self.batches)
@@ -131,6 +130,26 @@ class Trainer(RunState):
             "train_accuracy": round(hits / seen, 4),
             "learning_rate": self.optimizer.param_groups[0]["lr"],
         }
+
+    def backward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Adds up the gradient of a batch, in as many parts as the run asks for; its mean loss, and how many hits.
+
+        A part of twins holds both of each photo. BatchNorm sees a part at a time, else the sum is the whole batch's.
+        """
+        parts, twins = self.config.accumulate, self.batches.twins
+        if parts == 1:
+            loss, hits = self.model(images, labels)
+            self.fabric.backward(loss)
+            return loss.detach(), hits
+        loss_sum, hit_sum = torch.zeros((), device=images.device), 0
+        shared = (batch.unflatten(0, (twins, -1)).tensor_split(parts, 1) for batch in (images, labels))
+        for number, (some, theirs) in enumerate(zip(*shared, strict=True), 1):
+            with self.fabric.no_backward_sync(self.model, enabled=number < parts):
+                loss, hits = self.model(some.flatten(0, 1), theirs.flatten(0, 1))
+                loss = loss * (theirs.numel() / len(labels))
+                self.fabric.backward(loss)
+            loss_sum, hit_sum = loss_sum + loss.detach(), hit_sum + hits
+        return loss_sum, hit_sum
 
     def vary(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """One variant of each training picture (`batches.augment`)."""

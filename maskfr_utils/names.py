@@ -49,6 +49,8 @@ LOSSES: dict[str, tuple[str, dict[str, object]]] = {
     "adaface": ("AdaFace", {}),
     "legacy_arcface": ("LegacyArcFace", {}),
 }
+# Those that can draw a part of the identities each step (`partial`).
+SAMPLED = ("arcface", "arcface_straight_through", "cosface", "sphereface", "combined_margin")
 
 
 @dataclass(frozen=True)

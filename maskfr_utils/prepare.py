@@ -1,38 +1,42 @@
 """From a data set to one HDF5 file: faces, masked twins, cleaning, split; kept under a fingerprint of all inputs.
 
 python -m maskfr_utils.prepare DATASET [--min-masked 80 ...]
+python -m maskfr_utils.prepare -f params/paper/iresnet50_masked.yaml    # as that run will want it
+
+A preparation of many pictures says beforehand how long it takes and how much room, keeps what it has done (see `parts`), and
+goes on from there when it is started again.
 """
 
 import argparse
 import hashlib
 import json
+import shutil
 import sys
+import time
+from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from functools import partial
-from itertools import chain, islice
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import h5py
-import joblib
 import numpy as np
 from tqdm.auto import tqdm
 
-from maskfr_utils import fingerprint, masks, paths, rendered, splits, store
-from maskfr_utils.faces import align, sources
-from maskfr_utils.faces.pictures import PictureError
+from maskfr_utils import fingerprint, masks, paths, splits, store
+from maskfr_utils.config import TrainConfig, load_params
+from maskfr_utils.engines import HELP, LOCAL, workers
 from maskfr_utils.masks.styles import described
 from maskfr_utils.messages import brief, print_anything
+from maskfr_utils.parts import EACH, Parts
 from maskfr_utils.probes.faces import of_data
+from maskfr_utils.twins import DEMO, Block, How, Photos, Rendered, batches
 
-DEMO = "demo"
-BLOCK = 32  # pictures masked at a time
-BLOCK_BYTES = 2**20  # but fewer, where they are large photos
-PARALLEL_FROM = 16  # blocks; below it, starting processes takes longer than it saves
-
+KEPT_FROM = 20_000  # pictures; what takes less than a minute or two is begun anew
+JPEG_FROM = 1_000_000  # pictures: raw ones and their twins would take 75 GB
+JPEG_BYTES = 10_000  # of a picture, and what an estimate of the room goes by
+ENCODINGS = ("auto", *store.ENCODINGS)
 NAMED = 100  # unusable pictures that the file names, with the reason
-
-Picture = tuple[str, bytes, np.ndarray | None]  # name, undecoded bytes, landmarks
 
 
 def prepare(
@@ -49,11 +53,11 @@ def prepare(
     keep_copies: bool = False,
     worn_masks: bool = False,
     out: str | Path | None = None,
+    encoding: str = "auto",
+    engine: str = LOCAL,
     progress: bool = True,
 ) -> Path:
-    """Make the HDF5 file of a data set, or find it made already.
-
-    Prints what was skipped and what the filter kept.
+    """Make the HDF5 file of a data set, or find it made already; prints what was skipped and what the filter kept.
 
     Args:
         dataset: "demo" (rendered faces), a folder, zip, tar or RecordIO file (see `sources.open_source`), or an HDF5
@@ -63,11 +67,15 @@ def prepare(
         min_masked: identities with fewer clean masked pictures are left out; at least 2.
         test_fraction: share of each identity's pictures for testing.
         validation_fraction: share of each identity's other pictures for validation.
-        identities, per_identity: number of rendered people, and of pictures of each; only for "demo".
+        identities: number of rendered people; only for "demo".
+        per_identity: pictures of each; only for "demo".
         difficulty: how alike rendered people are, 0 to 1 (see `rendered.render_faces`); only for "demo".
         keep_copies: near-duplicates of a person's photos are kept, in one part; not for "demo".
-        worn_masks: photos with a mask worn already get no second one and are in no part (`masks.worn`); not for "demo".
+        worn_masks: photos in which a mask is worn already are recognised (`masks.worn`), get no second one and are in no
+            part, but keep their label: a test on real masks; not for "demo".
         out: where to write; by default below `paths.cache_dir()`, under a name that changes with the inputs.
+        encoding: of the pictures: `raw`, `jpeg`, or `auto`, JPEGs from a million pictures on.
+        engine: where the work is done, see `engines.workers`.
         progress: show a progress bar.
 
     Returns:
@@ -81,85 +89,115 @@ def prepare(
     if found and found.is_file() and (h5py.is_hdf5(found) or found.suffix in (".h5", ".hdf5")):
         store.FaceStore(found)
         return found
-    looks = described(style)  # refuses an unknown style, and tells what is in a style file
-    switches = {"keep_copies": keep_copies, "worn_masks": worn_masks} if found else {}
-    parameters = _parameters(seed, min_masked, test_fraction, validation_fraction, switches)
+    splits.check_parameters(min_masked, test_fraction, validation_fraction)
+    parameters: dict = {"seed": seed, "min_masked": min_masked, "test_fraction": test_fraction}
+    parameters["validation_fraction"] = validation_fraction
+    if found is not None:  # named where they are asked for: what was prepared without them is what it was
+        parameters |= {name: True for name, on in (("keep_copies", keep_copies), ("worn_masks", worn_masks)) if on}
     if found is None and per_identity < min_masked:
         raise ValueError(f"per_identity is {per_identity}, fewer than min_masked = {min_masked}: raise it")
-    data = _Photos(found) if found else _Rendered(identities, per_identity, difficulty, seed)
-    key = _fingerprint(data.content, looks, parameters, found is None)
+    data = Photos(found) if found else Rendered(identities, per_identity, difficulty, seed)
+    how = How(style, seed, is_jpeg(encoding, data.about), "worn_masks" in parameters)
+    return _made(data, parameters, how, out, engine, progress)
+
+
+def _made(
+    data: Photos | Rendered, parameters: dict, how: How, out: str | Path | None, engine: str, progress: bool
+) -> Path:
+    looks = described(how.style)  # refuses an unknown style, and tells what is in a style file
+    decisive = parameters | ({"encoding": "jpeg"} if how.jpeg else {})
+    key = _fingerprint(data.content, looks, decisive, isinstance(data, Rendered))
     path = Path(out) if out is not None else paths.cache_dir() / f"{data.name}-{key}.h5"
     if _is_current(path, key):
         print(f"{data.name}: prepared already, {path}")
         return path
-    attrs = parameters | {"style": str(style), "dataset": data.name, "content": data.content, "fingerprint": key}
-    print(_write(path, attrs, data, style, progress))
+    attrs = parameters | {"style": str(how.style), "dataset": data.name, "content": data.content, "fingerprint": key}
+    parts = Parts(path, key) if data.about >= KEPT_FROM else None
+    with workers(engine):
+        print(_write(path, attrs, data, how, parts, progress))
+    if parts is not None:
+        parts.remove()
     return path
 
 
-def _parameters(
-    seed: int, min_masked: int, test_fraction: float, validation_fraction: float, switches: dict[str, bool]
-) -> dict[str, float]:
-    """What is kept with the file, looked at first; of switches those that are on: what was made without them stays valid."""
-    splits.check_parameters(min_masked, test_fraction, validation_fraction)
-    parameters = {"seed": seed, "min_masked": min_masked, "test_fraction": test_fraction}
-    return (
-        parameters | {"validation_fraction": validation_fraction} | {name: True for name, on in switches.items() if on}
-    )
+def is_jpeg(encoding: str, pictures: int) -> bool:
+    """Whether so many pictures are kept as JPEGs.
+
+    Raises:
+        ValueError: an unknown encoding.
+    """
+    if encoding not in ENCODINGS:
+        raise ValueError(f"unknown encoding {brief(repr(encoding), 60)}: one of {', '.join(ENCODINGS)}")
+    return encoding == "jpeg" or (encoding == "auto" and pictures >= JPEG_FROM)
 
 
-class _Photos:
-    """Pictures of people in a folder or archive."""
-
-    copies = True  # are looked for
-
-    def __init__(self, path: Path):
-        self.source = sources.open_source(path)
-        self.name, self.content = path.resolve().name.split(".")[0], self.source.fingerprint
-        self.total, self.notes = self.source.total, self.source.notes
-
-    @property
-    def skipped(self) -> Counter[str]:
-        """What the source left out before anything was decoded."""
-        return self.source.skipped
-
-    def blocks(self, style: masks.StyleLike, seed: int, worn_masks: bool) -> Iterator[tuple]:
-        """Results of `_decode_and_mask` for all pictures, in order."""
-        return _source_blocks(self.source, style, seed, worn_masks)
+def room(pictures: int, jpeg: bool, kept: bool) -> int:
+    """Bytes on the disk at the end of a preparation: the file, and the parts that are kept until it is whole."""
+    each = 2 * (JPEG_BYTES if jpeg else store.FACE_BYTES) + 1_000
+    return pictures * each * (2 if kept else 1)
 
 
-class _Rendered:
-    """People who are rendered."""
+def _blocks(data: Photos | Rendered, parts: Parts | None, how: How) -> Iterator[Block]:
+    """All blocks: those that an earlier call kept, then the others, kept as they come."""
+    if parts is None:
+        yield from data.blocks(how)
+        return
+    done = 0
+    for blocks in parts.kept():
+        done += len(blocks)
+        yield from blocks
+    if done:
+        tqdm.write(f"{data.name}: going on after {done:,} blocks that an earlier call has left")
+    for blocks in batches(_announced(data, how, done), EACH):
+        parts.keep(done, blocks)
+        done += len(blocks)
+        yield from blocks
 
-    copies = False  # each picture is drawn by itself
 
-    def __init__(self, identities: int, per_identity: int, difficulty: float, seed: int):
-        self.name, self.content = DEMO, f"{identities} x {per_identity}, difficulty {difficulty}"
-        self.total, self.notes, self.skipped = identities * per_identity, [], Counter()
-        self._render = partial(rendered.render_faces, identities, per_identity, seed=seed, difficulty=difficulty)
+def _announced(data: Photos | Rendered, how: How, start: int) -> Iterator[Block]:
+    """The blocks from `start` on; before the bulk of them says what they will cost, by what the first ones took."""
+    started, pictures, told = time.monotonic(), 0, False
+    for block in data.blocks(how, start):
+        pictures += len(block.hashes) + len(block.skipped)
+        if not told and pictures >= 256:
+            told, rate = True, pictures / (time.monotonic() - started)
+            tqdm.write(
+                f"{data.name}: about {data.about:,} pictures, {rate:,.0f} a second, {data.about / rate / 3600:.1f} hours; "
+                f"{room(data.about, how.jpeg, kept=True) / 1e9:,.1f} GB of room ({'JPEGs' if how.jpeg else 'raw pixels'})"
+            )
+        yield block
 
-    def blocks(self, style: masks.StyleLike, seed: int, worn_masks: bool) -> Iterator[tuple]:
-        """As those of `_Photos`; none wears a mask."""
-        return _rendered_blocks(self._render(), style, seed)
+
+def _check_room(path: Path, data: Photos | Rendered, jpeg: bool, parts: Parts | None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    there = sum(part.stat().st_size for part in parts.folder.glob("part-*.npz")) if parts else 0
+    needed, free = room(data.about, jpeg, parts is not None), shutil.disk_usage(path.parent).free
+    if needed > free + there:
+        way_out = "choose another out" if jpeg else "set encoding to jpeg, or choose another out"
+        raise ValueError(
+            f"{data.name}: about {data.about:,} pictures take {needed / 1e9:,.1f} GB while they are prepared, and "
+            f"{free / 1e9:,.1f} GB are free in {brief(path.parent, 80)}: {way_out}"
+        )
 
 
-def _write(path: Path, attrs: dict, data: _Photos | _Rendered, style: masks.StyleLike, progress: bool) -> str:
+def _write(path: Path, attrs: dict, data: Photos | Rendered, how: How, parts: Parts | None, progress: bool) -> str:
     """Writes the file, and says what was skipped and kept."""
+    _check_room(path, data, how.jpeg, parts)
     with (
-        store.FaceWriter(path, attrs) as writer,
+        store.FaceWriter(path, attrs, "jpeg" if how.jpeg else "raw") as writer,
         tqdm(total=data.total, desc=f"masking {data.name}", unit="face", disable=not progress) as bar,
     ):
-        people, names, usable, hashes, skipped, without, worn = [], [], [], [], Counter(), {}, 0
-        for columns, block_hashes, block_skipped in data.blocks(style, attrs["seed"], "worn_masks" in attrs):
-            writer.append(**columns)
-            people += columns["identities"]
-            names += columns["sources"]
-            usable.append(columns["masked_ok"])
-            worn += int((columns["mask_kinds"] == store.WORN).sum())
-            hashes += block_hashes
-            skipped.update(block_skipped.values())
-            without |= dict(islice(block_skipped.items(), NAMED - len(without)))
-            bar.update(len(block_hashes) + len(block_skipped))
+        people, names, usable, worn, hashes, skipped, without = [], [], [], [], array("Q"), Counter(), {}
+        for block in _blocks(data, parts, how):
+            writer.append(**block.columns)
+            people += map(sys.intern, block.columns["identities"])
+            names += block.columns["sources"]
+            usable.append(block.columns["masked_ok"])
+            worn.append(np.asarray(block.columns["mask_kinds"], object) == store.WORN)
+            hashes.extend(block.hashes)
+            skipped.update(block.skipped.values())
+            without |= dict(islice(block.skipped.items(), NAMED - len(without)))
+            bar.update(len(block.hashes) + len(block.skipped))
         seen = len(names) + skipped.total()
         skipped.update(data.skipped)
         if not names:
@@ -176,100 +214,15 @@ def _write(path: Path, attrs: dict, data: _Photos | _Rendered, style: masks.Styl
                 validation_fraction=attrs["validation_fraction"],
                 copies=data.copies,
                 keep_copies="keep_copies" in attrs,
+                worn=np.concatenate(worn),
                 seed=attrs["seed"],
             )
         except ValueError as error:
-            if worn:
-                skipped["wears a mask already"] = worn
             raise ValueError(f"{data.name}: {error}" + (f"; skipped: {_listed(skipped)}" if skipped else "")) from None
-        if worn:
-            result.dropped["mask not placed"] -= worn
-            result.dropped["wears a mask already"] = worn
         writer.assign(result.labels, result.split, result.identities, result.duplicate_of)
         writer.attrs |= {"skipped": json.dumps(skipped), "dropped": json.dumps(result.dropped)}
         writer.attrs["without"] = json.dumps({name[-200:]: reason for name, reason in without.items()})
     return _summary(data, seen, skipped, result, path)
-
-
-def _source_blocks(source: sources.Source, style: masks.StyleLike, seed: int, worn_masks: bool) -> Iterator[tuple]:
-    """Results of `_decode_and_mask` for all pictures, in order; on all cores where it pays."""
-    blocks = _read_blocks(source)
-    first = list(islice(blocks, PARALLEL_FROM))
-    jobs = min(16, joblib.cpu_count()) if len(first) == PARALLEL_FROM else 1
-    with joblib.Parallel(n_jobs=jobs) as parallel:
-        # A few blocks a core at a time: memory stays bounded however many pictures there are.
-        for batch in _batches(chain(first, blocks), 8 * jobs):
-            yield from parallel(joblib.delayed(_decode_and_mask)(block, style, seed, worn_masks) for block in batch)
-
-
-def _read_blocks(source: sources.Source) -> Iterator[list[Picture]]:
-    block, size = [], 0
-    for name, data in source.pictures():
-        block.append((name, data, source.landmarks.get(name)))
-        size += len(data)
-        if len(block) == BLOCK or size > BLOCK_BYTES:
-            yield block
-            block, size = [], 0
-    if block:
-        yield block
-
-
-def _rendered_blocks(faces: rendered.RenderedFaces, style: masks.StyleLike, seed: int) -> Iterator[tuple]:
-    place = Counter()
-    named = []
-    for image, label, landmarks in zip(faces.images, faces.labels.tolist(), faces.landmarks, strict=True):
-        named.append(
-            sources.Face(image, f"rendered_{label:03d}", f"rendered_{label:03d}/{place[label]:03d}", landmarks)
-        )
-        place[label] += 1
-    for block in _batches(named, BLOCK):
-        yield *_mask(block, style, seed), {}
-
-
-def _batches(items: Iterable, size: int) -> Iterator[list]:
-    items = iter(items)
-    while batch := list(islice(items, size)):
-        yield batch
-
-
-def _decode_and_mask(
-    pictures: list[Picture], style: masks.StyleLike, seed: int, worn_masks: bool
-) -> tuple[dict, list[int], dict[str, str]]:
-    """The columns of `FaceWriter.append`, the hashes of the pictures, and of those that cannot be used the reason."""
-    faces, skipped = [], {}
-    for name, data, landmarks in pictures:
-        try:
-            faces.append(sources.to_face(name, data, landmarks))
-        except PictureError as error:
-            skipped[name] = str(error)
-    return *_mask(faces, style, seed, worn_masks), skipped
-
-
-def _mask(
-    faces: list[sources.Face], style: masks.StyleLike, seed: int, worn_masks: bool = False
-) -> tuple[dict, list[int]]:
-    """The columns of `FaceWriter.append` and the hashes of the pictures."""
-    images = np.array([face.image for face in faces], np.uint8).reshape(-1, *store.FACE_SHAPE)
-    landmarks = np.full((len(faces), 68, 2), np.nan, np.float32)
-    for row, face in zip(landmarks, faces, strict=True):
-        row[:] = align.face_landmarks(face.image[None])[0] if face.landmarks is None else face.landmarks
-    twins = masks.mask_faces(images, landmarks, style=style, seed=seed)
-    columns = {
-        "images": images,
-        "masked": twins.images,
-        "identities": [face.identity for face in faces],
-        "sources": [face.name for face in faces],
-        "landmarks": landmarks,
-        "masked_ok": twins.ok,
-        "mask_kinds": np.array(twins.kinds, object),
-    }
-    if worn_masks and len(faces):
-        from maskfr_utils.masks.worn import wears_mask  # which takes torch
-
-        wears = wears_mask(images)
-        columns["masked"][wears], columns["masked_ok"][wears] = images[wears], False
-        columns["mask_kinds"][wears] = store.WORN
-    return columns, [splits.picture_hash(image) for image in images]
 
 
 def _fingerprint(content: str, looks: str, parameters: dict[str, float], is_demo: bool) -> str:
@@ -289,7 +242,7 @@ def _listed(reasons: dict[str, int]) -> str:
     return ", ".join(f"{count:,} {reason}" for reason, count in reasons.items()) or "nothing in it"
 
 
-def _summary(data: _Photos | _Rendered, seen: int, skipped: Counter, result: splits.Splits, path: Path) -> str:
+def _summary(data: Photos | Rendered, seen: int, skipped: Counter, result: splits.Splits, path: Path) -> str:
     rows = [("pictures", "", seen)]
     rows += [("skipped", reason, count) for reason, count in sorted(skipped.items())]
     rows += [("left out", reason, count) for reason, count in result.dropped.items() if count]
@@ -310,33 +263,40 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m maskfr_utils.prepare",
         description="Detect, align, mask, clean and split a data set into one HDF5 file.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        argument_default=argparse.SUPPRESS,
     )
-    parser.add_argument(
-        "dataset", help="demo, a folder, zip or tar of <person>/<picture>, train.rec, or an HDF5 file to check"
+    add = parser.add_argument
+    add(
+        "dataset",
+        nargs="?",
+        help="demo, a folder, list, zip or tar of people, shards, train.rec, or an HDF5 file to check",
     )
-    parser.add_argument("--min-masked", type=int, default=5, help="leave out identities with fewer masked pictures")
-    parser.add_argument(
-        "--test-fraction", type=float, default=0.1, help="share of each identity's pictures for testing"
-    )
-    parser.add_argument(
-        "--validation-fraction", type=float, default=0.0, help="share of each identity's other pictures for validation"
-    )
-    parser.add_argument("--style", default="random", help="of the masks: random, the name of a style, or a style file")
-    parser.add_argument("--seed", type=int, default=0, help="of masks, test pictures and rendered faces")
-    parser.add_argument("--identities", type=int, default=24, help="number of rendered people (demo only)")
-    parser.add_argument("--per-identity", type=int, default=25, help="pictures of each (demo only)")
-    parser.add_argument("--difficulty", type=float, default=0.5, help="how alike rendered people are (demo only)")
-    parser.add_argument("--keep-copies", action="store_true", help="keep near-duplicates, all in one part")
-    parser.add_argument(
+    add("-f", "--parameters-file", help="a run's YAML: prepare as that run will want it; the options below win over it")
+    add("--min-masked", type=int, help="leave out identities with fewer masked pictures (5)")
+    add("--test-fraction", type=float, help="share of each identity's pictures for testing (0.1)")
+    add("--validation-fraction", type=float, help="share of each identity's other pictures for validation (0)")
+    add("--style", help="of the masks: random, the name of a style, or a style file (random)")
+    add("--seed", type=int, help="of masks, test pictures and rendered faces (0)")
+    add("--identities", type=int, help="number of rendered people (demo only; 24)")
+    add("--per-identity", type=int, help="pictures of each (demo only; 25)")
+    add("--difficulty", type=float, help="how alike rendered people are (demo only; 0.5)")
+    add("--keep-copies", action="store_true", help="keep near-duplicates, all in one part")
+    add(
         "--worn-masks",
         action="store_true",
         help="photos in which a mask is worn get no second one: a test on real masks",
     )
-    parser.add_argument("--out", help="file to write (default: in the cache, named by all inputs)")
-    parser.add_argument("--no-progress", dest="progress", action="store_false", help="show no progress bar")
+    add("--encoding", help="of the pictures: raw, jpeg, or auto, JPEGs from a million pictures on (auto)")
+    add("--engine", help=f"{HELP} (local)")
+    add("--out", help="file to write (in the cache, named by all inputs)")
+    add("--no-progress", dest="progress", action="store_false", help="show no progress bar")
     arguments = vars(parser.parse_args(argv))
     try:
+        if (file := arguments.pop("parameters_file", None)) is not None:
+            given = {"dataset": arguments["dataset"]} if "dataset" in arguments else {}
+            arguments = TrainConfig.from_mapping(load_params(file) | given).data() | arguments
+        elif "dataset" not in arguments:
+            parser.error("name a data set, or a run's YAML by -f")
         print(prepare(arguments.pop("dataset"), **arguments))
     except (OSError, ValueError) as error:
         print(f"error: {brief(error)}", file=sys.stderr)

@@ -10,6 +10,7 @@ from maskfr_utils.losses import create_loss, twin_distance
 from maskfr_utils.models import create_model
 from maskfr_utils.models.given import start_from
 from maskfr_utils.models.networks import shrink_depthwise
+from maskfr_utils.partial import PartialLoss
 
 
 def make_backbone(config: TrainConfig) -> nn.Module:
@@ -48,16 +49,24 @@ class Recogniser(nn.Module):
         self.backbone = make_backbone(config)
         given = {name: value for name in ("scale", "margin") if (value := getattr(config, name)) is not None}
         self.head = create_loss(config.loss, config.embedding_dim, num_classes, **given)
+        if config.class_rate < 1:
+            self.head = PartialLoss(self.head, config.class_rate)
         self.twin_weight = config.twin_weight
 
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss, and the number of pictures that are named rightly; with a twin term the batch is twins, as `TwinDataset` has them."""
+        """Loss, and the number of pictures that are named rightly (among the identities that the loss draws).
+
+        With a twin term the batch is twins, as `TwinDataset` has them.
+        """
         network = self.compiled if self.training and self.compiled and not self.at_rest else self.backbone
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.at_rest):
             embeddings = network(images)
-        with torch.no_grad():
-            hits = (self.head.logits(embeddings).argmax(1) == labels).sum()
         loss = self.head(embeddings, labels)
+        if isinstance(self.head, PartialLoss):
+            hits = self.head.hits
+        else:
+            with torch.no_grad():
+                hits = (self.head.logits(embeddings).argmax(1) == labels).sum()
         if self.twin_weight:
             loss = loss + self.twin_weight * twin_distance(embeddings)
         return loss, hits

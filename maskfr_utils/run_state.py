@@ -14,12 +14,13 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from tqdm import tqdm
 
-from maskfr_utils import fingerprint
+from maskfr_utils import fingerprint, memory
 from maskfr_utils.batches import EpochBatches
 from maskfr_utils.checkpoints import Checkpoints, DamagedCheckpoint, Tree, check_tensors, read
 from maskfr_utils.config import TrainConfig
 from maskfr_utils.messages import PlainError, brief
 from maskfr_utils.names import CONDITIONS
+from maskfr_utils.partial import RowSGD
 from maskfr_utils.progress import Speed, write_log
 from maskfr_utils.recogniser import Recogniser
 from maskfr_utils.run_folder import difference
@@ -105,11 +106,10 @@ class RunState:
                 f"{store.path} holds no {config.scored_on} photos: give a data set with more, or a larger share"
             )
         self.total_steps = min(config.epochs * len(self.batches), config.max_steps or sys.maxsize)
+        self.share_out(together)
         self.model = fabric.setup_module(self.recogniser)
         self.optimizer = fabric.setup_optimizers(
-            torch.optim.SGD(
-                self.recogniser.groups(config.weight_decay, config.decay), lr=config.lr, momentum=config.momentum
-            )
+            RowSGD(self.recogniser.groups(config.weight_decay, config.decay), lr=config.lr, momentum=config.momentum)
         )
         self.epoch, self.step, self.history, self.speed = 0, 0, [], Speed()
         self.compiled: bool | None = None  # what a trial of compiling found
@@ -119,6 +119,28 @@ class RunState:
         self.saved_at = math.inf  # its time: outside `fit` none falls due
         if config.resume:
             self.resume()
+
+    def share_out(self, together: bool) -> None:
+        """Looks at how a batch is shared out, over processes and one after the other, and what of it fits into the memory.
+
+        Raises:
+            TrainingError: a part would be too small, or the class matrix cannot be drawn from in several processes.
+        """
+        config, world = self.config, self.fabric.world_size
+        if config.accumulate > 1 and self.batches.photos // world < 2 * config.accumulate:
+            raise TrainingError(
+                f"accumulate={config.accumulate} parts of {self.batches.photos // world} photos a process: at least 2 each"
+            )
+        if config.class_rate < 1 and world > 1:
+            raise TrainingError(f"class_rate={config.class_rate:g} in {world} processes: train in one, or set it to 1")
+        part = (1 + together) * -(-self.batches.photos // world // config.accumulate)
+        backbone = self.recogniser.backbone
+        self.recomputes = config.recompute is True or (
+            config.recompute == "auto" and memory.is_tight(backbone, part, config.width, self.fabric.device)
+        )
+        if self.recomputes:
+            memory.recompute(backbone)
+            self.say("activations are computed twice instead of kept: less memory, steps a third longer")
 
     def build(self) -> Recogniser:
         """The network and its loss, with fresh weights."""

@@ -5,6 +5,10 @@ identity was left out), `split` int8, `masked_ok` bool, `duplicate_of` int64 (th
 else -1), `landmarks` (N, 68, 2) float32, `sources` and `mask_kinds` as UTF-8 strings; `identities`, the names in label
 order; attributes, among them `format`.
 
+Where raw pixels would be too large (437 GB for MS1M and its twins), pictures are JPEGs instead: `jpegs`, the bytes of all of them in a row,
+parted into chunks none of which a picture crosses; `images` and `masked` are then (N, 2) int64, where each begins in it
+and how many bytes it has. It costs a tenth of the space, a decoding at each read, and exactness (see `encode`).
+
 The reader takes from HDF5 only where each picture lies and reads the pixels itself: a random batch of 128 through
 h5py's own indexing took 300 ms, through `pread` 0.8 ms (measured on one core, file in memory). No HDF5 handle stays open,
 so a store may be forked, pickled and shared by threads as it is.
@@ -18,13 +22,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
+import cv2
 import h5py
 import numpy as np
 
 from maskfr_utils import paths
+from maskfr_utils.faces.pictures import PictureError, read_picture
 from maskfr_utils.messages import brief, shown
 
-FORMAT = "maskfr-faces-1"
+FORMAT, JPEG_FORMAT = "maskfr-faces-1", "maskfr-jpegs-1"
+ENCODINGS = ("raw", "jpeg")
+QUALITY = 95  # of JPEGs
+JPEG_CHUNK = 2**20  # bytes of `jpegs` a chunk; no picture of 112 x 112 has as many
 FACE_SHAPE = (112, 112, 3)
 FACE_BYTES = int(np.prod(FACE_SHAPE))
 TEXT_BYTES = 16  # that a string takes in its column, beside its characters
@@ -46,6 +55,16 @@ _COLUMNS = {
     "sources": ((), _TEXT, ""),
     "mask_kinds": ((), _TEXT, ""),
 }
+
+
+_JPEG_COLUMNS = _COLUMNS | {"images": ((2,), "i8", None), "masked": ((2,), "i8", None)}
+
+
+def encode(face: np.ndarray) -> bytes:
+    """A face (112, 112, 3) uint8 RGB as a JPEG of quality 95 whose colours have the full resolution."""
+    sampling = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    settings = [cv2.IMWRITE_JPEG_QUALITY, QUALITY, *sampling]
+    return cv2.imencode(".jpg", cv2.cvtColor(face, cv2.COLOR_RGB2BGR), settings)[1].tobytes()
 
 
 class _Scratch(io.FileIO):
@@ -80,11 +99,19 @@ class FaceWriter:
     Args:
         path: the file to make; an older one stays until the new one is whole.
         attrs: attributes to keep with it (numbers and strings).
+        encoding: of the pictures, `raw` or `jpeg`.
+
+    Raises:
+        ValueError: an unknown encoding.
     """
 
-    def __init__(self, path: str | Path, attrs: dict[str, Any] | None = None):
+    def __init__(self, path: str | Path, attrs: dict[str, Any] | None = None, encoding: str = "raw"):
+        if encoding not in ENCODINGS:
+            raise ValueError(f"unknown encoding {encoding!r}: raw or jpeg")
         self.path = Path(path)
         self.attrs = dict(attrs or {})
+        self.jpeg = encoding == "jpeg"
+        self._columns = _JPEG_COLUMNS if self.jpeg else _COLUMNS
         self._file: h5py.File | None = None
         self._identities: list[str] = []
         self._assigned = False
@@ -96,7 +123,9 @@ class FaceWriter:
             self._scratch = stack.enter_context(_Scratch(temporary, "w+"))
             self._file = h5py.File(self._scratch, "w", libver="v110")
             stack.push(self._finish)
-            for name, (shape, dtype, _) in _COLUMNS.items():
+            if self.jpeg:
+                self._file.create_dataset("jpegs", (0,), "u1", maxshape=(None,), chunks=(JPEG_CHUNK,))
+            for name, (shape, dtype, _) in self._columns.items():
                 chunk = (1, *shape) if shape == FACE_SHAPE else (1024, *shape)
                 self._file.create_dataset(name, (0, *shape), dtype, maxshape=(None, *shape), chunks=chunk)
             self._opened = stack.pop_all()
@@ -112,7 +141,7 @@ class FaceWriter:
                 if not self._assigned:
                     names, labels = np.unique(np.array(self._identities, object), return_inverse=True)
                     self.assign(labels, np.full(len(self), TRAIN), names)
-                self._file.attrs.update(self.attrs | {"format": FORMAT})
+                self._file.attrs.update(self.attrs | {"format": JPEG_FORMAT if self.jpeg else FORMAT})
                 self._file.close()
                 self._scratch.close()
                 self._scratch.check()
@@ -125,8 +154,8 @@ class FaceWriter:
 
     def append(
         self,
-        images: np.ndarray,
-        masked: np.ndarray,
+        images: np.ndarray | Sequence[bytes],
+        masked: np.ndarray | Sequence[bytes],
         identities: Sequence[str],
         sources: Sequence[str] | None = None,
         landmarks: np.ndarray | None = None,
@@ -136,7 +165,7 @@ class FaceWriter:
         """Add a block of n faces.
 
         Args:
-            images: (n, 112, 112, 3) uint8 RGB.
+            images: (n, 112, 112, 3) uint8 RGB; where the store holds JPEGs, also n of them as `encode` gives them.
             masked: the same faces with masks.
             identities: n names of people.
             sources: n names of pictures.
@@ -157,12 +186,16 @@ class FaceWriter:
             "mask_kinds": mask_kinds,
         }
         for name in ("images", "masked"):
+            if self.jpeg and all(isinstance(image, bytes) for image in columns[name]):
+                continue
             if np.shape(columns[name]) != (count, *FACE_SHAPE) or np.asarray(columns[name]).dtype != np.uint8:
                 raise ValueError(f"{name}: expected ({count}, 112, 112, 3) of uint8, got {np.shape(columns[name])}")
         for name, column in (columns | {"identities": identities}).items():
             if column is not None and len(column) != count:
                 raise ValueError(f"{name}: {len(column)} rows for {count} images")
-        for name, (_, _, default) in _COLUMNS.items():
+        if self.jpeg:
+            columns |= {name: self._append_jpegs(columns[name]) for name in ("images", "masked")}
+        for name, (_, _, default) in self._columns.items():
             data, column = self._file[name], columns.get(name)
             data.resize(start + count, axis=0)
             if name in ("sources", "mask_kinds"):
@@ -171,10 +204,31 @@ class FaceWriter:
         self._identities.extend(str(name) for name in identities)
         self._scratch.check()
 
+    def _append_jpegs(self, images: np.ndarray | Sequence[bytes]) -> np.ndarray:
+        """Adds the pictures to `jpegs`; where each begins, and its bytes, (n, 2)."""
+        data = self._file["jpegs"]
+        first = start = len(data)
+        content, spans = bytearray(), []
+        for image in images:
+            jpeg = image if isinstance(image, bytes) else encode(image)
+            if start % JPEG_CHUNK + len(jpeg) > JPEG_CHUNK:  # it would cross into the next chunk
+                content += bytes(-start % JPEG_CHUNK)
+                start += -start % JPEG_CHUNK
+            spans.append((start, len(jpeg)))
+            content += jpeg
+            start += len(jpeg)
+        data.resize(start, axis=0)
+        data[first:] = np.frombuffer(content, np.uint8)
+        return np.array(spans, np.int64).reshape(-1, 2)
+
     def read(self, indices: np.ndarray) -> np.ndarray:
         """Images (n, 112, 112, 3) already written, in any order (what cleaning looks at)."""
         images = np.empty((len(indices), *FACE_SHAPE), np.uint8)
         for row, index in enumerate(indices):
+            if self.jpeg:
+                start, size = self._file["images"][index]
+                images[row] = read_picture(self._file["jpegs"][start : start + size].tobytes())
+                continue
             self._file["images"].read_direct(images[row : row + 1], np.s_[index : index + 1])
         return images
 
@@ -234,7 +288,8 @@ class FaceStore:
         try:
             with h5py.File(self.path, "r") as file:
                 self.attrs: dict[str, Any] = _attributes(file)
-                if self.attrs.get("format") != FORMAT:
+                self._jpeg = self.attrs.get("format") == JPEG_FORMAT
+                if not self._jpeg and self.attrs.get("format") != FORMAT:
                     raise ValueError(
                         f"{self.path} is an HDF5 file of another kind (format {shown(self.attrs.get('format'))}, "
                         f"not {FORMAT!r}): make it anew with maskfr_utils.prepare"
@@ -243,7 +298,7 @@ class FaceStore:
                 self.labels: np.ndarray = file["labels"][:]
                 self.split: np.ndarray = file["split"][:]
                 self.identities: list[str] = file["identities"].asstr()[:].tolist()
-                self._offsets = {name: _picture_offsets(file[name]) for name in ("images", "masked")}
+                self._spans = {name: _spans(file, name, self._jpeg) for name in ("images", "masked")}
         except (OSError, KeyError, RuntimeError, AttributeError, TypeError, UnicodeDecodeError) as error:
             raise ValueError(
                 f"{self._damaged} ({brief(error, 120)}): make it anew with maskfr_utils.prepare"
@@ -251,8 +306,8 @@ class FaceStore:
         if len(self) and (self.labels.min() < -1 or self.labels.max() >= len(self.identities)):
             raise ValueError(f"{self.path} is damaged: labels outside 0..{len(self.identities) - 1}; make it anew")
         size = self.path.stat().st_size
-        for offsets in self._offsets.values():
-            if len(offsets) and (offsets.min() < 0 or offsets.max() + FACE_BYTES > size):
+        for starts, lengths in self._spans.values():
+            if len(starts) and (starts.min() < 0 or lengths.min() < 0 or (starts + lengths).max() > size):
                 raise ValueError(f"{self.path} is damaged: pictures lie beyond its end; make it anew")
 
     def indices(self, split: int) -> np.ndarray:
@@ -266,9 +321,10 @@ class FaceStore:
     def _check(self, file: h5py.File) -> None:
         """Refuses columns that are not plain, of this file, and as large as they say: others show wrong pixels or hang."""
         size, count = self.path.stat().st_size, len(file["labels"])
-        if 2 * count * FACE_BYTES > size:
+        columns = _JPEG_COLUMNS if self._jpeg else _COLUMNS
+        if 2 * count * (1 if self._jpeg else FACE_BYTES) > size:
             raise ValueError(f"{self._damaged}: too small for the {count} faces that it promises; make it anew")
-        for name, (shape, dtype, _) in _COLUMNS.items():
+        for name, (shape, dtype, _) in columns.items():
             data = file[name]
             right = is_text(data) if dtype is _TEXT else data.dtype == np.dtype(dtype)
             if data.shape != (count, *shape) or not right:
@@ -277,7 +333,9 @@ class FaceStore:
                 )
         if file["identities"].ndim != 1 or not is_text(file["identities"]):
             raise ValueError(f"{self._damaged}: identities are no list of names; make it anew")
-        for name in (*_COLUMNS, "identities"):
+        if self._jpeg and (file["jpegs"].chunks != (JPEG_CHUNK,) or file["jpegs"].dtype != np.uint8):
+            raise ValueError(f"{self._damaged}: jpegs are not stored in chunks of {JPEG_CHUNK:,} bytes; make it anew")
+        for name in (*columns, "identities", *(["jpegs"] if self._jpeg else [])):
             if not isinstance(file.get(name, getlink=True), h5py.HardLink):
                 raise ValueError(f"{self._damaged}: {name} lies in another file; make it anew")
             _check_storage(file[name], size)
@@ -317,16 +375,28 @@ class FaceStore:
         if self.in_memory:
             pick = np.broadcast_to(masked.astype(int), indices.shape)
             return self._pictures[pick, indices], self.labels[indices]
-        offsets = np.where(masked, self._offsets["masked"][indices], self._offsets["images"][indices])
-        images = np.empty((len(indices), FACE_BYTES), np.uint8)
+        starts, lengths = (
+            np.where(masked, twin[indices], plain[indices]).tolist()
+            for plain, twin in zip(self._spans["images"], self._spans["masked"], strict=True)
+        )
+        images = np.empty((len(indices), *FACE_SHAPE), np.uint8)
         if self._descriptor is None:
             self._descriptor = os.open(self.path, os.O_RDONLY)
-        for row, offset in enumerate(offsets.tolist()):
-            data = os.pread(self._descriptor, FACE_BYTES, offset)
-            if len(data) != FACE_BYTES:
+        for row, (start, length) in enumerate(zip(starts, lengths, strict=True)):
+            data = os.pread(self._descriptor, length, start)
+            if len(data) != length:
                 raise ValueError(f"{self.path} ends within a picture: it was cut while in use; make it anew")
-            images[row] = np.frombuffer(data, np.uint8)
-        return images.reshape(-1, *FACE_SHAPE), self.labels[indices]
+            images[row] = self._decoded(data) if self._jpeg else np.frombuffer(data, np.uint8).reshape(FACE_SHAPE)
+        return images, self.labels[indices]
+
+    def _decoded(self, data: bytes) -> np.ndarray:
+        try:
+            image = read_picture(data)
+        except PictureError as error:
+            raise ValueError(f"{self._damaged}: a picture is {error}; make it anew") from None
+        if image.shape != FACE_SHAPE:
+            raise ValueError(f"{self._damaged}: a picture is {image.shape}, not {FACE_SHAPE}; make it anew")
+        return image
 
     def _column(self, name: str) -> np.ndarray:
         try:
@@ -340,6 +410,9 @@ class FaceStore:
 
     @cached_property
     def _pictures(self) -> np.ndarray:
+        if self._jpeg:
+            places, plain = np.arange(len(self)), FaceStore(self.path)
+            return np.stack([plain.batch(places, masked=masked)[0] for masked in (False, True)])
         return np.stack([self._column("images"), self._column("masked")])
 
     @cached_property
@@ -452,3 +525,21 @@ def _picture_offsets(data: h5py.Dataset) -> np.ndarray:
     if len(data):
         data.id.chunk_iter(place)
     return offsets
+
+
+def _spans(file: h5py.File, name: str, jpeg: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The byte in the file (N,) at which each picture starts, and how many (N,) it has."""
+    if not jpeg:
+        offsets = _picture_offsets(file[name])
+        return offsets, np.full(len(offsets), FACE_BYTES)
+    starts, lengths = file[name][:].T
+    data = file["jpegs"]
+    chunks = np.full(-(-len(data) // JPEG_CHUNK) + 1, -1, np.int64)
+    data.id.chunk_iter(lambda chunk: chunks.__setitem__(chunk.chunk_offset[0] // JPEG_CHUNK, chunk.byte_offset))
+    beyond = (
+        (starts < 0) | (starts > len(data)) | (lengths < 0) | (lengths > JPEG_CHUNK) | (starts + lengths > len(data))
+    )
+    if len(starts) and (beyond | (starts % JPEG_CHUNK + lengths > JPEG_CHUNK)).any():
+        raise TypeError(f"{name} lie outside jpegs")
+    places = chunks[starts // JPEG_CHUNK] if len(starts) else starts
+    return np.where(places < 0, -1, places + starts % JPEG_CHUNK), lengths

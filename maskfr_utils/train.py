@@ -201,11 +201,13 @@ def write(config: TrainConfig, record: dict, trainer) -> None:
 
     from maskfr_utils import models
     from maskfr_utils.loop import TrainingError
+    from maskfr_utils.partial import PartialLoss
     from maskfr_utils.records import write_json
 
     folder, store = config.folder, trainer.store
     table = pd.DataFrame({"source": [store.sources[i] for i in store.indices(trainer.scored)], **record["photos"]})
     backbone, head, classes = trainer.recogniser.backbone, trainer.recogniser.head, list(store.identities)
+    head = head.loss if isinstance(head, PartialLoss) else head
     loss = {"loss": config.loss, "embedding_dim": config.embedding_dim, "scale": config.scale, "margin": config.margin}
     try:
         with replacing(folder / "predictions.csv", durable=True) as temporary:

@@ -241,3 +241,84 @@ def test_textures_have_the_limits_of_pictures(tmp_path):
     with pytest.raises(ValueError, match=r"x\.png is no picture that a mask could carry: above 89 million pixels"):
         mask_cloth.Texture.of(str(tmp_path / "x.png"))
     assert peak("mask_cloth.Texture.of('x.png')", tmp_path) < 50
+
+
+SHARD = tar(("k1.jpg", DATA), ("k1.cls", b"5"), ("sub/k2.jpg", DATA * 2), ("sub/k2.json", b'{"identity": "Ann"}'))
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress], ids=["plain", "gz"])
+def test_webdataset_shards(tmp_path, compress):
+    name = "a.tar" if compress is bytes else "a.tar.gz"
+    (tmp_path / name).write_bytes(compress(SHARD))
+    stem = name.rpartition(".")[0]
+    wanted = {f"0000005/{stem}_k1": DATA, f"Ann/{stem}_sub%2Fk2": DATA * 2}
+    for path in (tmp_path, tmp_path / name):
+        archive = archives.open_archive(path)
+        assert not archive.listed and content(archive) == wanted and not archive.skipped
+
+
+def test_odd_samples_are_counted(tmp_path):
+    deep = b"[" * 60_000
+    members = [("ok.cls", b"1"), ("ok.jpg", DATA), ("a.jpg", DATA), ("b.cls", b"1"), ("c.jpg", DATA), ("c.json", deep)]
+    members += [("d.jpg", DATA), ("d.cls", b"\xff"), ("e.jpg", DATA), ("e.cls", b"1" * 2**17), ("f.jpg", DATA)]
+    members += [("f.json", b'{"id": [1]}'), ("g.jpg", DATA), ("g.cls", b".."), ("../h.jpg", DATA), ("../h.cls", b"1")]
+    (tmp_path / "a.tar").write_bytes(tar(*members))
+    (tmp_path / "b.tar").write_bytes(b"no tar")
+    archive = archives.open_archive(tmp_path)
+    assert content(archive) == {"0000001/a_ok": DATA}
+    assert archive.skipped == {
+        "sample that does not say who it shows": 5,
+        "sample without a picture": 1,
+        "sample whose label is too long": 1,
+        "unsafe tar member": 2,
+        "shard that is no tar": 1,
+    }
+
+
+def test_a_tar_of_people_with_a_json_beside_them_is_no_shard(tmp_path):
+    (tmp_path / "x.tar").write_bytes(tar(("a/1.jpg", DATA), ("a/about.json", b"{}")))
+    assert list(content(archives.open_archive(tmp_path / "x.tar"))) == ["a/1.jpg"]
+
+
+@pytest.fixture
+def people(tmp_path):
+    for name in ("x/1.jpg", "y/1.jpg", "2.jpg"):
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "set" / name).write_bytes(DATA)
+    (tmp_path / "secret.jpg").write_bytes(b"secret")
+    return tmp_path / "set"
+
+
+def test_a_list_says_who_is_on_the_pictures(people):
+    rows = ["identity,more,path", "Ann,1,x/1.jpg", f'"Bo, the 2nd",2,{people}/y/1.jpg', "7,3,./2.jpg"]
+    rows += [
+        "Ann,4,../secret.jpg",
+        f"Ann,5,{people.parent}/secret.jpg",
+        "Ann,6,gone.jpg",
+        ",7,x/1.jpg",
+        "Ann,8,x/1.jpg",
+    ]
+    (people / "list.csv").write_text("\n".join(rows))
+    archive = archives.open_archive(people / "list.csv")
+    assert content(archive) == dict.fromkeys(["Ann/x%2F1.jpg", "Bo, the 2nd/y%2F1.jpg", "0000007/2.jpg"], DATA)
+    assert archive.skipped == {
+        "outside the list's folder": 2,
+        "file that is not there": 1,
+        "nobody is named": 1,
+        "name occurs twice": 1,
+    }
+
+
+def test_mxnets_list(people):
+    (people / "train.lst").write_text("1\t3.0\tx/1.jpg\n2\t4\t0.5\ty/1.jpg\n3\tnan\t2.jpg\n4\t2.jpg\n")
+    archive = archives.open_archive(people / "train.lst")
+    assert content(archive) == {"0000003/x%2F1.jpg": DATA, "0000004/y%2F1.jpg": DATA}
+    assert archive.skipped == {"nobody is named": 2}
+
+
+@pytest.mark.parametrize("text", [b"", b"a,b\n1,2\n", b"path,identity\n" + b"x" * 200_000, b"\xff\xfe\0"])
+def test_other_lists_are_refused(people, text):
+    (people / "list.csv").write_bytes(text)
+    with pytest.raises(ValueError, match=r"list\.csv") as caught:
+        list(archives.open_archive(people / "list.csv").entries())
+    assert len(str(caught.value)) < 300

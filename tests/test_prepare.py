@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskfr_utils import fingerprint, masks, prepare, rendered, splits, store
+from maskfr_utils import fingerprint, masks, prepare, rendered, splits, store, twins
 from maskfr_utils.probes import faces as probes
 
 
@@ -142,8 +142,8 @@ def test_same_bytes_each_time(folder, tmp_path):
 
 def test_parallel_is_serial(folder, tmp_path, monkeypatch):
     serial = ready(prepare.prepare(folder, min_masked=4, out=tmp_path / "a.h5", progress=False))
-    monkeypatch.setattr(prepare, "PARALLEL_FROM", 2)
-    monkeypatch.setattr(prepare, "BLOCK", 8)
+    monkeypatch.setattr(twins, "PARALLEL_FROM", 2)
+    monkeypatch.setattr(twins, "BLOCK", 8)
     monkeypatch.setattr("joblib.cpu_count", lambda: 2)
     parallel = ready(prepare.prepare(folder, min_masked=4, out=tmp_path / "b.h5", progress=False))
     assert serial.sources.tolist() == parallel.sources.tolist()

@@ -202,3 +202,89 @@ def test_other_pickles_are_refused(tmp_path, content):
         verification.read_verification_bin(tmp_path / "x.bin")
     with pytest.raises(FileNotFoundError):
         verification.read_verification_bin(tmp_path / "y.bin")
+
+
+# Writing
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.one_of(st.binary(max_size=9), st.just(struct.pack("<I", MAGIC))), max_size=6).map(b"".join))
+def test_a_record_is_written_as_by_dmlc(payload):
+    assert recordio.pack_record(payload) == record(payload)
+
+
+def test_set_is_written_as_ms1m_is_packed(tmp_path):
+    data = [(label, b"picture %d" % number) for number, label in enumerate((0, 0, 1, 2, 2, 2))]
+    written = recordio.write_set(tmp_path / "new", [(f"p{label}", f"p{label}/{d!r}", d) for label, d in data])
+    assert written == (6, 3)
+    whole = (tmp_path / "new/train.rec").read_bytes()
+    assert whole == write_set(tmp_path / "x.rec", data).read_bytes()
+    assert (tmp_path / "new/property").read_text() == "3,112,112"
+    places = [line.split("\t") for line in (tmp_path / "new/train.idx").read_text().splitlines()]
+    ends = np.cumsum([0, *(len(record(payload)) for payload in recordio.read_records(tmp_path / "x.rec"))])
+    assert [(int(number), int(place)) for number, place in places] == list(enumerate(ends[:-1]))
+    listing = (tmp_path / "new/train.lst").read_text().splitlines()
+    assert listing[3] == "4\t2\tp2/b'picture 3'" and len(listing) == 6
+    assert [(label, d) for _, label, d in recordio.read_pictures(tmp_path / "new/train.rec")] == data
+
+
+def test_written_set_with_several_labels_and_parted_records(tmp_path):
+    data = struct.pack("<I", MAGIC) * 2 + b"x" + struct.pack("<I", MAGIC)
+    recordio.write_set(tmp_path, [("a", "1", data), ("b", "2", b"y")], labels=(7.0, 9.0))
+    assert [(label, d) for _, label, d in recordio.read_pictures(tmp_path / "train.rec")] == [(0, data), (1, b"y")]
+    payload = list(recordio.read_records(tmp_path / "train.rec"))[2]
+    assert struct.unpack_from("<IfQQ3f", payload) == (3, 0, 2, 0, 1, 7, 9)
+
+
+def test_a_set_that_cannot_be_written_leaves_the_old_one(tmp_path):
+    recordio.write_set(tmp_path, [("a", "1", b"x")])
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match="'a' do not lie together"):
+        recordio.write_set(tmp_path, [("a", "1", b"x"), ("b", "2", b"x"), ("a", "3", b"x")])
+    with pytest.raises(ValueError, match="no picture"):
+        recordio.write_set(tmp_path, [])
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_verification_set_round_trip(tmp_path):
+    pictures = [png(face) for face in FACES]
+    verification.write_verification_bin(tmp_path / "x.bin", pictures, [True, False, True])
+    assert pickle.loads((tmp_path / "x.bin").read_bytes()) == (pictures, [True, False, True])
+    pairs = verification.read_verification_bin(tmp_path / "x.bin")
+    np.testing.assert_array_equal(pairs.images, FACES.reshape(3, 2, 112, 112, 3))
+    with pytest.raises(ValueError, match="5 pictures for 3 pairs"):
+        verification.write_verification_bin(tmp_path / "x.bin", pictures[:5], [True, False, True])
+
+
+@pytest.fixture
+def lfw(tmp_path):
+    for name, number, face in (("Ann_B", 1, 0), ("Ann_B", 2, 1), ("Bo", 1, 2)):
+        path = tmp_path / name / f"{name}_{number:04d}.png"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(png(FACES[face]))
+    return tmp_path
+
+
+def test_lfw_pairs(lfw):
+    (lfw / "pairs.txt").write_text("10\t300\nAnn_B\t1\t2\nAnn_B\t2\tBo\t1\n")
+    pictures, same = verification.read_lfw_pairs(lfw)
+    assert same == [True, False] and pictures == [png(FACES[i]) for i in (0, 1, 1, 2)]
+    pairs = verification.decode_pairs(pictures, same)
+    np.testing.assert_array_equal(pairs.images[1], FACES[[1, 2]])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("10\t300\nAnn_B\t1\n", "line 2 is no pair"),
+        ("Ann_B\t1\t9\n", "no picture Ann_B_0009"),
+        ("../x\t1\t2\n", "no name of a person's folder"),
+        ("\n\n", "holds no pair"),
+        ("10\n" + "a" * 5000, "line 2 is no pair"),
+    ],
+)
+def test_odd_pairs_are_refused(lfw, text, said):
+    (lfw / "pairs.txt").write_text(text)
+    with pytest.raises((ValueError, FileNotFoundError), match=said) as caught:
+        verification.read_lfw_pairs(lfw)
+    assert len(str(caught.value)) < 300 + len(str(lfw))

@@ -10,14 +10,14 @@ from maskfr_utils.paths import ROOT
 # From the ground up: a module imports from its own layer and from those before it. A name stands for a module or a room,
 # the longest that fits a module counts. A new module must be given its place here.
 LAYERS = {
-    "the ground": "__init__ names paths records fingerprint messages plain_yaml stopping progress",
+    "the ground": "__init__ names paths engines records fingerprint messages plain_yaml stopping progress",
     "faces and numbers": "faces store splits metrics verdicts profile",
-    "what a run is made of": "rendered masks models losses",
+    "what a run is made of": "rendered masks models losses partial memory",
     # Designed as a part of the ground's neighbourhood; but a run's style is checked by the masks' own styles, and devices
     # are made for a run's parameters.
     "a run's arguments": "config devices",
     # Probes compute what the code gives, so each stands beside what it computes: faces here, training below.
-    "faces for a run": "batches prepare left_out probes.faces",
+    "faces for a run": "batches convert parts prepare left_out probes.faces twins",
     "the run": "recogniser original run_folder checkpoints run_state compiling evaluation loop train probes",
     "what is made of runs": "recognise study measure figures attribution",
 }

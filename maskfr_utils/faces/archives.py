@@ -1,4 +1,6 @@
-"""Where pictures come from: a folder, a zip, a tar, a RecordIO file, or one picture; each read by one class, here.
+"""Where pictures come from: a folder, a list, a zip, a tar, WebDataset shards, a RecordIO file, or one picture.
+
+Each is read by one class, here.
 
 Archives come from anywhere. Nothing of them is ever written to disc, no name leads out of them, no picture takes more
 memory than `MAX_BYTES`, and a broken one gives what it holds up to there. What is left out is counted by reason.
@@ -7,7 +9,9 @@ Another format is a class with `knows`, `_members` and `_opened`, and its entry 
 """
 
 import bz2
+import csv
 import gzip
+import json
 import lzma
 import os
 import stat
@@ -17,14 +21,18 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import islice
 from operator import attrgetter
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 
 from maskfr_utils.faces import recordio
 from maskfr_utils.faces.pictures import MAX_BYTES, NEEDED, SUFFIXES, TOO_LONG, PictureError
+from maskfr_utils.messages import brief
 
 LANDMARKS = "landmarks68.npz"  # beside the pictures, and read with them: not counted as a file that is no picture
+LABEL_BYTES = 2**16  # of a shard's member that says who is on a picture
+LIST_BYTES = 2**30  # of a list of pictures; one of a million has 60 MB
 
 
 class Entry(NamedTuple):
@@ -70,6 +78,15 @@ class Archive:
     def _opened(self) -> AbstractContextManager[Read]:
         """What reads a member, up to some bytes beyond `MAX_BYTES`; errors of any kind are the caller's."""
         raise NotImplementedError
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that the pictures lie in, where these are few and large."""
+        return [self.path]
+
+    def count(self) -> int | None:
+        """How many pictures there are, where a file that is not listed tells."""
+        return None
 
     def entries(self) -> Iterator[Entry]:
         """All pictures, each name once; the order is the same each time. Names can be written as UTF-8."""
@@ -209,9 +226,13 @@ class Tar(Archive):
         openers = (opener for start, opener in self.COMPRESSIONS.items() if _starts_with(self.path, start))
         return next(openers, open)(self.path, "rb")
 
+    def members(self) -> Iterator[Entry]:
+        """All files that can be read safely, pictures or not."""
+        yield from self._members()
+
     def _members(self) -> Iterator[Entry]:
         entries = []
-        for member in self._headers():
+        for member in self.headers():
             if member.isdir():
                 continue
             if not member.isreg() or member.sparse or member.size < 0 or not _is_safe(member.name):
@@ -221,7 +242,7 @@ class Tar(Archive):
         is_compressed = _starts_with(self.path, *self.COMPRESSIONS)
         yield from entries if is_compressed else sorted(entries, key=lambda entry: _posix(entry.name))
 
-    def _headers(self) -> Iterator[tarfile.TarInfo]:
+    def headers(self) -> Iterator[tarfile.TarInfo]:
         """All members up to where the archive ends or breaks."""
         end = -1
         with self._open() as file:
@@ -268,6 +289,132 @@ class _HeaderFile:
         return self._read(size)
 
 
+class Shards(Archive):
+    """WebDataset shards: tars in which `<key>.jpg` has `<key>.cls`, or `<key>.json`, beside it, that says who it shows.
+
+    A folder of such tars, or one. `.cls` holds a number or name, `.json` one of `NAMES`. Named
+    `<identity>/<shard>_<key>`; they come shard by shard, and are not listed.
+    """
+
+    listed = False
+    NAMES = ("cls", "label", "identity", "class", "id")
+
+    @staticmethod
+    def knows(path: Path) -> bool:
+        try:
+            shards = _shards(path)
+        except OSError:
+            return False
+        return bool(shards) and _has_samples(shards[0])
+
+    @property
+    def files(self) -> list[Path]:
+        return _shards(self.path)
+
+    def entries(self) -> Iterator[Entry]:
+        self.skipped = Counter()
+        for shard in self.files:
+            tar = Tar(shard)
+            try:
+                samples = _samples(tar)
+            except ValueError:
+                self.skipped["shard that is no tar"] += 1
+                continue
+            with tar.reader() as read:
+                for key, members in samples.items():
+                    try:
+                        entry = self._sample(f"{shard.stem}_{key}", members, read)
+                    except PictureError as error:
+                        self.skipped[str(error)] += 1
+                    else:
+                        yield entry
+            self.skipped.update(tar.skipped)
+
+    def _sample(self, name: str, members: dict[str, Entry], read: Read) -> Entry:
+        """The picture of a sample, as an entry that holds it.
+
+        Raises:
+            PictureError: it has none, or nothing says who is on it.
+        """
+        pictures = [entry for suffix, entry in members.items() if f".{suffix}" in SUFFIXES]
+        labels = [members[suffix] for suffix in ("cls", "json") if suffix in members]
+        if not pictures or not labels:
+            raise PictureError("sample without a picture" if labels else "sample that does not say who it shows")
+        if labels[0].size > LABEL_BYTES:
+            raise PictureError("sample whose label is too long")
+        # In the order of the archive, where going back means to unpack it again.
+        data = {entry: read(entry) for entry in sorted([pictures[0], labels[0]], key=attrgetter("place"))}
+        who = self._who(data[labels[0]], labels[0].name.endswith(".json"))
+        return Entry(f"{who}/{_flat(_posix(name))}", len(data[pictures[0]]), data[pictures[0]])
+
+    def _who(self, label: bytes, is_json: bool) -> str:
+        try:
+            value = label.decode()
+            if is_json:
+                fields = json.loads(value)
+                value = next(fields[name] for name in self.NAMES if name in fields)
+            return _person(value)
+        except (ValueError, TypeError, StopIteration, RecursionError):
+            raise PictureError("sample that does not say who it shows") from None
+
+    def _opened(self) -> AbstractContextManager[Read]:
+        return nullcontext(attrgetter("place"))
+
+
+class Listed(Folder):
+    """Pictures below the folder of a list that says who is on them.
+
+    A `.csv` has columns `path` and `identity` (by its first line; others are left out); a `.lst`, MXNet's, has lines `number<tab>label<tab>path`,
+    whose further labels are left out. Paths are relative to the list's folder, and lead to no other.
+    """
+
+    @staticmethod
+    def knows(path: Path) -> bool:
+        return path.is_file() and path.suffix.lower() in (".csv", ".lst")
+
+    def _members(self) -> Iterator[Entry]:
+        if self.path.stat().st_size > LIST_BYTES:
+            raise ValueError(f"{self.path} is no list of pictures: above {LIST_BYTES:,} bytes")
+        top = self.path.parent
+        with self.path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            try:
+                for name, person in self._rows(file):
+                    place = name.strip().removeprefix(f"{top}/").removeprefix("./")
+                    if not person or not _is_safe(place) or "\0" in place:
+                        self.skipped["outside the list's folder" if person else "nobody is named"] += 1
+                    elif not (path := top / place).is_file():
+                        self.skipped["file that is not there"] += 1
+                    else:
+                        yield Entry(f"{_posix(person)}/{_flat(place)}", path.stat().st_size, place)
+            except csv.Error as error:
+                raise ValueError(f"{self.path} is no list of pictures: {brief(error, 80)}") from None
+
+    def _rows(self, file: IO[str]) -> Iterator[tuple[str, str]]:
+        """Path and identity of each row."""
+        if self.path.suffix.lower() == ".lst":
+            for row in csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
+                if row:
+                    yield row[-1], f"{float(row[1]):07.0f}" if len(row) > 2 and _is_label(row[1]) else ""
+            return
+        rows = csv.DictReader(file)
+        if not {"path", "identity"} <= set(rows.fieldnames or ()):
+            raise ValueError(
+                f"{self.path} has no columns `path` and `identity`: its first line is {brief(rows.fieldnames, 100)}"
+            )
+        for row in rows:
+            try:
+                yield row["path"] or "", _person(row["identity"])
+            except ValueError:
+                yield "", ""
+
+    def _opened(self) -> AbstractContextManager[Read]:
+        return nullcontext(self._read_listed)
+
+    def _read_listed(self, entry: Entry) -> bytes:
+        with (self.path.parent / entry.place).open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+
+
 class Records(Archive):
     """An MXNet RecordIO file (MS1M-RetinaFace, MS1MV2, Glint360K): `<label>/<number of the record>`, in its own order.
 
@@ -292,15 +439,26 @@ class Records(Archive):
         except recordio.BrokenRecordError:
             self.skipped["rest of the file, which is broken"] += 1
 
+    def count(self) -> int | None:
+        return recordio.promised(self.path)
+
     def _opened(self) -> AbstractContextManager[Read]:
         return nullcontext(attrgetter("place"))
 
 
-FORMATS: tuple[type[Archive], ...] = (Records, Folder, Picture, Zip, Tar)  # the first that knows a path reads it
+FORMATS: tuple[type[Archive], ...] = (
+    Records,
+    Shards,
+    Listed,
+    Folder,
+    Picture,
+    Zip,
+    Tar,
+)  # the first that knows a path reads it
 
 
 def open_archive(path: str | Path, leave_out: Path | None = None) -> Archive:
-    """The pictures of a folder, zip, tar (.tar, .tar.gz, .tar.bz2, .tar.xz) or RecordIO file, or one picture.
+    """The pictures of a folder, list, zip, tar (.tar, .tar.gz, .tar.bz2, .tar.xz), shards or RecordIO file, or one picture.
 
     A folder with a `train.rec` is read as that file; the folder `leave_out` in a folder is not looked into.
 
@@ -332,3 +490,62 @@ def _posix(name: str) -> str:
 def _starts_with(path: Path, *starts: bytes) -> bool:
     with path.open("rb") as file:
         return file.read(6).startswith(starts)
+
+
+def _person(value: object) -> str:
+    """A person's name, or a label's number with seven digits, as a part of a path.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < recordio.MOST:
+        return f"{value:07d}"
+    if not isinstance(value, str):
+        raise ValueError("no name")
+    name = " ".join(value.split())
+    if name.isascii() and name.isdecimal() and len(name) <= 7:
+        return f"{int(name):07d}"
+    if not name.strip(".") or len(name) > 200:
+        raise ValueError("no name")
+    return _flat(_posix(name))
+
+
+def _flat(name: str) -> str:
+    """A path as one part of a path; two paths never give the same."""
+    return _posix(name).replace("%", "%25").replace("/", "%2F")
+
+
+def _is_label(text: str) -> bool:
+    try:
+        return 0 <= float(text) < recordio.MOST and float(text).is_integer()
+    except ValueError:
+        return False
+
+
+def _shards(path: Path) -> list[Path]:
+    """The tars directly in a folder, or the path itself."""
+    if path.is_file():
+        return [path]
+    return sorted(file for file in path.iterdir() if file.is_file() and file.name.endswith((".tar", ".tar.gz", ".tgz")))
+
+
+def _samples(tar: Tar) -> dict[str, dict[str, Entry]]:
+    """The members of a shard by key and suffix; a key ends at the first dot of its last part."""
+    samples: dict[str, dict[str, Entry]] = {}
+    for entry in tar.members():
+        folder, _, file = entry.name.rpartition("/")
+        key, _, suffix = file.partition(".")
+        samples.setdefault(f"{folder}/{key}".lstrip("/"), {})[suffix.lower()] = entry
+    return samples
+
+
+def _has_samples(path: Path) -> bool:
+    """Whether among the first members of a tar are a picture and its label."""
+    found: dict[str, set[str]] = {}
+    try:
+        for member in islice(Tar(path).headers(), 8):
+            key, _, suffix = PurePosixPath(member.name).name.partition(".")
+            found.setdefault(key, set()).add(suffix.lower())
+    except (ValueError, OSError):
+        return False
+    return any(suffixes & {"cls", "json"} and any(f".{s}" in SUFFIXES for s in suffixes) for suffixes in found.values())

@@ -69,6 +69,7 @@ class Source:
     Attributes:
         path: the folder or archive.
         total: number of candidate pictures, None where unknown.
+        size: bytes of the files, where their pictures are not listed.
         skipped: how many were skipped so far, by reason.
         fingerprint: 16 hexadecimal digits of what is in it.
         landmarks: (68, 2) by name, from landmarks68.npz in the folder or beside the archive.
@@ -93,7 +94,8 @@ class Source:
             self.landmarks = {name: known[found] for name, found in layout.found_as.items() if found in known}
             self.fingerprint = self._fingerprint()
         else:
-            self.fingerprint = _sampled(self.path)
+            self.fingerprint = _sampled(archive.files)
+            self.total, self.size = archive.count(), sum(path.stat().st_size for path in archive.files)
         self.skipped = self._unlisted.copy()
 
     def __iter__(self) -> Iterator[Face]:
@@ -130,7 +132,8 @@ class Source:
 
 
 def open_source(path: str | Path) -> Source:
-    """Open a folder, zip or tar (.tar, .tar.gz, .tar.bz2, .tar.xz) of `<identity>/<picture>`, or a RecordIO file (.rec).
+    """Open a folder, zip or tar (.tar, .tar.gz, .tar.bz2, .tar.xz) of `<identity>/<picture>`, a list (.csv, .lst) of pictures,
+    a folder of WebDataset shards, or a RecordIO file (.rec).
 
     Folders above the identities are left out of the names; groups of people, and names in several spellings, are taken
     together (see `layout`). Landmarks are taken from `landmarks68.npz` (arrays `files`,
@@ -163,14 +166,17 @@ def _read_landmarks(path: Path) -> dict[str, np.ndarray]:
     return dict(zip(files.astype(str).tolist(), points, strict=True))
 
 
-def _sampled(path: Path) -> str:
-    """The fingerprint of a file too large to be read: its size, and pieces of its start, middle and end."""
-    size = path.stat().st_size
-    digest = hashlib.blake2b(str(size).encode(), digest_size=8)
-    with path.open("rb") as file:
-        for start in (0, size // 2, max(0, size - HASHED_BYTES // 16)):
-            file.seek(start)
-            digest.update(file.read(HASHED_BYTES // 16))
+def _sampled(paths: list[Path]) -> str:
+    """The fingerprint of files too large to be read: their sizes, and pieces of the start, middle and end of each."""
+    digest = hashlib.blake2b(digest_size=8)
+    piece = HASHED_BYTES // 16 // len(paths)
+    for path in paths:
+        size = path.stat().st_size
+        digest.update(str(size).encode())
+        with path.open("rb") as file:
+            for start in (0, size // 2, max(0, size - piece)):
+                file.seek(start)
+                digest.update(file.read(piece))
     return digest.hexdigest()
 
 

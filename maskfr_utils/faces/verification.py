@@ -1,15 +1,20 @@
-"""The field's verification sets (`lfw.bin`, `cfp_fp.bin`, `agedb_30.bin`): pairs of pictures to tell apart."""
+"""The field's verification sets: pairs of pictures to tell apart (`lfw.bin`, `cfp_fp.bin`, `agedb_30.bin`; LFW's `pairs.txt`)."""
 
 import pickle
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from maskfr_utils.faces.pictures import PictureError
+from maskfr_utils.faces.pictures import MAX_BYTES, TOO_LONG, PictureError
 from maskfr_utils.faces.sources import to_face
+from maskfr_utils.messages import brief
+from maskfr_utils.paths import replacing
+
+PAIRS_BYTES = 2**26  # of pairs.txt; LFW's has 160 KB
 
 
 @dataclass(frozen=True)
@@ -48,13 +53,97 @@ def read_verification_bin(path: str | Path) -> VerificationPairs:
         with path.open("rb") as file:
             pictures, same = _Unpickler(file, encoding="bytes").load()
         pictures = [bytes(memoryview(picture)) for picture in pictures]
-        same = np.array([bool(flag) for flag in same])
+        same = [bool(flag) for flag in same]
     except FileNotFoundError:
         raise
     except Exception as error:  # damaged pickles raise nearly anything
-        raise ValueError(f"{path} is no verification set (a pickle of pictures and bools): {error}") from error
+        raise ValueError(
+            f"{path} is no verification set (a pickle of pictures and bools): {brief(error, 120)}"
+        ) from error
     if len(pictures) != 2 * len(same):
         raise ValueError(f"{path} holds {len(pictures)} pictures for {len(same)} pairs")
+    return decode_pairs(pictures, same)
+
+
+def write_verification_bin(path: str | Path, pictures: Sequence[bytes], same: Sequence[bool]) -> None:
+    """Writes a verification set as the field's tools read it.
+
+    Args:
+        path: the file.
+        pictures: 2 P encoded pictures; 2 i and 2 i + 1 are a pair.
+        same: P bools, whether a pair shows one person.
+
+    Raises:
+        ValueError: not two pictures a pair.
+        OSError: it cannot be written.
+    """
+    if len(pictures) != 2 * len(same):
+        raise ValueError(f"{len(pictures)} pictures for {len(same)} pairs: two each")
+    content = [bytes(picture) for picture in pictures], [bool(flag) for flag in same]
+    with replacing(Path(path)) as temporary, temporary.open("wb") as file:
+        pickle.dump(content, file, protocol=4)
+
+
+def read_lfw_pairs(folder: str | Path, pairs: str | Path | None = None) -> tuple[list[bytes], list[bool]]:
+    """The pairs of LFW's protocol: `<name>/<name>_0001.jpg` in a folder, paired by a text file.
+
+    A line holds a name and two numbers (one person), or a name, a number, a name and a number (two people), parted by
+    tabs; one of one or two numbers (the count of folds and of pairs) comes first. Names lead to no other folder.
+
+    Args:
+        folder: of the people.
+        pairs: the text file; by default `pairs.txt` in the folder.
+
+    Returns:
+        2 P encoded pictures, and P bools; to be decoded by `decode_pairs`, or written by `write_verification_bin`.
+
+    Raises:
+        FileNotFoundError: no such list, or a picture that it names is missing.
+        ValueError: a line is something else; it names the first.
+    """
+    folder = Path(folder)
+    path = Path(pairs) if pairs is not None else folder / "pairs.txt"
+    if not path.is_file():
+        raise FileNotFoundError(f"no list of pairs at {path}")
+    if path.stat().st_size > PAIRS_BYTES:
+        raise ValueError(f"{path} is no list of pairs: above {PAIRS_BYTES:,} bytes")
+    pictures, same = [], []
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        match line.split("\t") if "\t" in line else line.split():
+            case [] | [_] | [_, _] if number == 1 or not line.strip():
+                continue
+            case [name, first, second] if first.isdecimal() and second.strip().isdecimal():
+                people, is_same = [(name, first), (name, second)], True
+            case [name, first, other, second] if first.isdecimal() and second.strip().isdecimal():
+                people, is_same = [(name, first), (other, second)], False
+            case _:
+                raise ValueError(
+                    f"{path}, line {number} is no pair (name, number, number, or name, number twice): {brief(line, 80)}"
+                )
+        pictures += [_lfw_picture(folder, name, number) for name, number in people]
+        same.append(is_same)
+    if not same:
+        raise ValueError(f"{path} holds no pair")
+    return pictures, same
+
+
+def _lfw_picture(folder: Path, name: str, number: str) -> bytes:
+    name = name.strip()
+    if "/" in name or "\\" in name or name.startswith("."):
+        raise ValueError(f"{brief(name, 80)!r} is no name of a person's folder in {folder}")
+    stem = folder / name / f"{name}_{int(number[:9]):04d}"
+    found = next(
+        (path for suffix in (".jpg", ".png", ".jpeg") if (path := stem.with_name(stem.name + suffix)).is_file()), None
+    )
+    if found is None:
+        raise FileNotFoundError(f"no picture {brief(stem.name, 80)}.jpg in {folder / name}, which the pairs name")
+    if found.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{found}: {TOO_LONG}")
+    return found.read_bytes()
+
+
+def decode_pairs(pictures: Sequence[bytes], same: Sequence[bool]) -> VerificationPairs:
+    """Decodes, and where it must be aligns, 2 P encoded pictures; a pair with one that cannot be used is left out."""
     images, kept, skipped = [], [], Counter()
     for index in range(len(same)):
         try:
@@ -62,4 +151,5 @@ def read_verification_bin(path: str | Path) -> VerificationPairs:
             kept.append(index)
         except PictureError as error:
             skipped[str(error)] += 1
-    return VerificationPairs(np.array(images, np.uint8).reshape(-1, 2, 112, 112, 3), same[kept].astype(bool), skipped)
+    images = np.array(images, np.uint8).reshape(-1, 2, 112, 112, 3)
+    return VerificationPairs(images, np.array(same, bool)[kept], skipped)

@@ -27,7 +27,7 @@ import numpy as np
 from PIL import Image, JpegImagePlugin
 from tqdm.auto import tqdm
 
-from maskfr_utils import masks
+from maskfr_utils import engines, masks
 from maskfr_utils.faces import align, pictures
 from maskfr_utils.faces.archives import Archive, open_archive
 from maskfr_utils.masks import styles
@@ -61,6 +61,7 @@ def mask_folder(
     seed: int = 0,
     form: str = "png",
     workers: int | None = None,
+    engine: str = engines.LOCAL,
     again: bool = True,
     progress: bool = True,
 ) -> Counter:
@@ -75,6 +76,7 @@ def mask_folder(
         seed: as for `masks.mask_faces`.
         form: of the pictures: "png", or "source" for each as it came (PNG where that cannot be written).
         workers: processes; one for each CPU that this one may use where None, none but this one where 1.
+        engine: where the work is done, see `engines.workers`; the workers of a cluster write into `out` themselves.
         again: draw on faces that wear a mask already, too; else these are left as they are (see `worn`).
         progress: show a bar with the time left.
 
@@ -95,9 +97,9 @@ def mask_folder(
     if total == 0:
         raise ValueError(_nothing(source, archive))
     jobs, done = _jobs(archive, manifest := Manifest(out, settings), form), 0
-    with manifest, tqdm(total=total, unit="picture", disable=not progress) as bar:
+    with manifest, engines.workers(engine), tqdm(total=total, unit="picture", disable=not progress) as bar:
         bar.update(len(manifest.done))
-        for entry in _results(jobs, out, (style, seed, again), workers or joblib.cpu_count()):
+        for entry in _results(jobs, out.absolute(), (style, seed, again), workers or engines.processes()):
             manifest.add(entry)
             bar.update()
             done += 1
@@ -133,7 +135,8 @@ def _results(jobs: Iterator[Job], out: Path, how: How, workers: int) -> Iterator
         yield from (_do(job, out, how) for job in jobs)
         return
     # joblib's processes, unlike those of the standard library, do not run the calling script again.
-    pool = joblib.Parallel(workers, return_as="generator", pre_dispatch=workers * _IN_FLIGHT, batch_size=1)
+    in_flight = joblib.effective_n_jobs(workers) * _IN_FLIGHT
+    pool = joblib.Parallel(workers, return_as="generator", pre_dispatch=in_flight, batch_size=1)
     with closing(pool(joblib.delayed(_in_worker)(job, out, how) for job in jobs)) as results:
         yield from results
 
@@ -148,7 +151,8 @@ def _do(job: Job, out: Path, how: How) -> dict:
 
 def _in_worker(*job: object) -> dict:
     cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's
+    if threading.current_thread() is threading.main_thread():  # else it is a cluster's worker
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's
     return _do(*job)
 
 
@@ -305,6 +309,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--leave-worn", action="store_true", help="draw no mask on a face that wears one already")
     parser.add_argument("--workers", type=int, default=None, help="processes (default: one for each usable CPU)")
+    parser.add_argument("--engine", default=engines.LOCAL, help=f"{engines.HELP} (default: local)")
     args = parser.parse_args(argv)
     if args.workers is not None and args.workers < 1:
         parser.error(f"--workers {args.workers}: at least 1")
@@ -319,6 +324,7 @@ def main(argv: list[str] | None = None) -> int:
             seed=args.seed,
             form=args.format,
             workers=args.workers,
+            engine=args.engine,
             again=not args.leave_worn,
         )
     except (OSError, ValueError) as error:

@@ -61,9 +61,13 @@ class IResNet(nn.Module):
         self.features.weight.requires_grad_(False)
         initialise(self)
 
+    def stem(self, images: Tensor) -> Tensor:
+        """What comes before the first stage."""
+        return self.prelu(self.bn1(self.conv1(images)))
+
     def forward(self, images: Tensor) -> Tensor:
         check_images(images, self.image_size)
-        x = self.prelu(self.bn1(self.conv1(images)))
+        x = self.stem(images)
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         x = self.fc(self.dropout(self.bn2(x).flatten(1)))
         return self.features(x.float() if x.dtype in (torch.bfloat16, torch.float16) else x)
@@ -98,9 +102,13 @@ class ResNet(nn.Module):
         self.features.weight.requires_grad_(False)
         initialise(self)
 
+    def stem(self, images: Tensor) -> Tensor:
+        """What comes before the first stage."""
+        return F.relu(self.bn1(self.conv1(images)))
+
     def forward(self, images: Tensor) -> Tensor:
         check_images(images, self.image_size)
-        x = F.relu(self.bn1(self.conv1(images)))
+        x = self.stem(images)
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         x = self.fc(self.dropout(x.mean((2, 3))))
         return self.features(x.float() if x.dtype in (torch.bfloat16, torch.float16) else x)

@@ -100,7 +100,18 @@ class _Person:
     casters: np.ndarray  # triangles that cast shadows
 
 
-def render_faces(identities: int, per_identity: int, *, seed: int = 0, difficulty: float = 0.5) -> RenderedFaces:
+def check_arguments(identities: int, per_identity: int, seed: int, difficulty: float) -> None:
+    """Refuses what `render_faces` cannot draw (ValueError)."""
+    for name, value, low in (("identities", identities, 1), ("per_identity", per_identity, 1), ("seed", seed, 0)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low:
+            raise ValueError(f"{name} must be an integer of at least {low}, got {value!r}")
+    if not 0 <= difficulty <= 1:
+        raise ValueError(f"difficulty must lie between 0 and 1, got {difficulty!r}")
+
+
+def render_faces(
+    identities: int, per_identity: int, *, seed: int = 0, difficulty: float = 0.5, first: int = 0
+) -> RenderedFaces:
     """Render faces of made-up people.
 
     Identity i, and picture j of it, look the same however many are asked for.
@@ -110,23 +121,21 @@ def render_faces(identities: int, per_identity: int, *, seed: int = 0, difficult
         per_identity: pictures of each, at least 1.
         seed: any integer from 0.
         difficulty: from 0 (people differ much, the pictures of one little) to 1 (the reverse).
+        first: the identity to begin with.
 
     Raises:
         ValueError: an argument out of its range.
     """
-    for name, value, low in (("identities", identities, 1), ("per_identity", per_identity, 1), ("seed", seed, 0)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low:
-            raise ValueError(f"{name} must be an integer of at least {low}, got {value!r}")
-    if not 0 <= difficulty <= 1:
-        raise ValueError(f"difficulty must lie between 0 and 1, got {difficulty!r}")
+    check_arguments(identities, per_identity, seed, difficulty)
     images = np.empty((identities * per_identity, SIZE, SIZE, 3), np.uint8)
     landmarks = np.empty((len(images), 68, 2), np.float32)
+    labels = np.repeat(np.arange(first, first + identities, dtype=np.int64), per_identity)
     for i in range(identities):
-        person = _make_person(_generator(seed, i), 1.4 - 0.8 * difficulty)
+        person = _make_person(_generator(seed, first + i), 1.4 - 0.8 * difficulty)
         for j in range(per_identity):
             k = i * per_identity + j
-            images[k], landmarks[k] = _render(person, _generator(seed, i, j), 5 ** (difficulty - 0.5))
-    return RenderedFaces(images, np.repeat(np.arange(identities, dtype=np.int64), per_identity), landmarks)
+            images[k], landmarks[k] = _render(person, _generator(seed, first + i, j), 5 ** (difficulty - 0.5))
+    return RenderedFaces(images, labels, landmarks)
 
 
 def _generator(seed: int, *key: int) -> np.random.Generator:

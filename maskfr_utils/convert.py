@@ -1,0 +1,153 @@
+"""From one format of data to another, without a tool of its own for each.
+
+python -m maskfr_utils.convert people/ packed/ --to recordio        # train.rec, train.idx, train.lst, property
+python -m maskfr_utils.convert packed/ shards/ --to webdataset      # shards-000000.tar ...
+python -m maskfr_utils.convert train.rec people/ --to folder        # people/<identity>/<picture>
+python -m maskfr_utils.convert lfw/ lfw.bin --to bin                # pairs by lfw/pairs.txt
+"""
+
+import argparse
+import io
+import sys
+import tarfile
+from collections import Counter
+from collections.abc import Iterator
+from itertools import chain, islice
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+from maskfr_utils import store
+from maskfr_utils.faces import recordio, sources, verification
+from maskfr_utils.faces.pictures import PictureError
+from maskfr_utils.messages import brief
+from maskfr_utils.paths import find_data, replacing
+
+SHARD = 10_000  # pictures a WebDataset shard
+KINDS = ("recordio", "webdataset", "folder", "bin")
+
+Sample = tuple[str, str, bytes]  # identity, name below it, encoded picture
+
+
+def convert(source: str | Path, out: str | Path, to: str, *, faces: bool = True, progress: bool = True) -> str:
+    """Writes the pictures of any source as another format; what is there under the same names is replaced.
+
+    Args:
+        source: what `sources.open_source` reads; for `bin`, LFW's folder with its `pairs.txt`.
+        out: a folder, or for `bin` a file.
+        to: one of `KINDS`.
+        faces: detect and align, and write JPEGs of 112 x 112; else each picture is written byte for byte.
+        progress: show a bar.
+
+    Returns:
+        What was written and what was left out, in a line.
+
+    Raises:
+        FileNotFoundError: no such source.
+        ValueError: an unknown format, or a source with nothing in it that can be used.
+        OSError: the disk is full, or cannot be written to.
+    """
+    source, out = find_data(source), Path(out)
+    if to == "bin":
+        pictures, same = verification.read_lfw_pairs(source)
+        if faces:
+            pairs = verification.decode_pairs(pictures, same)
+            pictures, same = [store.encode(face) for face in pairs.images.reshape(-1, 112, 112, 3)], pairs.same.tolist()
+        verification.write_verification_bin(out, pictures, same)
+        return f"{len(same):,} pairs -> {out}"
+    write = {"recordio": recordio.write_set, "webdataset": write_shards, "folder": write_folder}.get(to)
+    if write is None:
+        raise ValueError(f"unknown format {to!r}: one of {', '.join(KINDS)}")
+    opened = sources.open_source(source)
+    bar = tqdm(opened.pictures(), desc=f"to {to}", total=opened.total, unit="picture", disable=not progress)
+    skipped: Counter[str] = Counter()
+    count, people = write(out, samples(opened, bar, faces, skipped))
+    told = ", ".join(f"{n:,} {reason}" for reason, n in sorted((skipped + opened.skipped).items()))
+    return f"{count:,} pictures of {people:,} identities -> {out}" + (f"; left out: {told}" if told else "")
+
+
+def samples(
+    source: sources.Source, pictures: Iterator[tuple[str, bytes]], faces: bool, skipped: Counter[str]
+) -> Iterator[Sample]:
+    """Each picture, aligned where asked for; what cannot be used is counted in `skipped`."""
+    for name, data in pictures:
+        identity, _, rest = name.partition("/")
+        try:
+            yield (
+                identity,
+                rest,
+                store.encode(sources.to_face(name, data, source.landmarks.get(name)).image) if faces else data,
+            )
+        except PictureError as error:
+            skipped[str(error)] += 1
+
+
+def write_shards(folder: Path, pictures: Iterator[Sample]) -> tuple[int, int]:
+    """Writes WebDataset shards of `SHARD` pictures: `<number>.jpg` with `<number>.cls`, the label, and `.txt`, the identity.
+
+    Returns:
+        How many pictures and identities were written.
+    """
+    labels: dict[str, int] = {}
+    count = 0
+    for shard in range(10**6):
+        if (first := next(pictures, None)) is None:
+            break
+        with replacing(folder / f"shards-{shard:06d}.tar") as temporary, tarfile.open(temporary, "w") as archive:
+            for identity, name, data in chain([first], islice(pictures, SHARD - 1)):
+                label = labels.setdefault(identity, len(labels))
+                suffix = Path(name).suffix.lower() or ".jpg"
+                for ending, content in ((suffix, data), (".cls", b"%d" % label), (".txt", identity.encode())):
+                    member = tarfile.TarInfo(f"{count:09d}{ending}")
+                    member.size = len(content)
+                    archive.addfile(member, io.BytesIO(content))
+                count += 1
+    if not count:
+        raise ValueError(f"no picture to write to {folder}")
+    return count, len(labels)
+
+
+def write_folder(folder: Path, pictures: Iterator[Sample]) -> tuple[int, int]:
+    """Writes `<identity>/<picture>`; what would lead out of the folder is refused.
+
+    Returns:
+        How many pictures and identities were written.
+
+    Raises:
+        ValueError: an identity or picture whose name is no file's.
+    """
+    people, count = set(), 0
+    for identity, name, data in pictures:
+        file = name.replace("/", "_")
+        path = folder / identity / (file if Path(file).suffix else f"{file}.jpg")
+        if path.parent.parent != folder or identity in ("", ".", "..") or file in ("", ".", "..") or "\0" in f"{path}":
+            raise ValueError(f"{brief(f'{identity}/{name}', 100)!r} is no name of a file in {folder}")
+        with replacing(path) as temporary:
+            temporary.write_bytes(data)
+        people.add(identity)
+        count += 1
+    if not count:
+        raise ValueError(f"no picture to write to {folder}")
+    return count, len(people)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Convert from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m maskfr_utils.convert", description=__doc__.splitlines()[0])
+    parser.add_argument("source", help="a folder, list, zip, tar, shards or RecordIO file of pictures of people")
+    parser.add_argument("out", help="the folder to write; for bin, the file")
+    parser.add_argument("--to", choices=KINDS, required=True, help="the format to write")
+    parser.add_argument(
+        "--as-they-are", dest="faces", action="store_false", help="neither detect nor align: copy the pictures"
+    )
+    parser.add_argument("--no-progress", dest="progress", action="store_false", help="show no progress bar")
+    try:
+        print(convert(**vars(parser.parse_args(argv))))
+    except (OSError, ValueError) as error:
+        print(f"error: {brief(error)}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

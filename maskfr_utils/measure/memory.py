@@ -1,0 +1,74 @@
+"""What a training step takes at its peak, predicted and measured: `python -m maskfr_utils.measure.memory --out record.json`."""
+
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from maskfr_utils.measure import record as made_by
+from maskfr_utils.measure.peaks import in_fresh_process, peak
+from maskfr_utils.memory import footprint, recompute
+from maskfr_utils.models import create_model
+from maskfr_utils.records import write_json
+
+CASES = (("iresnet50", 4), ("iresnet50", 8), ("ressanet100", 4), ("ressanet100", 8))
+PREDICTED = (1, 16, 64, 256, 512)  # pictures a step
+NETWORKS = ("iresnet50", "ressanet50", "ressanet100")
+
+
+def step_of(name: str, batch: int, twice: bool, width: float = 1.0) -> dict[str, float]:
+    """Bytes of two steps at their peak, beyond what torch itself takes, and seconds of the second.
+
+    Args:
+        name: of the network.
+        batch: pictures.
+        twice: compute activations twice.
+        width: of the network.
+    """
+    torch.manual_seed(0)
+    create_model("iresnet50", width=0.25)(
+        torch.zeros(2, 3, 112, 112)
+    ).sum().backward()  # what libraries load when first used
+    before = peak()
+    model = create_model(name, width=width).train()
+    if twice:
+        recompute(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    images = torch.rand(batch, 3, 112, 112) * 2 - 1
+    for _ in range(2):
+        start = time.perf_counter()
+        optimizer.zero_grad()
+        model(images).square().sum().backward()
+        optimizer.step()
+    return {"bytes": peak() - before, "seconds": round(time.perf_counter() - start, 3)}
+
+
+def measure(out: Path, cases: tuple[tuple[str, int], ...] = CASES, width: float = 1.0) -> None:
+    """Writes the record: predictions for each network, and measured steps beside what was predicted of them."""
+    started, measured, predicted = time.perf_counter(), [], []
+    for name in NETWORKS:
+        model = create_model(name, width=width)
+        for batch in PREDICTED:
+            for device in ("cpu", "cuda"):
+                told = footprint(model, batch, device=device)
+                row = {"network": name, "batch": batch, "device": device}
+                predicted.append(row | {"kept": told.peak(recompute=False), "recomputed": told.peak(recompute=True)})
+    for name, batch in cases:
+        told = footprint(create_model(name, width=width), batch)
+        for twice in (False, True):
+            row = {"network": name, "batch": batch, "recomputed": twice, "predicted": told.peak(recompute=twice)}
+            measured.append(row | in_fresh_process(step_of, name, batch, twice, width))
+            print(measured[-1])
+    made = made_by.made(started, data="random pictures")
+    write_json(out, {"width": width, "predicted": predicted, "measured": measured, "provenance": made})
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command."""
+    arguments = made_by.parser("memory", __doc__).parse_args(argv)
+    return made_by.status("memory", lambda: measure(arguments.out))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

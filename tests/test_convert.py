@@ -1,0 +1,66 @@
+"""From format to format and back, on rendered faces."""
+
+import io
+import pickle
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from maskfr_utils import convert, rendered
+from maskfr_utils.faces import sources
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory):
+    faces = rendered.render_faces(2, 3, seed=5)
+    root = tmp_path_factory.mktemp("people")
+    for number, (image, label) in enumerate(zip(faces.images, faces.labels, strict=True)):
+        path = root / f"person {label}/{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(image).save(path)
+    (root / "person 0/broken.jpg").write_bytes(b"x")
+    return root
+
+
+def faces_of(path):
+    found = list(sources.open_source(path))
+    return [face.identity for face in found], np.stack([face.image for face in found])
+
+
+@pytest.mark.parametrize("to", ["recordio", "webdataset", "folder"])
+def test_what_is_written_is_read_again(people, tmp_path, to):
+    for faces in (False, True):
+        said = convert.convert(people, tmp_path / "out", to, faces=faces, progress=False)
+        assert said.startswith(f"{6 if faces else 7} pictures of 2 identities -> ")
+        assert ("1 unreadable" in said) == faces
+        names, images = faces_of(tmp_path / "out")
+        wanted = faces_of(people)
+        assert [name[-1] for name in names] == [name[-1] for name in wanted[0]]  # 0, 1 in each format's spelling
+        difference = np.abs(images.astype(int) - wanted[1])
+        assert difference.mean() < (1.5 if faces else 1e-9)
+        if to == "folder":
+            break
+    assert not list(tmp_path.rglob(".tmp-*"))
+
+
+def test_lfw_becomes_a_bin(people, tmp_path):
+    root = tmp_path / "lfw"
+    for name, number, source in (("A", 1, "person 0/0.png"), ("A", 2, "person 0/1.png"), ("B", 1, "person 1/3.png")):
+        (root / name).mkdir(parents=True, exist_ok=True)
+        (root / name / f"{name}_{number:04d}.png").write_bytes((people / source).read_bytes())
+    (root / "pairs.txt").write_text("A\t1\t2\nA\t1\tB\t1\n")
+    assert convert.main([str(root), str(tmp_path / "x.bin"), "--to", "bin"]) == 0
+    pictures, same = pickle.loads((tmp_path / "x.bin").read_bytes())
+    assert same == [True, False] and Image.open(io.BytesIO(pictures[0])).size == (112, 112)
+
+
+def test_what_cannot_be_converted_is_one_line(tmp_path, capsys):
+    (tmp_path / "x").mkdir()
+    for source in ("gone", "x"):
+        assert convert.main([str(tmp_path / source), str(tmp_path / "out"), "--to", "recordio"]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("error: ") and error.count("\n") == 1 and len(error) < 320
+    with pytest.raises(ValueError, match="no name of a file"):
+        convert.write_folder(tmp_path / "out", iter([("..", "x", b"")]))
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,68 @@
+"""Recomputed activations give the same numbers and keep less; what is predicted is what is kept."""
+
+import copy
+
+import pytest
+import torch
+from torch.autograd.graph import saved_tensors_hooks
+
+from maskfr_utils import memory
+from maskfr_utils.models import create_model
+
+
+def step(model, images):
+    torch.manual_seed(1)  # dropout
+    model.zero_grad()
+    model(images).square().sum().backward()
+    return [p.grad for p in model.parameters() if p.grad is not None]
+
+
+@pytest.mark.parametrize("name", ["iresnet50", "ressanet50", "resnet50"])
+def test_recomputed_is_the_same_to_the_bit(name):
+    torch.manual_seed(0)
+    plain = create_model(name, width=0.25, embedding_dim=16, dropout=0.2).train()
+    twice = copy.deepcopy(plain)
+    memory.recompute(twice)
+    memory.recompute(twice)  # once is enough
+    images = torch.rand(2, 3, 112, 112) * 2 - 1
+    for _ in range(2):
+        assert all(map(torch.equal, step(plain, images), step(twice, images)))
+    one, other = plain.state_dict(), twice.state_dict()
+    assert one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)  # statistics too
+    assert torch.equal(plain.eval()(images), twice.eval()(images))
+
+
+def kept(model, images) -> int:
+    """Bytes of distinct storages that autograd keeps in a real step, without those of the model."""
+    own = {t.data_ptr() for t in (*model.parameters(), *model.buffers())}
+    found = {}
+
+    def keep(tensor):
+        if tensor.data_ptr() not in own:
+            found[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()
+        return tensor
+
+    with saved_tensors_hooks(keep, lambda tensor: tensor):
+        model(images)
+    return sum(storage.nbytes() for storage in found.values())
+
+
+@pytest.mark.parametrize("name", ["iresnet50", "ressanet50"])
+def test_what_is_predicted_is_what_is_kept(name):
+    model = create_model(name, width=0.25, embedding_dim=16).train()
+    told = memory.footprint(model, 2)
+    assert told.activations == pytest.approx(kept(model, torch.zeros(2, 3, 112, 112)), rel=0.05)
+    assert told.weights == 12 * sum(p.numel() for p in model.parameters())
+    assert told.recomputed < 0.5 * told.activations
+    assert told.activations > memory.footprint(model, 2, device="cuda").activations
+    assert memory.footprint(model, 4).activations == pytest.approx(2 * told.activations, rel=0.02)
+
+
+def test_the_largest_network_fits_where_its_blocks_are_recomputed():
+    model = create_model("ressanet100")
+    told = memory.footprint(model, 512)
+    assert told.peak(recompute=True) < 16 * 2**30 < told.peak(recompute=False)
+
+
+def test_some_memory_is_free():
+    assert 2**20 < memory.free_memory(torch.device("cpu")) < 2**50

@@ -1,0 +1,184 @@
+"""The sampled, parted class matrix against the whole one."""
+
+import copy
+import math
+import socket
+
+import pytest
+import torch
+from torch import distributed, multiprocessing
+
+from maskfr_utils.losses import create_loss
+from maskfr_utils.partial import PartialLoss, RowSGD, share_of
+
+CLASSES, DIM, BATCH = 23, 6, 8
+
+
+def head(name="arcface", rows=range(CLASSES), **more):
+    loss = create_loss(name, DIM, len(rows), scale=16.0)
+    whole = torch.randn(CLASSES, DIM, generator=torch.Generator().manual_seed(0))
+    loss.weight.data = whole[rows.start : rows.stop].clone()
+    return PartialLoss(loss, first=rows.start, **more) if more else loss
+
+
+def step_data(step: int) -> tuple[torch.Tensor, torch.Tensor]:
+    draw = torch.Generator().manual_seed(step)
+    return torch.randn(BATCH, DIM, generator=draw), torch.randint(CLASSES, (BATCH,), generator=draw)
+
+
+def optimizer(parameters, kind=RowSGD):
+    return kind(parameters, lr=0.1, momentum=0.9, weight_decay=0.01)
+
+
+def train(loss, optimiser, steps) -> list[torch.Tensor]:
+    """Losses, and the gradient of the embeddings of the last step."""
+    said = []
+    for step in steps:
+        embeddings, labels = step_data(step)
+        embeddings.requires_grad_()
+        optimiser.zero_grad()
+        value = loss(embeddings, labels)
+        value.backward()
+        optimiser.step()
+        said.append(value.detach())
+    return [*said, embeddings.grad]
+
+
+@pytest.mark.parametrize("name", ["arcface", "cosface", "sphereface"])
+def test_rate_one_is_the_whole_loss(name):
+    whole, part = head(name), head(name, rate=1.0)
+    plain = train(whole, optimizer(whole.parameters(), torch.optim.SGD), range(5))
+    drawn = train(part, optimizer(part.parameters()), range(5))
+    for a, b in zip(plain, drawn, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(whole.weight, part.loss.weight, rtol=1e-6, atol=1e-7)
+
+
+def test_a_step_draws_its_own_identities_and_others_up_to_the_rate():
+    loss, labels = head(rate=0.4), torch.tensor([3, 3, 20])
+    torch.manual_seed(1)
+    drawn = [loss.draw(labels) for _ in range(400)]
+    for rows in drawn:
+        assert len(rows) == math.ceil(0.4 * CLASSES) == len(rows.unique()) and {3, 20} <= set(rows.tolist())
+        assert (rows.diff() > 0).all()
+    times = torch.bincount(torch.cat(drawn), minlength=CLASSES).float()
+    others = times[[i for i in range(CLASSES) if i not in (3, 20)]] / 400
+    assert abs(others.mean() - 8 / 21) < 1e-6 and others.std() < 0.05  # each as often as another
+    many = torch.arange(15)
+    assert torch.equal(loss.draw(many), many)  # a batch of more identities than the rate allows takes them all
+
+
+def test_the_sampled_loss_is_the_formula_over_what_was_drawn():
+    loss = head(rate=0.3)
+    embeddings, labels = step_data(0)
+    torch.manual_seed(5)
+    rows = loss.draw(labels)
+    torch.manual_seed(5)
+    value = loss(embeddings, labels)
+    unit = torch.nn.functional.normalize
+    angles = (unit(embeddings) @ unit(loss.loss.weight[rows]).T).clamp(-1, 1).acos()
+    column = (rows[None] == labels[:, None]).long().argmax(1)
+    angles[torch.arange(BATCH), column] += loss.loss.margin
+    assert (angles < math.pi).all()
+    wanted = torch.nn.functional.cross_entropy(16 * angles.cos(), column)
+    torch.testing.assert_close(value, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_what_is_not_drawn_neither_decays_nor_drifts():
+    loss = head(rate=0.3)
+    optimiser = optimizer(loss.parameters())
+    torch.manual_seed(2)
+    train(loss, optimiser, range(3))
+    weight, momentum = loss.loss.weight.detach().clone(), optimiser.state[loss.loss.weight]["momentum_buffer"].clone()
+    train(loss, optimiser, [3])
+    rows = loss.loss.weight.grad.coalesce().indices()[0]
+    others = torch.tensor([i for i in range(CLASSES) if i not in rows])
+    assert torch.equal(loss.loss.weight[others], weight[others])
+    assert torch.equal(optimiser.state[loss.loss.weight]["momentum_buffer"][others], momentum[others])
+    assert momentum[others].any() and not torch.equal(loss.loss.weight[rows], weight[rows])
+
+
+def test_resumed_ends_as_if_it_had_not_stopped():
+    torch.manual_seed(3)
+    loss = head(rate=0.3)
+    optimiser = optimizer(loss.parameters())
+    train(loss, optimiser, range(3))
+    kept = copy.deepcopy((loss.state_dict(), optimiser.state_dict(), torch.get_rng_state()))
+    wanted = train(loss, optimiser, range(3, 6))
+    again = head(rate=0.3)
+    optimiser = optimizer(again.parameters())
+    again.load_state_dict(kept[0])
+    optimiser.load_state_dict(kept[1])
+    torch.set_rng_state(kept[2])
+    assert all(map(torch.equal, wanted, train(again, optimiser, range(3, 6))))
+    assert torch.equal(again.loss.weight, loss.loss.weight)
+
+
+def parted(rank, world, port, folder, rate, stop):
+    torch.set_num_threads(1)
+    address = f"tcp://127.0.0.1:{port}"
+    distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=world)
+    torch.manual_seed(rank)
+    loss = head(rows=share_of(CLASSES, rank, world), rate=rate)
+    optimiser = optimizer(loss.parameters())
+    said = []
+    for step in range(6):
+        if step == stop:  # as from a checkpoint: everything made anew
+            torch.save((loss.state_dict(), optimiser.state_dict(), torch.get_rng_state()), f"{folder}/{rank}.pt")
+            loss = head(rows=share_of(CLASSES, rank, world), rate=rate)
+            weights, moved, draws = torch.load(f"{folder}/{rank}.pt")
+            loss.load_state_dict(weights)
+            optimiser = optimizer(loss.parameters())
+            optimiser.load_state_dict(moved)
+            torch.set_rng_state(draws)
+        embeddings, labels = step_data(step)
+        half = slice(rank * BATCH // world, (rank + 1) * BATCH // world)
+        embeddings = embeddings[half].requires_grad_()
+        optimiser.zero_grad()
+        value = loss(embeddings, labels[half])
+        value.backward()
+        optimiser.step()
+        said.append(value.item())
+    gradient = embeddings.grad / world  # as DDP averages
+    torch.save((said, loss.whole_weight(), gradient), f"{folder}/out-{rank}.pt")
+    distributed.destroy_process_group()
+
+
+def in_two(folder, rate, stop=None):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    multiprocessing.spawn(parted, (2, port, str(folder), rate, stop), nprocs=2)
+    return [torch.load(folder / f"out-{rank}.pt") for rank in range(2)]
+
+
+@pytest.mark.skipif(not distributed.is_available(), reason="this torch has no torch.distributed")
+def test_two_processes_are_one(tmp_path):
+    whole = head()
+    *losses, gradient = train(whole, optimizer(whole.parameters(), torch.optim.SGD), range(6))
+    first, second = in_two(tmp_path, 1.0)
+    torch.testing.assert_close(torch.tensor(first[0]), torch.stack(losses), rtol=1e-5, atol=1e-6)
+    assert first[0] == second[0] and torch.equal(first[1], second[1])
+    torch.testing.assert_close(first[1], whole.weight.detach(), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(torch.cat([first[2], second[2]]), gradient, rtol=1e-4, atol=1e-6)
+    # Sampled, and stopped in between: the same to the bit as without the stop.
+    through, stopped = in_two(tmp_path, 0.4), in_two(tmp_path, 0.4, stop=3)
+    for a, b in zip(through, stopped, strict=True):
+        assert a[0] == b[0] and torch.equal(a[1], b[1]) and torch.equal(a[2], b[2])
+
+
+def test_identities_are_shared_out():
+    shares = [share_of(23, rank, 4) for rank in range(4)]
+    assert [i for share in shares for i in share] == list(range(23)) and {len(s) for s in shares} == {5, 6}
+
+
+@pytest.mark.parametrize("name", ["curricularface", "magface", "subcenter_arcface", "softmax"])
+def test_losses_of_their_own_are_refused(name):
+    with pytest.raises(ValueError, match="cannot be sampled"):
+        PartialLoss(create_loss(name, DIM, CLASSES), 0.5)
+
+
+@pytest.mark.parametrize("rate", [0, -1, 1.5, math.nan])
+def test_rates_out_of_range_are_refused(rate):
+    with pytest.raises(ValueError, match="rate"):
+        head(rate=rate)
