@@ -1,9 +1,13 @@
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run two at a time; threads on top of that fight for the cores
 
 import matplotlib
 import pytest
+from filelock import FileLock
 
 matplotlib.use("Agg")  # not by environment variable: the notebooks' kernels would inherit it
 
@@ -17,6 +21,24 @@ def _own_cache(tmp_path_factory):
     os.environ.pop("MASKFR_CACHE")
     if before is not None:
         os.environ["MASKFR_CACHE"] = before
+
+
+@pytest.fixture(scope="session")
+def built_book(tmp_path_factory, worker_id):
+    """Folder of the book's pages, built with warnings as errors, once for all test processes."""
+    from maskfr_utils.paths import ROOT
+
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder if worker_id == "master" else folder.parent
+    said = folder / "book.txt"
+    with FileLock(folder / "book.lock"):
+        if not said.exists():
+            program = Path(sys.executable).with_name("jupyter-book")
+            command = [program, "build", ROOT / "book", "-W", "-n", "--keep-going", "--all", "--path-output", folder]
+            done = subprocess.run(command, capture_output=True, text=True)
+            said.write_text(f"{done.returncode}\n{done.stdout}\n{done.stderr}")
+    assert said.read_text().startswith("0\n"), said.read_text()[-3000:]
+    return folder / "_build" / "html"
 
 
 @pytest.fixture

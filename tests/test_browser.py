@@ -4,7 +4,6 @@ import json
 import math
 import shutil
 import subprocess
-import sys
 import time
 import urllib.parse
 import urllib.request
@@ -144,19 +143,11 @@ def tab(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def html(tmp_path_factory):
-    """Folder of the built book."""
-    out = tmp_path_factory.mktemp("book")
-    program = Path(sys.executable).with_name("jupyter-book")
-    done = subprocess.run([program, "build", ROOT / "book", "--path-output", out], capture_output=True, text=True)
-    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
-    return out / "_build" / "html"
-
-
-@pytest.fixture(scope="module")
-def visits(html, tab):
+def visits(built_book, tab):
     """What each page showed: address -> facts; each page is opened once."""
-    return {page.as_uri(): visit(tab, page.as_uri()) for page in sorted(html.glob("*.html")) if page.stem != "index"}
+    return {
+        page.as_uri(): visit(tab, page.as_uri()) for page in sorted(built_book.glob("*.html")) if page.stem != "index"
+    }
 
 
 def visit(tab: Tab, address: str) -> dict:
@@ -207,8 +198,8 @@ def test_figures_and_tables_have_numbers_and_captions(visits):
         assert name and numbered and len(caption) > 20, f"{name}: {caption!r}"
 
 
-def test_a_table_of_results_sorts(html, tab):
-    tab.open((html / "compare_models.html").as_uri())
+def test_a_table_of_results_sorts(built_book, tab):
+    tab.open((built_book / "compare_models.html").as_uri())
     column = "[...document.querySelectorAll('#tab-cost tbody tr')].map(row => parseFloat(row.cells[1].innerText))"
     before = tab.evaluate(column)
     tab.evaluate("document.querySelectorAll('#tab-cost thead th')[1].click()")
@@ -217,15 +208,15 @@ def test_a_table_of_results_sorts(html, tab):
     assert tab.evaluate(column) == sorted(before)
 
 
-def test_curves_say_their_names(html, tab):
-    tab.open((html / "tuning.html").as_uri())
+def test_curves_say_their_names(built_book, tab):
+    tab.open((built_book / "tuning.html").as_uri())
     tab.evaluate("document.querySelector('.pointed g.run').dispatchEvent(new Event('pointerenter'))")
     assert tab.evaluate("document.querySelector('.pointed .told').innerText") in TITLES.values()
 
 
-def test_sliders_move_the_curve_of_arcface(html, tab):
+def test_sliders_move_the_curve_of_arcface(built_book, tab):
     """Among 1,000 people, all others at 90 degrees, a face at 40 degrees, without a margin: 1 / (1 + 999 exp(-s cos 40°))."""
-    tab.open((html / "arcface.html").as_uri())
+    tab.open((built_book / "arcface.html").as_uri())
     said = "document.querySelector('#play-arcface .said').innerText"
     set_s = (
         "(() => { const s = document.querySelector('#play-arcface input'); s.value = 10; s.oninput(); return true; })()"
@@ -251,8 +242,8 @@ def test_internal_links_resolve(visits):
     assert internal > 100
 
 
-def test_search_finds_a_word_of_the_study(html, tab):
-    tab.open((html / "search.html").as_uri() + "?q=FReLU")
+def test_search_finds_a_word_of_the_study(built_book, tab):
+    tab.open((built_book / "search.html").as_uri() + "?q=FReLU")
     end, found = time.monotonic() + 20, []
     while not found and time.monotonic() < end:
         time.sleep(0.2)
@@ -260,8 +251,8 @@ def test_search_finds_a_word_of_the_study(html, tab):
     assert any("blocks.html" in link for link in found)
 
 
-def test_search_for_a_figure_of_the_report_finds_it_first(html, tab):
-    tab.open((html / "search.html").as_uri() + "?q=Figure+3")
+def test_search_for_a_figure_of_the_report_finds_it_first(built_book, tab):
+    tab.open((built_book / "search.html").as_uri() + "?q=Figure+3")
     end, found = time.monotonic() + 20, []
     while not found and time.monotonic() < end:
         time.sleep(0.2)
