@@ -215,7 +215,7 @@ def test_curves_say_their_names(built_book, tab):
 
 
 def test_sliders_move_the_curve_of_arcface(built_book, tab):
-    """Among 1,000 people, all others at 90 degrees, a face at 40 degrees, without a margin: 1 / (1 + 999 exp(-s cos 40°))."""
+    """Among 1,000 people, all others at 90 degrees, a face at 60 degrees, without a margin: 1 / (1 + 999 exp(-s cos 60°))."""
     tab.open((built_book / "arcface.html").as_uri())
     said = "document.querySelector('#play-arcface .said').innerText"
     set_s = (
@@ -224,9 +224,9 @@ def test_sliders_move_the_curve_of_arcface(built_book, tab):
     before = tab.evaluate(said)
     tab.evaluate(set_s)
     after = tab.evaluate(said)
-    share = float(after.split(", ")[1].split(" %")[0])  # "At 40°: ... % with the margin, ... % without."
+    share = float(after.split(", ")[1].split(" %")[0])  # "At 60°: ... % with the margin, ... % without."
     assert before != after and share == pytest.approx(
-        100 / (1 + 999 * math.exp(-10 * math.cos(math.radians(40)))), rel=0.01
+        100 / (1 + 999 * math.exp(-10 * math.cos(math.radians(60)))), rel=0.01
     )
 
 
