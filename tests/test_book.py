@@ -115,7 +115,7 @@ def shown(name, caption, **data):
 
 def test_captioned_cells_become_numbered_figures_and_tables(build, tmp_path):
     svg = '<div class="pointed"><svg width="2"><g class="run"><title>a run</title></g></svg></div>'
-    words = "# Title\n\nSee [the dot](#fig-dot), [the second](#fig-second) and [the numbers](#tab-numbers)."
+    words = "# Title\n\nSee [the dot](#fig-dot), another ([it](#fig-second)) and [numbers](#tab-numbers)."
     cells = [
         nbformat.v4.new_markdown_cell(words),
         shown("fig-dot", "The report's Figure 9: a dot.", text_html=svg),
@@ -126,7 +126,7 @@ def test_captioned_cells_become_numbered_figures_and_tables(build, tmp_path):
     assert build(nbformat.v4.new_notebook(cells=cells, metadata=metadata)) == ""
     html = (tmp_path / "html" / "index.html").read_text()
     text = re.sub(r"<[^>]+>", "", html)
-    assert "See Fig. 1, Fig. 2 and Table 1." in text
+    assert "See the dot (Fig. 1), another (Fig. 2) and numbers (Table 1)." in text
     assert "Fig. 1 The report's Figure 9: a dot." in text.replace("’", "'") and "Table 1 Numbers." in text
     assert (
         html.count("<figure") == 3 and 'href="#fig-dot"' in html and html.index("<figcaption") < html.index("by <code")
