@@ -161,7 +161,7 @@ class Run:
             warmups = {n: common[n] * epochs / common["epochs"] for n in ("warmup_epochs", "margin_warmup_epochs")}
             return values | {"epochs": epochs} | warmups
         if self.flaws:
-            return values | self.flawed(common | values)
+            return values | self.flawed(TrainConfig().science() | common | values)
         if not self.steps_of:
             return values
         per_epoch = train_photos(self.scale) // self.batch
