@@ -187,7 +187,7 @@ class Run:
             shrink, warmups = epochs / common["epochs"], ("warmup_epochs", "margin_warmup_epochs")
             return values | {"epochs": epochs} | {name: round(common[name] * shrink, 2) for name in warmups}
         if self.flaws:
-            return values | self.flawed(common | values)
+            return values | self.flawed(TrainConfig().science() | common | values)
         if not self.steps_of:
             return values
         per_epoch = train_photos(self.scale) // self.batch
