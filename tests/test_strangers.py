@@ -106,6 +106,8 @@ def test_people_whom_a_network_knows_are_left_out(pictures, tmp_path, monkeypatc
     network = strangers.Network("a", 0, None, ("Unseen_001", "jane dœ", "7"))
     some, left_out = strangers.unseen(pictures, [network, strangers.Network("b", 0, None, ())])
     assert left_out == 2 and set(pictures.people) - set(some.people) == {"unseen 001", "unseen 004"}
+    light, _ = strangers.unseen(pictures.without_pictures(), [network])
+    assert len(light.images) == 0 and (light.people == some.people).all() and (light.pairs == some.pairs).all()
     assert (some.people[some.pairs][:, 0] != "unseen 001").all() and len(some.pairs) < len(pictures.pairs)
     for row in range(0, len(some.pairs), 17):  # pairs still lead to the same photos
         assert (some.images[some.pairs[row, 0]] == pictures.images).all((1, 2, 3)).any()

@@ -251,7 +251,7 @@ def make_record(sources: Sequence[Path], names: Sequence[str] | None = None) -> 
     started, networks = time.perf_counter(), load_networks(sources)
     sets, left_out = [], {}
     for pictures in load_sets(names):
-        some, left_out[pictures.name] = unseen(pictures, networks)
+        some, left_out[pictures.name] = unseen(pictures.without_pictures(), networks)
         if len(set(some.people)) >= LEAST_PEOPLE:
             sets.append((pictures, some, np.isin(pictures.people, some.people)))
     if not sets:
