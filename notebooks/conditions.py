@@ -36,7 +36,12 @@
 
 # %% tags=["parameters"]
 results = None  # folder of records; default: the book's
-scale = "demo"  # of the study, for the figures: demo (rendered faces), pocket (real photos), full (at full width)
+scale = "demo"  # of the study: demo (rendered faces), pocket (real photos), full (at full width)
+
+# %% tags=["remove-input"]
+from maskfr_utils.study import parameters, plan
+
+parameters.check(globals(), results=parameters.folder, scale=plan.SCALES)
 
 # %% tags=["hide-input"] mystnb={"name": "fig-seen", "caption": "Two rendered people, bare and masked: the whole face, the upper half, and the band of the eyes.", "image": {"alt": "Three rows of four rendered faces, two of them masked: whole, grey below the bridge of the nose, and grey but for a band of the eyes"}}
 # %config InlineBackend.figure_formats = ["svg"]
@@ -47,9 +52,7 @@ from maskfr_utils import figures, names
 from maskfr_utils.batches import seen
 from maskfr_utils.masks import mask_faces
 from maskfr_utils.rendered import render_faces
-from maskfr_utils.study import alternatives, captions, outcomes, pages, parameters, plan, tables, variants
-
-parameters.check(globals(), results=parameters.folder, scale=plan.SCALES)
+from maskfr_utils.study import alternatives, captions, outcomes, pages, plan, tables, variants
 
 people = render_faces(2, 1, seed=3)
 twins = np.concatenate([people.images, mask_faces(people.images, people.landmarks, seed=3).images])

@@ -40,16 +40,19 @@
 
 # %% tags=["parameters"]
 results = None  # folder of records; default: the book's
-scale = "demo"  # of the study, for the figures: demo (rendered faces), pocket (real photos), full (at full width)
+scale = "demo"  # of the study: demo (rendered faces), pocket (real photos), full (at full width)
+
+# %% tags=["remove-input"]
+from maskfr_utils.study import parameters, plan
+
+parameters.check(globals(), results=parameters.folder, scale=plan.SCALES)
 
 # %% tags=["hide-input"] mystnb={"name": "tab-loss-trials", "caption": "The settings that nine trials of each loss chose, and how much they matter: accuracy on masked validation photos of the best, the median and the worst trial."}
 # %config InlineBackend.figure_formats = ["svg"]
 from IPython.display import display
 
 from maskfr_utils import figures
-from maskfr_utils.study import alternatives, captions, outcomes, pages, parameters, plan, tables, variants
-
-parameters.check(globals(), results=parameters.folder, scale=plan.SCALES)
+from maskfr_utils.study import alternatives, captions, outcomes, pages, plan, tables, variants
 
 for each in plan.SCALES:
     display(pages.Words(f"*{tables.FACES[each].capitalize()}*"))
