@@ -1,0 +1,124 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Memory of a training step
+#
+# **Question.** How large a batch fits into a memory, and what does it cost to fit a larger one?
+#
+# For its gradient each layer of a network keeps what went into it. These *activations* grow with the batch $B$; weights, their
+# gradients and momentum do not:
+#
+# $$M(B) = 3\,W + B\,\sum_{l} a_l$$
+#
+# Where each block is *recomputed*, only its input stays; the rest is computed again when its gradient is due ([Chen et al.,
+# 2016](https://arxiv.org/abs/1604.06174)). The step computes a third more, and its numbers stay the same to the bit.
+
+# %% tags=["parameters"]
+batch_size = 512  # pictures a step
+limit = 16.0  # GiB of memory that there are
+
+# %% tags=["remove-input"]
+from maskfr_utils.study import parameters
+
+parameters.check(globals(), batch_size=parameters.number(1, 2**16, whole=True), limit=parameters.number(0.1, 2**12))
+
+# %% [markdown]
+# ## Predicted from the modules
+#
+# Nothing is computed for this: the network runs on tensors that have a shape and no content (`memory.footprint`), and what autograd
+# keeps of them is added up, each tensor once.
+
+# %% tags=["hide-input"] mystnb={"name": "fig-memory", "caption": "Memory of a training step in fp32 by batch, predicted: with all activations kept, and with each block recomputed.", "image": {"alt": "Lines of gigabytes against pictures a step for three networks, each with and without recomputing, and the limit"}}
+import pandas as pd
+from matplotlib import pyplot as plt
+
+from maskfr_utils import memory, records
+from maskfr_utils.models import create_model
+from maskfr_utils.names import TITLES
+from maskfr_utils.study import pages
+
+# %config InlineBackend.figure_formats = ["svg"]
+GIB = 2**30
+networks = ["iresnet50", "ressanet50", "ressanet100"]
+told = {name: memory.footprint(create_model(name), batch_size) for name in networks}
+figure, ax = plt.subplots(figsize=(7, 4))
+for colour, (name, each) in enumerate(told.items()):
+    for twice in (False, True):
+        ends = [each.weights / GIB, each.peak(recompute=twice) / GIB]
+        text = TITLES[name] + (", recomputed" if twice else "")
+        ax.plot([0, batch_size], ends, f"C{colour}", linestyle="--" if twice else "-", label=text)
+ax.axhline(limit, color="0.5", linewidth=1)
+ax.set(xlabel="pictures a step", ylabel="GiB")
+ax.legend()
+plt.close(figure)
+figure
+
+# %% tags=["hide-input"] mystnb={"name": "tab-memory", "caption": "What a step takes, and the largest batch that fits."}
+
+
+def largest(each, twice):
+    activations = each.peak(recompute=twice) - each.weights
+    return max(0, int((limit * GIB - each.weights) / (activations / batch_size)))
+
+
+rows = {
+    TITLES[name]: {
+        "weights, gradients, momentum, GiB": f"{each.weights / GIB:.2f}",
+        f"kept, batch {batch_size}, GiB": f"{each.peak(recompute=False) / GIB:.1f}",
+        "recomputed, GiB": f"{each.peak(recompute=True) / GIB:.1f}",
+        f"largest batch in {limit:g} GiB": largest(each, False),
+        "recomputed": largest(each, True),
+    }
+    for name, each in told.items()
+}
+pd.DataFrame.from_dict(rows, orient="index")
+
+# %% [markdown]
+# ## Measured
+#
+# The most that a process held during two steps, beyond what it held before, beside the prediction.
+
+# %% tags=["hide-input"] mystnb={"name": "tab-memory-measured", "caption": "Memory of steps in fp32 on a CPU, measured, beside the prediction."}
+measured = records.read_measurement("speed/memory.json")
+rows = [
+    {
+        "network": TITLES[row["network"]],
+        "batch": row["batch"],
+        "activations": "recomputed" if row["recomputed"] else "kept",
+        "predicted, GiB": f"{row['predicted'] / GIB:.2f}",
+        "measured, GiB": f"{row['bytes'] / GIB:.2f}",
+        "measured / predicted": f"{row['bytes'] / row['predicted']:.2f}",
+    }
+    for row in (measured["measured"] if measured else [])
+]
+pages.shown(pd.DataFrame(rows), "python -m maskfr_utils.measure.memory --out book/results/speed/memory.json")
+
+# %% [markdown]
+# A batch that does not fit even so can be computed in parts whose gradients are added up (`accumulate`). That equals the whole batch
+# but for BatchNorm, whose mean and variance are then those of a part.
+#
+# <details><summary><b>Exercise.</b> Why does recomputing cost a third more time, and not twice as much?</summary>
+#
+# A step is one pass forward and one back, and the way back takes about twice as long as the way forward: once for the activations and
+# once for the weights. A second pass forward makes four of three.
+#
+# </details>
+
+# %% tags=["remove-input"]
+each = told["ressanet100"]
+pages.box(
+    f"A step of ResSaNet-100 with {batch_size} pictures in fp32 keeps {each.peak(recompute=False) / GIB:.0f} GiB, by prediction; with each "
+    f"block recomputed {each.peak(recompute=True) / GIB:.1f} GiB. In {limit:g} GiB fit {largest(each, False)} pictures, or "
+    f"{largest(each, True)}. `recompute: auto` takes that way by itself where a step would not fit."
+)

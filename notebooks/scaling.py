@@ -1,0 +1,146 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Scaling: hours and cost on many GPUs
+#
+# **Question.** How long would the field's large sets take on 1 to 64 GPUs, and what sets the pace?
+#
+# **This page is a projection, not a measurement.** It starts from one measured number, the pictures a second on which one GPU trains
+# ResSaNet-100, and adds by arithmetic what many GPUs and many identities bring. A step of $g$ GPUs takes
+#
+# $$t = \max\left(\frac{b}{v} + \frac{3\,g b\,d\,C r / g}{P} + (1 - h)\,\frac{2 (g - 1)}{g}\,\frac{4 W}{\beta} + t_\text{embeddings},\ \frac{b}{k\,c}\right)$$
+#
+# with $b$ pictures a GPU, $v$ of them a second, $C$ identities of $d$ dimensions of which a share $r$ is drawn, $P$ multiply-adds a second,
+# $W$ parameters whose gradients travel at $\beta$ bytes a second, a share $h$ of that hidden, and $k$ loading cores of $c$ pictures a second.
+
+# %% tags=["parameters"]
+pictures = 2219  # that one GPU trains on a second; measured: one H200, ResSaNet-100, bf16, batch 512, a bare step
+batch = 512  # pictures a step and GPU
+products = 280e12  # multiply-adds a second of large products, an assumption
+within = 300e9  # bytes a second between GPUs of a node, an assumption
+between = 25e9  # bytes a second between nodes, an assumption
+hidden = 0.7  # share of the exchange of gradients that hides behind their computation, an assumption
+decoded = 1000  # pictures a second and core that are read and decoded, an assumption
+cores = 12  # for loading, a GPU, an assumption
+price = 3.0  # of a GPU and hour, in any currency, an assumption
+epochs = 20  # passes over the set, an assumption
+
+# %% tags=["remove-input"]
+from maskfr_utils.study import parameters
+
+parameters.check(
+    globals(),
+    pictures=parameters.number(1e-3),
+    batch=parameters.number(1e-3),
+    products=parameters.number(1e-3),
+    within=parameters.number(1e-3),
+    between=parameters.number(1e-3),
+    hidden=parameters.number(0, 1),
+    decoded=parameters.number(1e-3),
+    cores=parameters.number(1e-3),
+    price=parameters.number(1e-3),
+    epochs=parameters.number(1e-3),
+)
+
+# %% [markdown]
+# ## Hours and cost
+#
+# MS1M has 5.8 million pictures of 93 thousand people, WebFace42M 42.5 million of 2.06 million; of these a step draws a tenth.
+
+# %% tags=["hide-input"] mystnb={"name": "fig-scaling", "caption": "Projected hours of training ResSaNet-100 by the number of GPUs; dotted: as if GPUs cost each other nothing.", "image": {"alt": "Two falling lines of hours against GPUs on logarithmic axes, for MS1M and WebFace42M, each near its dotted ideal"}}
+from dataclasses import replace
+
+import pandas as pd
+from matplotlib import pyplot as plt
+
+from maskfr_utils.study import pages
+from maskfr_utils.study.projection import MS1M, WEBFACE42M, Machine, project
+
+# %config InlineBackend.figure_formats = ["svg"]
+machine = Machine(
+    pictures=pictures,
+    batch=batch,
+    products=products,
+    within=within,
+    between=between,
+    hidden=hidden,
+    decoded=decoded,
+    cores=cores,
+    price=price,
+)
+sets = {"MS1M": replace(MS1M, epochs=epochs), "WebFace42M": replace(WEBFACE42M, epochs=epochs)}
+gpus = [1, 2, 4, 8, 16, 32, 64]
+found = {name: {g: project(work, machine, g) for g in gpus} for name, work in sets.items()}
+figure, ax = plt.subplots(figsize=(7, 4))
+for colour, (name, by_gpus) in enumerate(found.items()):
+    ax.loglog(gpus, [p.hours for p in by_gpus.values()], f"C{colour}o-", label=name)
+    ax.loglog(gpus, [by_gpus[1].hours / g for g in gpus], f"C{colour}:")
+ax.set(xlabel="GPUs", ylabel="hours, projected", xticks=gpus, xticklabels=gpus)
+ax.legend()
+plt.close(figure)
+figure
+
+# %% tags=["hide-input"] mystnb={"name": "tab-scaling", "caption": "Projected steps, hours and cost."}
+rows = [
+    {
+        "set": name,
+        "GPUs": g,
+        "network, ms": f"{1e3 * p.network:.0f}",
+        "identities, ms": f"{1e3 * p.identities:.1f}",
+        "exchange, ms": f"{1e3 * p.exchange:.1f}",
+        "loading, ms": f"{1e3 * p.loading:.0f}",
+        "pace set by": p.bound,
+        "hours": f"{p.hours:.1f}",
+        "cost": f"{p.cost:,.0f}",
+    }
+    for name, by_gpus in found.items()
+    for g, p in by_gpus.items()
+]
+pd.DataFrame(rows)
+
+# %% [markdown]
+# ## Very many identities
+#
+# What a step of the loss alone costs on a CPU, whole and with a tenth of the identities drawn, measured.
+
+# %% tags=["hide-input"] mystnb={"name": "tab-identities", "caption": "A step of the loss, 64 embeddings of 512 numbers, by the number of identities and the share that is drawn."}
+from maskfr_utils import records
+
+steps = records.read_measurement("speed/identities.json")
+rows = [
+    {
+        "identities": f"{int(name.split()[0]):,}",
+        "share drawn": name.split()[-1],
+        "seconds": f"{step['seconds']:.3f}" if "seconds" in step else step["left_out"],
+        "GiB": f"{step['bytes'] / 2**30:.2f}" if "bytes" in step else "",
+    }
+    for name, step in (steps["steps"] if steps else {}).items()
+]
+pages.shown(pd.DataFrame(rows), "python -m maskfr_utils.measure.identities --out book/results/speed/identities.json")
+
+# %% [markdown]
+# <details><summary><b>Exercise.</b> Why do the milliseconds for the identities hardly change with the number of GPUs?</summary>
+#
+# Each GPU holds a share of the class matrix, $C r / g$ rows, but multiplies it by the embeddings of all GPUs, $g b$ of them. The product
+# stays the same; only the memory that the matrix takes falls.
+#
+# </details>
+
+# %% tags=["remove-input"]
+one, most = found["WebFace42M"][8], found["WebFace42M"][64]
+pages.box(
+    f"By this projection {epochs} epochs of MS1M take {found['MS1M'][8].hours:.0f} hours on 8 GPUs and {found['MS1M'][64].hours:.1f} on 64, "
+    f"those of WebFace42M {one.hours:.0f} and {most.hours:.0f}; 64 are {one.hours / most.hours:.1f} times as fast as 8. "
+    f"The pace is set by the {most.bound}. No such training was run here."
+)
