@@ -113,7 +113,8 @@ class Captions(SphinxTransform):
             figure += nodes.legend("", *made)
         figure["names"].append(nodes.fully_normalize_name(name))
         self.document.note_explicit_target(figure, figure)
-        entries = [("single", report, figure["ids"][0], "", None) for report in REPORTED.findall(caption)]
+        # A main entry: whoever searches for "Figure 3" finds it before all pages that mention it.
+        entries = [("single", report, figure["ids"][0], "main", None) for report in REPORTED.findall(caption)]
         shown.children[:] = printed
         if entries:
             shown += addnodes.index(entries=entries)
