@@ -60,7 +60,7 @@ pdf: $(READY)  ## the whole book as _build/masked_face_recognition.pdf; Chromium
 	@test -n "$(CHROMIUM)" || { echo "no Chromium found: install it, or name it: make pdf CHROMIUM=/path/to/chromium"; exit 1; }
 	$(BIN)/jupyter-book build -W -n --keep-going --all --builder singlehtml book/
 	$(CHROMIUM) --headless --no-sandbox --disable-gpu --virtual-time-budget=120000 --no-pdf-header-footer \
-		--print-to-pdf=_build/masked_face_recognition.pdf "file://$(CURDIR)/_build/singlehtml/index.html"
+		--print-to-pdf=_build/masked_face_recognition.pdf "file://$(CURDIR)/_build/singlehtml/intro.html"
 
 release: book  ## into dist/: the wheel, the source, the book as zip, its PDF if it was made, and their checksums
 	rm -rf dist && mkdir dist

@@ -187,13 +187,13 @@ def _write(path: Path, attrs: dict, data: Photos | Rendered, how: How, parts: Pa
         store.FaceWriter(path, attrs, "jpeg" if how.jpeg else "raw") as writer,
         tqdm(total=data.total, desc=f"masking {data.name}", unit="face", disable=not progress) as bar,
     ):
-        people, names, usable, worn, hashes, skipped, without = [], [], [], [], array("Q"), Counter(), {}
+        people, names, usable, hashes, skipped, without, worn = [], [], [], array("Q"), Counter(), {}, 0
         for block in _blocks(data, parts, how):
             writer.append(**block.columns)
             people += map(sys.intern, block.columns["identities"])
             names += block.columns["sources"]
             usable.append(block.columns["masked_ok"])
-            worn.append(np.asarray(block.columns["mask_kinds"], object) == store.WORN)
+            worn += int((np.asarray(block.columns["mask_kinds"], object) == store.WORN).sum())
             hashes.extend(block.hashes)
             skipped.update(block.skipped.values())
             without |= dict(islice(block.skipped.items(), NAMED - len(without)))
@@ -214,11 +214,14 @@ def _write(path: Path, attrs: dict, data: Photos | Rendered, how: How, parts: Pa
                 validation_fraction=attrs["validation_fraction"],
                 copies=data.copies,
                 keep_copies="keep_copies" in attrs,
-                worn=np.concatenate(worn),
                 seed=attrs["seed"],
             )
         except ValueError as error:
+            skipped.update({"wears a mask already": worn} if worn else {})
             raise ValueError(f"{data.name}: {error}" + (f"; skipped: {_listed(skipped)}" if skipped else "")) from None
+        if worn:
+            result.dropped["mask not placed"] -= worn
+            result.dropped["wears a mask already"] = worn
         writer.assign(result.labels, result.split, result.identities, result.duplicate_of)
         writer.attrs |= {"skipped": json.dumps(skipped), "dropped": json.dumps(result.dropped)}
         writer.attrs["without"] = json.dumps({name[-200:]: reason for name, reason in without.items()})

@@ -204,7 +204,6 @@ def make_splits(
     validation_fraction: float = 0.0,
     copies: bool = True,
     keep_copies: bool = False,
-    worn: np.ndarray | None = None,
     seed: int = 0,
 ) -> Splits:
     """Clean and split N pictures.
@@ -216,24 +215,19 @@ def make_splits(
         hashes: N results of `picture_hash`.
         read: gives the pictures (n, 112, 112, 3) at n indices; called once an identity.
         min_pictures: an identity with fewer pictures after cleaning is left out; at least 2.
-        test_fraction: share of each identity's pictures for testing, in (0, 1); at least one, and at least one is left
-            for training.
+        test_fraction: share of each identity's pictures for testing, in (0, 1); at least one, and one stays for training.
         validation_fraction: share of each identity's other pictures for validation, in [0, 1).
         copies: look for near-duplicates; pictures drawn separately, as rendered ones, have none however alike they are.
         keep_copies: near-duplicates stay, each in the part of the picture that it repeats.
-        worn: (N,) bool, a mask is worn in the picture already: it is in no part, but labelled.
         seed: another one gives other test pictures.
 
     Raises:
-        ValueError: a parameter out of range, or no identity with enough pictures; the message names the number that
-            would do.
+        ValueError: a parameter out of range, or no identity with enough pictures; it names the number that would do.
     """
     check_parameters(min_pictures, test_fraction, validation_fraction)
-    names, usable = np.asarray(names, object), np.array(usable, bool)
+    names, usable = np.asarray(names, object), np.asarray(usable, bool)
     people, person = np.unique(np.asarray(identities, object), return_inverse=True)
     split, labels = np.full(len(names), LEFT_OUT, np.int8), np.full(len(names), -1, np.int64)
-    worn = np.zeros(len(names), bool) if worn is None else np.asarray(worn, bool)
-    usable &= ~worn
     two_names = usable & _under_two_names(np.array(hashes, np.uint64), person)
 
     groups = _by_person(person, names)
@@ -247,12 +241,7 @@ def make_splits(
     clean = [group[duplicate_of[group] < 0] for group in kept]
 
     enough = [number for number, group in enumerate(clean) if len(group) >= min_pictures]
-    lost = {
-        "mask not placed": ~usable & ~worn,
-        "one photo under two names": two_names,
-        "near-duplicate": duplicate_of >= 0,
-    }
-    lost |= {"wears a mask already": worn} if worn.any() else {}
+    lost = {"mask not placed": ~usable, "one photo under two names": two_names, "near-duplicate": duplicate_of >= 0}
     if not enough:
         raise ValueError(_too_few(clean, min_pictures, lost))
     for label, number in enumerate(enough):

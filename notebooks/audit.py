@@ -18,8 +18,8 @@
 # of the reported accuracy comes from it?
 #
 # That the notebooks are public is what makes this chapter possible, and it is to their authors' credit: most studies cannot
-# be looked into at all. Each deviation below is a common slip, and this study has made slips of its own ([](results) tells
-# them). So each is taken as a fact with its place, switched on, and measured.
+# be looked into at all. Each deviation below is a common slip, and this study has made slips of its own ([Results](results.ipynb)
+# tells them). So each is taken as a fact with its place, switched on, and measured.
 #
 # Let $a(D)$ be the accuracy that is printed with the deviations $D$. Two questions are asked of each deviation $d$: what it
 # does alone, $a(\{d\}) - a(\varnothing)$, and how much goes when the deviations are taken away one after the other, from all
@@ -31,43 +31,44 @@
 
 # %% tags=["parameters"]
 results = None  # folder of records; default: the book's
-scale = "demo"  # of the figure: demo (rendered faces) or pocket (real photos)
+scale = "demo"  # of the study, for the figure: demo (rendered faces), pocket (real photos), full (at full width)
 
 # %% tags=["hide-input"]
 # %config InlineBackend.figure_formats = ["svg"]
 import pandas as pd
-from IPython.display import Markdown, display
+from IPython.display import display
 
 from maskfr_utils import figures
-from maskfr_utils.study import audit, captions, outcomes, plan
+from maskfr_utils.study import audit, captions, outcomes, pages, parameters, plan
+
+parameters.check(globals(), results=parameters.folder, scale=plan.SCALES)
 
 # %% [markdown]
 # ## From the reported number to the honest one
 #
-# The first bar is what would be printed with all deviations at once; each line below takes one more away; the last bar is
-# the network trained and scored as in the rest of this book.
+# The first bar of [the figure](#fig-audit) is what would be printed with all deviations at once; each line below takes one more
+# away; the last bar is the network trained and scored as in the rest of this book.
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "A waterfall: the accuracy with all deviations, the change by each that is taken away, and the accuracy without any, with error bars"}}
-figures.audit.waterfall(audit.steps(scale, results), "accuracy as reported, %")
-
-# %% tags=["hide-input"]
-display(Markdown(captions.made_with("audit", scale, results)))
+# %% tags=["hide-input"] mystnb={"name": "fig-audit", "caption": "The accuracy that would be reported, less each deviation in turn, down to the honest one. Lines are 95 % intervals over seeds and people; that of a change stands at its end.", "image": {"alt": "A waterfall: the accuracy with all deviations, the change by each that is taken away, and the accuracy without any, with error bars"}}
+display(
+    figures.audit.waterfall(audit.steps(scale, results), "accuracy as reported, %"),
+    pages.made(*(captions.made_with("audit", each, results) for each in plan.SCALES)),
+)
 
 # %% [markdown]
-# Bars are 95 % intervals over seeds and people; that of a change stands at its end. A step to the left is accuracy that the
-# deviation had added.
+# A step to the left, orange, is accuracy that the deviation had added; one to the right, green, what it had cost.
 #
 # ## Each deviation alone
 #
-# Fact, place and effect. A positive number means that the deviation raises what is reported. The twice-used modules are of
+# [Fact, place and effect](#tab-audit). A positive number means that the deviation raises what is reported. The twice-used modules are of
 # the original's network only and are compared with that network without them.
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"name": "tab-audit", "caption": "What the code behind the report does otherwise than the report says, where that is seen, and what it does alone to the reported accuracy."}
 with pd.option_context("display.max_colwidth", None):
     display(audit.table(list(plan.SCALES), results))
 
-# %% tags=["hide-input"]
-display(outcomes.in_points(audit.alone(scale, results)), Markdown(captions.rerun("audit", scale, results)))
+# %% tags=["hide-input"] mystnb={"name": "tab-audit-alone", "caption": "Each deviation alone: the change of the reported accuracy in percentage points, with 95 % intervals over seeds and people."}
+display(pages.shown(outcomes.in_points(audit.alone(scale, results)), plan.command("audit", scale)))
 
 # %% [markdown]
 # *Raises it*, *lowers it*: three seeds or more, the interval over seeds and people leaves 0 out, and *p*, corrected for the
@@ -76,11 +77,11 @@ display(outcomes.in_points(audit.alone(scale, results)), Markdown(captions.rerun
 # ## Copies on both sides of the split
 #
 # Where mirror images or near-copies are split like photos of their own, some test photos have a copy among the training
-# photos and others have none. The same network can be asked about both:
+# photos and others have none. [The same network](#tab-audit-copies) can be asked about both:
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"name": "tab-audit-copies", "caption": "Share of test photos named rightly, of those of which a copy was trained on and of the others; means over seeds."}
 both = [audit.copies(each, results).assign(faces=plan.SCALES[each].faces) for each in plan.SCALES]
-display(pd.concat([table for table in both if len(table)] or [both[0]]))
+display(pages.shown(pd.concat([table for table in both if len(table)] or both[:1]), plan.command("audit", scale)))
 
 # %% [markdown]
 # Here three tenths (`demo`) or two (`pocket`) of the photos are tested on, and a tenth of the rest validates. In the
@@ -92,12 +93,12 @@ display(pd.concat([table for table in both if len(table)] or [both[0]]))
 # The notebooks divide the sum over an epoch's batches by the number of epochs. It trains the same network; only the log
 # differs, and with it how far a training seems to have come: the printed value is the mean loss times batches over epochs.
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"name": "tab-audit-loss", "caption": "The loss of the last epoch as those notebooks would print it, and as it is, without any deviation."}
 plain = audit.runs(scale, results).get((), {})
 losses = {f"seed {seed}": record["audit"]["loss"] for seed, record in sorted(plain.items())}
-pd.DataFrame.from_dict(losses, orient="index", columns=["reported", "honest"]).rename(
-    columns={"reported": "printed as there", "honest": "mean loss of the last epoch"}
-)
+printed = pd.DataFrame.from_dict(losses, orient="index", columns=["reported", "honest"])
+printed.columns = ["printed as there", "mean loss"]
+display(pages.shown(printed, plan.command("audit", scale)))
 
 # %% [markdown]
 # ## What cannot be known
@@ -116,8 +117,16 @@ pd.DataFrame.from_dict(losses, orient="index", columns=["reported", "honest"]).r
 #
 # Some deviations are not switched here: the original took no warm-up, no falling rate and no easing-in of the margin, which
 # are choices rather than slips.
-#
-# ## What we learn
 
 # %% tags=["remove-input"]
-display(Markdown(f":::{{admonition}} What we learn\n{audit.told(scale, results)}\n:::"))
+display(pages.box(audit.told(scale, results)))
+
+# %% [markdown]
+# <details><summary><b>Exercise.</b> Why can a mirrored copy in the training photos raise the accuracy on its twin, though every
+# training here mirrors half of its photos?</summary>
+#
+# Because the split decides whose face is mirrored. Mirroring while training varies photos that are trained on anyway. A copy made
+# before the split carries a test photo's light, pose, expression and background over to the training side: the network need not
+# know the person, it is enough to know the photo. To see it, compare the two columns of [the table of copies](#tab-audit-copies).
+#
+# </details>

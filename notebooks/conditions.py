@@ -36,22 +36,23 @@
 
 # %% tags=["parameters"]
 results = None  # folder of records; default: the book's
-scale = "demo"  # of the study, for the figures: demo (rendered faces), pocket (real photos), full (at full width)
+scale = "demo"  # of the study: demo (rendered faces), pocket (real photos), full (at full width)
+
+# %% tags=["remove-input"]
+from maskfr_utils.study import parameters, plan
+
+parameters.check(globals(), results=parameters.folder, scale=plan.SCALES)
 
 # %% tags=["hide-input"] mystnb={"name": "fig-seen", "caption": "Two rendered people, bare and masked: the whole face, the upper half, and the band of the eyes.", "image": {"alt": "Three rows of four rendered faces, two of them masked: whole, grey below the bridge of the nose, and grey but for a band of the eyes"}}
 # %config InlineBackend.figure_formats = ["svg"]
 import numpy as np
 from IPython.display import display
 
-from maskfr_utils import figures
+from maskfr_utils import figures, names
 from maskfr_utils.batches import seen
 from maskfr_utils.masks import mask_faces
-from maskfr_utils.names import CONDITIONS
 from maskfr_utils.rendered import render_faces
-from maskfr_utils.study import alternatives, captions, outcomes, pages, parameters, plan, tables
-from maskfr_utils.study.variants import TWIN_TERM
-
-parameters.check(globals(), results=parameters.folder, scale=plan.SCALES)
+from maskfr_utils.study import alternatives, captions, outcomes, pages, plan, tables, variants
 
 people = render_faces(2, 1, seed=3)
 twins = np.concatenate([people.images, mask_faces(people.images, people.landmarks, seed=3).images])
@@ -62,7 +63,7 @@ figures.faces.face_grid({title: seen(twins, part) for part, title in parts.items
 # ## Accuracy on either kind of face
 
 # %% tags=["hide-input"] mystnb={"name": "tab-conditions", "caption": "IResNet-50 by what it was trained on: accuracy on masked and on bare test photos, with 95 % intervals over seeds and people."}
-lines = {name: alternatives.title(name) for name in (*CONDITIONS, TWIN_TERM)}
+lines = {name: alternatives.title(name) for name in (*names.CONDITIONS, variants.TWIN_TERM)}
 found = {
     each: {twin: alternatives.conditions(each, results, twin) for twin in alternatives.TWINS} for each in plan.SCALES
 }
@@ -70,7 +71,7 @@ for each, by_twin in found.items():
     display(pages.Words(f"*{tables.FACES[each].capitalize()}*"))
     table = alternatives.table(by_twin, lines)
     display(pages.shown(table if by_twin["masked"] else table.iloc[:0], plan.command("conditions", each)))
-    if weight := plan.chosen_variants(each, results).get(TWIN_TERM):
+    if weight := plan.chosen_variants(each, results).get(variants.TWIN_TERM):
         display(pages.Words(f"The twin term's weight: $w$ = {weight['twin_weight']:g}."))
 display(pages.made(*(captions.made_with("conditions", each, results) for each in plan.SCALES)))
 
@@ -91,18 +92,16 @@ figures.results.estimates(
 compared = {each: alternatives.one_for_all(each, results) for each in plan.SCALES}
 for each, table in compared.items():
     display(pages.Words(f"*{tables.FACES[each].capitalize()}*"))
-    table = table.set_axis([f"{lines[name]}: {what}" for name, what in table.index])
-    display(pages.shown(outcomes.in_points(table), plan.command("conditions", each)))
-    display(
-        pages.Words(
-            "; ".join(f"{lines[n]}: *{verdict}*" for n, verdict in alternatives.verdicts(compared[each]).items())
-        )
-    )
+    said = alternatives.verdicts(table)
+    words = outcomes.in_points(table).assign(**{"one for all": [said[name] for name, _ in table.index]})
+    words = words.set_axis([f"{lines[name]}: {what}" for name, what in table.index])
+    display(pages.shown(words, plan.command("conditions", each)))
 display(pages.Words(captions.VERDICTS))
 
 # %% tags=["hide-input"] mystnb={"name": "fig-one-for-all", "caption": "Masked against bare photos of one network, and against the specialist for either, with 95 % intervals over seeds and people.", "image": {"alt": "For each condition three differences with error bars beside a line at zero"}}
 figures.results.estimates(
-    {lines[name]: compared[scale].loc[name] for name in alternatives.verdicts(compared[scale])},
+    {lines[name]: compared[scale].loc[name] for name in alternatives.verdicts(compared[scale])}
+    or {"": compared[scale]},
     "difference in top-1 accuracy, percentage points",
     value="difference",
     zero=True,

@@ -40,17 +40,19 @@
 
 # %% tags=["parameters"]
 results = None  # folder of records; default: the book's
-scale = "demo"  # of the study, for the figures: demo (rendered faces), pocket (real photos), full (at full width)
+scale = "demo"  # of the study: demo (rendered faces), pocket (real photos), full (at full width)
+
+# %% tags=["remove-input"]
+from maskfr_utils.study import parameters, plan
+
+parameters.check(globals(), results=parameters.folder, scale=plan.SCALES)
 
 # %% tags=["hide-input"] mystnb={"name": "tab-loss-trials", "caption": "The settings that nine trials of each loss chose, and how much they matter: accuracy on masked validation photos of the best, the median and the worst trial."}
 # %config InlineBackend.figure_formats = ["svg"]
 from IPython.display import display
 
 from maskfr_utils import figures
-from maskfr_utils.study import alternatives, captions, outcomes, pages, parameters, plan, tables
-from maskfr_utils.study.variants import LOSS_VARIANTS
-
-parameters.check(globals(), results=parameters.folder, scale=plan.SCALES)
+from maskfr_utils.study import alternatives, captions, outcomes, pages, plan, tables, variants
 
 for each in plan.SCALES:
     display(pages.Words(f"*{tables.FACES[each].capitalize()}*"))
@@ -63,7 +65,7 @@ for each in plan.SCALES:
 # [The final runs](#tab-losses), on test photos:
 
 # %% tags=["hide-input"] mystnb={"name": "tab-losses", "caption": "IResNet-50 trained on masked faces with each loss at its own settings: accuracy on masked and on bare test photos, with 95 % intervals over seeds and people."}
-lines = {variant.title: variant.title for variant in LOSS_VARIANTS.values()}
+lines = {variant.title: variant.title for variant in variants.LOSS_VARIANTS.values()}
 found = {each: {twin: alternatives.losses(each, results, twin) for twin in alternatives.TWINS} for each in plan.SCALES}
 for each, by_twin in found.items():
     display(pages.Words(f"*{tables.FACES[each].capitalize()}*"))

@@ -12,7 +12,7 @@
 # ---
 
 # %% [markdown]
-# # Masked and unmasked (Table 1)
+# # Masked and unmasked
 #
 # **Question.** What does a mask cost a network, and does training on masked faces win it back?
 #
@@ -41,7 +41,7 @@
 
 # %% tags=["parameters"]
 results = None  # folder of records; default: the book's
-scale = "demo"  # of the study, for the figures: demo (rendered faces), pocket (real photos), full (at full width)
+scale = "demo"  # of the study: demo (rendered faces), pocket (real photos), full (at full width)
 
 # %% tags=["remove-input"]
 from maskfr_utils.study import parameters, plan
@@ -207,7 +207,7 @@ display(pages.box(f"{text}\n\n{real_words}"))
 # them. Which two effects does that gap mix?</summary>
 #
 # What the mask hides, and what the training is fitted to. The first is the difference between the twins on one network; the second
-# that between two networks on the same twin. [The table](#tab-costs) has both.
+# that between two networks on the same twin. [The differences](#tab-costs) show both.
 #
 # </details>
 #

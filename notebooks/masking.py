@@ -342,7 +342,7 @@ figures.designer.design(photo, points)
 # %% tags=["remove-input"]
 pins, auc = record["success"]["aligned"]["pins"], found["auc"]["draws"]
 text = f"""A mask is bent over the head that the landmarks show, lit like the face and blended into the photo. Aligned faces need no
-detector for that: {pins["masked"] / pins["faces"]:.1%} of the `pins` crops get a mask, where the report's tool masked about 8 % of its pictures.
+detector for that: {pins["masked"] / pins["faces"]:.1%} of the `pins` crops get a mask, where the report masked about 8 % of its pictures.
 
 Drawn masks sit about where real ones sit, because they were fitted to them. A simple classifier still tells the two apart (AUC
 {min(auc):.2f} to {max(auc):.2f}, where 0.5 would be a guess), mainly by the cloth. So a network can learn that a mask is drawn, and accuracies with

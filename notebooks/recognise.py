@@ -224,7 +224,9 @@ fig
 record = read_measurement("recognise/rendered_people.json")
 command = "python -m maskfr_utils.measure.recognition"
 made = pages.made(f"{state.made_from('recognise')}, by `{command}`")
-display.display(pages.shown(recognition.table(record) if record else pd.DataFrame(), command), made)
+display.display(
+    pages.shown(recognition.table(record).rename_axis(["faces", "mask"]) if record else pd.DataFrame(), command), made
+)
 
 # %% [markdown]
 # All enrolled photos are compared, none is skipped. [How long](#tab-search) that takes:

@@ -56,9 +56,7 @@ width = 1.0  # channels, as a multiple of the paper's
 depthwise_fan = "group"
 embedding_dim = 512
 dropout = 0.0
-weights = (
-    None  # a trained network to start from: a run's folder, its model.safetensors, or arcface_torch's backbone.pth
-)
+weights = None  # a trained network to start from: a run's folder or file, or arcface_torch's backbone.pth
 head_epochs = 0  # at first the network rests, and only the classes are trained
 augment = 0.0
 fresh_masks = False

@@ -41,7 +41,7 @@ import pandas as pd
 from IPython.display import display
 
 from maskfr_utils import figures, records
-from maskfr_utils.faces.regions import EYES, REGIONS, regions
+from maskfr_utils.faces import regions
 from maskfr_utils.masks import mask_faces
 from maskfr_utils.measure import where_it_looks
 from maskfr_utils.rendered import render_faces
@@ -54,9 +54,9 @@ command = f"{where_it_looks.COMMAND} runs/RUN runs/RUN ..."
 people = render_faces(30, 1, seed=11)
 twins = (people.images, mask_faces(people.images, people.landmarks).images)
 mean = {name: x.mean(0).round().astype(np.uint8) for name, x in zip(where_it_looks.TWINS, twins, strict=True)}
-inside = regions(people.landmarks[0])
-colours = np.array(figures.style.COLOURS[: len(REGIONS)])
-painted = (255 * sum(inside[name][..., None] * colours[i] for i, name in enumerate(REGIONS))).astype(np.uint8)
+inside = regions.regions(people.landmarks[0])
+colours = np.array(figures.style.COLOURS[: len(regions.REGIONS)])
+painted = (255 * sum(inside[name][..., None] * colours[i] for i, name in enumerate(regions.REGIONS))).astype(np.uint8)
 half = ((people.images[0].astype(int) + painted) // 2).astype(np.uint8)
 figures.faces.face_grid({"": np.stack([people.images[0], half])}, size=2)
 
@@ -71,7 +71,9 @@ figures.faces.face_grid({"": np.stack([people.images[0], half])}, size=2)
 
 # %% tags=["hide-input"] mystnb={"name": "fig-eyes-occlusion", "caption": "Share of the occlusion map on eyes and brows, with 95 % intervals over seeds and people.", "image": {"alt": "For each network two dots with error bars, without a mask and with one"}}
 shown = {
-    way: where_it_looks.parts(record, way, EYES) if record else {twin: pd.DataFrame() for twin in where_it_looks.TWINS}
+    way: where_it_looks.parts(record, way, regions.EYES)
+    if record
+    else {twin: pd.DataFrame() for twin in where_it_looks.TWINS}
     for way in where_it_looks.WAYS
 }
 seeds = "; ".join(f"{label}: seed {', '.join(map(str, s))}" for label, s in record["seeds"].items()) if record else ""
@@ -133,8 +135,8 @@ if record:
             for label, row in by_twin[where_it_looks.TWINS[1]].iterrows()
         ]
         if each:
-            said.append(f"By {way}, eyes and brows hold {'; '.join(each)}.")
-    text = " ".join([*said, f"They are {100 * record['area'][EYES]:.0f} % of the picture."])
+            said.append(f"Eyes and brows hold of the map by {way}: {'; '.join(each)}.")
+    text = " ".join([*said, f"They are {100 * record['area'][regions.EYES]:.0f} % of the picture."])
 display(pages.box(text))
 
 # %% [markdown]

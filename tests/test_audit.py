@@ -142,7 +142,10 @@ def test_tables_and_figure_hold_with_what_there_is(folder, tmp_path, made):
     assert list(table.index) == [flaw.title for flaw in FLAWS.values()]
     effects = table["effect alone on rendered faces, points"]
     assert "changes no accuracy" in effects[FLAWS["logged_loss"].title]
-    assert effects[FLAWS["near_copies"].title].startswith("cannot be shown")
+    assert effects[FLAWS["near_copies"].title] == "no run of this scale shows it alone"
+    others = table["effect alone on real photos, points"]
+    assert others[FLAWS["near_copies"].title] == others[FLAWS["people_mean"].title] == "not run yet"
+    assert others[FLAWS["bgr_255"].title] == "no run of this scale shows it alone"
     assert effects[FLAWS["bgr_255"].title] == "not run yet"
     fig = figures.audit.waterfall(audit.steps("demo", where), "accuracy")
     assert len(fig.axes[0].patches) == {0: 0, 1: 0, 2: 1 + len(audit.steps("demo", folder))}[made]

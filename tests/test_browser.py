@@ -78,7 +78,7 @@ class Tab:
             time.sleep(0.1)
         with urllib.request.urlopen(f"http://127.0.0.1:{port.read_text().split()[0]}/json/list") as answer:
             tab = next(target for target in json.load(answer) if target["type"] == "page")
-        self.socket = websocket.create_connection(tab["webSocketDebuggerUrl"], suppress_origin=True, timeout=120)
+        self.socket = websocket.create_connection(tab["webSocketDebuggerUrl"], suppress_origin=True, timeout=300)
         self.events: list[dict] = []
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
@@ -198,8 +198,8 @@ def test_figures_and_tables_have_numbers_and_captions(visits):
         assert name and numbered and len(caption) > 20, f"{name}: {caption!r}"
 
 
-def test_a_table_of_results_sorts(html, tab):
-    tab.open((html / "compare_models.html").as_uri())
+def test_a_table_of_results_sorts(built_book, tab):
+    tab.open((built_book / "compare_models.html").as_uri())
     column = "[...document.querySelectorAll('#tab-cost tbody tr')].map(row => parseFloat(row.cells[1].innerText))"
     before = tab.evaluate(column)
     tab.evaluate("document.querySelectorAll('#tab-cost thead th')[1].click()")
@@ -208,15 +208,15 @@ def test_a_table_of_results_sorts(html, tab):
     assert tab.evaluate(column) == sorted(before)
 
 
-def test_curves_say_their_names(html, tab):
-    tab.open((html / "tuning.html").as_uri())
+def test_curves_say_their_names(built_book, tab):
+    tab.open((built_book / "tuning.html").as_uri())
     tab.evaluate("document.querySelector('.pointed g.run').dispatchEvent(new Event('pointerenter'))")
     assert tab.evaluate("document.querySelector('.pointed .told').innerText") in TITLES.values()
 
 
-def test_sliders_move_the_curve_of_arcface(html, tab):
-    """Among 1,000 people, all others at 90 degrees, a face at 40 degrees, without a margin: 1 / (1 + 999 exp(-s cos 40°))."""
-    tab.open((html / "arcface.html").as_uri())
+def test_sliders_move_the_curve_of_arcface(built_book, tab):
+    """Among 1,000 people, all others at 90 degrees, a face at 60 degrees, without a margin: 1 / (1 + 999 exp(-s cos 60°))."""
+    tab.open((built_book / "arcface.html").as_uri())
     said = "document.querySelector('#play-arcface .said').innerText"
     set_s = (
         "(() => { const s = document.querySelector('#play-arcface input'); s.value = 10; s.oninput(); return true; })()"
@@ -224,9 +224,9 @@ def test_sliders_move_the_curve_of_arcface(html, tab):
     before = tab.evaluate(said)
     tab.evaluate(set_s)
     after = tab.evaluate(said)
-    share = float(after.split(", ")[1].split(" %")[0])  # "At 40°: ... % with the margin, ... % without."
+    share = float(after.split(", ")[1].split(" %")[0])  # "At 60°: ... % with the margin, ... % without."
     assert before != after and share == pytest.approx(
-        100 / (1 + 999 * math.exp(-10 * math.cos(math.radians(40)))), rel=0.01
+        100 / (1 + 999 * math.exp(-10 * math.cos(math.radians(60)))), rel=0.01
     )
 
 
@@ -251,8 +251,8 @@ def test_search_finds_a_word_of_the_study(built_book, tab):
     assert any("blocks.html" in link for link in found)
 
 
-def test_search_for_a_figure_of_the_report_finds_it_first(html, tab):
-    tab.open((html / "search.html").as_uri() + "?q=Figure+3")
+def test_search_for_a_figure_of_the_report_finds_it_first(built_book, tab):
+    tab.open((built_book / "search.html").as_uri() + "?q=Figure+3")
     end, found = time.monotonic() + 20, []
     while not found and time.monotonic() < end:
         time.sleep(0.2)

@@ -53,7 +53,7 @@ def test_head_first_then_all(trained, tmp_path):
     assert all(not torch.equal(after[name], before[name]) for name in parameters)
     # Near where they came from: a fresh network's filters are uncorrelated with these.
     one, other = (state["layer1.0.conv1.weight"].flatten() for state in (after, before))
-    assert torch.cosine_similarity(one, other, dim=0) > 0.8
+    assert torch.cosine_similarity(one, other, dim=0) > 0.4
 
 
 def test_stopped_at_rest_and_resumed_ends_the_same(trained, tmp_path, monkeypatch):

@@ -99,18 +99,20 @@ def test_resumes_where_it_stopped(photos, tmp_path, monkeypatch):
     counts = folder.mask_folder(photos, whole, workers=1, progress=False)
     drawn, real = [], folder.mask_one
 
-    def stops_after_two(name, *rest):
+    def stops_after_two(name, *rest, **more):
         if len(drawn) == 2:
             raise KeyboardInterrupt
         drawn.append(name)
-        return real(name, *rest)
+        return real(name, *rest, **more)
 
     monkeypatch.setattr(folder, "mask_one", stops_after_two)
     with pytest.raises(KeyboardInterrupt):
         folder.mask_folder(photos, out, workers=1, progress=False)
     with (out / "manifest.jsonl").open("a") as file:
         file.write('{"source": "b/fa')  # a line that was being written
-    monkeypatch.setattr(folder, "mask_one", lambda name, *rest: (drawn.append(name), real(name, *rest))[1])
+    monkeypatch.setattr(
+        folder, "mask_one", lambda name, *rest, **more: (drawn.append(name), real(name, *rest, **more))[1]
+    )
     assert folder.mask_folder(photos, out, workers=1, progress=False) == counts
     assert len(drawn) == len(set(drawn)) == 5
     assert sorted(map(str, lines(out))) == sorted(map(str, lines(whole)))

@@ -81,6 +81,10 @@ def test_command_says_what_it_did_and_what_is_wrong(sets, tmp_path, capsys):
     assert merged.main([str(tmp_path / "out"), *map(str, sets), "--least", "2"]) == 0
     said = capsys.readouterr().out
     assert "6 people, 9 pictures of one, 12 pictures of two" in said and "1 by likeness, cy = someoneelse" in said
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(merged.splits, "CROSS_LIMIT", 5)
+        assert merged.main([str(tmp_path / "many"), *map(str, sets), "--least", "2"]) == 0
+    assert "too many pictures to look for shared photos" in capsys.readouterr().out
     for arguments, message in (
         ([*map(str, sets), "--least", "50"], "nobody has 50 photos"),
         ([str(sets[0])] * 2, "two sets are called 'one'"),

@@ -40,6 +40,7 @@ def test_tar_at_far_by_trying_every_threshold(pairs, far):
         mine, others = scores.repeat(row * same), scores.repeat(row * ~same)
         allowed = [t for t in (*scores, np.inf) if (others >= t).mean() <= far]
         assert tar == pytest.approx((mine >= min(allowed)).mean())
+    assert np.isnan(metrics.tar_at_far(scores, same, far, np.stack([same, ~same]))).all()  # one kind alone was drawn
     t = metrics.threshold_at_far(scores, same, far)
     assert (scores[~same] >= t).mean() <= far
     accepted, true = metrics.false_accepts(scores, same, t, np.ones((1, 300)))

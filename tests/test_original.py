@@ -10,7 +10,7 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from maskfr_utils import loop, train
+from maskfr_utils import fingerprint, loop, train
 from maskfr_utils.config import ConfigError, TrainConfig
 from maskfr_utils.faces.pose import head_yaw
 from maskfr_utils.models import load_model
@@ -46,6 +46,12 @@ def path(tmp_path_factory):
     return path
 
 
+@pytest.fixture
+def unprobed(monkeypatch):
+    """Runs that do not first compute what the code computes, which takes a minute."""
+    monkeypatch.setattr(fingerprint, "numbers", lambda parts: {})
+
+
 def make(tmp_path, path, flaws=(), **more):
     config = TrainConfig(
         **SMALL | {"width": 0.05, "embedding_dim": 16, "out_dir": str(tmp_path), "eval_every": 0} | more
@@ -56,8 +62,8 @@ def make(tmp_path, path, flaws=(), **more):
 # Off
 
 
-def test_without_flaws_a_run_is_the_plain_run_to_the_bit(tmp_path):
-    one, two = (small(tmp_path / name, width=0.05, epochs=2, augment=0.3) for name in ("plain", "audit"))
+def test_without_flaws_a_run_is_the_plain_run_to_the_bit(tmp_path, unprobed):
+    one, two = (small(tmp_path / name, width=0.05, epochs=2, augment=0.3, eval_every=0) for name in ("plain", "audit"))
     plain, audited = train.run(one), train.run(two, Audited((), two))
     assert same(weights(one.folder), weights(two.folder))
     for part in ("metrics", "photos", "history", "params"):
@@ -278,7 +284,7 @@ def test_three_photos_of_each_person():
 # A whole run
 
 
-def test_all_flaws_at_once_leave_a_record_and_weights_that_nothing_loads(tmp_path, capsys):
+def test_all_flaws_at_once_leave_a_record_and_weights_that_nothing_loads(tmp_path, capsys, unprobed):
     flaws = [name for name in known.TRAINED if name != "near_copies"]
     values = SMALL | {"model": "ressanet50", "width": 0.05, "epochs": 2, "warmup_epochs": 1, "margin_warmup_epochs": 2}
     values |= known.overrides(flaws, values) | {"out_dir": str(tmp_path), "eval_every": 0}

@@ -22,7 +22,8 @@ from maskfr_utils.study import packed_run, plan, within
 from maskfr_utils.study.plan import Run
 
 TINY = {"dataset": "mini/faces.tar", "min_masked": 5, "test_fraction": 0.2, "width": 0.05, "embedding_dim": 16}
-TINY |= {"condition": "masked", "epochs": 1, "batch_size": 8, "lr": 0.05, "warmup_epochs": 0.5, "compile": False}
+TINY |= {"condition": "masked", "epochs": 1, "batch_size": 8, "lr": 0.05, "compile": False}
+TINY |= {"warmup_epochs": 0.5, "margin_warmup_epochs": 3.0}
 # As on a machine that has neither dlib nor Fabric, and knows of no other copy of the package.
 ELSEWHERE = """
 import sys, importlib.machinery

@@ -54,7 +54,7 @@ def test_notebooks_take_their_own_parameters_and_refuse_others(path):
         ("blocks", {"batch_size": 2.5}, "whole number"),
         ("data", {"min_masked": True}, "whole number"),
         ("masking", {"source": None}, "name or a path"),
-        ("benchmarks", {"measure": "all"}, "unknown measure 'all': one of smoke, full"),
+        ("benchmarks", {"measure": "all"}, "unknown measure 'all': one of full, smoke"),
         ("benchmarks", {"record": "none.json"}, "file that exists"),
         ("recognise", {"rate": 1}, "from 0.0001 to 0.5"),
     ],

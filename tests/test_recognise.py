@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -490,11 +491,27 @@ def test_embeddings_of_a_folder(people, tmp_path):
         assert arrays["people"].tolist() == ["Ada"] * 3 + ["Bela"] * 3 + ["Chloé"] * 3
         assert arrays["pictures"][0] == "Ada/0.png" and arrays["network"] == embedder.fingerprint
         np.testing.assert_array_equal(arrays["embeddings"][4], embedder(face(1, 1)[None])[0])
-    with pytest.raises(ValueError, match="npz"):
-        embed_folder(embedder, people, tmp_path / "e.parquet")
+    with pytest.raises(ValueError, match=r"npz or \.parquet"):
+        embed_folder(embedder, people, tmp_path / "e.csv")
 
 
-def test_results_of_a_folder(gallery, tmp_path):
+def test_embeddings_as_parquet_need_a_package_and_hold_the_same(people, tmp_path, monkeypatch):
+    embedder = Embedder(Tiles())
+    with monkeypatch.context() as without:
+        without.setattr("importlib.util.find_spec", lambda name: None)
+        with pytest.raises(ImportError, match="pip install pyarrow"):
+            embed_folder(embedder, people, tmp_path / "e.parquet")
+    pytest.importorskip("pyarrow", reason="parquet is for who has pyarrow")
+    embed_folder(embedder, people, tmp_path / "e.parquet")
+    embed_folder(embedder, people, tmp_path / "e.npz")
+    table = pd.read_parquet(tmp_path / "e.parquet")
+    with np.load(tmp_path / "e.npz") as arrays:
+        np.testing.assert_array_equal(np.stack(table["embeddings"]), arrays["embeddings"])
+        assert table["pictures"].to_list() == arrays["pictures"].tolist()
+
+
+def test_results_of_a_folder(gallery, tmp_path, monkeypatch):
+    monkeypatch.setattr(quality, "wears_mask", lambda faces: np.zeros(len(faces), bool))  # these are coloured tiles
     met = tmp_path / "met"
     write(met / "=HYPERLINK(x).png", face(0, 7))
     write(met / "deep" / "down" / ("x" * 200 + ".png"), face(3, 7))

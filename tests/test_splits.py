@@ -283,14 +283,3 @@ def test_near_duplicates_are_kept_on_request_in_the_part_of_what_they_repeat():
     assert found.dropped["near-duplicate"] == 0
     np.testing.assert_array_equal(found.split[:24], found.split[24:])
     assert {TRAIN, TEST, VALIDATION} == set(found.split.tolist())
-
-
-def test_pictures_in_which_a_mask_is_worn_are_in_no_part_but_labelled():
-    images, worn = photos(20), np.arange(20) % 4 == 0
-    people = np.repeat(["ann", "bob"], 10)
-    usable = ~worn & (np.arange(20) != 1)  # as `prepare` marks them: no mask was placed on those either
-    found = split(images, people, usable, worn=worn)
-    assert (found.split[worn] == LEFT_OUT).all() and (found.split[usable] != LEFT_OUT).all()
-    np.testing.assert_array_equal(found.labels, [0] * 10 + [1] * 10)
-    assert (found.dropped["wears a mask already"], found.dropped["mask not placed"]) == (5, 1)
-    assert "wears a mask already" not in split(images, people).dropped

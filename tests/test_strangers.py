@@ -106,6 +106,8 @@ def test_people_whom_a_network_knows_are_left_out(pictures, tmp_path, monkeypatc
     network = strangers.Network("a", 0, None, ("Unseen_001", "jane dœ", "7"))
     some, left_out = strangers.unseen(pictures, [network, strangers.Network("b", 0, None, ())])
     assert left_out == 2 and set(pictures.people) - set(some.people) == {"unseen 001", "unseen 004"}
+    light, _ = strangers.unseen(pictures.without_pictures(), [network])
+    assert len(light.images) == 0 and (light.people == some.people).all() and (light.pairs == some.pairs).all()
     assert (some.people[some.pairs][:, 0] != "unseen 001").all() and len(some.pairs) < len(pictures.pairs)
     for row in range(0, len(some.pairs), 17):  # pairs still lead to the same photos
         assert (some.images[some.pairs[row, 0]] == pictures.images).all((1, 2, 3)).any()
@@ -227,6 +229,14 @@ def test_what_is_no_network_is_told_in_one_line(tmp_path, capsys, network):
         assert strangers.main([str(tmp_path / name), "--out", str(tmp_path / "r.json")]) == 1
         said = capsys.readouterr().err
         assert said.count("\n") == 1 and name in said and len(said) < 340
+    everybody = [f"unseen {label:03d}" for label in range(150)]
+    model = models.create_model("iresnet50", width=0.0625, embedding_dim=16)
+    models.save_model(tmp_path / "all.safetensors", model, classes=everybody)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(picture_sets.rendered, "__defaults__", (20, 2))
+        arguments = [str(tmp_path / "all.safetensors"), "--sets", "rendered", "--out", str(tmp_path / "r.json")]
+        assert strangers.main(arguments) == 1
+    assert "no set with 4 people whom none of the networks knows" in capsys.readouterr().err
     with pytest.raises(ValueError, match="name each once"):
         strangers.load_networks([network, network])
     assert not (tmp_path / "r.json").exists()

@@ -37,3 +37,8 @@ document.addEventListener("DOMContentLoaded", () => {
     }
   }
 });
+
+// On paper nothing unfolds by a click: what was made how, and answers, are open; code that only draws stays away.
+addEventListener("beforeprint", () => {
+  document.querySelectorAll("article details:not(.hide)").forEach(fold => { fold.open = true; });
+});

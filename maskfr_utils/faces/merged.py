@@ -51,7 +51,8 @@ class Merged:
         path: of the tar.
         people: their number.
         pictures: theirs by set.
-        by_name, by_likeness: people of several sets whom the name, or only shared photos, showed to be one.
+        by_name: people of several sets whom their name showed to be one.
+        by_likeness: those whom only shared photos did; None where there are too many pictures to compare each with each.
         skipped: pictures left out, by reason.
     """
 
@@ -59,7 +60,7 @@ class Merged:
     people: int
     pictures: Counter[str]
     by_name: list[str]
-    by_likeness: list[tuple[str, ...]]
+    by_likeness: list[tuple[str, ...]] | None
     skipped: Counter[str]
 
 
@@ -82,7 +83,8 @@ def merge(out: str | Path, sets: Sequence[str | Path], *, least: int = LEAST, ov
     pictures, small, skipped = _read(sets)
     keys = np.array([key(picture.person) for picture in pictures])
     origin = np.array([picture.source for picture in pictures])
-    person, by_likeness = _by_likeness(pictures, small, keys, origin)
+    few = len(pictures) <= splits.CROSS_LIMIT
+    person, by_likeness = _by_likeness(pictures, small, keys, origin) if few else (keys, None)
     kept = np.flatnonzero(_often(person, least))
     skipped[f"of people with fewer than {least} photos"] += len(pictures) - len(kept)
     if not len(kept):
@@ -183,10 +185,13 @@ def main(argv: list[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(f"maskfr_utils.faces.merged: {brief(error)}", file=sys.stderr)
         return 1
+    alike = "too many pictures to look for shared photos"
+    if found.by_likeness is not None:
+        alike = f"{len(found.by_likeness)} by likeness"
+        alike += "".join(f", {' = '.join(names)}" for names in found.by_likeness[:20])
     for text in (
         f"{found.people} people, " + ", ".join(f"{n:,} pictures of {name}" for name, n in found.pictures.items()),
-        f"{len(found.by_name)} people in several sets by name; {len(found.by_likeness)} by likeness"
-        + "".join(f", {' = '.join(names)}" for names in found.by_likeness[:20]),
+        f"{len(found.by_name)} people in several sets by name; {alike}",
         "left out: " + (", ".join(f"{n:,} {reason}" for reason, n in found.skipped.items()) or "nothing"),
         str(found.path),
     ):

@@ -1,5 +1,6 @@
 """Where networks look."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -45,13 +46,15 @@ def heads(face: np.ndarray, layers: Mapping[str, Sequence[np.ndarray]]) -> Figur
     """
     columns = max(map(len, layers.values()), default=1)
     fig, axes = plt.subplots(
-        max(1, len(layers)), columns, figsize=(1.7 * columns + 1, 1.8 * max(1, len(layers))), squeeze=False
+        max(1, len(layers)), columns, figsize=(1.7 * columns + 2.5, 1.8 * max(1, len(layers))), squeeze=False
     )
-    for line, (name, maps) in zip(axes, layers.items(), strict=False):
+    for row, (line, (name, maps)) in enumerate(zip(axes, layers.items(), strict=False)):
         for k, (ax, found) in enumerate(zip(line, maps, strict=False)):
             ax.imshow(face.mean(-1), cmap="gray", extent=(0, 112, 112, 0))
             ax.imshow(found, cmap=_MAP, alpha=0.6, extent=(0, 112, 112, 0), interpolation="nearest", vmin=0)
-            ax.set_title(f"{name}, head {k + 1}", fontsize=8)
+            if not row:
+                ax.set_title(f"head {k + 1}", fontsize=9)
+        line[0].set_ylabel(textwrap.fill(name, 30), fontsize=9, rotation=0, ha="right", va="center")
     for ax in axes.flat:
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_visible(False)

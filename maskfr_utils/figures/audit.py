@@ -34,7 +34,7 @@ def waterfall(table: pd.DataFrame, xlabel: str) -> Figure:
         bars = np.abs(values[1:, 4:6].T - changes[1:])
         ax.errorbar(after[1:], place[1:], xerr=bars, fmt="none", ecolor="0.25", capsize=3)
         for y, (end, change) in enumerate(zip(after, changes, strict=True)):
-            text = f"{end:.1f}" if np.isnan(change) else f"{change:+.1f}".replace("-", "\N{MINUS SIGN}")
+            text = f"{end:.1f}" if np.isnan(change) else f"{round(change, 1) + 0.0:+.1f}".replace("-", "\N{MINUS SIGN}")
             ax.annotate(text, (1.01, y), xycoords=("axes fraction", "data"), va="center", fontsize=9)
         ax.annotate(f"{after[-1]:.1f}", (1.01, len(table)), xycoords=("axes fraction", "data"), va="center", fontsize=9)
         reach = np.concatenate([after, values[[0, -1], 1], after[1:] + values[1:, 4] - changes[1:]])

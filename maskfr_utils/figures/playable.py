@@ -44,7 +44,7 @@ def pointed(fig: Figure) -> Html:
 
 
 SLIDER = """<div class="playable" id="play-arcface">
-<label>scale <i>s</i> <input type="range" name="s" min="1" max="80" step="1" value="{s:g}"> <output>{s:g}</output></label>
+<label><i>s</i> <input type="range" name="s" min="1" max="80" step="1" value="{s:g}"> <output>{s:g}</output></label>
 <label>margin <i>m</i> <input type="range" name="m" min="0" max="1" step="0.05" value="{m:g}"> <output>{m:g}</output></label>
 <svg viewBox="0 0 480 250" role="img" aria-label="Probability of the own identity over the angle, with the margin and without">
 <g stroke="currentColor" fill="none"><path d="M50 10V210H470"/></g>
@@ -66,8 +66,8 @@ SLIDER = """<div class="playable" id="play-arcface">
     box.querySelectorAll("input").forEach(input => input.nextElementSibling.value = input.value);
     box.querySelector("path.plain").setAttribute("d", line(0));
     box.querySelector("path.margin").setAttribute("d", line(+m.value));
-    const at = x => (100 * p(40 * Math.PI / 180, x)).toPrecision(3) + " %";
-    box.querySelector(".said").textContent = "At 40°: " + at(+m.value) + " with the margin, " + at(0) + " without.";
+    const at = x => (100 * p(60 * Math.PI / 180, x)).toPrecision(3) + " %";
+    box.querySelector(".said").textContent = "At 60°: " + at(+m.value) + " with the margin, " + at(0) + " without.";
   }};
   s.oninput = m.oninput = draw;
   draw();

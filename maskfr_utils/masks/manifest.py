@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from maskfr_utils.masks.kinds import NO_MASK
+from maskfr_utils.messages import brief, shown
 from maskfr_utils.paths import remove_temporaries
 
 try:
@@ -107,10 +108,9 @@ class Manifest:
         if not isinstance(found, dict) or not found.keys() >= {"style", "seed"}:
             raise ValueError(f"{self.path} is no manifest of masked pictures: name another folder")
         if found != settings:
-            raise ValueError(
-                f"{self.path.parent} was begun with style {found['style']!r} and seed {found['seed']!r}, or with other "
-                f"style files, than {settings['style']!r} and {settings['seed']!r} now: name another folder"
-            )
+            changed = sorted(k for k in found.keys() | settings.keys() if found.get(k) != settings.get(k))
+            told = ", ".join(f"{name} {shown(found.get(name))}, now {shown(settings.get(name))}" for name in changed)
+            raise ValueError(brief(f"{self.path.parent} was begun with {told}: name another folder"))
 
     def _take(self, entry: object, number: int) -> None:
         try:

@@ -34,12 +34,14 @@ class PictureSet:
 
     Attributes:
         name: of the set.
-        images, twins: (n, 112, 112, 3) uint8 RGB, as they are and with a drawn mask; alike where a real mask is worn.
+        images, twins: (n, 112, 112, 3) uint8 RGB, as they are and with a drawn mask; alike where a real mask is worn. None in a
+            set `without_pictures`.
         people: (n,) names.
         worn: (n,) bool, a real mask is worn.
         landmarks: (n, 68, 2) float32 pixels.
         kinds: (n,) of the drawn mask, or the label of the real one.
         covered: (n,) share of the picture that the drawn mask covers; nan where none could be drawn.
+        sharpness: (n,) see `recognise.quality.sharpness`.
         size: (n,) pixels between the eyes in the original photo; nan where unknown.
         pairs: (m, 2) photos to tell apart, none where the set has none.
         folds: (m,) the fold of each pair.
@@ -54,6 +56,7 @@ class PictureSet:
     landmarks: np.ndarray
     kinds: np.ndarray
     covered: np.ndarray
+    sharpness: np.ndarray
     size: np.ndarray
     pairs: np.ndarray
     folds: np.ndarray
@@ -62,20 +65,25 @@ class PictureSet:
     def only(self, keep: np.ndarray) -> "PictureSet":
         """The photos for which `keep` (n,) bool is True, and the pairs of them."""
         both = keep[self.pairs].all(1)
-        columns = ("images", "twins", "people", "worn", "landmarks", "kinds", "covered", "size")
+        columns = ("images", "twins", "people", "worn", "landmarks", "kinds", "covered", "sharpness", "size")
+        kept = {name: getattr(self, name) for name in columns}
         return replace(
             self,
             pairs=(np.cumsum(keep) - 1)[self.pairs[both]],
             folds=self.folds[both],
-            **{name: getattr(self, name)[keep] for name in columns},
+            **{name: column[keep] if len(column) else column for name, column in kept.items()},
         )
+
+    def without_pictures(self) -> "PictureSet":
+        """All but `images` and `twins`, which take most of the memory."""
+        return replace(self, images=self.images[:0].copy(), twins=self.twins[:0].copy())
 
     @property
     def quality(self) -> dict[str, np.ndarray]:
         """What may make a photo hard, (n,) each, larger is easier but for `turned` (degrees) and `covered`."""
         return {
             "turned": np.abs(head_yaw(self.landmarks)),
-            "sharpness": np.array([quality.sharpness(image) for image in self.images]),
+            "sharpness": self.sharpness,
             "size": self.size,
             "covered": self.covered,
         }
@@ -160,9 +168,20 @@ def _with_masks(
         landmarks[unknown] = align.face_landmarks(images[unknown])
     drawn = mask_faces(images, landmarks)
     covered = np.where(drawn.ok, drawn.coverage.mean((1, 2)), np.nan)
-    size, worn = np.full(len(images), np.nan), np.zeros(len(images), bool)
     return PictureSet(
-        name, images, drawn.images, people, worn, landmarks, drawn.kinds, covered, size, pairs, folds, content
+        name=name,
+        images=images,
+        twins=drawn.images,
+        people=people,
+        worn=np.zeros(len(images), bool),
+        landmarks=landmarks,
+        kinds=drawn.kinds,
+        covered=covered,
+        sharpness=np.array([quality.sharpness(image) for image in images]),
+        size=np.full(len(images), np.nan),
+        pairs=pairs,
+        folds=folds,
+        content=content,
     )
 
 

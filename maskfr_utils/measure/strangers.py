@@ -38,6 +38,7 @@ VERIFICATION = {"accuracy": "ten folds", "TAR@FAR 1 %": 0.01, "TAR@FAR 0.1 %": 0
 ALARMS = {"DIR@FPIR 1 %": 0.01, "DIR@FPIR 10 %": 0.1}
 COMPARED = ("accuracy", "rank 1")  # measures by which networks are compared
 NO_RECIPE = ("seed", "data_seed", "out_dir", "resume")  # parameters that make no other network
+LEAST_PEOPLE = 4  # in a set
 MOST_ENROLLED, MOST_PROBES = 3, 10  # photos of a person
 Values = dict[tuple[str, str, str], np.ndarray]  # (set, what is worn, measure) -> (1 + resamples,) values
 
@@ -180,7 +181,7 @@ def roles(pictures: PictureSet) -> dict[str, tuple[np.ndarray, np.ndarray, int, 
     return {
         f"enrolled {name}": tuple(at[np.isin(pictures.people[at], both[name])] for at in (k, p)) + (a, b)
         for name, (k, p, a, b) in found.items()
-        if len(both[name]) >= 4
+        if len(both[name]) >= LEAST_PEOPLE
     }
 
 
@@ -250,8 +251,11 @@ def make_record(sources: Sequence[Path], names: Sequence[str] | None = None) -> 
     started, networks = time.perf_counter(), load_networks(sources)
     sets, left_out = [], {}
     for pictures in load_sets(names):
-        some, left_out[pictures.name] = unseen(pictures, networks)
-        sets.append((pictures, some, np.isin(pictures.people, some.people)))
+        some, left_out[pictures.name] = unseen(pictures.without_pictures(), networks)
+        if len(set(some.people)) >= LEAST_PEOPLE:
+            sets.append((pictures, some, np.isin(pictures.people, some.people)))
+    if not sets:
+        raise ValueError(f"no set with {LEAST_PEOPLE} people whom none of the networks knows: name other sets")
     found, details = defaultdict(dict), {}
     for network in networks:
         values, embedded = {}, {}

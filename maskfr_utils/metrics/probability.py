@@ -27,7 +27,8 @@ def calibrator(scores: np.ndarray, same: np.ndarray, way: str = "logistic") -> C
         raise ValueError("pairs of one person and pairs of two, please")
     if way == "isotonic":
         return IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(scores, same).predict
-    fitted = LogisticRegression(C=np.inf).fit(np.asarray(scores)[:, None], same)
+    # Hardly a penalty: only where nothing overlaps it keeps the slope from growing without end.
+    fitted = LogisticRegression(C=1e4).fit(np.asarray(scores)[:, None], same)
     return lambda other: fitted.predict_proba(np.asarray(other)[:, None])[:, 1]
 
 

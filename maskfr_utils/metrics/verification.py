@@ -66,7 +66,8 @@ def roc(
 def tar_at_far(scores: np.ndarray, same: np.ndarray, far: float, weights: np.ndarray | None = None) -> np.ndarray:
     """TAR (draws,) at the lowest threshold that accepts at most a share `far` of the pairs of two; else as `roc`."""
     _, accepted, true = roc(scores, same, weights)
-    return np.take_along_axis(true, _place(accepted, far), 1)[:, 0]
+    found = np.take_along_axis(true, _place(accepted, far), 1)[:, 0]
+    return np.where(np.isnan(accepted[:, -1]), np.nan, found)
 
 
 def threshold_at_far(scores: np.ndarray, same: np.ndarray, far: float) -> float:

@@ -31,23 +31,22 @@ def by_stage(model: nn.Module, image_size: int) -> dict[str, str]:
     conv = model.conv1
     stride = f", stride {conv.stride[0]}" if conv.stride[0] > 1 else ""
     pool = ", max pool" if hasattr(model, "maxpool") else ""
-    rows = {"stem": f"{_kernel(conv)}, {conv.out_channels}{stride}{pool} → {_side(shapes['conv1'])}"}
+    rows = {"stem": f"{_kernel(conv)}, {conv.out_channels}{stride} → {_side(shapes['conv1'])}{pool}"}
     for i, name in enumerate(STAGES, 1):
         stage = getattr(model, name)
-        kinds = [_block(block) for block in stage]
+        kinds = [_block(block, shapes[name][1]) for block in stage]
         blocks = ", ".join(f"{kind} (× {kinds.count(kind)})" for kind in dict.fromkeys(kinds))
         rows[f"stage {i}"] = f"{blocks} → {_side(shapes[name])}"
     rows["head"] = ("" if hasattr(model, "bn2") else "mean of positions, ") + f"linear → {model.fc.out_features}"
     return rows
 
 
-def _block(block: nn.Module) -> str:
-    """A block of torchvision by its convolutions, one of ours by its name and channels."""
+def _block(block: nn.Module, channels: int) -> str:
+    """A block of torchvision by its convolutions, one of ours by its name and the channels that it puts out."""
     convs = [module for name, module in block.named_children() if name.startswith("conv")]
     if type(block).__module__.startswith("torchvision"):
         return " / ".join(f"{_kernel(conv)}, {conv.out_channels}" for conv in convs)
-    channels = [module.out_channels for module in block.modules() if isinstance(module, nn.Conv2d)]
-    return f"{NAMES.get(type(block).__name__, type(block).__name__)}, {max(channels[:2])}"
+    return f"{NAMES.get(type(block).__name__, type(block).__name__)}, {channels}"
 
 
 def _kernel(conv: nn.Conv2d) -> str:

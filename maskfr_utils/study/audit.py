@@ -154,7 +154,7 @@ def table(scales: Collection[str], folder: str | Path | None = None) -> pd.DataF
     found = pd.DataFrame.from_dict(rows, orient="index")
     for scale in scales:
         words, faces = outcomes.in_points(alone(scale, folder)), plan.SCALES[scale].faces
-        effects, names = {}, offered(scale)
+        effects, planned = {}, [set(flaws) for flaws in plan.audit_flaws(scale)]
         for name, flaw in FLAWS.items():
             if flaw.title in words.index:
                 row = words.loc[flaw.title]
@@ -162,9 +162,8 @@ def table(scales: Collection[str], folder: str | Path | None = None) -> pd.DataF
             elif flaw.changes == LOGGING:
                 effects[flaw.title] = "changes no accuracy"
             else:
-                effects[flaw.title] = (
-                    "not run yet" if name in names else "cannot be shown on these faces or at this scale"
-                )
+                made = name in SCORED or {name, NEEDS.get(name, name)} in planned
+                effects[flaw.title] = "not run yet" if made else "no run of this scale shows it alone"
         found[f"effect alone on {faces}, points"] = effects
     return found
 

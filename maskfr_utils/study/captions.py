@@ -33,7 +33,7 @@ def made_with(group: str | None, scale: str, folder: str | Path | None = None) -
             f"epochs {_all(epochs)}",
             f"batch size {_all(r['params']['batch_size'] for r in all_records)}",
             f"learning rate {_all(r['params']['lr'] for r in all_records)}",
-            f"*s* = {one['params']['scale']:g}, *m* = {one['params']['margin']:g}",
+            f"*s* = {_numbers(all_records, 'scale')}, *m* = {_numbers(all_records, 'margin')}",
             f"seed {_all(run.seed for run in records)}",
             f"{_all(r['provenance']['device'] for r in all_records)}, threads {_all(r['provenance']['threads'] for r in all_records)}",
             f"{_all({min(minutes), max(minutes)}, ' to ')} minutes a run",
@@ -56,6 +56,11 @@ def rerun(group: str | None, scale: str, folder: str | Path | None = None) -> st
 
 def _scored(record: dict) -> str:
     return {"test": "to test", "validation": "to validate"}[record["params"]["scored_on"]]
+
+
+def _numbers(records: Iterable[dict], name: str) -> str:
+    """The different values of a parameter, in order."""
+    return ", ".join(f"{value:g}" for value in sorted({record["params"][name] for record in records}))
 
 
 def _all(values: Iterable, joint: str = ", ") -> str:

@@ -40,5 +40,6 @@ def shown(table: pd.DataFrame, command: str) -> "pd.DataFrame | Words":
     if table.empty:
         return Words(f"*Not run yet:* `{command}` runs it.")
     if table.index.nlevels > 1:
-        return table.reset_index()
+        table = table.reset_index()
+        table = table.set_index(table.columns[0])
     return table.rename_axis(index=None, columns=table.index.name or table.columns.name)

@@ -187,7 +187,7 @@ class Run:
             shrink, warmups = epochs / common["epochs"], ("warmup_epochs", "margin_warmup_epochs")
             return values | {"epochs": epochs} | {name: round(common[name] * shrink, 2) for name in warmups}
         if self.flaws:
-            return values | self.flawed(common | values)
+            return values | self.flawed(TrainConfig().science() | common | values)
         if not self.steps_of:
             return values
         per_epoch = train_photos(self.scale) // self.batch
@@ -337,9 +337,10 @@ def write_tuned(scale: str, folder: str | Path | None = None) -> None:
 
 def waits(run: Run) -> bool:
     """Whether trials that decide a run's parameters are still to be made."""
-    tried = run.trial and not run.variant
+    if run.recipe or (run.trial and not run.variant):  # their rate is given
+        return False
     own = run.variant and not run.trial and run.variant not in tuned_variants(run.scale)
-    return bool((not tried and run.model not in tuned_rates(run.scale)) or own)
+    return bool(own or run.model not in tuned_rates(run.scale))
 
 
 def tuning(scale: str, folder: str | Path | None = None) -> list[Run]:
@@ -382,7 +383,7 @@ def figure_9(scale: str) -> list[Run]:
 def losses(scale: str) -> list[Run]:
     """IResNet-50 trained on masked faces with each loss: its trials, and three seeds at the settings that they chose."""
     finals = [Run(scale=scale, variant=name, seed=seed) for seed in range(3) for name in LOSS_VARIANTS]
-    return [run for name in LOSS_VARIANTS for run in variant_trials(scale, name)] + finals
+    return finals + [run for name in LOSS_VARIANTS for run in variant_trials(scale, name)]
 
 
 def conditions(scale: str) -> list[Run]:
@@ -391,7 +392,7 @@ def conditions(scale: str) -> list[Run]:
     for seed in range(SCALES[scale].seeds):
         finals += [Run(scale=scale, condition=condition, seed=seed) for condition in CONDITIONS]
         finals.append(Run(scale=scale, condition="twins", variant=TWIN_TERM, seed=seed))
-    return variant_trials(scale, TWIN_TERM) + finals
+    return finals + variant_trials(scale, TWIN_TERM)
 
 
 def report(scale: str) -> list[Run]:

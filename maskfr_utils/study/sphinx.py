@@ -6,7 +6,7 @@ executed, or a record of the study is stale or unknown; and it warns of a pictur
 Notebooks are read in JupyterLab, too, where roles and directives show as raw text. So they are written in plain Markdown
 and metadata, and this extension makes of it what the book needs:
 
-- `([He et al., 2016](#cite-he2016))` becomes a citation, `[the figure](#fig-rates)` the number of a figure or table;
+- `([He et al., 2016](#cite-he2016))` becomes a citation, `[the curves](#fig-rates)` "the curves (Figure 7.1)";
 - a cell with `mystnb={"name": "fig-rates", "caption": "..."}` becomes a numbered figure, with "tab-..." a numbered table; what
   `pages.made` shows in that cell stands below the caption. A caption that begins with "The report's Figure 9" puts
   "Figure 9" into the index.
@@ -29,7 +29,8 @@ from maskfr_utils.study import check
 
 logger = logging.getLogger(__name__)
 CITED = re.compile(r"\(?\[[^\[\]]+\]\(#cite-([\w,]+)\)\)?")
-NUMBERED = re.compile(r"\[[^\[\]]+\]\(#((?:fig|tab)-[\w-]+)\)")
+NUMBERED = re.compile(r"\[([^\[\]]+)\]\(#((?:fig|tab)-[\w-]+)\)")
+ENCLOSED = re.compile(rf"\({NUMBERED.pattern}\)")
 REPORTED = re.compile(r"The report's ((?:Figure|Table) \d)\b")
 
 
@@ -75,7 +76,8 @@ def stop_if_stale(app: Sphinx) -> None:
 
 def write_roles(app: Sphinx, docname: str, source: list[str]) -> None:
     """Turns links to `#cite-`, `#fig-` and `#tab-` into citations and numbers, in pages and notebooks."""
-    source[0] = NUMBERED.sub(r"{numref}`\1`", CITED.sub(r"{cite}`\1`", source[0]))
+    text = CITED.sub(r"{cite}`\1`", source[0])
+    source[0] = NUMBERED.sub(r"\1 ({numref}`\2`)", ENCLOSED.sub(r"({numref}`\2`)", text))
 
 
 class NumberedTable(nodes.figure):
@@ -111,7 +113,8 @@ class Captions(SphinxTransform):
             figure += nodes.legend("", *made)
         figure["names"].append(nodes.fully_normalize_name(name))
         self.document.note_explicit_target(figure, figure)
-        entries = [("single", report, figure["ids"][0], "", None) for report in REPORTED.findall(caption)]
+        # A main entry: whoever searches for "Figure 3" finds it before all pages that mention it.
+        entries = [("single", report, figure["ids"][0], "main", None) for report in REPORTED.findall(caption)]
         shown.children[:] = printed
         if entries:
             shown += addnodes.index(entries=entries)

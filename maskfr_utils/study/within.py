@@ -52,10 +52,10 @@ def portions(scale: str) -> dict[str, list[Run]]:
         "rates_100": tried(*HUNDRED),
         "finals_100": final(*HUNDRED),
         "conditions": [run for run in plan.table_1(scale) if run not in base],
+        "ablation": [*tried(*parts), *final(*parts)],
         "more_conditions": [run for run in plan.conditions(scale) if run not in plan.table_1(scale)],
         "losses": plan.losses(scale),
         "report": plan.report(scale),
-        "ablation": [*tried(*parts), *final(*parts)],
         "batch_size": [run for run in plan.figure_9(scale) if run not in base],
         "audit": plan.audit(scale),
     }
@@ -98,7 +98,7 @@ class Session:
         return [r for r in dict.fromkeys(runs) if r.model in self.models and not r.record_path().exists()]
 
     def ready(self) -> list[Run]:
-        """Those to be started now or never: a final run waits for its network's trials."""
+        """Those to be started now or never: a run waits for the trials that decide its parameters."""
         over = self.failed | self.unfit | self.running.keys()
         return [run for run in self.missing() if run not in over and not plan.waits(run)]
 
