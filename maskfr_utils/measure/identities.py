@@ -59,11 +59,9 @@ def measure(out: Path, counts: tuple[int, ...] = COUNTS) -> None:
             else:
                 found[name] = {k: round(v, 6) for k, v in in_fresh_process(step_of, count, rate).items()}
             print(name, found[name])
-    made = made_by.made(started, data="random embeddings")
-    write_json(
-        out,
-        {"batch": BATCH, "embedding_dim": DIM, "threads": torch.get_num_threads(), "steps": found, "provenance": made},
-    )
+            made = made_by.made(started, data="random embeddings")
+            settings = {"batch": BATCH, "embedding_dim": DIM, "threads": torch.get_num_threads()}
+            write_json(out, settings | {"steps": found, "provenance": made})  # each time: the last ones take long
 
 
 def main(argv: list[str] | None = None) -> int:
