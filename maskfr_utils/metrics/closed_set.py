@@ -1,5 +1,6 @@
 """How often a recogniser names known people rightly, how sure that is, and whether another is better."""
 
+import gc
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -117,7 +118,11 @@ def holm(p: np.ndarray) -> np.ndarray:
     """
     adjusted = np.array(p, float)
     tested = ~np.isnan(adjusted)
-    adjusted[tested] = multipletests(adjusted[tested], method="holm")[1]
+    gc.freeze()  # statsmodels collects garbage first: seconds, where torch is loaded
+    try:
+        adjusted[tested] = multipletests(adjusted[tested], method="holm")[1]
+    finally:
+        gc.unfreeze()
     return adjusted
 
 
