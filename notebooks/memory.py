@@ -65,11 +65,12 @@ plt.close(figure)
 figure
 
 # %% tags=["hide-input"] mystnb={"name": "tab-memory", "caption": "What a step takes, and the largest batch that fits."}
+room = limit * GIB
 
 
 def largest(each, twice):
     activations = each.peak(recompute=twice) - each.weights
-    return max(0, int((limit * GIB - each.weights) / (activations / batch_size)))
+    return max(0, int((room - each.weights) / (activations / batch_size)))
 
 
 rows = {
