@@ -12,11 +12,18 @@ from filelock import FileLock
 matplotlib.use("Agg")  # not by environment variable: the notebooks' kernels would inherit it
 
 
+@pytest.fixture(scope="session")
+def common(tmp_path_factory, worker_id):
+    """A folder that all test processes share."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder if worker_id == "master" else folder.parent
+
+
 @pytest.fixture(scope="session", autouse=True)
-def _own_cache(tmp_path_factory):
+def _own_cache(common):
     """Prepared files of the tests go to a folder of their own, also in the processes that the tests start."""
     before = os.environ.get("MASKFR_CACHE")
-    os.environ["MASKFR_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["MASKFR_CACHE"] = str(common / "cache")
     yield
     os.environ.pop("MASKFR_CACHE")
     if before is not None:
@@ -24,21 +31,19 @@ def _own_cache(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def built_book(tmp_path_factory, worker_id):
+def built_book(common):
     """Folder of the book's pages, built with warnings as errors, once for all test processes."""
     from maskfr_utils.paths import ROOT
 
-    folder = tmp_path_factory.getbasetemp()
-    folder = folder if worker_id == "master" else folder.parent
-    said = folder / "book.txt"
-    with FileLock(folder / "book.lock"):
+    said = common / "book.txt"
+    with FileLock(common / "book.lock"):
         if not said.exists():
             program = Path(sys.executable).with_name("jupyter-book")
-            command = [program, "build", ROOT / "book", "-W", "-n", "--keep-going", "--all", "--path-output", folder]
+            command = [program, "build", ROOT / "book", "-W", "-n", "--keep-going", "--all", "--path-output", common]
             done = subprocess.run(command, capture_output=True, text=True)
             said.write_text(f"{done.returncode}\n{done.stdout}\n{done.stderr}")
     assert said.read_text().startswith("0\n"), said.read_text()[-3000:]
-    return folder / "_build" / "html"
+    return common / "_build" / "html"
 
 
 @pytest.fixture

@@ -274,7 +274,9 @@ def made_with(record: dict | None) -> str:
     )
     if "least" not in record:
         text += " **Real and drawn masks are on different people here: run it again.**"
-    moved = fingerprint.moved(record["provenance"]["networks"], fingerprint.numbers(of_run(params | {"condition": "masked"})))
+    moved = fingerprint.moved(
+        record["provenance"]["networks"], fingerprint.numbers(of_run(params | {"condition": "masked"}))
+    )
     return text + (" **The networks are of older code: run it again.**" if moved else "")
 
 
