@@ -158,10 +158,10 @@ figures.results.reliability(logistic)
 # %% [markdown]
 # ## What makes a face hard
 #
-# [Share of pairs called rightly](#fig-hard), by the harder photo of the two: turned to the side, blurred, small, covered; and by
+# [Share of pairs called rightly](#fig-strangers-hard), by the harder photo of the two: turned to the side, blurred, small, covered; and by
 # the kind of mask.
 
-# %% tags=["hide-input"] mystnb={"name": "fig-hard", "caption": "Pairs called rightly by head turn, sharpness, size, share covered and kind of mask, with 95 % intervals over people.", "image": {"alt": "A dot with an error bar for each group of pairs, in a colour for each set"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-strangers-hard", "caption": "Pairs called rightly by head turn, sharpness, size, share covered and kind of mask, with 95 % intervals over people.", "image": {"alt": "A dot with an error bar for each group of pairs, in a colour for each set"}}
 groups = {
     label: pd.DataFrame.from_dict(
         {f"{what}, {group}": row for what, rows in by_what.items() for group, row in rows.items()},

@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from maskfr_utils import batches, fingerprint, loop, losses, metrics, recogniser, splits, store
+from maskfr_utils import batches, fingerprint, loop, losses, recogniser, run_state, splits, store
 from maskfr_utils.masks import draw
+from maskfr_utils.metrics import closed_set
 from maskfr_utils.models import blocks, networks
 from maskfr_utils.paths import ROOT
 from maskfr_utils.probes import faces
@@ -56,11 +57,11 @@ def no_decay_of_the_head(monkeypatch):
 
 
 def nesterov(monkeypatch):
-    class SGD(torch.optim.SGD):
+    class SGD(run_state.RowSGD):
         def __init__(self, parameters, **kwargs):
             super().__init__(parameters, **kwargs, nesterov=True)
 
-    monkeypatch.setattr(torch.optim, "SGD", SGD)
+    monkeypatch.setattr(run_state, "RowSGD", SGD)
 
 
 def a_little_dot(images):
@@ -125,7 +126,7 @@ CHANGES = {
         STEPS,
     ),
     "other metrics": (
-        lambda patch: wrap(patch, metrics, "wilson", lambda out: (out[0] * 0.9, out[1])),
+        lambda patch: wrap(patch, closed_set, "wilson", lambda out: (out[0] * 0.9, out[1])),
         {"evaluation"},
     ),
     "ties count as hits": (
