@@ -30,7 +30,10 @@ class Shell(InteractiveShell):
 
 
 class InProcess(Engine):
-    """Cells in an IPython shell of their own, with what a kernel would have sent as their outputs."""
+    """Cells in an IPython shell, with what a kernel would have sent as their outputs.
+
+    One shell serves all notebooks, each of which finds it empty: figures would be drawn for the first of several only.
+    """
 
     @classmethod
     def execute_managed_notebook(cls, nb_man, kernel_name, **_):
@@ -38,25 +41,22 @@ class InProcess(Engine):
         shell = Shell.instance()
         shell.reset()
         shell.run_line_magic("matplotlib", "inline")
-        try:
-            for index, cell in enumerate(nb_man.nb.cells):
-                if cell.cell_type != "code":
-                    continue
-                nb_man.cell_start(cell, index)
-                with capture_output() as said:
-                    result = shell.run_cell(cell.source)
-                cell.outputs = list(outputs(said))
-                if error := result.error_before_exec or result.error_in_exec:
-                    nb_man.cell_exception(cell, index, exception=error)
-                    cell.outputs.append(
-                        nbformat.v4.new_output(
-                            "error", ename=type(error).__name__, evalue=str(error), traceback=[str(error)]
-                        )
+        for index, cell in enumerate(nb_man.nb.cells):
+            if cell.cell_type != "code":
+                continue
+            nb_man.cell_start(cell, index)
+            with capture_output() as said:
+                result = shell.run_cell(cell.source)
+            cell.outputs = list(outputs(said))
+            if error := result.error_before_exec or result.error_in_exec:
+                nb_man.cell_exception(cell, index, exception=error)
+                cell.outputs.append(
+                    nbformat.v4.new_output(
+                        "error", ename=type(error).__name__, evalue=str(error), traceback=[str(error)]
                     )
-                    break
-                nb_man.cell_complete(cell, index)
-        finally:
-            Shell.clear_instance()
+                )
+                break
+            nb_man.cell_complete(cell, index)
 
 
 def outputs(said):

@@ -65,7 +65,8 @@ def page(tmp_path_factory):
             pages[name] = folder, words(folder / "out.ipynb")
         return pages[name]
 
-    return run
+    yield run
+    in_process.Shell.clear_instance()
 
 
 def words(notebook) -> str:
@@ -81,7 +82,9 @@ def words(notebook) -> str:
     return " ".join(" ".join(shown).replace("&lt;", "<").split())
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", [pytest.param(p, id=p.stem, marks=[pytest.mark.slow] * (p.stem == "benchmarks")) for p in NOTEBOOKS]
+)
 def test_runs_and_draws(path, page):
     folder, _ = page(path.stem)
     done = nbformat.read(folder / "out.ipynb", as_version=4)

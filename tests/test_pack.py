@@ -116,6 +116,7 @@ def test_packed_in_parts_run_elsewhere_and_collected(study, tmp_path, capsys):
     assert not list(folder.rglob("*.h5")) or "MASKFR_CACHE" not in os.environ
 
 
+@pytest.mark.slow
 def test_a_pack_holds_no_path_of_this_machine_and_is_checked_where_it_runs(study, tmp_path):
     folder = tmp_path / "pack"
     packing.pack("full", folder, ["iresnet50"])
