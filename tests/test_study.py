@@ -288,10 +288,10 @@ def test_unknown_records_of_a_scale_are_problems_and_others_are_not(book):
 
 
 def test_other_records_make_headline_and_chapters_stale(book):
-    run = Run(scale="demo", condition="unmasked")  # of table 1 only
+    run = Run(scale="demo", condition="unmasked")  # of Table 1 and of the conditions only
     records.write_json(run.record_path(book), made_up_records.record(run, unmasked=0.5))
     found = [problem.split()[0] for problem in check.problems(book, book)]
-    assert found == [check.HEADLINE, "masked_vs_unmasked.ipynb", "results.ipynb"]
+    assert found == [check.HEADLINE, "conditions.ipynb", "masked_vs_unmasked.ipynb", "results.ipynb"]
 
 
 def test_a_missing_chapter_is_a_problem(book):
