@@ -68,7 +68,9 @@ def of_chapter(notebook: Path, folder: Path, path: Path) -> list[str]:
         if f"records {digest(group, folder)}" not in text
     ][:1]
     line = made_from(notebook.stem, folder, notebook.parent)
-    silent = text and "no record" in line and "made from" not in text  # a page need not say that nothing was measured yet
+    silent = (
+        text and "no record" in line and "made from" not in text
+    )  # a page need not say that nothing was measured yet
     if measurements(notebook) and line not in text and not silent:
         found.append(f"{path.name} is not {line}: {again} makes it so")
     return found
