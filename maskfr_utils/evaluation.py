@@ -51,9 +51,7 @@ def score(
     places = store.indices(part)
     labels, photos, scores = store.labels[places], {}, {}
     for name, masked in (("masked", True), ("unmasked", False)):
-        blocks = np.array_split(places, math.ceil(len(places) / 128))
-        bar = tqdm(blocks, desc=f"{name} faces", unit="batch", leave=False, mininterval=1, delay=2)
-        found = np.concatenate([predict(store.batch(block, masked=masked)[0]) for block in bar])
+        found = _predicted(predict, store, places, name, masked)
         photos[name] = found.argmax(1)
         above = (found > np.take_along_axis(found, labels[:, None], 1)).sum(1)
         photos[f"{name}_rank"] = np.where(photos[name] == labels, 1, np.maximum(above + 1, 2))  # a tie is no hit
@@ -73,6 +71,14 @@ def score_worn(predict: Callable[[np.ndarray], np.ndarray], store: FaceStore) ->
     places = np.flatnonzero((np.array(store.mask_kinds) == WORN) & (store.labels >= 0))
     if not len(places):
         return {}
-    blocks = np.array_split(places, math.ceil(len(places) / 128))
-    named = np.concatenate([predict(store.batch(block)[0]).argmax(1) for block in blocks])
+    named = _predicted(predict, store, places, "worn").argmax(1)
     return {"worn": accuracy(store.labels[places], named, len(store.identities))}
+
+
+def _predicted(
+    predict: Callable[[np.ndarray], np.ndarray], store: FaceStore, places: np.ndarray, name: str, masked: bool = False
+) -> np.ndarray:
+    """The logits (n, identities) of the photos at `places` (n,), or of their masked twins, some at a time."""
+    blocks = np.array_split(places, math.ceil(len(places) / 128))
+    bar = tqdm(blocks, desc=f"{name} faces", unit="batch", leave=False, mininterval=1, delay=2)
+    return np.concatenate([predict(store.batch(block, masked=masked)[0]) for block in bar])

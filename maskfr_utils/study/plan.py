@@ -259,8 +259,8 @@ class Run:
 
     def steps(self) -> int:
         """Steps that it trains for."""
-        epochs = (SCALES[self.scale].trial_epochs if self.trial else None) or recipe(self.scale)["epochs"]
-        return epochs * (train_photos(self.scale) // (self.steps_of or self.overrides()["batch_size"]))
+        values = recipe(self.scale) | self.overrides()
+        return values.get("max_steps") or values["epochs"] * (train_photos(self.scale) // values["batch_size"])
 
     def passes(self) -> int:
         """Pictures that it trains on, each counted at each visit."""
@@ -323,13 +323,17 @@ def chosen_variants(scale: str, folder: str | Path | None = None) -> dict[str, d
     return found
 
 
-def write_tuned(scale: str, folder: str | Path | None = None) -> None:
-    """Writes `tuned.yaml` and `tuned_variants.yaml` of a scale: what its trials chose, if there were any."""
-    files = {
+def choices(scale: str, folder: str | Path | None = None) -> dict[str, tuple[str, dict, dict]]:
+    """File of a scale that holds what trials chose -> its first lines, what they chose, and what it says."""
+    return {
         "tuned.yaml": (TUNED, chosen(scale, folder), tuned_rates(scale)),
         "tuned_variants.yaml": (TUNED_VARIANTS, chosen_variants(scale, folder), tuned_variants(scale)),
     }
-    for name, (head, now, before) in files.items():
+
+
+def write_tuned(scale: str, folder: str | Path | None = None) -> None:
+    """Writes `tuned.yaml` and `tuned_variants.yaml` of a scale: what its trials chose, if there were any."""
+    for name, (head, now, before) in choices(scale, folder).items():
         if now != before:
             with paths.replacing(PARAMS / scale / name) as temporary:
                 temporary.write_text(head + yaml.safe_dump(now, sort_keys=False), encoding="utf-8")
