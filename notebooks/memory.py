@@ -41,12 +41,13 @@ parameters.check(globals(), batch_size=parameters.number(1, 2**16, whole=True), 
 
 # %% tags=["hide-input"] mystnb={"name": "fig-memory", "caption": "Memory of a training step in fp32 by batch, predicted: with all activations kept, and with each block recomputed.", "image": {"alt": "Lines of gigabytes against pictures a step for three networks, each with and without recomputing, and the limit"}}
 import pandas as pd
+from IPython.display import display
 from matplotlib import pyplot as plt
 
 from maskfr_utils import memory, records
 from maskfr_utils.models import create_model
 from maskfr_utils.names import TITLES
-from maskfr_utils.study import pages
+from maskfr_utils.study import pages, state
 
 # %config InlineBackend.figure_formats = ["svg"]
 GIB = 2**30
@@ -103,7 +104,8 @@ rows = [
     }
     for row in (measured["measured"] if measured else [])
 ]
-pages.shown(pd.DataFrame(rows), "python -m maskfr_utils.measure.memory --out book/results/speed/memory.json")
+shown = pages.shown(pd.DataFrame(rows), "python -m maskfr_utils.measure.memory --out book/results/speed/memory.json")
+display(shown, pages.made(state.made_from("memory")))
 
 # %% [markdown]
 # A batch that does not fit even so can be computed in parts whose gradients are added up (`accumulate`). That equals the whole batch

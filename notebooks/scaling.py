@@ -115,7 +115,10 @@ pd.DataFrame(rows)
 # What a step of the loss alone costs on a CPU, whole and with a tenth of the identities drawn, measured.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-identities", "caption": "A step of the loss, 64 embeddings of 512 numbers, by the number of identities and the share that is drawn."}
+from IPython.display import display
+
 from maskfr_utils import records
+from maskfr_utils.study import state
 
 steps = records.read_measurement("speed/identities.json")
 rows = [
@@ -127,7 +130,10 @@ rows = [
     }
     for name, step in (steps["steps"] if steps else {}).items()
 ]
-pages.shown(pd.DataFrame(rows), "python -m maskfr_utils.measure.identities --out book/results/speed/identities.json")
+shown = pages.shown(
+    pd.DataFrame(rows), "python -m maskfr_utils.measure.identities --out book/results/speed/identities.json"
+)
+display(shown, pages.made(state.made_from("scaling")))
 
 # %% [markdown]
 # <details><summary><b>Exercise.</b> Why do the milliseconds for the identities hardly change with the number of GPUs?</summary>

@@ -198,11 +198,15 @@ pd.Series(made, name="this run").to_frame()
 # network given, the small one of the package, has never seen.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-head-start", "caption": "Test photos named rightly with 20 photos a person, in percent: the mean over seeds, and the lowest and highest."}
+from IPython.display import display
+
 from maskfr_utils.measure import head_start
 from maskfr_utils.records import read_measurement
+from maskfr_utils.study import state
 
 start = read_measurement("recognise/head_start.json")
-pages.shown(head_start.table(start) if start else pd.DataFrame(), "python -m maskfr_utils.measure.head_start")
+shown = pages.shown(head_start.table(start) if start else pd.DataFrame(), "python -m maskfr_utils.measure.head_start")
+display(shown, pages.made(state.made_from("train")))
 
 # %% tags=["remove-input"]
 masked, unmasked = (record["metrics"][twin]["accuracy"] for twin in ("masked", "unmasked"))

@@ -35,10 +35,7 @@ def problems(folder: Path | None = None, book: Path | None = None, notebooks: Pa
             elif now != "missing":
                 found.append(f"{run.name}.json is {now}: `{command(run=run)}` runs it again")
         found += inconsistencies(records)
-        for name, chosen, tuned in (
-            ("tuned.yaml", plan.chosen(scale, folder), plan.tuned_rates(scale)),
-            ("tuned_variants.yaml", plan.chosen_variants(scale, folder), plan.tuned_variants(scale)),
-        ):
+        for name, (_, chosen, tuned) in plan.choices(scale, folder).items():
             if chosen != tuned:
                 found.append(
                     f"params/{scale}/{name} is not what the trials chose, {chosen}: `{command()} --choose` writes it"
@@ -67,10 +64,6 @@ def of_chapter(notebook: Path, folder: Path, path: Path) -> list[str]:
         for group in groups(notebook)
         if f"records {digest(group, folder)}" not in text
     ][:1]
-    line = made_from(notebook.stem, folder, notebook.parent)
-    silent = (
-        text and "no record" in line and "made from" not in text
-    )  # a page need not say that nothing was measured yet
-    if measurements(notebook) and line not in text and not silent:
+    if measurements(notebook) and (line := made_from(notebook.stem, folder, notebook.parent)) not in text:
         found.append(f"{path.name} is not {line}: {again} makes it so")
     return found
