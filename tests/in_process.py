@@ -1,5 +1,7 @@
 """Notebooks run by papermill within this process: no kernel to start, and torch is imported once for all of them."""
 
+import sys
+
 import nbformat
 from IPython.core.displayhook import DisplayHook
 from IPython.core.interactiveshell import InteractiveShell
@@ -38,6 +40,15 @@ class InProcess(Engine):
     @classmethod
     def execute_managed_notebook(cls, nb_man, kernel_name, **_):
         """Runs every cell; a cell that raises ends the notebook, as papermill expects it."""
+        main = sys.modules["__main__"]
+        try:
+            cls.run(nb_man)
+        finally:  # a shell takes its place, and processes that are started later look for it
+            sys.modules["__main__"] = main
+
+    @staticmethod
+    def run(nb_man):
+        """Runs every cell in the shell of all notebooks."""
         shell = Shell.instance()
         shell.reset()
         shell.run_line_magic("matplotlib", "inline")
