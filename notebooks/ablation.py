@@ -33,9 +33,9 @@ results = None  # folder of records; default: the book's
 scale = "demo"  # of the study: demo (rendered faces), pocket (real photos), full (at full width)
 
 # %% tags=["remove-input"]
-from maskfr_utils.study import parameters, plan
+from maskfr_utils.study import parameters, scales
 
-parameters.check(globals(), results=parameters.folder, scale=plan.SCALES)
+parameters.check(globals(), results=parameters.folder, scale=scales.SCALES)
 
 # %% tags=["hide-input"] mystnb={"name": "tab-parts", "caption": "IResNet-50, the same with one part of ResSaNet each, and ResSaNet-50: size, learning rate, and accuracy on masked test photos."}
 # %config InlineBackend.figure_formats = ["svg"]
@@ -46,10 +46,10 @@ from maskfr_utils import figures
 from maskfr_utils.models import create_model
 from maskfr_utils.names import TITLES
 from maskfr_utils.profile import count_macs, count_parameters
-from maskfr_utils.study import answers, captions, outcomes, pages, plan, tables
+from maskfr_utils.study import answers, captions, outcomes, pages, plan, tables, trials
 
 ours = tables.ablation(scale, results)
-rates = plan.chosen(scale, results)
+rates = trials.chosen(scale, results)
 rows = {}
 for model in plan.ABLATION:
     network, name = create_model(model), TITLES[model]
@@ -60,7 +60,7 @@ for model in plan.ABLATION:
         f"masked {tables.FACES[scale]}": str(ours.get(name, tables.NOT_RUN)),
         "by seed": ours[name].each() if name in ours else "",
     }
-made = pages.made(*(captions.made_with("ablation", each, results) for each in plan.SCALES))
+made = pages.made(*(captions.made_with("ablation", each, results) for each in scales.SCALES))
 display(pd.DataFrame.from_dict(rows, orient="index"), made)
 
 # %% [markdown]
@@ -68,7 +68,7 @@ display(pd.DataFrame.from_dict(rows, orient="index"), made)
 # lines:
 
 # %% tags=["hide-input"] mystnb={"name": "tab-parts-compared", "caption": "What each part changes in IResNet-50, in percentage points, with 95 % intervals over seeds and people."}
-compared = {each: tables.parts(each, results) for each in plan.SCALES}
+compared = {each: tables.parts(each, results) for each in scales.SCALES}
 for each, table in compared.items():
     display(pages.Words(f"*{tables.FACES[each].capitalize()}*"))
     display(pages.shown(outcomes.in_points(table), plan.command("ablation", each)))

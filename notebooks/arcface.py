@@ -47,7 +47,7 @@ from IPython.display import display
 
 from maskfr_utils import figures, records
 from maskfr_utils.losses import ArcFace, CombinedMargin, CosFace, SphereFace, create_loss
-from maskfr_utils.study import pages, plan, state
+from maskfr_utils.study import pages, scales, state
 
 # %config InlineBackend.figure_formats = ["svg"]
 
@@ -187,7 +187,7 @@ figures.losses.curves(
 )
 
 # %% tags=["remove-input"]
-ours = plan.recipe("pocket")
+ours = scales.recipe("pocket")
 pins = records.read_measurement("sources/pins.json")
 people = pins["identities"]
 bound = {s: 1 / (1 + (people - 1) * math.exp(-s)) for s in (4, ours["scale"])}

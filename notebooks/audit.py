@@ -39,9 +39,9 @@ import pandas as pd
 from IPython.display import display
 
 from maskfr_utils import figures
-from maskfr_utils.study import audit, captions, outcomes, pages, parameters, plan
+from maskfr_utils.study import audit, captions, outcomes, pages, parameters, plan, scales
 
-parameters.check(globals(), results=parameters.folder, scale=plan.SCALES)
+parameters.check(globals(), results=parameters.folder, scale=scales.SCALES)
 
 # %% [markdown]
 # ## From the reported number to the honest one
@@ -52,7 +52,7 @@ parameters.check(globals(), results=parameters.folder, scale=plan.SCALES)
 # %% tags=["hide-input"] mystnb={"name": "fig-audit", "caption": "The accuracy that would be reported, less each deviation in turn, down to the honest one. Lines are 95 % intervals over seeds and people; that of a change stands at its end.", "image": {"alt": "A waterfall: the accuracy with all deviations, the change by each that is taken away, and the accuracy without any, with error bars"}}
 display(
     figures.audit.waterfall(audit.steps(scale, results), "accuracy as reported, %"),
-    pages.made(*(captions.made_with("audit", each, results) for each in plan.SCALES)),
+    pages.made(*(captions.made_with("audit", each, results) for each in scales.SCALES)),
 )
 
 # %% [markdown]
@@ -65,7 +65,7 @@ display(
 
 # %% tags=["hide-input"] mystnb={"name": "tab-audit", "caption": "What the code behind the report does otherwise than the report says, where that is seen, and what it does alone to the reported accuracy."}
 with pd.option_context("display.max_colwidth", None):
-    display(audit.table(list(plan.SCALES), results))
+    display(audit.table(list(scales.SCALES), results))
 
 # %% tags=["hide-input"] mystnb={"name": "tab-audit-alone", "caption": "Each deviation alone: the change of the reported accuracy in percentage points, with 95 % intervals over seeds and people."}
 display(pages.shown(outcomes.in_points(audit.alone(scale, results)), plan.command("audit", scale)))
@@ -80,7 +80,7 @@ display(pages.shown(outcomes.in_points(audit.alone(scale, results)), plan.comman
 # photos and others have none. [The same network](#tab-audit-copies) can be asked about both:
 
 # %% tags=["hide-input"] mystnb={"name": "tab-audit-copies", "caption": "Share of test photos named rightly, of those of which a copy was trained on and of the others; means over seeds."}
-both = [audit.copies(each, results).assign(faces=plan.SCALES[each].faces) for each in plan.SCALES]
+both = [audit.copies(each, results).assign(faces=scales.SCALES[each].faces) for each in scales.SCALES]
 display(pages.shown(pd.concat([table for table in both if len(table)] or both[:1]), plan.command("audit", scale)))
 
 # %% [markdown]

@@ -35,9 +35,9 @@ results = None  # folder of records; default: the book's
 scale = "demo"  # of the study: demo (rendered faces), pocket (real photos), full (at full width)
 
 # %% tags=["remove-input"]
-from maskfr_utils.study import parameters, plan
+from maskfr_utils.study import parameters, scales
 
-parameters.check(globals(), results=parameters.folder, scale=plan.SCALES)
+parameters.check(globals(), results=parameters.folder, scale=scales.SCALES)
 
 # %% tags=["hide-input"] mystnb={"name": "fig-9", "caption": "The report's Figure 9, in three experiments: accuracy on masked test photos by batch size, with 95 % intervals over seeds and people.", "image": {"alt": "Three lines of accuracy against batch size with error bars: one rate, a rate scaled with the batch, as many steps"}}
 # %config InlineBackend.figure_formats = ["svg"]
@@ -47,14 +47,14 @@ from maskfr_utils import figures
 from maskfr_utils.study import answers, captions, outcomes, pages, plan, tables
 
 lines = tables.figure_9(scale, results)
-made = pages.made(*(captions.made_with("figure_9", each, results) for each in plan.SCALES))
+made = pages.made(*(captions.made_with("figure_9", each, results) for each in scales.SCALES))
 display(figures.results.batch_sizes(lines), made)
 
 # %% [markdown]
 # [In numbers](#tab-9):
 
 # %% tags=["hide-input"] mystnb={"name": "tab-9", "caption": "Accuracy on masked test photos by batch size, with 95 % intervals over seeds and people."}
-for each in plan.SCALES:
+for each in scales.SCALES:
     display(pages.Words(f"*{tables.FACES[each].capitalize()}*"))
     display(pages.shown(tables.figure_9_table(each, results), plan.command("figure_9", each)))
 

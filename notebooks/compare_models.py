@@ -25,9 +25,9 @@ results = None  # folder of records; default: the book's
 scale = "demo"  # of the study: demo (rendered faces), pocket (real photos), full (at full width)
 
 # %% tags=["remove-input"]
-from maskfr_utils.study import parameters, plan
+from maskfr_utils.study import parameters, scales
 
-parameters.check(globals(), results=parameters.folder, scale=plan.SCALES)
+parameters.check(globals(), results=parameters.folder, scale=scales.SCALES)
 
 # %% tags=["hide-input"] mystnb={"name": "tab-2", "caption": "The report's Table 2 beside ours: masked test photos named correctly, with 95 % intervals over seeds and people."}
 # %config InlineBackend.figure_formats = ["svg"]
@@ -43,7 +43,7 @@ from maskfr_utils.names import REPORTED, TITLES
 from maskfr_utils.profile import count_macs, count_parameters
 from maskfr_utils.study import answers, captions, outcomes, pages, plan, published, tables
 
-made = pages.made(*(captions.made_with("table_2", each, results) for each in plan.SCALES))
+made = pages.made(*(captions.made_with("table_2", each, results) for each in scales.SCALES))
 display(tables.table_2(results), made)
 
 # %% [markdown]
@@ -210,7 +210,7 @@ if best:
     )
 
 # %% tags=["remove-input"]
-said = [answers.networks(each, results) for each in reversed(plan.SCALES)]
+said = [answers.networks(each, results) for each in reversed(scales.SCALES)]
 text = " ".join(filter(None, said)) or "No network has been run yet."
 theirs_said = answers.undecided_in_the_report(theirs)
 display(pages.box(f"{text}\n\n{answers.attention(scale, results)} {theirs_said} {answers.learnt(scale, results)}"))

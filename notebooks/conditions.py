@@ -39,9 +39,9 @@ results = None  # folder of records; default: the book's
 scale = "demo"  # of the study: demo (rendered faces), pocket (real photos), full (at full width)
 
 # %% tags=["remove-input"]
-from maskfr_utils.study import parameters, plan
+from maskfr_utils.study import parameters, scales
 
-parameters.check(globals(), results=parameters.folder, scale=plan.SCALES)
+parameters.check(globals(), results=parameters.folder, scale=scales.SCALES)
 
 # %% tags=["hide-input"] mystnb={"name": "fig-seen", "caption": "Two rendered people, bare and masked: the whole face, the upper half, and the band of the eyes.", "image": {"alt": "Three rows of four rendered faces, two of them masked: whole, grey below the bridge of the nose, and grey but for a band of the eyes"}}
 # %config InlineBackend.figure_formats = ["svg"]
@@ -52,7 +52,7 @@ from maskfr_utils import figures, names
 from maskfr_utils.batches import seen
 from maskfr_utils.masks import mask_faces
 from maskfr_utils.rendered import render_faces
-from maskfr_utils.study import alternatives, captions, outcomes, pages, plan, tables, variants
+from maskfr_utils.study import alternatives, captions, outcomes, pages, plan, tables, trials, variants
 
 people = render_faces(2, 1, seed=3)
 twins = np.concatenate([people.images, mask_faces(people.images, people.landmarks, seed=3).images])
@@ -65,15 +65,15 @@ figures.faces.face_grid({title: seen(twins, part) for part, title in parts.items
 # %% tags=["hide-input"] mystnb={"name": "tab-conditions", "caption": "IResNet-50 by what it was trained on: accuracy on masked and on bare test photos, with 95 % intervals over seeds and people."}
 lines = {name: alternatives.title(name) for name in (*names.CONDITIONS, variants.TWIN_TERM)}
 found = {
-    each: {twin: alternatives.conditions(each, results, twin) for twin in alternatives.TWINS} for each in plan.SCALES
+    each: {twin: alternatives.conditions(each, results, twin) for twin in alternatives.TWINS} for each in scales.SCALES
 }
 for each, by_twin in found.items():
     display(pages.Words(f"*{tables.FACES[each].capitalize()}*"))
     table = alternatives.table(by_twin, lines)
     display(pages.shown(table if by_twin["masked"] else table.iloc[:0], plan.command("conditions", each)))
-    if weight := plan.chosen_variants(each, results).get(variants.TWIN_TERM):
+    if weight := trials.chosen_variants(each, results).get(variants.TWIN_TERM):
         display(pages.Words(f"The twin term's weight: $w$ = {weight['twin_weight']:g}."))
-display(pages.made(*(captions.made_with("conditions", each, results) for each in plan.SCALES)))
+display(pages.made(*(captions.made_with("conditions", each, results) for each in scales.SCALES)))
 
 # %% tags=["hide-input"] mystnb={"name": "fig-conditions", "caption": "Accuracy of IResNet-50 on masked and on bare test photos by what it was trained on, 95 % intervals over seeds and people.", "image": {"alt": "For each condition two dots with error bars: its accuracy on masked and on unmasked test faces"}}
 named = {twin: {lines[name]: result for name, result in of.items()} for twin, of in found[scale].items()}
@@ -89,7 +89,7 @@ figures.results.estimates(
 # *no*, where a specialist is better beyond noise or the gap is surely wider than a point; else *not shown*.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-one-for-all", "caption": "Networks trained on both kinds of faces: masked against bare photos, and against the specialist for either, in percentage points with 95 % intervals over seeds and people."}
-compared = {each: alternatives.one_for_all(each, results) for each in plan.SCALES}
+compared = {each: alternatives.one_for_all(each, results) for each in scales.SCALES}
 for each, table in compared.items():
     display(pages.Words(f"*{tables.FACES[each].capitalize()}*"))
     said = alternatives.verdicts(table)

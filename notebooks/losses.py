@@ -43,9 +43,9 @@ results = None  # folder of records; default: the book's
 scale = "demo"  # of the study: demo (rendered faces), pocket (real photos), full (at full width)
 
 # %% tags=["remove-input"]
-from maskfr_utils.study import parameters, plan
+from maskfr_utils.study import parameters, scales
 
-parameters.check(globals(), results=parameters.folder, scale=plan.SCALES)
+parameters.check(globals(), results=parameters.folder, scale=scales.SCALES)
 
 # %% tags=["hide-input"] mystnb={"name": "tab-loss-trials", "caption": "The settings that nine trials of each loss chose, and how much they matter: accuracy on masked validation photos of the best, the median and the worst trial."}
 # %config InlineBackend.figure_formats = ["svg"]
@@ -54,7 +54,7 @@ from IPython.display import display
 from maskfr_utils import figures
 from maskfr_utils.study import alternatives, captions, outcomes, pages, plan, tables, variants
 
-for each in plan.SCALES:
+for each in scales.SCALES:
     display(pages.Words(f"*{tables.FACES[each].capitalize()}*"))
     display(pages.shown(alternatives.loss_trials(each, results), plan.command("losses", each)))
 
@@ -66,12 +66,12 @@ for each in plan.SCALES:
 
 # %% tags=["hide-input"] mystnb={"name": "tab-losses", "caption": "IResNet-50 trained on masked faces with each loss at its own settings: accuracy on masked and on bare test photos, with 95 % intervals over seeds and people."}
 lines = {variant.title: variant.title for variant in variants.LOSS_VARIANTS.values()}
-found = {each: {twin: alternatives.losses(each, results, twin) for twin in alternatives.TWINS} for each in plan.SCALES}
+found = {each: {twin: alternatives.losses(each, results, twin) for twin in alternatives.TWINS} for each in scales.SCALES}
 for each, by_twin in found.items():
     display(pages.Words(f"*{tables.FACES[each].capitalize()}*"))
     table = alternatives.table(by_twin, lines)
     display(pages.shown(table if by_twin["masked"] else table.iloc[:0], plan.command("losses", each)))
-display(pages.made(*(captions.made_with("losses", each, results) for each in plan.SCALES)))
+display(pages.made(*(captions.made_with("losses", each, results) for each in scales.SCALES)))
 
 # %% tags=["hide-input"] mystnb={"name": "fig-losses", "caption": "Accuracy of IResNet-50 on masked and on bare test photos by the loss that it was trained with, 95 % intervals over seeds and people.", "image": {"alt": "For each loss two dots with error bars: its accuracy on masked and on unmasked test faces"}}
 figures.results.estimates(

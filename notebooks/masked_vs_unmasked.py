@@ -44,9 +44,9 @@ results = None  # folder of records; default: the book's
 scale = "demo"  # of the study: demo (rendered faces), pocket (real photos), full (at full width)
 
 # %% tags=["remove-input"]
-from maskfr_utils.study import parameters, plan
+from maskfr_utils.study import parameters, scales
 
-parameters.check(globals(), results=parameters.folder, scale=plan.SCALES)
+parameters.check(globals(), results=parameters.folder, scale=scales.SCALES)
 
 # %% tags=["hide-input"] mystnb={"name": "tab-1", "caption": "The report's Table 1 beside ours: IResNet-50 trained on one kind of faces or on both; test photos named correctly, with 95 % intervals over seeds and people."}
 # %config InlineBackend.figure_formats = ["svg"]
@@ -58,7 +58,7 @@ from maskfr_utils import figures, metrics, records
 from maskfr_utils.measure import real_masks
 from maskfr_utils.study import answers, captions, outcomes, pages, plan, state, tables
 
-made = pages.made(*(captions.made_with("table_1", each, results) for each in plan.SCALES))
+made = pages.made(*(captions.made_with("table_1", each, results) for each in scales.SCALES))
 display(tables.table_1(results), made)
 
 # %% [markdown]

@@ -36,9 +36,9 @@ from IPython.display import display
 
 from maskfr_utils import figures, records
 from maskfr_utils.names import TITLES
-from maskfr_utils.study import answers, captions, pages, plan, state, tables
+from maskfr_utils.study import answers, captions, pages, plan, scales, state, tables
 
-made = pages.made(*(captions.made_with(None, each, results) for each in plan.SCALES))
+made = pages.made(*(captions.made_with(None, each, results) for each in scales.SCALES))
 display(tables.claims(results), pages.Words(captions.VERDICTS), made)
 
 # %% [markdown]

@@ -40,9 +40,9 @@ results = None  # folder of records; default: the book's
 scale = "demo"  # of the study: demo (rendered faces), pocket (real photos), full (at full width)
 
 # %% tags=["remove-input"]
-from maskfr_utils.study import parameters, plan
+from maskfr_utils.study import parameters, scales
 
-parameters.check(globals(), results=parameters.folder, scale=plan.SCALES)
+parameters.check(globals(), results=parameters.folder, scale=scales.SCALES)
 
 # %% tags=["hide-input"] mystnb={"name": "fig-rates", "caption": "Share of masked validation photos named correctly, by learning rate. Rings: the rates that were chosen.", "image": {"alt": "For each network a line of validation accuracy against the learning rate, with a ring at the chosen rate"}}
 # %config InlineBackend.figure_formats = ["svg"]
@@ -55,14 +55,14 @@ from maskfr_utils.study import alternatives, answers, captions, outcomes, pages,
 
 tried = tables.tried(scale, results)
 reported = {TITLES[model]: tried[TITLES[model]] for model in REPORTED if TITLES[model] in tried}
-made = pages.made(*(captions.made_with("tuning", each, results) for each in plan.SCALES))
+made = pages.made(*(captions.made_with("tuning", each, results) for each in scales.SCALES))
 display(figures.playable.pointed(figures.results.rates({n: t["masked"] for n, t in reported.items()})), made)
 
 # %% [markdown]
 # [In numbers](#tab-rates), percent:
 
 # %% tags=["hide-input"] mystnb={"name": "tab-rates", "caption": "Masked validation photos named correctly, in percent, by learning rate, and the rate that was chosen."}
-for each in plan.SCALES:
+for each in scales.SCALES:
     display(pages.Words(f"*{tables.FACES[each].capitalize()}*"))
     display(pages.shown(tables.tuning_table(each, results), plan.command("tuning", each)))
 
@@ -122,7 +122,7 @@ display(pages.shown(shown.round(1), plan.command("table_2", scale)))
 # [The best validation accuracy](#tab-recipe) over the rates tried:
 
 # %% tags=["hide-input"] mystnb={"name": "tab-recipe", "caption": "The recipe, and each change of it alone: best accuracy on masked validation photos over the rates tried, in percent."}
-for each in plan.SCALES:
+for each in scales.SCALES:
     table = tables.recipe_changes(each, results)
     changed = table if len(table) > 1 else table.iloc[:0]
     display(pages.Words(f"*{tables.FACES[each].capitalize()}*"))
@@ -136,11 +136,11 @@ for each in plan.SCALES:
 # [Beside it](#tab-report-recipe) the same networks at the rates and the recipe that validation photos chose, on test photos:
 
 # %% tags=["hide-input"] mystnb={"name": "tab-report-recipe", "caption": "The tuned recipe against the report's on masked test photos, in percentage points, with 95 % intervals over seeds and people."}
-for each in plan.SCALES:
+for each in scales.SCALES:
     display(pages.Words(f"*{tables.FACES[each].capitalize()}*"))
     recipes = outcomes.in_points(alternatives.report_recipe(each, results))
     display(pages.shown(recipes, plan.command("report", each)))
-display(pages.made(*(captions.made_with("report", each, results) for each in plan.SCALES)))
+display(pages.made(*(captions.made_with("report", each, results) for each in scales.SCALES)))
 
 # %% tags=["remove-input"]
 text = answers.rates(scale, results) or "No network has been tried yet."

@@ -7,11 +7,12 @@ import numpy as np
 
 from maskfr_utils import records
 from maskfr_utils.study import plan
+from maskfr_utils.study.run import Run
 
 PEOPLE, EACH = 20, 10
 
 
-def record(run: plan.Run, masked: float = 0.7, unmasked: float = 0.9, people: int = PEOPLE, each: int = EACH) -> dict:
+def record(run: Run, masked: float = 0.7, unmasked: float = 0.9, people: int = PEOPLE, each: int = EACH) -> dict:
     """A record of `run` that is right on about these shares of the photos; easy photos are easy for every run."""
     labels = np.repeat(np.arange(people), each)
     photos = {

@@ -5,7 +5,8 @@ import made_up_records
 import pytest
 
 from maskfr_utils.study import answers, outcomes
-from maskfr_utils.study.plan import SCALES, Run
+from maskfr_utils.study.run import Run
+from maskfr_utils.study.scales import SCALES
 
 BARE = "11111 11111 11111 11111"
 

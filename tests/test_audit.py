@@ -5,8 +5,8 @@ import pytest
 
 from maskfr_utils import figures, records
 from maskfr_utils.original.flaws import FLAWS, SCORED, TRAINED
-from maskfr_utils.study import audit, captions, outcomes, plan, state
-from maskfr_utils.study.plan import Run
+from maskfr_utils.study import audit, captions, outcomes, plan, scales, state
+from maskfr_utils.study.run import Run
 from tests import made_up_records
 
 PEOPLE, EACH = 12, 10
@@ -48,11 +48,11 @@ def folder(tmp_path_factory):
 
 
 def test_every_scale_trains_with_none_each_and_all(monkeypatch):
-    monkeypatch.setattr(plan, "train_photos", lambda scale: 1000)
-    for scale in plan.SCALES:
+    monkeypatch.setattr(scales, "train_photos", lambda scale: 1000)
+    for scale in scales.SCALES:
         sets = plan.audit_flaws(scale)
         assert () in sets and len(sets) == len(set(sets)) and audit.offered(scale)
-        photos = plan.recipe(scale)["dataset"] != "demo"
+        photos = scales.recipe(scale)["dataset"] != "demo"
         assert tuple(n for n in TRAINED if photos or n != "near_copies") in sets
         for run in plan.audit(scale):
             params, plain = run.params(), Run(scale=scale, model=plan.AUDITED, seed=run.seed).params()
@@ -63,7 +63,7 @@ def test_every_scale_trains_with_none_each_and_all(monkeypatch):
     assert len(plan.audit_flaws("demo")) == 14
     runs = {run.flaws: run for run in plan.audit("demo") if run.seed == 0}
     plain, half, mirrored = (runs[f] for f in ((), ("batch_size",), ("mirrored_twins",)))
-    assert half.steps() == 1000 // (plain.batch // 2) * plan.recipe("demo")["epochs"] and half.batch == plain.batch
+    assert half.steps() == 1000 // (plain.batch // 2) * scales.recipe("demo")["epochs"] and half.batch == plain.batch
     assert mirrored.params()["max_steps"] == mirrored.steps() == plain.steps()
     assert mirrored.params()["epochs"] == -(-plain.params()["epochs"] // 2)
 
@@ -138,7 +138,7 @@ def test_tables_and_figure_hold_with_what_there_is(folder, tmp_path, made):
     if made == 1:
         write(tmp_path, plan.audit_flaws("demo")[8], [(0.1, 0.8)])
     where = folder if made == 2 else tmp_path
-    table = audit.table(list(plan.SCALES), where)
+    table = audit.table(list(scales.SCALES), where)
     assert list(table.index) == [flaw.title for flaw in FLAWS.values()]
     effects = table["effect alone on rendered faces, points"]
     assert "changes no accuracy" in effects[FLAWS["logged_loss"].title]

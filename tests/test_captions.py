@@ -4,7 +4,7 @@ import made_up_records
 import pytest
 
 from maskfr_utils.study import captions, outcomes, plan, state, tables
-from maskfr_utils.study.plan import SCALES
+from maskfr_utils.study.scales import SCALES
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from maskfr_utils.paths import ROOT
 from maskfr_utils.probes import faces
 from maskfr_utils.probes.runs import of_run
 from maskfr_utils.rendered import render
-from maskfr_utils.study.plan import Run
+from maskfr_utils.study.run import Run
 
 DEMO, POCKET = Run(scale="demo"), Run(scale="pocket", model="ressanet50")
 PARTS = of_run(DEMO.params()) | of_run(POCKET.params())
@@ -198,7 +198,7 @@ def python(folder, code):
 
 SHOW = """
 from maskfr_utils import fingerprint
-from maskfr_utils.study.plan import Run
+from maskfr_utils.study.run import Run
 run = Run(scale="demo", model="resnet50")
 print(fingerprint.sources(), fingerprint.digest(run.behaviour()))
 """

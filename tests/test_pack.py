@@ -18,8 +18,8 @@ from maskfr_utils import paths, records, rendered
 from maskfr_utils.config import ConfigError
 from maskfr_utils.study import __main__ as command
 from maskfr_utils.study import pack as packing
-from maskfr_utils.study import packed_run, plan, within
-from maskfr_utils.study.plan import Run
+from maskfr_utils.study import packed_run, plan, scales, trials, within
+from maskfr_utils.study.run import Run
 
 TINY = {"dataset": "mini/faces.tar", "min_masked": 5, "test_fraction": 0.2, "width": 0.05, "embedding_dim": 16}
 TINY |= {"condition": "masked", "epochs": 1, "batch_size": 8, "lr": 0.05, "compile": False}
@@ -45,8 +45,8 @@ sys.meta_path.insert(0, Hidden)
 @pytest.fixture
 def study(tmp_path, monkeypatch):
     """Scale `full` on three rendered people in a tar, its networks tuned; the folder that records go to."""
-    plan.recipe.cache_clear()
-    plan.train_photos.cache_clear()
+    scales.recipe.cache_clear()
+    scales.train_photos.cache_clear()
     (tmp_path / "params" / "full").mkdir(parents=True)
     (tmp_path / "params" / "full" / "study.yaml").write_text(yaml.safe_dump(TINY))
     (tmp_path / "data" / "mini").mkdir(parents=True)
@@ -60,14 +60,14 @@ def study(tmp_path, monkeypatch):
             tar.addfile(info, io.BytesIO(data))
     np.savez(tmp_path / "data" / "mini" / "landmarks68.npz", files=names, points=faces.landmarks)
     monkeypatch.setenv("MASKFR_DATA", str(tmp_path / "data"))
-    monkeypatch.setattr(plan, "PARAMS", tmp_path / "params")
+    monkeypatch.setattr(scales, "PARAMS", tmp_path / "params")
     monkeypatch.setattr(paths, "results_dir", lambda: tmp_path / "results")
-    for rate in plan.SCALES["full"].rates:
+    for rate in scales.SCALES["full"].rates:
         made_up(tmp_path / "results", Run(scale="full", rate=rate, trial=True), 0.8 if rate == 0.05 else 0.5)
-    plan.write_tuned("full", tmp_path / "results")
+    trials.write_tuned("full", tmp_path / "results")
     yield tmp_path / "results"
-    plan.recipe.cache_clear()
-    plan.train_photos.cache_clear()
+    scales.recipe.cache_clear()
+    scales.train_photos.cache_clear()
 
 
 def made_up(folder, run, share=0.7):
@@ -191,7 +191,7 @@ def test_collecting_takes_what_fits_once_and_never_replaces_what_holds(study, tm
 
 def test_trials_are_taken_first_and_choose_the_rate_of_the_others(study, tmp_path):
     folder = tmp_path / "back"
-    rates = (*plan.SCALES["full"].rates, 0.4)  # the best of the scale's is at an edge: one more was tried there
+    rates = (*scales.SCALES["full"].rates, 0.4)  # the best of the scale's is at an edge: one more was tried there
     for rate in rates:
         made_up(folder, Run(scale="full", model="ressanet50", rate=rate, trial=True), 0.9 if rate == 0.2 else 0.5)
     run = Run(scale="full", model="ressanet50")
@@ -200,7 +200,7 @@ def test_trials_are_taken_first_and_choose_the_rate_of_the_others(study, tmp_pat
     records.write_json(run.record_path(folder), record)
     taken, refused = packing.collect(folder)
     assert refused == {} and len(taken) == len(rates) + 1 and taken[-1] == run.name
-    assert plan.tuned_rates("full") == {"iresnet50": 0.05, "ressanet50": 0.2}
+    assert scales.tuned_rates("full") == {"iresnet50": 0.05, "ressanet50": 0.2}
 
 
 @pytest.fixture
@@ -213,7 +213,7 @@ def clock(study, monkeypatch):
         now[0] += 100 / self.at_once
         made_up(study, run, 0.8 if run.rate == 0.05 else 0.5)
         self.made.append(run)
-        plan.write_tuned("full", study)
+        trials.write_tuned("full", study)
 
     monkeypatch.setattr(within.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(within.Session, "start", start)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from maskfr_utils import records
 from maskfr_utils.paths import results_dir
 from maskfr_utils.study import tables
-from maskfr_utils.study.plan import SCALES
+from maskfr_utils.study.scales import SCALES
 
 
 def record(accuracy=0.9):

@@ -3,7 +3,8 @@
 import pytest
 
 from maskfr_utils import records
-from maskfr_utils.study import check, plan, shown, state
+from maskfr_utils.study import check, shown, state
+from maskfr_utils.study.run import Run
 
 CHAPTER = """# %% tags=["parameters"]
 results = None
@@ -53,7 +54,7 @@ def test_a_new_chapter_is_stale_when_what_it_shows_changes(notebook, tmp_path):
     records.write_json(tmp_path / "ages/pins.json", {"provenance": {"data": "y"}})
     assert len(check.of_chapter(notebook, tmp_path, chapter)) == 1
     execute()
-    plan.Run(scale="demo").record_path(tmp_path).write_text("{}")  # one of table_1
+    Run(scale="demo").record_path(tmp_path).write_text("{}")  # one of table_1
     assert len(check.of_chapter(notebook, tmp_path, chapter)) == 1
 
 

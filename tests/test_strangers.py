@@ -19,7 +19,7 @@ from maskfr_utils.metrics import Draws
 from maskfr_utils.recognise import Embedder, load_embedder
 from maskfr_utils.recognise.embedder import save_embedder
 from maskfr_utils.rendered import render_faces
-from maskfr_utils.study import plan
+from maskfr_utils.study.run import Run
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -244,7 +244,7 @@ def test_what_is_no_network_is_told_in_one_line(tmp_path, capsys, network):
 
 def save_run(folder, **params):
     """A finished run as `train` leaves it, of a small untrained network."""
-    run = plan.Run(scale="demo")
+    run = Run(scale="demo")
     record = made_up_records.record(run)
     record["params"] |= params
     folder.mkdir()

@@ -12,9 +12,8 @@ from maskfr_utils import paths, records, verdicts
 from maskfr_utils.config import TrainConfig
 from maskfr_utils.names import LOSSES, REPORTED, SIMPLE_CONDITIONS
 from maskfr_utils.study import __main__ as command
-from maskfr_utils.study import captions, check, plan, shown, state, variants
-from maskfr_utils.study import run as making
-from maskfr_utils.study.plan import Run
+from maskfr_utils.study import captions, check, making, plan, scales, shown, state, trials, variants
+from maskfr_utils.study.run import Run
 
 OPENED = sorted({name for notebook in shown.chapters() for name in shown.measurements(notebook)})
 
@@ -22,11 +21,11 @@ OPENED = sorted({name for notebook in shown.chapters() for name in shown.measure
 @pytest.fixture
 def untuned(tmp_path, monkeypatch):
     """The study before any trial: the recipes alone."""
-    for scale in plan.SCALES:
+    for scale in scales.SCALES:
         (tmp_path / "recipes" / scale).mkdir(parents=True)
         for name in ("study.yaml", "report.yaml"):
-            shutil.copy(plan.PARAMS / scale / name, tmp_path / "recipes" / scale)
-    monkeypatch.setattr(plan, "PARAMS", tmp_path / "recipes")
+            shutil.copy(scales.PARAMS / scale / name, tmp_path / "recipes" / scale)
+    monkeypatch.setattr(scales, "PARAMS", tmp_path / "recipes")
 
 
 @pytest.fixture
@@ -58,8 +57,8 @@ def change(folder, run, **sections):
 
 
 def test_groups_are_what_the_report_compares(untuned, monkeypatch):
-    monkeypatch.setattr(plan, "train_photos", lambda scale: 3000)
-    for name, scale in plan.SCALES.items():
+    monkeypatch.setattr(scales, "train_photos", lambda scale: 3000)
+    for name, scale in scales.SCALES.items():
         one, two, parts = plan.table_1(name), plan.table_2(name), plan.ablation(name)
         assert len(one) == 3 * scale.seeds and {run.condition for run in one} == set(SIMPLE_CONDITIONS)
         assert len(two) == 5 * scale.seeds and {run.model for run in two} == set(REPORTED)
@@ -76,12 +75,12 @@ def test_groups_are_what_the_report_compares(untuned, monkeypatch):
 
 def test_every_loss_and_weight_gets_its_trials(untuned):
     """The same number for each loss; any two levels of different settings meet exactly once."""
-    for scale in plan.SCALES:
-        tried = {name: plan.variant_trials(scale, name) for name in variants.VARIANTS}
+    for scale in scales.SCALES:
+        tried = {name: trials.variant_trials(scale, name) for name in variants.VARIANTS}
         losses = {variants.VARIANTS[name].common["loss"] for name in variants.LOSS_VARIANTS}
         assert losses == set(LOSSES) - {"arcface_straight_through"}
         assert {len(tried[name]) for name in variants.LOSS_VARIANTS} == {9}
-        common, rate = plan.recipe(scale), plan.recipe(scale)["lr"]
+        common, rate = scales.recipe(scale), scales.recipe(scale)["lr"]
         for name in variants.LOSS_VARIANTS:
             params = [run.params() for run in tried[name]]
             assert {p["loss"] for p in params} == {name} and {p["scored_on"] for p in params} == {"validation"}
@@ -98,43 +97,43 @@ def test_every_loss_and_weight_gets_its_trials(untuned):
 
 
 def test_a_loss_is_trained_as_its_trials_chose(tmp_path, untuned):
-    final, trials = Run(scale="demo", variant="cosface", seed=1), plan.variant_trials("demo", "cosface")
+    final, tried = Run(scale="demo", variant="cosface", seed=1), trials.variant_trials("demo", "cosface")
     assert final.name == "demo-iresnet50-masked-cosface-s1"
-    assert trials[3].name == "demo-iresnet50-masked-cosface-t3-trial-s0"
-    assert plan.waits(final) and plan.waits(trials[0])  # for the network's rate
-    for rate in plan.SCALES["demo"].rates:
+    assert tried[3].name == "demo-iresnet50-masked-cosface-t3-trial-s0"
+    assert trials.waits(final) and trials.waits(tried[0])  # for the network's rate
+    for rate in scales.SCALES["demo"].rates:
         trial(tmp_path, rate, 0.6 if rate == 0.025 else 0.5)
-    plan.write_tuned("demo", tmp_path)
-    assert plan.waits(final) and not plan.waits(trials[0])  # for the loss's settings
-    for i, run in enumerate(trials):
+    trials.write_tuned("demo", tmp_path)
+    assert trials.waits(final) and not trials.waits(tried[0])  # for the loss's settings
+    for i, run in enumerate(tried):
         record = made_up_records.record(run)
         for twin, accuracy in (("masked", 0.9 if i in (5, 7) else 0.0), ("unmasked", 1.0 if i == 2 else 0.0)):
             record["metrics"][twin]["accuracy"] = accuracy
         records.write_json(run.record_path(tmp_path), record)
-        assert ("cosface" in plan.chosen_variants("demo", tmp_path)) == (i == 8)
+        assert ("cosface" in trials.chosen_variants("demo", tmp_path)) == (i == 8)
     assert any(
         "tuned_variants.yaml is not what the trials" in problem for problem in check.problems(tmp_path, tmp_path)
     )
-    plan.write_tuned("demo", tmp_path)
+    trials.write_tuned("demo", tmp_path)
     assert not any("tuned_variants.yaml" in problem for problem in check.problems(tmp_path, tmp_path))
-    assert not plan.waits(final)
-    params, best = final.params(), trials[5].params()
+    assert not trials.waits(final)
+    params, best = final.params(), tried[5].params()
     assert {name for name in params if params[name] != best[name]} == {"seed", "scored_on"}
-    assert plan.command(run=trials[5]) == "python -m maskfr_utils.study losses --scale demo"
+    assert plan.command(run=tried[5]) == "python -m maskfr_utils.study losses --scale demo"
 
 
 def test_the_twin_term_is_judged_on_both_twins(tmp_path, untuned):
-    for i, run in enumerate(plan.variant_trials("demo", "twin_term")):
+    for i, run in enumerate(trials.variant_trials("demo", "twin_term")):
         record = made_up_records.record(run)
         record["metrics"]["masked"]["accuracy"], record["metrics"]["unmasked"]["accuracy"] = [
             (0.9, 0.1), (0.8, 0.7), (0.7, 0.7), (0.0, 1.0), (0.85, 0.6),
         ][i]  # fmt: skip
         records.write_json(run.record_path(tmp_path), record)
-    assert plan.chosen_variants("demo", tmp_path)["twin_term"]["twin_weight"] == 1.0
+    assert trials.chosen_variants("demo", tmp_path)["twin_term"]["twin_weight"] == 1.0
 
 
 def test_the_reports_recipe_is_the_studys_but_for_what_it_says(untuned):
-    for scale in plan.SCALES:
+    for scale in scales.SCALES:
         ours, theirs = (Run(scale=scale, recipe=name).params() for name in (None, "report"))
         assert {name for name in ours if ours[name] != theirs[name]} == {"lr", "decay", "depthwise_fan"}
         assert theirs["lr"] / theirs["batch_size"] == 0.05 / 512
@@ -142,7 +141,7 @@ def test_the_reports_recipe_is_the_studys_but_for_what_it_says(untuned):
 
 
 def test_a_seed_is_the_seed_of_everything():
-    for scale in plan.SCALES:
+    for scale in scales.SCALES:
         first, second = (Run(scale=scale, seed=s).params() for s in (0, 1))
         assert {k for k in first if first[k] != second[k]} == {"seed"} and first["data_seed"] is None
 
@@ -160,51 +159,51 @@ def trial(folder, rate, accuracy, model="iresnet50"):
     ids=["inside", "at the lowest", "at the highest"],
 )
 def test_rates_are_tried_until_the_best_is_not_at_an_edge(tmp_path, untuned, best, tried):
-    rates = plan.SCALES["demo"].rates
-    assert [run.rate for run in plan.trials("demo", "iresnet50", tmp_path)] == sorted(rates)
+    rates = scales.SCALES["demo"].rates
+    assert [run.rate for run in trials.rate_trials("demo", "iresnet50", tmp_path)] == sorted(rates)
     assert len(rates) >= 5 and all(b == 2 * a for a, b in itertools.pairwise(rates))
     for rate in rates:
         trial(tmp_path, rate, 0.8 if rate == rates[best] else 0.5)
-    more = [run.rate for run in plan.trials("demo", "iresnet50", tmp_path) if run.rate not in rates]
+    more = [run.rate for run in trials.rate_trials("demo", "iresnet50", tmp_path) if run.rate not in rates]
     assert more == [factor * rates[best] for factor in tried]
     for rate in more:
-        assert plan.chosen("demo", tmp_path) == {}  # its trials go on
+        assert trials.chosen("demo", tmp_path) == {}  # its trials go on
         trial(tmp_path, rate, 0.7)
-    assert plan.chosen("demo", tmp_path) == {"iresnet50": rates[best]}
+    assert trials.chosen("demo", tmp_path) == {"iresnet50": rates[best]}
 
 
 def test_a_network_trains_at_the_rate_that_its_trials_chose(tmp_path, untuned):
-    for rate in plan.SCALES["demo"].rates:
+    for rate in scales.SCALES["demo"].rates:
         trial(tmp_path, rate, 0.6 if rate == 0.025 else 0.5)
-    plan.write_tuned("demo", tmp_path)
+    trials.write_tuned("demo", tmp_path)
     assert Run(scale="demo").params()["lr"] == 0.025
     assert Run(scale="demo", batch_size=64, scaled=True).params()["lr"] == 0.1  # four times the recipe's batch
-    assert Run(scale="demo", model="resnet50").params()["lr"] == plan.recipe("demo")["lr"]
+    assert Run(scale="demo", model="resnet50").params()["lr"] == scales.recipe("demo")["lr"]
     trial(tmp_path, 0.0125, 0.65)
     assert any("tuned.yaml is not what the trials chose" in problem for problem in check.problems(tmp_path, tmp_path))
 
 
-@pytest.mark.parametrize("scale", plan.SCALES)
+@pytest.mark.parametrize("scale", scales.SCALES)
 def test_same_steps_are_the_same_steps_of_the_same_schedule(scale, untuned, monkeypatch):
-    monkeypatch.setattr(plan, "train_photos", lambda scale: 3000)
+    monkeypatch.setattr(scales, "train_photos", lambda scale: 3000)
     one = [run for run in plan.figure_9(scale) if run.seed == 0]
     runs = [run for run in one if run.steps_of]
-    largest = next(run for run in one if run.batch == plan.SCALES[scale].batches[-1])
+    largest = next(run for run in one if run.batch == scales.SCALES[scale].batches[-1])
     assert largest.steps_of is None and {run.params()["max_steps"] for run in runs} == {largest.steps()}
-    assert sorted(run.batch for run in (*runs, largest)) == sorted(plan.SCALES[scale].batches)
+    assert sorted(run.batch for run in (*runs, largest)) == sorted(scales.SCALES[scale].batches)
 
     def growing(run, name):  # steps of a warm-up, as the loop counts them
-        return run.params()[name] * (plan.train_photos(scale) // run.batch)
+        return run.params()[name] * (scales.train_photos(scale) // run.batch)
 
     for run in runs:
         params = run.params()
-        assert params["epochs"] * (plan.train_photos(scale) // run.batch) >= params["max_steps"]
+        assert params["epochs"] * (scales.train_photos(scale) // run.batch) >= params["max_steps"]
         for name in ("warmup_epochs", "margin_warmup_epochs"):
             assert growing(run, name) == pytest.approx(growing(largest, name), abs=0.05)
 
 
 def test_a_runs_command_is_its_configuration(untuned, monkeypatch):
-    monkeypatch.setattr(plan, "train_photos", lambda scale: 1000)
+    monkeypatch.setattr(scales, "train_photos", lambda scale: 1000)
     run = next(run for run in plan.figure_9("demo") if run.steps_of)
     config = TrainConfig.from_argv(run.command)
     assert config == run.config()
@@ -328,10 +327,10 @@ def empty(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "runs_dir", lambda: tmp_path / "runs")
     tiny = {"dataset": "demo", "identities": 3, "per_identity": 8, "width": 0.25, "embedding_dim": 16, "epochs": 1}
     tiny |= {"lr": 0.01, "batch_size": 8, "warmup_epochs": 0.0, "margin_warmup_epochs": 0.0, "compile": False}
-    monkeypatch.setattr(plan, "recipe", lambda scale: tiny if scale == "demo" else tiny | {"dataset": "nowhere.tar"})
+    monkeypatch.setattr(scales, "recipe", lambda scale: tiny if scale == "demo" else tiny | {"dataset": "nowhere.tar"})
     (tmp_path / "params" / "demo").mkdir(parents=True)
     (tmp_path / "params" / "demo" / "study.yaml").write_text(json.dumps(tiny))
-    monkeypatch.setattr(plan, "PARAMS", tmp_path / "params")
+    monkeypatch.setattr(scales, "PARAMS", tmp_path / "params")
     monkeypatch.setattr(
         plan, "GROUPS", {"table_1": lambda scale: [Run(scale=scale, condition=c) for c in ("masked", "unmasked")]}
     )
@@ -379,12 +378,12 @@ def test_list_and_wrong_names(empty, capsys):
     record = made_up_records.record(run)
     record["provenance"] |= {"seconds": 1800.0, "train_photos": 12}
     records.write_json(run.record_path(), record)
-    plan.train_photos.cache_clear()
+    scales.train_photos.cache_clear()
     assert command.main(["--list", "--scale", "demo"]) == 0
     assert (
         capsys.readouterr().out.splitlines()[-1] == "demo: 1 runs to make, about 0.5 hours at the pace of its records"
     )
-    plan.train_photos.cache_clear()
+    scales.train_photos.cache_clear()
     with pytest.raises(SystemExit, match="2"):
         command.main(["table_3"])
     assert "table_1" in capsys.readouterr().err

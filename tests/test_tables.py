@@ -7,7 +7,8 @@ from scipy import stats
 
 from maskfr_utils import verdicts
 from maskfr_utils.study import outcomes, tables
-from maskfr_utils.study.plan import SCALES, Run
+from maskfr_utils.study.run import Run
+from maskfr_utils.study.scales import SCALES
 
 MASKED, UNMASKED = Run(scale="demo"), Run(scale="demo", condition="unmasked")
 

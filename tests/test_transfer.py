@@ -15,7 +15,7 @@ from maskfr_utils.measure.mfr2 import Photos
 from maskfr_utils.measure.real_masks import PROBES
 from maskfr_utils.names import SIMPLE_CONDITIONS
 from maskfr_utils.rendered import render_faces
-from maskfr_utils.study import plan
+from maskfr_utils.study.run import Run
 from maskfr_utils.verdicts import over_seeds_and_people
 
 
@@ -150,7 +150,7 @@ def test_real_and_drawn_masks_are_tried_on_the_same_people():
 
 def save_run(folder, condition="masked", seed=0, classes=("Person_0", "Somebody_Else"), **changes):
     """A finished run as `train` leaves it, of a small untrained network."""
-    run = plan.Run(scale="demo", condition=condition, seed=seed)
+    run = Run(scale="demo", condition=condition, seed=seed)
     record = made_up_records.record(run)
     for section, values in changes.items():
         record[section] |= values
@@ -240,7 +240,7 @@ def test_record(folder):
     assert record["left_out"] == 1  # Person0, whom the networks know as Person_0
     assert record["photos"]["all photos"]["people"] == 11 and record["photos"]["all photos"]["masked"] == 22
     assert record["seeds"] == [0]
-    assert record["provenance"]["networks"] == plan.Run(scale="demo").behaviour()
+    assert record["provenance"]["networks"] == Run(scale="demo").behaviour()
     for subset in record["results"].values():
         for name in subset["masked"]:
             first, second, gain = (subset[c][name]["value"] for c in ("masked", "unmasked", "gain"))

@@ -31,6 +31,7 @@ from maskfr_utils.probes.runs import of_run
 from maskfr_utils.records import read_record, write_json
 from maskfr_utils.study import plan, state
 from maskfr_utils.study.outcomes import points, signed
+from maskfr_utils.study.run import Run
 from maskfr_utils.verdicts import Comparison, from_draws
 
 RECORD = Path("masks") / "transfer.json"  # below the records of the study
@@ -141,7 +142,7 @@ def load_runs(folders: Sequence[Path]) -> dict[tuple[str, int], dict]:
     if sorted(runs) != sorted(itertools.product(("masked", "unmasked"), {seed for _, seed in runs})):
         raise ValueError(f"name one masked and one unmasked run of each seed, not {runs}")
     names = [
-        plan.Run(scale=f.name, model=r["params"]["model"], condition=c, seed=s)
+        Run(scale=f.name, model=r["params"]["model"], condition=c, seed=s)
         for f, r, (c, s) in zip(folders, records, runs, strict=True)
     ]
     problems = state.inconsistencies(dict(zip(names, records, strict=True)))

@@ -13,10 +13,12 @@ from maskfr_utils import paths
 from maskfr_utils.config import ConfigError
 from maskfr_utils.messages import brief
 from maskfr_utils.names import MODELS
-from maskfr_utils.study import captions, plan
+from maskfr_utils.study import captions, plan, trials
 from maskfr_utils.study.check import HEADLINE, problems
-from maskfr_utils.study.plan import GROUPS, SCALES, Run
-from maskfr_utils.study.run import run_all
+from maskfr_utils.study.making import run_all
+from maskfr_utils.study.plan import GROUPS
+from maskfr_utils.study.run import Run
+from maskfr_utils.study.scales import SCALES
 from maskfr_utils.study.state import status, told_cost
 
 
@@ -42,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if args.choose:
         for scale in scales:
-            plan.write_tuned(scale, args.results)
+            trials.write_tuned(scale, args.results)
         return 0
     if args.pack or args.collect:
         try:
@@ -123,7 +125,7 @@ def _make(args: argparse.Namespace, scales: list[str]) -> int:
         before, result = waiting, run_all(waiting, args.results)
         for scale in scales:
             if args.results is None:
-                plan.write_tuned(scale)
+                trials.write_tuned(scale)
         now = states()
     return result
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 
 from maskfr_utils.names import CONDITIONS, TITLES
-from maskfr_utils.study import plan
+from maskfr_utils.study import trials
 from maskfr_utils.study.outcomes import Result, comparisons, points, results
-from maskfr_utils.study.plan import Run
+from maskfr_utils.study.run import Run
 from maskfr_utils.study.tables import FACES, NOT_RUN
 from maskfr_utils.study.variants import LOSS_VARIANTS, TWIN_TERM, VARIANTS
 
@@ -28,10 +28,10 @@ def losses(scale: str, folder: Folder = None, tested: str = "masked") -> dict[st
 
 def loss_trials(scale: str, folder: Folder = None) -> pd.DataFrame:
     """Of each loss that was tried (rows) what was chosen, how good it was on masked validation photos, and how many trials it had."""
-    rows, chosen = {}, plan.chosen_variants(scale, folder)
+    rows, chosen = {}, trials.chosen_variants(scale, folder)
     columns = ["*s*", "*m*", "learning rate", "best trial, %", "median trial, %", "worst trial, %", "trials"]
     for name, variant in LOSS_VARIANTS.items():
-        scores = [plan.validation(run, folder) for run in plan.variant_trials(scale, name)]
+        scores = [trials.validation(run, folder) for run in trials.variant_trials(scale, name)]
         made = sorted(score for score in scores if score is not None)
         if made:
             settings = [f"{chosen[name][k]:g}" if k in chosen.get(name, {}) else "" for k in ("scale", "margin", "lr")]

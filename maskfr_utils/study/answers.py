@@ -6,9 +6,10 @@ from pathlib import Path
 import pandas as pd
 
 from maskfr_utils.names import TITLES
-from maskfr_utils.study import outcomes, plan, published, tables
+from maskfr_utils.study import outcomes, published, tables, trials
 from maskfr_utils.study.outcomes import Result, signed
-from maskfr_utils.study.plan import SCALES, Run
+from maskfr_utils.study.run import Run
+from maskfr_utils.study.scales import SCALES
 from maskfr_utils.study.tables import FACES
 
 Folder = str | Path | None
@@ -184,7 +185,7 @@ def rates(scale: str, folder: Folder = None) -> str:
     both_tried = pd.concat([tried[name]["masked"] for name in pair], axis=1, keys=pair).dropna()
     same = 100 * (both_tried[pair[0]] - both_tried[pair[1]])
     best = 100 * (tried[pair[0]]["masked"].max() - tried[pair[1]]["masked"].max())
-    chosen = plan.chosen(scale, folder)
+    chosen = trials.chosen(scale, folder)
     turns = (
         "the order even turns round" if same.min() < 0 < same.max() else "the order stays, and the distance does not"
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from maskfr_utils.names import TITLES
 from maskfr_utils.study import answers, outcomes, plan, published, state
-from maskfr_utils.study.plan import SCALES
+from maskfr_utils.study.scales import SCALES
 from maskfr_utils.study.tables import FACES, NOT_RUN
 
 NAMED = 3  # so many missing runs are listed by name; of more, a caption gives the number

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from maskfr_utils import paths
 from maskfr_utils.records import read_record
-from maskfr_utils.study import captions, plan
-from maskfr_utils.study.plan import SCALES, command, runs
+from maskfr_utils.study import captions, trials
+from maskfr_utils.study.plan import command, runs
+from maskfr_utils.study.scales import SCALES
 from maskfr_utils.study.shown import chapters, groups, measurements
 from maskfr_utils.study.state import digest, inconsistencies, made_from, status
 
@@ -35,7 +36,7 @@ def problems(folder: Path | None = None, book: Path | None = None, notebooks: Pa
             elif now != "missing":
                 found.append(f"{run.name}.json is {now}: `{command(run=run)}` runs it again")
         found += inconsistencies(records)
-        for name, (_, chosen, tuned) in plan.choices(scale, folder).items():
+        for name, (_, chosen, tuned) in trials.choices(scale, folder).items():
             if chosen != tuned:
                 found.append(
                     f"params/{scale}/{name} is not what the trials chose, {chosen}: `{command()} --choose` writes it"

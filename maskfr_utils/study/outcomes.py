@@ -11,7 +11,7 @@ import pandas as pd
 
 from maskfr_utils import metrics
 from maskfr_utils.study import state
-from maskfr_utils.study.plan import Run
+from maskfr_utils.study.run import Run
 from maskfr_utils.verdicts import Comparison, compare, over_seeds_and_people
 
 YAWS = {"under 10°": (0, 10), "10 to 20°": (10, 20), "20 to 30°": (20, 30), "30° and more": (30, 91)}

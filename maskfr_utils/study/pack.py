@@ -25,8 +25,8 @@ from maskfr_utils.messages import brief
 from maskfr_utils.names import MODELS
 from maskfr_utils.probes.runs import of_run
 from maskfr_utils.records import REVISION, code_revision, read_record, write_json
-from maskfr_utils.study import plan
-from maskfr_utils.study.plan import Run
+from maskfr_utils.study import plan, scales, trials
+from maskfr_utils.study.run import Run
 from maskfr_utils.study.state import inconsistencies, stale, status
 
 VENDOR = ("lightning-fabric", "lightning-utilities")  # pure Python, and missing where people have but torch
@@ -39,7 +39,7 @@ def pack(scale: str, folder: Path, models: Iterable[str] = MODELS, part_mb: floa
     """Leaves a folder that trains a scale's runs elsewhere, by `python run.py`.
 
     Args:
-        scale: one of `plan.SCALES`.
+        scale: one of `scales.SCALES`.
         folder: to be made; it must not exist, or be empty.
         models: the networks whose runs it is for.
         part_mb: megabytes of the largest file in it; it is joined there.
@@ -80,7 +80,7 @@ def _contents(scale: str) -> Iterator[tuple[str, Path]]:
     for file in sorted((paths.ROOT / "maskfr_utils").rglob("*")):
         if file.suffix in (".py", ".yaml"):
             yield file.relative_to(paths.ROOT).as_posix(), file
-    for file in sorted((plan.PARAMS / scale).glob("*.yaml")):
+    for file in sorted((scales.PARAMS / scale).glob("*.yaml")):
         yield f"params/{scale}/{file.name}", file
     for run in plan.runs((), [scale]):
         if status(run) == "done":
@@ -89,7 +89,7 @@ def _contents(scale: str) -> Iterator[tuple[str, Path]]:
         for file in distribution(library).files or ():
             if ".." not in file.parts and file.suffix != ".pyc" and file.name not in LEFT_OUT:
                 yield f"vendor/{file.as_posix()}", Path(file.locate())
-    dataset = plan.recipe(scale)["dataset"]
+    dataset = scales.recipe(scale)["dataset"]
     if dataset == "demo":
         return
     found, name = paths.find_data(dataset), Path(dataset)
@@ -147,18 +147,18 @@ def collect(source: Path, folder: Path | None = None) -> tuple[list[str], dict[s
     waiting.pop("pack", None)
     if not waiting:
         raise FileNotFoundError(f"no record in {source}: give the pack's folder, or one of records")
-    scales = [scale for scale in plan.SCALES if any(name.startswith(f"{scale}-") for name in waiting)]
+    packed = [scale for scale in scales.SCALES if any(name.startswith(f"{scale}-") for name in waiting)]
     taken, refused = [], {}
     for trial in (True, False):
-        while found := [r for r in plan.runs((), scales, folder) if r.trial == trial and r.name in waiting]:
+        while found := [r for r in plan.runs((), packed, folder) if r.trial == trial and r.name in waiting]:
             for run in found:  # more trials are of the study once these are in
                 reason = _take(run, waiting.pop(run.name), folder)
                 if reason:
                     refused[run.name] = reason
                 elif reason is not None:
                     taken.append(run.name)
-        for scale in scales:
-            plan.write_tuned(scale, folder)
+        for scale in packed:
+            trials.write_tuned(scale, folder)
     return taken, refused | dict.fromkeys(waiting, "it is of no run of the study")
 
 

@@ -1,107 +1,184 @@
-"""Makes the runs that are missing: what they will cost, one after the other, past those that fail."""
+"""A run of the study: its name, its parameters, and the command that makes it."""
 
-import subprocess
-import sys
-import time
+import hashlib
+import itertools
+import json
+from dataclasses import dataclass
 from pathlib import Path
 
-from maskfr_utils.config import ConfigError
-from maskfr_utils.records import read_record, write_json
-from maskfr_utils.study.plan import Run
-from maskfr_utils.study.state import stale
+from maskfr_utils import fingerprint, paths
+from maskfr_utils.config import TrainConfig, load_params
+from maskfr_utils.original import flaws as original
+from maskfr_utils.original.probes import of_flaws
+from maskfr_utils.probes.runs import of_run
+from maskfr_utils.study import scales
+from maskfr_utils.study.variants import VARIANTS
 
-STOPPED = (130, 143)  # exit status of a training that Ctrl-C or SIGTERM ended
-
-
-def images_per_second(run: Run, steps: int = 3) -> float:
-    """Training pictures a second of a run on this machine, from a few steps on noise."""
-    import torch
-
-    from maskfr_utils import devices
-    from maskfr_utils.batches import to_input
-    from maskfr_utils.original.switches import recogniser
-
-    config = run.config()
-    fabric = devices.make_fabric(config)
-    model = fabric.setup_module(recogniser(config, 100, run.flaws or ()).to(memory_format=torch.channels_last))
-    faces = torch.randint(256, (min(config.batch_size, 64), 112, 112, 3), dtype=torch.uint8)
-    labels = fabric.to_device(torch.zeros(len(faces), dtype=torch.long))
-    for step in range(steps + 1):
-        if step == 1:  # the first one warms up
-            started = time.perf_counter()
-        loss, hits = model(to_input(fabric.to_device(faces)), labels)
-        fabric.backward(loss)
-        hits.item()  # waits for the device
-    return steps * len(faces) / (time.perf_counter() - started)
+# Parameters of the recipe that were chosen on validation photos: name -> what the trial without (or with) it has.
+CHANGES: dict[str, dict[str, object]] = {
+    "decay_all": {"decay": "all"},
+    "fan_layer": {"depthwise_fan": "layer"},
+    "fresh_masks": {"fresh_masks": True},
+    "augment": {"augment": 0.3},
+}
 
 
-def cost(waiting: list[Run]) -> dict[Run, float]:
-    """Seconds that each run will about take on this machine: its pictures at the pace of a few steps of its network."""
-    pace = {}
-    for run in waiting:
-        if (key := _network(run)) not in pace:
-            pace[key] = images_per_second(run)
-    return {run: run.passes() / pace[_network(run)] for run in waiting}
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One training of the study.
 
-
-def _network(run: Run) -> tuple:
-    """What a run's pace depends on."""
-    return run.scale, run.model, "network" in (run.flaws or ())
-
-
-def make(run: Run, folder: Path | None = None) -> bool:
-    """Trains a run, or goes on with it where it stopped, and leaves its record among the results.
-
-    Args:
-        run: what to train.
-        folder: of the records; default: the book's.
-
-    Returns:
-        Whether it succeeded; its own messages say why not.
+    Attributes:
+        scale: one of `SCALES`.
+        model: the network.
+        condition: what it trains on.
+        batch_size: photos a step; None: the recipe's.
+        steps_of: the batch size whose number of steps it takes, at warm-ups as many steps long; None: the recipe's
+            epochs.
+        scaled: whether its learning rate grows with the batch size.
+        rate: its learning rate; None: the network's tuned one.
+        change: one of `CHANGES`.
+        recipe: another recipe in the scale's folder, which says everything but the network; None: the study's.
+        variant: one of `variants.VARIANTS`, at the settings that its trials chose.
+        setting: of a variant's trial, its number.
+        trial: whether it is scored on the validation photos, for a choice; else on the test photos.
+        flaws: of the original (`original.flaws.TRAINED`), where it is a run of the audit, which may have none; else None.
+        seed: of initial weights, order, split and masks.
     """
-    left = run.folder / "record.json"  # by a run that ended, where only the copy is missing
-    if not left.exists():
-        training = subprocess.Popen([sys.executable, "-m", run.module, *run.command])
-        try:
-            status = training.wait()
-        except KeyboardInterrupt:  # it came to the training as well, which saves and ends by itself
-            training.wait()
-            raise
-        if status in STOPPED:
-            raise KeyboardInterrupt
-        if status:
-            return False
-    record = read_record(left)
-    if reason := stale(run, record):
-        print(f"{run.name}: its record is not taken: {reason}", file=sys.stderr)
-        return False
-    write_json(run.record_path(folder), record)
-    return True
 
+    scale: str
+    model: str = "iresnet50"
+    condition: str = "masked"
+    batch_size: int | None = None
+    steps_of: int | None = None
+    scaled: bool = False
+    rate: float | None = None
+    change: str | None = None
+    recipe: str | None = None
+    variant: str | None = None
+    setting: int | None = None
+    trial: bool = False
+    flaws: tuple[str, ...] | None = None
+    seed: int = 0
 
-def run_all(waiting: list[Run], folder: Path | None = None) -> int:
-    """Says what the runs cost and makes them one after the other, past those that fail; returns the exit status."""
-    for scale in sorted({run.scale for run in waiting}):
-        try:
-            next(run for run in waiting if run.scale == scale).config()
-        except ConfigError as error:
-            print(f"{scale} is left out: {error}")
-            waiting = [run for run in waiting if run.scale != scale]
-    if not waiting:
-        print("nothing to run")
-        return 0
-    print("a few steps of each network, to know what they cost ...", flush=True)
-    seconds = cost(waiting)
-    print(f"{len(waiting)} runs, about {sum(seconds.values()) / 3600:.1f} hours on this machine", flush=True)
-    failed = []
-    for i, run in enumerate(waiting, 1):
-        print(f"[{i}/{len(waiting)}] {run.name}, about {seconds[run] / 60:.0f} minutes", flush=True)
-        try:
-            if not make(run, folder):
-                failed.append(run.name)
-        except KeyboardInterrupt:
-            print("stopped; the same command goes on from here", file=sys.stderr)
-            return 130
-    if failed:
-        print(f"failed: {', '.join(failed)}", file=sys.stderr)
-    return bool(failed)
+    @property
+    def name(self) -> str:
+        """The name of its record and folder."""
+        parts = {
+            f"b{self.batch_size}": self.batch_size,
+            f"n{self.steps_of}": self.steps_of,
+            "scaled": self.scaled,
+            f"lr{self.rate:g}" if self.rate else "": self.rate,
+            self.change: self.change,
+            self.recipe: self.recipe,
+            self.variant: self.variant,
+            f"t{self.setting}": self.setting is not None,
+            "trial": self.trial,
+            f"audit-{'+'.join(self.flaws or ('none',))}": self.flaws is not None,
+        }
+        return "-".join([self.scale, self.model, self.condition, *(k for k, v in parts.items() if v), f"s{self.seed}"])
+
+    @property
+    def batch(self) -> int:
+        """Photos a step."""
+        return self.batch_size or scales.recipe(self.scale)["batch_size"]
+
+    @property
+    def lr(self) -> float:
+        """The peak learning rate."""
+        common = scales.recipe(self.scale)
+        rate = self.rate or scales.tuned_rates(self.scale).get(self.model, common["lr"])
+        return rate * self.batch / common["batch_size"] if self.scaled else rate
+
+    def overrides(self) -> dict[str, object]:
+        """The parameters in which it differs from the recipe."""
+        values = {"model": self.model, "condition": self.condition, "seed": self.seed, "batch_size": self.batch}
+        values |= {"lr": self.lr, "scored_on": "validation" if self.trial else "test"}
+        values |= CHANGES[self.change] if self.change else {}
+        common = scales.recipe(self.scale)
+        if self.recipe:
+            other = load_params(scales.PARAMS / self.scale / f"{self.recipe}.yaml")
+            values |= {name: value for name, value in other.items() if common.get(name) != value}
+        if self.variant:
+            values |= VARIANTS[self.variant].common | self.settings()
+        if self.trial and (epochs := scales.SCALES[self.scale].trial_epochs):
+            shrink, warmups = epochs / common["epochs"], ("warmup_epochs", "margin_warmup_epochs")
+            return values | {"epochs": epochs} | {name: round(common[name] * shrink, 2) for name in warmups}
+        if self.flaws:
+            return values | self.flawed(TrainConfig().science() | common | values)
+        if not self.steps_of:
+            return values
+        per_epoch = scales.train_photos(self.scale) // self.batch
+        steps = common["epochs"] * (scales.train_photos(self.scale) // self.steps_of)
+        shrink = steps / (common["epochs"] * per_epoch)  # of an epoch of the batch with as many steps, in ours
+        return values | {
+            "max_steps": steps,
+            "epochs": max(common["epochs"], -(-steps // per_epoch)),
+            "warmup_epochs": round(common["warmup_epochs"] * shrink, 4),
+            "margin_warmup_epochs": round(common["margin_warmup_epochs"] * shrink, 4),
+        }
+
+    def settings(self) -> dict[str, float]:
+        """A variant's own parameters: its trial's, or those that its trials chose; until then those of the middle one."""
+        variant = VARIANTS[self.variant]
+        if self.setting is None and (tuned := scales.tuned_variants(self.scale).get(self.variant)):
+            return tuned
+        number = len(variant.settings) // 2 if self.setting is None else self.setting
+        return variant.parameters(number, self.lr, scales.recipe(self.scale)["scale"])
+
+    def flawed(self, values: dict[str, object]) -> dict[str, object]:
+        """The parameters that its flaws change; where photos count twice, it takes as many steps as without."""
+        changed = original.overrides(self.flaws, values)
+        if "epochs" in changed:
+            per_epoch = scales.train_photos(self.scale) // changed.get("batch_size", values["batch_size"])
+            changed["max_steps"] = values["epochs"] * per_epoch
+        return changed
+
+    def params(self) -> dict[str, object]:
+        """All parameters that decide its result, whether or not its faces are on this machine."""
+        values = scales.recipe(self.scale) | self.overrides()
+        return TrainConfig.from_mapping(values | {"dataset": "demo"}).science() | {"dataset": values["dataset"]}
+
+    def config(self) -> TrainConfig:
+        """The run as `train.run` takes it.
+
+        Raises:
+            ConfigError: its faces are not on this machine.
+        """
+        return TrainConfig.from_mapping(scales.recipe(self.scale) | self.overrides() | {"out_dir": str(self.folder)})
+
+    def behaviour(self) -> dict[str, fingerprint.Numbers]:
+        """What the present code computes in each part that decides its result."""
+        params = self.params()
+        return fingerprint.numbers(of_run(params) if self.flaws is None else of_flaws(params, self.flaws))
+
+    @property
+    def folder(self) -> Path:
+        """Where it trains. Other parameters or other code train elsewhere: a stopped run never goes on with them."""
+        text = json.dumps([self.params(), fingerprint.digest(self.behaviour())], sort_keys=True)
+        return paths.runs_dir() / f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+
+    @property
+    def module(self) -> str:
+        """What `python -m` runs to make it."""
+        return "maskfr_utils.train" if self.flaws is None else "maskfr_utils.original.run"
+
+    @property
+    def command(self) -> list[str]:
+        """The arguments of `module` that make it."""
+        values = self.overrides() | {"out_dir": str(self.folder)}
+        pairs = itertools.chain.from_iterable(("-p", name, str(value)) for name, value in values.items())
+        flaws = [] if self.flaws is None else ["--flaws", *self.flaws]
+        return [*flaws, "-f", str(scales.PARAMS / self.scale / "study.yaml"), *pairs]
+
+    def record_path(self, folder: str | Path | None = None) -> Path:
+        """File of its record in the book's results, or in `folder`."""
+        return Path(folder or paths.results_dir()) / f"{self.name}.json"
+
+    def steps(self) -> int:
+        """Steps that it trains for."""
+        values = scales.recipe(self.scale) | self.overrides()
+        return values.get("max_steps") or values["epochs"] * (scales.train_photos(self.scale) // values["batch_size"])
+
+    def passes(self) -> int:
+        """Pictures that it trains on, each counted at each visit."""
+        return self.steps() * self.overrides()["batch_size"]

@@ -10,7 +10,8 @@ from maskfr_utils import fingerprint, paths
 from maskfr_utils.original.flaws import POOL
 from maskfr_utils.records import SAMPLE_TOLERANCE, read_record
 from maskfr_utils.run_folder import difference
-from maskfr_utils.study.plan import Run, runs
+from maskfr_utils.study.plan import runs
+from maskfr_utils.study.run import Run
 from maskfr_utils.study.shown import NOTEBOOKS, measurements
 
 

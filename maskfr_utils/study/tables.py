@@ -11,9 +11,10 @@ from scipy import stats
 
 from maskfr_utils import metrics
 from maskfr_utils.names import TITLES
-from maskfr_utils.study import plan, published, state
+from maskfr_utils.study import plan, published, scales, state, trials
 from maskfr_utils.study.outcomes import Result, comparisons, deviations, percent, points, results, specialists
-from maskfr_utils.study.plan import SCALES, Run
+from maskfr_utils.study.run import Run
+from maskfr_utils.study.scales import SCALES
 
 NOT_RUN = "not run yet"
 FACES = {name: scale.faces for name, scale in SCALES.items()}
@@ -105,7 +106,7 @@ def tried(scale: str, folder: str | Path | None = None) -> dict[str, pd.DataFram
 def tuning_table(scale: str, folder: str | Path | None = None) -> pd.DataFrame:
     """The trials in percent of the masked validation photos; the rate that was chosen for each network, and what it gave."""
     table = pd.DataFrame({name: 100 * by_rate["masked"] for name, by_rate in tried(scale, folder).items()}).T
-    rates = {TITLES[model]: rate for model, rate in plan.chosen(scale, folder).items()}
+    rates = {TITLES[model]: rate for model, rate in trials.chosen(scale, folder).items()}
     words = table.map(lambda share: "" if np.isnan(share) else f"{share:.1f}")
     words.columns = [f"{rate:g}" for rate in table.columns]
     return words.assign(chosen=[f"{rates[name]:g}" if name in rates else "trials go on" for name in table.index])
@@ -202,7 +203,7 @@ def figure_9_table(scale: str, folder: str | Path | None = None) -> pd.DataFrame
     lines = figure_9(scale, folder)
     if not any(map(len, lines.values())):
         return pd.DataFrame(columns=list(lines))
-    batches = pd.Index(plan.SCALES[scale].batches, name="batch size")
+    batches = pd.Index(scales.SCALES[scale].batches, name="batch size")
     columns = {
         name: [
             NOT_RUN if np.isnan(a) else percent(a, low, high)

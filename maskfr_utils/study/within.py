@@ -21,9 +21,10 @@ from maskfr_utils.names import unknown
 from maskfr_utils.probes.runs import of_run
 from maskfr_utils.records import read_record
 from maskfr_utils.stopping import Stopping
-from maskfr_utils.study import plan
-from maskfr_utils.study.plan import ABLATION, Run, trials
-from maskfr_utils.study.run import images_per_second, make
+from maskfr_utils.study import plan, scales, trials
+from maskfr_utils.study.making import images_per_second, make
+from maskfr_utils.study.plan import ABLATION
+from maskfr_utils.study.run import Run
 
 FIFTY, HUNDRED = ("iresnet50", "ressanet50", "resnet50"), ("iresnet100", "ressanet100")
 START = 25.0  # seconds that a run takes beside its steps, at most
@@ -39,10 +40,10 @@ def portions(scale: str) -> dict[str, list[Run]]:
     """
 
     def tried(*models: str) -> list[Run]:
-        return [run for model in models for run in trials(scale, model)]
+        return [run for model in models for run in trials.rate_trials(scale, model)]
 
     def final(*models: str) -> list[Run]:
-        return [Run(scale=scale, model=m, seed=s) for s in range(plan.SCALES[scale].seeds) for m in models]
+        return [Run(scale=scale, model=m, seed=s) for s in range(scales.SCALES[scale].seeds) for m in models]
 
     base, parts = final("iresnet50"), ABLATION[1:-1]
     return {
@@ -100,7 +101,7 @@ class Session:
     def ready(self) -> list[Run]:
         """Those to be started now or never: a run waits for the trials that decide its parameters."""
         over = self.failed | self.unfit | self.running.keys()
-        return [run for run in self.missing() if run not in over and not plan.waits(run)]
+        return [run for run in self.missing() if run not in over and not trials.waits(run)]
 
     def seconds(self, run: Run) -> float:
         """What a run will take, at most."""
@@ -151,7 +152,7 @@ class Session:
         told = ", ".join(f"{twin} {scores['accuracy']:.1%}" for twin, scores in record["metrics"].items())
         pace = record["throughput"]["train_images_per_second"]
         self.say(f"{run.name}: {record['params']['scored_on']} {told} ({took:.0f} s, {pace:.0f} images/s)")
-        plan.write_tuned(self.scale)
+        trials.write_tuned(self.scale)
 
     def stop(self) -> None:
         """Lets what runs save its state and end; what does not in time is killed."""
@@ -191,7 +192,7 @@ class Session:
             finally:
                 self.stop()
         missing = self.missing()
-        waiting = sum(map(plan.waits, missing))
+        waiting = sum(map(trials.waits, missing))
         self.say(
             f"{len(self.made)} runs made, {len(self.failed)} failed, {len(missing)} are missing, of which {waiting} wait for "
             "their network's trials"
