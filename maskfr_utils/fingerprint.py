@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 
 from maskfr_utils.paths import cache_dir, replacing
 
@@ -40,11 +41,13 @@ def numbers(parts: Mapping[str, Callable[[], Numbers]]) -> dict[str, Numbers]:
         parts: name -> the function that computes it.
     """
     known = _known()
-    if missing := parts.keys() - known.keys():
-        for name in sorted(missing):
-            known[name] = {key: [float(f"{x:.6g}") for x in values] for key, values in parts[name]().items()}
-        with replacing(_memory()) as temporary:
-            temporary.write_text(json.dumps(known), encoding="utf-8")
+    for name in sorted(parts.keys() - known.keys()):
+        with FileLock(f"{_memory()}.lock"):  # what another process computes meanwhile is waited for, not computed again
+            known |= _known()
+            if name not in known:
+                known[name] = {key: [float(f"{x:.6g}") for x in values] for key, values in parts[name]().items()}
+                with replacing(_memory()) as temporary:
+                    temporary.write_text(json.dumps(known), encoding="utf-8")
     return {name: known[name] for name in parts}
 
 

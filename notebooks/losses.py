@@ -66,7 +66,9 @@ for each in scales.SCALES:
 
 # %% tags=["hide-input"] mystnb={"name": "tab-losses", "caption": "IResNet-50 trained on masked faces with each loss at its own settings: accuracy on masked and on bare test photos, with 95 % intervals over seeds and people."}
 lines = {variant.title: variant.title for variant in variants.LOSS_VARIANTS.values()}
-found = {each: {twin: alternatives.losses(each, results, twin) for twin in alternatives.TWINS} for each in scales.SCALES}
+found = {
+    each: {twin: alternatives.losses(each, results, twin) for twin in alternatives.TWINS} for each in scales.SCALES
+}
 for each, by_twin in found.items():
     display(pages.Words(f"*{tables.FACES[each].capitalize()}*"))
     table = alternatives.table(by_twin, lines)

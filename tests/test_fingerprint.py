@@ -3,7 +3,9 @@
 import shutil
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -235,6 +237,29 @@ def test_a_broken_memory_is_computed_anew(monkeypatch, tmp_path):
         memory.write_text(text)
         assert fingerprint.numbers(part) == {"part": {"x": [1.0]}}
     assert fingerprint.numbers({"part": lambda: {"x": [2.0]}}) == {"part": {"x": [1.0]}}  # remembered
+
+
+def test_what_two_compute_at_once_is_computed_once_and_kept(monkeypatch, tmp_path):
+    monkeypatch.setenv("MASKFR_CACHE", str(tmp_path))
+    made, begin = [], threading.Barrier(2)
+
+    def part(name):
+        def compute():
+            time.sleep(0.05)
+            made.append(name)
+            return {"x": [float(len(name))]}
+
+        return compute
+
+    def look(names):
+        begin.wait()
+        return fingerprint.numbers({name: part(name) for name in names})
+
+    with ThreadPoolExecutor(2) as pool:
+        one, two = pool.map(look, (["a", "bb", "ccc"], ["bb", "ccc", "dddd"]))
+    assert sorted(made) == ["a", "bb", "ccc", "dddd"]
+    assert one | two == {name: {"x": [float(len(name))]} for name in made}
+    assert fingerprint.numbers(dict.fromkeys(made, pytest.fail)) == one | two
 
 
 def test_numbers_do_not_hang_on_the_threads_that_a_process_has():

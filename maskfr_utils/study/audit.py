@@ -14,7 +14,8 @@ from maskfr_utils import metrics
 from maskfr_utils.names import TITLES
 from maskfr_utils.original.flaws import FLAWS, LOGGING, NEEDS, SCORED, ordered
 from maskfr_utils.original.scores import named
-from maskfr_utils.study import outcomes, plan, published, scales, state
+from maskfr_utils.study import outcomes, plan, published, state
+from maskfr_utils.study.scales import SCALES
 from maskfr_utils.verdicts import Comparison, drawn_anew, from_draws
 
 Records = Mapping[int, dict]  # seed -> record
@@ -153,7 +154,7 @@ def table(scales: Collection[str], folder: str | Path | None = None) -> pd.DataF
     rows = {flaw.title: {"what the code does": flaw.fact, "where that is seen": flaw.source} for flaw in FLAWS.values()}
     found = pd.DataFrame.from_dict(rows, orient="index")
     for scale in scales:
-        words, faces = outcomes.in_points(alone(scale, folder)), scales.SCALES[scale].faces
+        words, faces = outcomes.in_points(alone(scale, folder)), SCALES[scale].faces
         effects, planned = {}, [set(flaws) for flaws in plan.audit_flaws(scale)]
         for name, flaw in FLAWS.items():
             if flaw.title in words.index:
@@ -199,7 +200,7 @@ def told(scale: str, folder: str | Path | None = None) -> str:
     words = outcomes.in_points(effects)["difference, points"]
     sure = [name for name in effects.index if effects["verdict"][name] in SAYS.values()]
     text = (
-        f"With all deviations together {TITLES[plan.AUDITED]} on {scales.SCALES[scale].faces} would be reported at {shown[0]}; "
+        f"With all deviations together {TITLES[plan.AUDITED]} on {SCALES[scale].faces} would be reported at {shown[0]}; "
         f"trained and scored as this study does it reaches {shown[-1]}. "
         f"Alone, {largest} moves the number most, by {words[largest]} points, and {len(sure)} of {len(effects)} deviations "
         f"have an effect that seeds and people do not explain ({', '.join(sure) or 'none'}). "

@@ -11,7 +11,7 @@ from scipy import stats
 
 from maskfr_utils import metrics
 from maskfr_utils.names import TITLES
-from maskfr_utils.study import plan, published, scales, state, trials
+from maskfr_utils.study import plan, published, state, trials
 from maskfr_utils.study.outcomes import Result, comparisons, deviations, percent, points, results, specialists
 from maskfr_utils.study.run import Run
 from maskfr_utils.study.scales import SCALES
@@ -203,7 +203,7 @@ def figure_9_table(scale: str, folder: str | Path | None = None) -> pd.DataFrame
     lines = figure_9(scale, folder)
     if not any(map(len, lines.values())):
         return pd.DataFrame(columns=list(lines))
-    batches = pd.Index(scales.SCALES[scale].batches, name="batch size")
+    batches = pd.Index(SCALES[scale].batches, name="batch size")
     columns = {
         name: [
             NOT_RUN if np.isnan(a) else percent(a, low, high)
