@@ -142,8 +142,11 @@ def reader(out: Connection, name: str, seed: int, numbers: range, folder: str) -
 
 def read_all(name: str, seed: int, numbers: range, bar: tqdm) -> dict:
     """Reads inputs of a format; how many came to what, and the failures by number. A reader that dies is followed by another."""
-    counts, failures, most, slowest = Counter({READ: 0, SKIPPED: 0, REFUSED: 0, FAILED: 0}), {}, 0, 0.0
-    context = multiprocessing.get_context("spawn")
+    counts, failures = Counter({READ: 0, SKIPPED: 0, REFUSED: 0, FAILED: 0}), {}
+    most, slowest, total = 0, 0.0, 0.0
+    context = multiprocessing.get_context(
+        "fork"
+    )  # to import all that a reader needs takes longer than a thousand inputs
     following = numbers.start
     while following < numbers.stop:
         with tempfile.TemporaryDirectory(prefix="maskfr-soak-") as folder:
@@ -157,7 +160,8 @@ def read_all(name: str, seed: int, numbers: range, bar: tqdm) -> dict:
                     if not inbox.poll(WALL):
                         process.kill()
                     number, outcome, why, taken, seconds = inbox.recv()
-                    following, most, slowest = number + 1, max(most, taken), max(slowest, seconds)
+                    following, most = number + 1, max(most, taken)
+                    slowest, total = max(slowest, seconds), total + seconds
                     counts[outcome] += 1
                     failures |= {number: why} if outcome == FAILED else {}
                     bar.update()
@@ -176,7 +180,8 @@ def read_all(name: str, seed: int, numbers: range, bar: tqdm) -> dict:
                 counts[FAILED] += 1
                 following += 1
                 bar.update()
-    return {**counts, "most_bytes": most, "slowest_seconds": round(slowest, 2), "failures": failures}
+    times = {"seconds": round(total, 1), "slowest_seconds": round(slowest, 2)}
+    return {**counts, "most_bytes": most, **times, "failures": failures}
 
 
 def shares(inputs: int, names: list[str]) -> dict[str, int]:
