@@ -12,7 +12,7 @@ TOLD := --no-progress-bar --stdout-file - --stderr-file -
 # a part of the study, or a look at it: make study S="table_1 --scale demo", make study S=--list
 S ?=
 
-.PHONY: help train recognise test test-slow study book pdf release chapters words lab check notebooks clean
+.PHONY: help train recognise test test-slow soak study book pdf release chapters words lab check notebooks clean
 .DELETE_ON_ERROR:
 
 help:  ## list the targets
@@ -37,6 +37,9 @@ test: $(READY)  ## all tests but those that take minutes each
 
 test-slow: $(READY)  ## those: kills at random points, several processes, a pack of the study
 	$(BIN)/python -m pytest -n 0 -m slow
+
+soak: $(READY)  ## kill runs and feed every reader damaged files, at random; S="--inputs 2000 --kills 3" for a short one
+	$(BIN)/python -m maskfr_utils.measure.soak $(S)
 
 study: $(READY)  ## run what is missing of the study, after saying what it costs; S="table_1 --scale demo" for a part
 	$(BIN)/python -m maskfr_utils.study $(S)

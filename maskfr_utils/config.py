@@ -77,6 +77,9 @@ class TrainConfig:
     accumulate: int = _param(
         1, "parts that a step's batch is computed in, one after the other; BatchNorm sees a part", 1
     )
+    sync_batchnorm: bool = _param(
+        False, "several processes: BatchNorm goes by the whole batch, not by each one's share"
+    )
     class_rate: float = _param(
         1.0, "share of the identities that a step's softmax draws (PartialFC); below 1 for very many of them", 1e-6, 1.0
     )

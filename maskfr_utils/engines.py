@@ -1,7 +1,9 @@
 """Where work that comes in many equal pieces is done: on this machine's cores, or on a cluster, by joblib's back ends."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from itertools import islice
+from typing import Any
 
 import joblib
 
@@ -38,9 +40,12 @@ def workers(engine: str = LOCAL) -> Iterator[None]:
             yield
     elif kind == RAY and not address:
         try:
+            import ray
             from ray.util.joblib import register_ray
         except ImportError:
             raise ValueError("engine ray needs a package that is not here: pip install 'ray[default]'") from None
+        if not ray.is_initialized():  # its back end asks how many CPUs there are before it looks for a cluster
+            ray.init()
         register_ray()
         with joblib.parallel_config(backend="ray", n_jobs=-1):
             yield
@@ -56,3 +61,24 @@ def processes(most: int | None = None) -> int:
     """
     _, configured = joblib.parallel.get_active_backend()
     return configured or min(most or joblib.cpu_count(), joblib.cpu_count())
+
+
+def results(work: Callable[..., Any], jobs: Iterator[tuple], workers: int, waiting: int) -> Iterator[Any]:
+    """What `work` gives for the arguments of each job, in their order; jobs are taken as they are needed.
+
+    Args:
+        work: a function of a module.
+        jobs: their arguments.
+        workers: how many are done at once, as `processes` gives it.
+        waiting: jobs that a worker may have before it.
+    """
+    in_flight = joblib.effective_n_jobs(workers) * waiting
+    calls = (joblib.delayed(work)(*job) for job in jobs)
+    if joblib.parallel.get_active_backend()[0].supports_return_generator:
+        pool = joblib.Parallel(workers, return_as="generator", pre_dispatch=in_flight, batch_size=1)
+        with closing(pool(calls)) as done:
+            yield from done
+        return
+    with joblib.Parallel(workers, batch_size=1) as pool:  # Ray's
+        while some := list(islice(calls, in_flight)):
+            yield from pool(some)

@@ -20,6 +20,7 @@ from maskfr_utils.checkpoints import Checkpoints, DamagedCheckpoint, Tree, check
 from maskfr_utils.config import TrainConfig
 from maskfr_utils.messages import PlainError, brief
 from maskfr_utils.names import CONDITIONS
+from maskfr_utils.norms import across_processes
 from maskfr_utils.partial import RowSGD
 from maskfr_utils.progress import Speed, write_log
 from maskfr_utils.recogniser import Recogniser
@@ -92,6 +93,8 @@ class RunState:
         torch.manual_seed(config.seed)
         self.recogniser = self.build().to(memory_format=torch.channels_last)
         together, world = CONDITIONS[config.condition].together, fabric.world_size
+        if config.sync_batchnorm and world > 1:
+            self.recogniser = across_processes(self.recogniser, fabric.device)
         self.batches = EpochBatches(
             store.indices(TRAIN), config.batch_size, config.seed, fabric.global_rank, world, together
         )

@@ -2,18 +2,20 @@
 
 import os
 import signal
+import sys
 import threading
 import time
+import types
 
+import joblib
 import numpy as np
 import pytest
+from joblib._parallel_backends import MultiprocessingBackend
 from PIL import Image
 
 from maskfr_utils import engines, prepare, rendered, twins
 from maskfr_utils.masks.folder import mask_folder
 from maskfr_utils.store import FaceStore
-
-pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +50,7 @@ def kill_one(cluster, when) -> threading.Thread:
     return thread
 
 
+@pytest.mark.slow
 def test_prepared_by_two_workers_of_which_one_is_killed(people, tmp_path, cluster, monkeypatch):
     monkeypatch.setattr(twins, "BLOCK", 4)
     monkeypatch.setattr(twins, "PARALLEL_FROM", 2)
@@ -64,16 +67,58 @@ def test_prepared_by_two_workers_of_which_one_is_killed(people, tmp_path, cluste
         np.testing.assert_array_equal(alone.batch(rows, masked=masked)[0], together.batch(rows, masked=masked)[0])
 
 
+def assert_masked_alike(folder, other, count):
+    """Nothing is lost, doubled or drawn otherwise."""
+    for path in folder.rglob("*.png"):
+        assert (other / path.relative_to(folder)).read_bytes() == path.read_bytes()
+    lines = (other / "manifest.jsonl").read_text().splitlines()
+    assert len(lines) == len(set(lines)) == count + 1
+
+
 def test_masked_by_two_workers_of_which_one_is_killed(people, tmp_path, cluster):
-    alone = mask_folder(people, tmp_path / "a", workers=1, progress=False)
+    source = people / "p0"
+    alone = mask_folder(source, tmp_path / "a", workers=1, progress=False)
     killer = kill_one(cluster, lambda: any((tmp_path / "b").rglob("*.png")))
-    together = mask_folder(people, tmp_path / "b", engine=f"dask {cluster.scheduler_address}", progress=False)
+    together = mask_folder(source, tmp_path / "b", engine=f"dask {cluster.scheduler_address}", progress=False)
     killer.join()
-    assert together == alone and alone["pictures"] == 80
-    for path in (tmp_path / "a").rglob("*.png"):
-        assert (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes() == path.read_bytes()
-    lines = (tmp_path / "b/manifest.jsonl").read_text().splitlines()
-    assert len(lines) == len(set(lines)) == 81
+    assert together == alone and alone["pictures"] == 20
+    assert_masked_alike(tmp_path / "a", tmp_path / "b", 20)
+
+
+class LikeRays(MultiprocessingBackend):
+    """What Ray's back end is to joblib: one without generators, which asks for its cluster's size at once."""
+
+    def effective_n_jobs(self, n_jobs):
+        return 2 if n_jobs == -1 else n_jobs
+
+
+@pytest.fixture
+def like_ray(monkeypatch):
+    """Ray as far as joblib and we see it."""
+    ray, inner = types.ModuleType("ray"), types.ModuleType("ray.util.joblib")
+    started = []
+    ray.is_initialized, ray.init = (lambda: bool(started)), (lambda: started.append(True))
+
+    def register():
+        assert started, "asked for its size before there is a cluster"
+        joblib.register_parallel_backend("ray", LikeRays)
+
+    inner.register_ray = register
+    for name, module in {"ray": ray, "ray.util": types.ModuleType("ray.util"), "ray.util.joblib": inner}.items():
+        monkeypatch.setitem(sys.modules, name, module)
+
+
+def test_ray_by_one_parameter(people, tmp_path, like_ray):
+    source = people / "p1"
+    alone = mask_folder(source, tmp_path / "a", workers=1, progress=False)
+    assert mask_folder(source, tmp_path / "b", engine="ray", progress=False) == alone
+    assert_masked_alike(tmp_path / "a", tmp_path / "b", 20)
+
+
+def test_without_ray_the_way_out_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ValueError, match="engine ray needs a package.*pip install"), engines.workers("ray"):
+        pass
 
 
 def test_no_scheduler_is_told():

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -30,6 +31,86 @@ def torchrun(values, processes=2):
         text=True,
         env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
     )
+
+
+FORKED = """
+import os, signal, sys, time
+import torch, torch._dynamo, torch.distributed.optim
+from maskfr_utils import devices, fingerprint, loop, prepare, run_folder, train
+from maskfr_utils.config import TrainConfig
+import pandas, maskfr_utils.probes.runs
+loop.augment = (lambda images, *_: images) if os.environ.get("STILL") else loop.augment
+
+def start(port, world, argv):
+    children = []
+    for rank in range(world):
+        if not (child := os.fork()):
+            if world > 1:
+                os.environ |= dict(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world), LOCAL_WORLD_SIZE=str(world),
+                                   MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
+            sys.exit(train.main(argv))
+        children.append(child)
+    return children
+
+def ended(children):
+    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+"""
+
+
+def forked(script, *arguments, **environment):
+    """What a script prints whose processes are forked: they import nothing anew."""
+    ports = []
+    for _ in range(4):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            ports.append(str(free.getsockname()[1]))
+    command = [sys.executable, "-c", f"{FORKED}\nports = {ports}\n{script}", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | environment, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def argv(values):
+    return [part for name, value in values.items() for part in ("-p", name, str(value))]
+
+
+@needs_processes
+def test_two_processes_with_one_batchnorm_train_as_one(tmp_path):
+    """The same pictures in the same batches; what each process draws by itself (mirroring, dropout) is switched off."""
+    still = TINY | {"dropout": 0.0, "augment": 0.0, "fresh_masks": False, "eval_every": 0, "sync_batchnorm": True}
+    script = "print(*ended(start(ports[0], 1, sys.argv[1:] + ['-p', 'out_dir', os.environ['OUT'] + '/one'])))\n"
+    script += "print(*ended(start(ports[1], 2, sys.argv[1:] + ['-p', 'out_dir', os.environ['OUT'] + '/two'])))"
+    said = forked(script, *argv(still), OUT=str(tmp_path), STILL="1")
+    assert said.splitlines()[-1] == "0 0", said
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    for name in one:
+        torch.testing.assert_close(two[name], one[name], rtol=2e-3, atol=2e-4)
+    losses = [[entry["loss"] for entry in read_record(tmp_path / n / "record.json")["history"]] for n in ("one", "two")]
+    assert losses[0] == pytest.approx(losses[1], abs=2e-3)
+    assert read_record(tmp_path / "two/record.json")["provenance"]["processes"] == 2
+
+
+@needs_processes
+def test_two_processes_stopped_and_resumed_end_like_two_that_were_not(tmp_path):
+    script = """
+folder, values = sys.argv[1], sys.argv[2:]
+print("whole", *ended(start(ports[0], 2, values + ["-p", "out_dir", folder + "/whole"])))
+values += ["-p", "out_dir", folder + "/stopped"]
+children = start(ports[1], 2, values)
+deadline = time.monotonic() + 200
+while not os.path.exists(folder + "/stopped/unfinished.ckpt") and time.monotonic() < deadline:
+    time.sleep(0.01)
+for child in children:
+    os.kill(child, signal.SIGTERM)
+print("stopped", *ended(children))
+print("resumed", *ended(start(ports[2], 2, values)))
+"""
+    said = forked(script, tmp_path, *argv(TINY | {"epochs": 3}))
+    assert "whole 0 0" in said and "resumed 0 0" in said, said
+    assert "stopped 143 143" in said and "resumed after epoch" in said, said
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "stopped"))
+    one, two = (read_record(tmp_path / name / "record.json") for name in ("whole", "stopped"))
+    assert one["metrics"] == two["metrics"] and one["history"] == two["history"]
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from maskfr_utils.paths import ROOT
 LAYERS = {
     "the ground": "__init__ names paths engines records fingerprint messages plain_yaml stopping progress",
     "faces and numbers": "faces store splits metrics verdicts profile",
-    "what a run is made of": "rendered masks models losses partial memory",
+    "what a run is made of": "rendered masks models losses partial norms memory",
     # Designed as a part of the ground's neighbourhood; but a run's style is checked by the masks' own styles, and devices
     # are made for a run's parameters.
     "a run's arguments": "config devices",

@@ -18,11 +18,9 @@ import threading
 import zlib
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path, PurePosixPath
 
 import cv2
-import joblib
 import numpy as np
 from PIL import Image, JpegImagePlugin
 from tqdm.auto import tqdm
@@ -135,10 +133,7 @@ def _results(jobs: Iterator[Job], out: Path, how: How, workers: int) -> Iterator
         yield from (_do(job, out, how) for job in jobs)
         return
     # joblib's processes, unlike those of the standard library, do not run the calling script again.
-    in_flight = joblib.effective_n_jobs(workers) * _IN_FLIGHT
-    pool = joblib.Parallel(workers, return_as="generator", pre_dispatch=in_flight, batch_size=1)
-    with closing(pool(joblib.delayed(_in_worker)(job, out, how) for job in jobs)) as results:
-        yield from results
+    yield from engines.results(_in_worker, ((job, out, how) for job in jobs), workers, _IN_FLIGHT)
 
 
 def _do(job: Job, out: Path, how: How) -> dict:

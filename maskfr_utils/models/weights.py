@@ -61,11 +61,11 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         OSError: it cannot be read.
         ValueError: it holds anything else.
     """
+    with Path(path).open("rb"):
+        """Raises what names the file."""
     try:
         tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except Exception as error:  # damaged files raise nearly anything, in many lines
+    except Exception as error:  # damaged files raise nearly anything, in many lines, even an OSError
         reason = brief(error, 100)
         raise ValueError(f"{path}: not a file of tensors that torch.save wrote ({reason})") from error
     if not isinstance(tensors, Mapping) or not all(

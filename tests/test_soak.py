@@ -1,0 +1,111 @@
+"""The soak itself: that it repeats its inputs, sees what it is to see, and passes in small."""
+
+import os
+import random
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tqdm.auto import tqdm
+
+from maskfr_utils.faces.pictures import PictureError
+from maskfr_utils.measure import formats, kills, soak
+from maskfr_utils.measure.mutations import mutate, with_right_sums
+from maskfr_utils.measure.peaks import in_fresh_process
+from maskfr_utils.records import read_json
+
+
+@pytest.fixture
+def reading(monkeypatch):
+    """Lets a format of one small file be read by any function; what became of some inputs."""
+
+    def become(read, inputs=4):
+        monkeypatch.setitem(formats.FORMATS, "made up", formats.Format(lambda: [{"x.txt": b"whole" * 9}], read))
+        with tqdm(disable=True) as bar:
+            return soak.read_all("made up", 0, range(inputs), bar)
+
+    return become
+
+
+def only_damaged(act):
+    """A reader that does something with damaged files alone: whole ones must pass."""
+    return lambda folder: 0 if (folder / "x.txt").read_bytes() == b"whole" * 9 else act(folder)
+
+
+def raises(error):
+    def act(_):
+        raise error
+
+    return act
+
+
+def test_inputs_can_be_repeated_and_differ():
+    whole = formats.yaml_files()
+    some = [soak.damaged("yaml", number, 3, whole) for number in range(40)]
+    assert some == [soak.damaged("yaml", number, 3, whole) for number in range(40)]
+    assert len({str(each) for each in some}) > 35 and some != [soak.damaged("yaml", n, 4, whole) for n in range(40)]
+    assert all(len({n for n in files if files not in whole}) <= 1 for files in some)
+
+
+@pytest.mark.parametrize("name", ["tar", "zip", "npz", "picture"])
+def test_whole_files_keep_their_sums(name):
+    for files in formats.FORMATS[name].make():
+        for file, data in files.items():
+            if not file.endswith(".gz"):
+                assert with_right_sums(file, data) == data
+
+
+def test_any_bytes_can_be_changed():
+    draw = random.Random(0)
+    for size in (0, 1, 2, 700):
+        for _ in range(300):
+            assert isinstance(mutate(bytes(size), draw, [b"word"]), bytes)
+
+
+def test_outcomes_are_counted(reading):
+    found = reading(lambda folder: len((folder / "x.txt").read_bytes()) % 2)
+    assert found["read"] + found["skipped"] == 4 and not found["failures"]
+    assert reading(only_damaged(raises(ValueError("x.txt is broken: make it anew"))))["refused"] == 4
+    assert reading(only_damaged(raises(PictureError("truncated"))))["refused"] == 4
+
+
+@pytest.mark.parametrize(
+    ("act", "said"),
+    [
+        (raises(KeyError("x.txt")), "KeyError"),
+        (raises(RecursionError("x.txt")), "RecursionError"),
+        (raises(ValueError("broken")), "names no file"),
+        (raises(ValueError("x.txt" * 99)), "characters"),
+        (raises(ValueError("x.txt\nline")), "2 lines"),
+        (lambda _: os.abort(), "the interpreter died of SIGABRT"),
+        (lambda _: os.system("true"), "os.system"),
+        (lambda _: Path("/tmp/maskfr-soak-outside").mkdir(), "os.mkdir"),
+        (lambda _: Path("/proc/self/comm").open("r+").close(), "open /proc/self/comm"),
+        (lambda _: np.ones(2**28).sum() * 0, "MB of memory"),
+    ],
+)  # fmt: skip
+def test_what_must_not_happen_is_seen(reading, act, said):
+    found = reading(only_damaged(act), 2)
+    assert found["failed"] == 2 and said in found["failures"][0], found
+    Path("/tmp/maskfr-soak-outside").rmdir() if Path("/tmp/maskfr-soak-outside").exists() else None
+
+
+def test_what_hangs_is_seen(reading, monkeypatch):
+    monkeypatch.setattr(soak, "SECONDS", 0.2)
+    monkeypatch.setattr(soak, "WALL", 2)
+    assert "s of a core" in reading(only_damaged(lambda _: [0 for _ in iter(int, 1)]), 1)["failures"][0]
+    assert "no answer" in reading(only_damaged(lambda _: time.sleep(9)), 1)["failures"][0]
+
+
+def test_a_small_soak_passes(tmp_path, capsys):
+    out = tmp_path / "soak.json"
+    assert soak.main(["--inputs", "140", "--kills", "0", "--seed", "7", "--out", str(out)]) == 0, capsys.readouterr().out
+    record = read_json(out)
+    assert sum(each["inputs"] for each in record["formats"].values()) >= 140
+    assert record["formats"].keys() == formats.FORMATS.keys() and record["limits"]["characters"] == 300
+
+
+def test_a_run_killed_once_ends_like_one_that_was_not(tmp_path):
+    found = in_fresh_process(kills.killed_runs, tmp_path, 1, 5)
+    assert (found["kills"], found["failed"], found["unequal"], found["left"]) == (1, 0, 0, 0) and found["runs"] >= 1
