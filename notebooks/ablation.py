@@ -16,17 +16,17 @@
 #
 # **Question.** ResSaNet is IResNet with three changes at once. Which of them brings or costs what?
 #
-# To say that self-attention helps, or does not, one must change it alone. ResSaNet-50 differs from IResNet-50 in its
+# To say that self-attention helps, or does not, it has to be changed alone. ResSaNet-50 differs from IResNet-50 in its
 # second to fourth stage ([Blocks](blocks.ipynb)):
 #
 # | part | where | what it does |
 # | --- | --- | --- |
-# | SE, squeeze and excitation | stages 2 and 3 | scales each channel by what all channels see in the whole map |
+# | SE, squeeze and excitation | stages 2 and 3 | turns each channel up or down by what all channels see in the whole map |
 # | FReLU | stages 2 and 3, in place of PReLU | an activation whose threshold looks at the neighbours |
 # | IBT, the bottleneck transformer | stage 4 | self-attention in place of the second convolution, then an inverted bottleneck with SE |
 #
-# Here each is put into IResNet-50 by itself. Every network was tuned like the others ([Tuning](tuning.ipynb)), and trained with the same
-# seeds. Even IBT is not self-attention alone: it brings the inverted bottleneck, too.
+# Here each is put into IResNet-50 by itself. Every network is tuned like the others ([Tuning](tuning.ipynb)) and trained with the same
+# seeds. Even IBT is not self-attention alone: it brings the inverted bottleneck, too. [All five networks](#tab-parts):
 
 # %% tags=["parameters"]
 results = None  # folder of records; default: the book's
@@ -69,14 +69,15 @@ display(pd.DataFrame.from_dict(rows, orient="index"), made)
 
 # %% tags=["hide-input"] mystnb={"name": "tab-parts-compared", "caption": "What each part changes in IResNet-50, in percentage points, with 95 % intervals over seeds and people."}
 compared = {each: tables.parts(each, results) for each in scales.SCALES}
-for each, table in compared.items():
-    display(pages.Words(f"*{tables.FACES[each].capitalize()}*"))
-    display(pages.shown(outcomes.in_points(table), plan.command("ablation", each)))
-display(pages.Words(captions.VERDICTS))
+words = {tables.FACES[each]: outcomes.in_points(table) for each, table in compared.items()}
+display(*pages.parts(words), pages.Words(captions.VERDICTS))
 
 # %% tags=["hide-input"] mystnb={"name": "fig-parts", "caption": "What each part of ResSaNet changes in IResNet-50, with 95 % intervals over seeds and people.", "image": {"alt": "A dot with an error bar for each part, the difference to IResNet-50, beside a line at zero"}}
-figures.results.estimates(
-    {"": compared[scale]}, "difference in top-1 accuracy, percentage points", value="difference", zero=True
+pages.drawn(
+    compared[scale],
+    lambda: figures.results.estimates(
+        {"": compared[scale]}, "difference in top-1 accuracy, percentage points", value="difference", zero=True
+    ),
 )
 
 # %% tags=["remove-input"]
@@ -89,7 +90,7 @@ display(pages.box(text))
 # %% [markdown]
 # <details><summary><b>Exercise.</b> Why is each part added to IResNet-50, and not taken out of ResSaNet-50?</summary>
 #
-# Either way answers a question. Adding asks what a part does by itself, in the network that everybody uses. Taking out asks what the
+# Both answer a question. Adding a part asks what it does by itself, in the network that is in common use. Taking it out asks what the
 # others cannot do without it. If parts help each other, the answers differ.
 #
 # </details>

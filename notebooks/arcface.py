@@ -16,10 +16,13 @@
 #
 # **Question.** What does the loss ask of an embedding, and what did the report's equation and code ask instead?
 #
-# Whoever trains a network to name people could stop at softmax: score each identity by $w_j^\top x + b_j$. But a new person
-# has no $w_j$; what is compared then are embeddings, by the angle between them. ArcFace ([Deng et al., 2019a](#cite-deng2019)) trains what is
-# used later: it divides $x$ and $w_j$ by their lengths, so that a score is $s\cos\theta_j$, and demands more than to be
-# nearest: the true identity is scored as if its angle were larger by a margin $m$.
+# A network that names people could be trained with softmax, which scores each identity $j$ of a face's embedding $x$ by $w_j^\top x + b_j$.
+# But a new person has no $w_j$. Then embeddings are compared, by the angle between them. ArcFace ([Deng et al.,
+# 2019a](#cite-deng2019)) trains what is used later, in two steps:
+#
+# - It divides $x$ and $w_j$ by their lengths. A score is then $s\cos\theta_j$, where $\theta_j$ is the angle between the two, and the
+#   number $s$ sets how much differences of cosines count.
+# - It asks a face for more than to be nearest to its identity: the true identity is scored as if its angle were larger by a *margin* $m$.
 
 # %% tags=["parameters"]
 scale = 64.0
@@ -95,10 +98,10 @@ pages.Words(text)
 #
 # ## A slip in the report's equation
 #
-# The report prints the fraction without the logarithm, and without the target's term below the line. Neither is a matter
-# of taste. Without the logarithm the loss of a hard face is flat: its fraction is near 0 whatever the angle. Without the
-# target's term the fraction has no bound, and the "loss" of one easy face outweighs all others. [Both losses](#tab-slip), for one
-# face at angle $\theta$ from its identity and at 90° from nine others:
+# The report prints the fraction without the logarithm, and without the target's term in the denominator. Both matter.
+# Without the logarithm the loss of a hard face is flat: its fraction is near 0 whatever the angle. Without the
+# target's term the fraction has no bound, and the "loss" of one easy face outweighs all others. [Both losses](#tab-slip) are given here
+# for one face at angle $\theta$ from its identity and at 90° from nine others:
 
 # %% tags=["hide-input"] mystnb={"name": "tab-slip", "caption": "ArcFace's loss, and the report's equation as it is printed, by the angle to the own identity."}
 others = 9
@@ -115,15 +118,15 @@ pd.DataFrame(
 ).set_index("angle, degrees").map("{:.3g}".format).rename_axis(index=None, columns="angle, degrees")
 
 # %% [markdown]
-# The original code is another matter: it has the logarithm, but no angle. It divides the *scores* $w_j^\top x + b_j$ of a face
-# by their length over the identities and calls the result a cosine. We keep it as `LegacyArcFace`; [What holds](results.ipynb) lists what
-# else that code does otherwise.
+# The report's code differs from its equation: it has the logarithm, but no angle. It divides the *scores* $w_j^\top x + b_j$ of a face
+# by their length over the identities and calls the result a cosine. We keep it as `LegacyArcFace`. [What the code behind the report
+# did](audit.ipynb) lists the other differences.
 #
 # ## One family
 #
-# The margin losses differ in what they put in place of $\cos\theta_y$. Where $\theta + m$ passes 180°, its cosine would rise
-# again, and a face on the far side would be pushed farther; there our ArcFace, as common code does, goes on with
-# $\cos\theta - m \sin m$, a little lower, which falls all the way ([the curves](#fig-family)).
+# The margin losses differ in what they put in place of $\cos\theta_y$ ([the curves](#fig-family)). One detail: where $\theta + m$ passes
+# 180°, its cosine would rise again, and a face on the far side would be pushed away. From there on our ArcFace, like other code, takes
+# $\cos\theta - m \sin m$, which is a little lower and falls all the way.
 
 # %% tags=["hide-input"] mystnb={"name": "fig-family", "caption": "What each loss puts in place of the cosine of the own angle.", "image": {"alt": "Line plot of the target's value over the angle to the own identity for softmax and four margin losses; all fall, the margin losses lie below"}}
 family = {
@@ -136,14 +139,16 @@ family = {
 figures.losses.target_logits(family)
 
 # %% [markdown]
-# With two identities, training is content above the line on which the target's value equals the other's cosine
-# ([the lines](#fig-boundaries)). ArcFace's line runs parallel to the diagonal of no margin: the same gap in angle wherever a face lies. CosFace ([Wang et al., 2018](#cite-wang2018)) asks
-# for a wide gap where a face is near its identity and a narrow one where it is far, SphereFace ([Liu et al., 2017](#cite-liu2017)) the other way round.
-# The package has three more, each of which changes something else: Sub-center ArcFace gives an identity several directions
-# ([Deng et al., 2020](#cite-deng2020)), CurricularFace lets hard wrong identities count for more as training goes on ([Huang et al., 2020](#cite-huang2020)), MagFace
-# lets the margin grow with the embedding's length ([Meng et al., 2021](#cite-meng2021)).
+# With two identities, a face is scored as the right one above the line on which the target's value equals the other's cosine
+# ([the lines](#fig-boundaries)). The diagonal is the line without a margin. ArcFace's line runs parallel to it: the same gap in angle
+# wherever a face lies. CosFace ([Wang et al., 2018](#cite-wang2018)) asks for a wide gap where a face is near its identity and a narrow
+# one where it is far, SphereFace ([Liu et al., 2017](#cite-liu2017)) the other way round.
+#
+# Other losses change something else. Sub-center ArcFace ([Deng et al., 2020](#cite-deng2020)) gives an identity several directions.
+# CurricularFace ([Huang et al., 2020](#cite-huang2020)) lets hard wrong identities count for more as training goes on. MagFace ([Meng et
+# al., 2021](#cite-meng2021)) lets the margin grow with the embedding's length. [Losses](losses.ipynb) compares them all.
 
-# %% tags=["hide-input"] mystnb={"name": "fig-boundaries", "caption": "The angles to the own and to another identity at which training is content: above each line.", "image": {"alt": "Plane of the angles to the own and to another identity with a boundary line for each loss; that of ArcFace runs parallel to the diagonal"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-boundaries", "caption": "The angles to the own and to another identity at which a face is scored as the right one: above each line.", "image": {"alt": "Plane of the angles to the own and to another identity with a boundary line for each loss; that of ArcFace runs parallel to the diagonal"}}
 figures.losses.decision_boundaries(
     {
         "no margin": ArcFace(2, 2, margin=0.0),
@@ -157,19 +162,17 @@ figures.losses.decision_boundaries(
 # %% [markdown]
 # ## What $s$ and $m$ do
 #
-# Move the sliders. Cosines lie in $[-1, 1]$, and the softmax of such small numbers is never sure. $s$ decides how sure it may become:
-# among $n$ identities, with all others at 90°, the probability of the true one is at most $1 / (1 + (n - 1) e^{-s})$. Too
+# Cosines lie in $[-1, 1]$, and the softmax of such small numbers never comes near 0 or 1. The factor $s$ decides how near it may come.
+# Among $n$ identities, with all others at 90°, the probability of the true one is at most $1 / (1 + (n - 1) e^{-s})$. Too
 # small an $s$ leaves a loss that no embedding can remove; too large an $s$ turns the loss into a step. The margin shifts the curve to
-# the left: a face must be nearer to its identity to be as sure. [The same for several settings](#fig-scale) stands below, for
-# print.
+# the left: a face must be nearer to its identity for the same probability. Move the sliders to see it. [The figure
+# below](#fig-scale) shows several settings side by side.
 
 # %% tags=["remove-input"]
 figures.playable.arcface(scale, margin)
 
 # %% [markdown]
-# And plain:
-
-# %% tags=["hide-input"] mystnb={"name": "fig-scale", "caption": "Probability of the own identity by angle, among 1,000 identities, for several s and m.", "image": {"alt": "Line plot of the probability of the own identity over the angle, for scales 8 to 64 and margins 0 to 0.5; larger scales fall more steeply"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-scale", "caption": "Probability of the own identity by angle, among 1,000 identities, for several s and m.", "image": {"alt": "Line plot of the probability of the own identity over the angle, for s from 8 to 64 and margins from 0 to 0.5; with a larger s they fall more steeply"}}
 identities = 1000  # all others at 90 degrees
 angles = torch.linspace(0, math.pi / 2, 181, dtype=torch.float64)
 
@@ -202,14 +205,17 @@ display(pages.Words(said), pages.made(state.made_from("arcface")))
 # %% [markdown]
 # ## The gradient: true, or straight through
 #
-# The field's most used code adds the margin outside of what is differentiated. Up to $\theta_y = \pi - m$ its loss has the
-# same value and another gradient: $\partial z_y / \partial \cos\theta_y = s$ instead of
-# $s \sin(\theta_y + m) / \sin\theta_y$. (Beyond, where $\cos(\theta_y + m)$ would rise again, ours falls on, and so does that
-# code's older version; its newer one lets it rise: at $\theta_y = 3$, $s = 64$ and $m = 0.5$ to $-59.9$, where ours gives
-# $-78.7$. A face is hardly ever so far off.) What moves an
-# embedding along the sphere is the derivative by the angle, times the softmax's error: $-s \sin(\theta_y + m)$ in truth,
-# $-s \sin\theta_y$ straight through ([the pull](#fig-pull)). A face that is near its identity, but not yet told from the others surely enough, is
-# pulled on by the one and nearly left alone by the other.
+# arcface_torch, a widely used implementation, adds the margin outside of what is differentiated. Let $z_y$ be the score of the own
+# identity. Up to $\theta_y = \pi - m$ that loss has the same value as ours, but another gradient: $\partial z_y / \partial
+# \cos\theta_y = s$, called *straight through*, instead of the true $s \sin(\theta_y + m) / \sin\theta_y$.
+#
+# What moves an embedding along the sphere is the derivative by the angle, times the softmax's error. The derivative is
+# $-s \sin(\theta_y + m)$ for the true gradient and $-s \sin\theta_y$ straight through ([the pull](#fig-pull)). So a face that is near its
+# identity, but has not yet reached the margin, is still pulled by the true gradient and hardly moved by the other.
+#
+# (Beyond $\theta_y = \pi - m$, where $\cos(\theta_y + m)$ would rise again, ours goes on falling, and so does that code's older version.
+# Its newer one lets it rise: at $\theta_y = 3$, $s = 64$ and $m = 0.5$ to $-59.9$, where ours gives $-78.7$. A face is hardly ever so
+# far off.)
 
 
 # %% tags=["hide-input"] mystnb={"name": "fig-pull", "caption": "How strongly a face is pulled towards its identity, by angle: true gradient and straight through.", "image": {"alt": "Line plot of the pull on a face over its angle: the true gradient is already strong at small angles, the straight-through one starts near zero"}}
@@ -228,13 +234,14 @@ figures.losses.curves(
 )
 
 # %% [markdown]
-# For both, the margin also keeps that error alive until $\theta_y + m$, not $\theta_y$, is small enough. Ours is the true
-# gradient; `straight_through=True` gives the other, and `-p loss arcface_straight_through` trains a run with it.
+# With both, the margin also keeps the softmax's error from vanishing before $\theta_y + m$, not only $\theta_y$, is small enough. Ours is
+# the true gradient. `straight_through=True` gives the other, and `-p loss arcface_straight_through` trains a run with it.
 #
 # ## In the plane
 #
-# The same small network puts five identities into two dimensions, under four losses. In [the circles](#fig-plane) each dot is a
-# face's direction, each line an identity's. Softmax separates them; the margin packs each around its line and opens gaps between them.
+# The same small network maps five identities into two dimensions, trained with four losses. In [the circles](#fig-plane) each dot is the
+# direction of a face, and each line that of an identity. Softmax separates the identities. The margin draws each closer to its line and
+# opens gaps between them.
 
 # %% tags=["hide-input"] mystnb={"name": "fig-plane", "caption": "Directions of five identities' faces in two dimensions, trained with four losses.", "image": {"alt": "Four circles with the directions of five identities' faces, for softmax, CosFace, ArcFace and the original's code; margins pack each identity more tightly"}}
 generator = torch.Generator().manual_seed(0)
@@ -273,11 +280,11 @@ figures.losses.embeddings_on_a_circle(titled)
 # <p class="admonition-title">In short</p>
 #
 # ArcFace asks for an angle: the embedding must lie nearer to its identity's direction than to any other, by a margin. That angle is
-# what recognition compares later. The report's equation has no lower bound, so it is no loss that one could minimise. Its code trains
-# something else again, in which no angle occurs.
+# what recognition compares later. The report's equation has no lower bound, so it cannot be minimised. Its code trains
+# a third thing, in which no angle occurs.
 #
-# Two implementations of one formula may still differ in their gradient. Here it is the true one, and tests hold loss and gradient
-# against an independent implementation ([Musgrave et al., 2020](#cite-musgrave2020)).
+# Two implementations of one formula may still differ in their gradient. Here it is the true one, and tests compare loss and gradient
+# with an independent implementation ([Musgrave et al., 2020](#cite-musgrave2020)).
 #
 # </div>
 #

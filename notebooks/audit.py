@@ -17,21 +17,26 @@
 # **Question.** The report's authors published their notebooks. Where these do something else than the report says, how much
 # of the reported accuracy comes from it?
 #
-# That the notebooks are public is what makes this chapter possible, and it is to their authors' credit: most studies cannot
-# be looked into at all. Each deviation below is a common slip, and this study has made slips of its own ([Results](results.ipynb)
-# tells them). So each is taken as a fact with its place, switched on, and measured.
+# This chapter is possible because the notebooks are public, which is to their authors' credit: most studies cannot be looked into
+# at all. Each *deviation* below is a common slip, and this study has made slips of its own ([What holds and what does
+# not](results.ipynb) tells them). So each is stated as a fact with its place, switched on in our code, and measured.
 #
-# Let $a(D)$ be the accuracy that is printed with the deviations $D$. Two questions are asked of each deviation $d$: what it
-# does alone, $a(\{d\}) - a(\varnothing)$, and how much goes when the deviations are taken away one after the other, from all
-# of them down to none. Both need not agree: deviations act on one another.
+# Let $a(D)$ be the accuracy that is printed with the deviations $D$. Two questions are asked of each deviation $d$. What does it
+# do alone, $a(\{d\}) - a(\varnothing)$? And what changes with it when the deviations are taken away one after the other, from all
+# of them down to none? The two answers need not agree, since deviations act on one another.
 #
-# Most of them change the training, so that a network is trained for each. Three change only how the same network is scored:
-# they cost nothing. One changes a printed loss and no accuracy. The network is ResSaNet-50, the report's best
-# kind and the only one to which all of them apply; the plain runs are the study's own, by its recipe and learning rate.
+# Most of them change the training, so that a network is trained for each. Three change only how the same network is scored, so
+# they need no training. One changes a printed loss and no accuracy. The network is ResSaNet-50: the report's best kind, and the only
+# one to which all deviations apply. The runs without deviations follow the study's own recipe and learning rate.
 
 # %% tags=["parameters"]
 results = None  # folder of records; default: the book's
 scale = "demo"  # of the study, for the figure: demo (rendered faces), pocket (real photos), full (at full width)
+
+# %% tags=["remove-input"]
+from maskfr_utils.study import parameters, scales
+
+parameters.check(globals(), results=parameters.folder, scale=scales.SCALES)
 
 # %% tags=["hide-input"]
 # %config InlineBackend.figure_formats = ["svg"]
@@ -39,19 +44,18 @@ import pandas as pd
 from IPython.display import display
 
 from maskfr_utils import figures
-from maskfr_utils.study import audit, captions, outcomes, pages, parameters, plan, scales
-
-parameters.check(globals(), results=parameters.folder, scale=scales.SCALES)
+from maskfr_utils.study import audit, captions, outcomes, pages
 
 # %% [markdown]
 # ## From the reported number to the honest one
 #
-# The first bar of [the figure](#fig-audit) is what would be printed with all deviations at once; each line below takes one more
-# away; the last bar is the network trained and scored as in the rest of this book.
+# The first bar of [the figure](#fig-audit) is what would be printed with all deviations at once. Each line below takes one more
+# away. The last bar is the network trained and scored as in the rest of this book.
 
 # %% tags=["hide-input"] mystnb={"name": "fig-audit", "caption": "The accuracy that would be reported, less each deviation in turn, down to the honest one. Lines are 95 % intervals over seeds and people; that of a change stands at its end.", "image": {"alt": "A waterfall: the accuracy with all deviations, the change by each that is taken away, and the accuracy without any, with error bars"}}
+steps = audit.steps(scale, results)
 display(
-    figures.audit.waterfall(audit.steps(scale, results), "accuracy as reported, %"),
+    pages.drawn(steps, lambda: figures.audit.waterfall(steps, "accuracy as reported, %")),
     pages.made(*(captions.made_with("audit", each, results) for each in scales.SCALES)),
 )
 
@@ -60,15 +64,16 @@ display(
 #
 # ## Each deviation alone
 #
-# [Fact, place and effect](#tab-audit). A positive number means that the deviation raises what is reported. The twice-used modules are of
-# the original's network only and are compared with that network without them.
+# [The table](#tab-audit) gives the fact, its place and its effect. A positive number means that the deviation raises what is
+# reported. Modules are used twice in the original's network only, so they are compared with that network without them. [Those that
+# were measured](#tab-audit-alone) follow with their seeds and *p*.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-audit", "caption": "What the code behind the report does otherwise than the report says, where that is seen, and what it does alone to the reported accuracy."}
 with pd.option_context("display.max_colwidth", None):
     display(audit.table(list(scales.SCALES), results))
 
 # %% tags=["hide-input"] mystnb={"name": "tab-audit-alone", "caption": "Each deviation alone: the change of the reported accuracy in percentage points, with 95 % intervals over seeds and people."}
-display(pages.shown(outcomes.in_points(audit.alone(scale, results)), plan.command("audit", scale)))
+display(pages.shown(outcomes.in_points(audit.alone(scale, results))))
 
 # %% [markdown]
 # *Raises it*, *lowers it*: three seeds or more, the interval over seeds and people leaves 0 out, and *p*, corrected for the
@@ -79,26 +84,27 @@ display(pages.shown(outcomes.in_points(audit.alone(scale, results)), plan.comman
 # Where mirror images or near-copies are split like photos of their own, some test photos have a copy among the training
 # photos and others have none. [The same network](#tab-audit-copies) can be asked about both:
 
-# %% tags=["hide-input"] mystnb={"name": "tab-audit-copies", "caption": "Share of test photos named rightly, of those of which a copy was trained on and of the others; means over seeds."}
+# %% tags=["hide-input"] mystnb={"name": "tab-audit-copies", "caption": "Share of test photos named correctly, of those of which a copy was trained on and of the others; means over seeds."}
 both = [audit.copies(each, results).assign(faces=scales.SCALES[each].faces) for each in scales.SCALES]
-display(pages.shown(pd.concat([table for table in both if len(table)] or both[:1]), plan.command("audit", scale)))
+display(pages.shown(pd.concat([table for table in both if len(table)] or both[:1])))
 
 # %% [markdown]
 # Here three tenths (`demo`) or two (`pocket`) of the photos are tested on, and a tenth of the rest validates. In the
-# report's split, with a tenth for testing, nine in ten test photos had their mirror image among the training photos, so that
-# its number leans on copies more than ours.
+# report's split, with a tenth for testing, nine in ten test photos had their mirror image among the training photos, so its number
+# depends on copies more than ours.
 #
 # ## The loss that is printed
 #
-# The notebooks divide the sum over an epoch's batches by the number of epochs. It trains the same network; only the log
-# differs, and with it how far a training seems to have come: the printed value is the mean loss times batches over epochs.
+# The notebooks divide the sum of an epoch's losses by the number of epochs, not of batches. That trains the same network, but
+# [the printed loss](#tab-audit-loss) says something else of how far the training has come: it is the mean loss times batches over
+# epochs.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-audit-loss", "caption": "The loss of the last epoch as those notebooks would print it, and as it is, without any deviation."}
 plain = audit.runs(scale, results).get((), {})
 losses = {f"seed {seed}": record["audit"]["loss"] for seed, record in sorted(plain.items())}
 printed = pd.DataFrame.from_dict(losses, orient="index", columns=["reported", "honest"])
 printed.columns = ["printed as there", "mean loss"]
-display(pages.shown(printed, plan.command("audit", scale)))
+display(pages.shown(printed))
 
 # %% [markdown]
 # ## What cannot be known
@@ -115,8 +121,8 @@ display(pages.shown(printed, plan.command("audit", scale)))
 # - **What its batch sizes would have done at its rate.** Here a batch of half the size takes twice the steps at the
 #   network's own rate; there the rate was 0.05 for all.
 #
-# Some deviations are not switched here: the original took no warm-up, no falling rate and no easing-in of the margin, which
-# are choices rather than slips.
+# Some differences are not among the deviations: the original has no warm-up, no falling rate and no margin that grows over the first
+# epochs. These are choices rather than slips.
 
 # %% tags=["remove-input"]
 display(pages.box(audit.told(scale, results)))

@@ -48,15 +48,13 @@ from maskfr_utils.study import answers, captions, outcomes, pages, plan, tables
 
 lines = tables.figure_9(scale, results)
 made = pages.made(*(captions.made_with("figure_9", each, results) for each in scales.SCALES))
-display(figures.results.batch_sizes(lines), made)
+display(pages.drawn(lines, lambda: figures.results.batch_sizes(lines)), made)
 
 # %% [markdown]
 # [In numbers](#tab-9):
 
 # %% tags=["hide-input"] mystnb={"name": "tab-9", "caption": "Accuracy on masked test photos by batch size, with 95 % intervals over seeds and people."}
-for each in scales.SCALES:
-    display(pages.Words(f"*{tables.FACES[each].capitalize()}*"))
-    display(pages.shown(tables.figure_9_table(each, results), plan.command("figure_9", each)))
+display(*pages.parts({tables.FACES[each]: tables.figure_9_table(each, results) for each in scales.SCALES}))
 
 # %% [markdown]
 # ## Is it more than noise?
@@ -65,7 +63,7 @@ for each in scales.SCALES:
 
 # %% tags=["hide-input"] mystnb={"name": "tab-9-compared", "caption": "Each batch size against the smallest, in percentage points, with 95 % intervals over seeds and people."}
 compared = tables.batches_compared(scale, results)
-display(pages.shown(outcomes.in_points(compared), plan.command("figure_9", scale)), pages.Words(captions.VERDICTS))
+display(pages.shown(outcomes.in_points(compared)), pages.Words(captions.VERDICTS))
 
 # %% tags=["remove-input"]
 text = answers.batches(scale, results) or (

@@ -14,17 +14,18 @@
 # %% [markdown]
 # # Benchmarks
 #
-# **Question.** How much of this machine do the networks use, and what does each of our choices bring?
+# **Question.** How much of a machine's arithmetic do the networks use, and what does each of our choices bring?
 #
-# Milliseconds belong to one machine on one day. So what counts here are ratios of times that took turns in one process,
-# each the median of several rounds, with the smallest and the largest; images a second stand beside them for a feeling. The
-# yardstick is the machine's own matrix rate, in single precision (fp32) and in bf16: 16 bits with the range of fp32 and 8
-# bits of precision, on which networks are trained at mixed precision. A network of $M$ multiply-adds that embeds $n$ faces a
-# second uses
+# Milliseconds belong to one machine on one day. So this chapter compares times by their ratios. The ways that are compared take turns in
+# one process, and each ratio is the median of several rounds, with the smallest and the largest. Images a second stand beside them.
 #
-# $$\text{share} = \frac{M\,n}{\text{multiply-adds a second of a product of two 2048×2048 matrices}}$$
+# The yardstick is the machine's own *matrix rate*: how many multiply-adds a second it reaches in a product of two large matrices. It
+# is measured in single precision (fp32) and in bf16, a number format of 16 bits with the range of fp32 and 8 bits of precision, in
+# which most of the arithmetic of training is done. A network of $M$ multiply-adds that embeds $n$ faces a second uses the share
 #
-# of it. A training step counts three times: forward, and backward once for the activations and once for the weights.
+# $$\frac{M\,n}{\text{multiply-adds a second of a product of two 2048×2048 matrices}}$$
+#
+# of that rate. A training step counts as three passes: one forward, and two backward, for the activations and for the weights.
 
 # %% tags=["parameters"]
 record = None  # a record of `python -m maskfr_utils.measure.speed`; default: the book's
@@ -32,10 +33,9 @@ measure = "smoke"  # what to measure now: "smoke" (a minute), "full" (a quarter 
 peer = None  # a Python file with `iresnet50()`: another's network, timed beside ours; at "full"
 
 # %% tags=["remove-input"]
-from maskfr_utils.measure import speed
 from maskfr_utils.study import parameters
 
-parameters.check(globals(), record=parameters.file, measure=speed.PLANS, peer=parameters.file)
+parameters.check(globals(), record=parameters.file, measure=("full", "smoke"), peer=parameters.file)
 
 # %% tags=["hide-input"]
 import statistics
@@ -72,7 +72,7 @@ rate = {name: statistics.median(values) for name, values in r["rates"].items()}
 limit = ratio(r["rates"][half], r["rates"]["fp32"])
 each = ", ".join(f"{value / 1e9:.0f} G in {name}" for name, value in rate.items())
 pages.Words(
-    f"This machine makes {each} multiply-adds a second. {half} is {limit[0]:.2f} times as fast as fp32"
+    f"The machine of the record reaches {each} (billions of multiply-adds a second). {half} is {limit[0]:.2f} times as fast as fp32"
     f" ({limit[1]:.2f} to {limit[2]:.2f})."
 )
 
@@ -81,11 +81,14 @@ pages.Words(
 #
 # ## A training step
 #
-# IResNet-50 at full width, 16 faces. The *plain fp32 loop* is what the field's code amounts to: single precision,
-# contiguous tensors, torch's own PReLU, no compiling; it gets its faces ready made. *Our loop* is `loop.Trainer` with all
-# that it does in a run: reading, mirroring, counting hits, logging. A *bare step* is our network and arithmetic on ready
-# tensors. *Peer's network* is a step of the plain loop with the network file that the field uses most, arcface_torch's
-# `iresnet.py`, where the record was made with it (`--peer iresnet.py`).
+# [The table](#tab-training-speed) and [the bars](#fig-training-speed) show steps of IResNet-50 at full width with 16 faces:
+#
+# - The *plain fp32 loop* is how such networks are usually trained: single precision, contiguous tensors, torch's own PReLU, no
+#   compiling. Its faces are ready in memory.
+# - *Our loop* is `loop.Trainer` with all that it does in a run: reading, mirroring, counting hits, logging.
+# - A *bare step* is our network and arithmetic on tensors that are ready.
+# - The *peer's network* is a step of the plain loop with arcface_torch's `iresnet.py`, where the record was made with it
+#   (`--peer iresnet.py`).
 
 # %% tags=["hide-input"] mystnb={"name": "tab-training-speed", "caption": "Training IResNet-50 at full width: images a second, beside the plain loop, and the share of the matrix rate that is used."}
 seconds, plan = r["training"]["seconds"], r["plan"]
@@ -109,14 +112,14 @@ mark = {f"{half} / fp32 matrix rate": limit[0]}
 figures.results.spread_bars(gains, "speed, times the plain fp32 loop", mark)
 
 # %% [markdown]
-# What the loop costs beside the bare step, and its gain beside what products alone could have, and beside what is left if
-# all but the convolutions took no time:
+# Two limits stand beside our loop's gain: what bf16 could bring if a step were matrix products alone, and what would be left if
+# everything but the convolutions took no time.
 
 # %% tags=["hide-input"]
 kind = "compiled" if "our loop, compiled" in seconds else "eager"
 cost, low, high = ratio(seconds[f"our loop, {kind}"], seconds[f"bare step, {kind}"])
 gain = ratio(seconds["plain fp32 loop"], seconds[f"our loop, {kind}"])
-gain_of_loop = gain[0]
+gain_of_loop, seconds_of_loop = gain[0], seconds[f"our loop, {kind}"]
 print(f"our loop takes {cost:.3f} of a bare step's time ({low:.3f} to {high:.3f})")
 print(f"it is {gain[0]:.2f} times as fast as the plain loop ({gain[1]:.2f} to {gain[2]:.2f})")
 print(f"{half} products could bring {limit[0]:.2f} ({limit[1]:.2f} to {limit[2]:.2f})")
@@ -127,18 +130,18 @@ print(f"convolutions take {share:.0%} of a bare step: they alone would be {bound
 # %% [markdown]
 # ## A quarter of the channels
 #
-# The study on real photos runs at width 0.25. Its convolutions cost a sixteenth, its element-wise operations a quarter:
-# what was small beside the products now counts.
+# The study on real photos runs at width 0.25. Its convolutions then cost a sixteenth, but its element-wise operations a quarter. So
+# what was small beside the products now counts ([shares of the time](#fig-shares)).
 
 # %% tags=["hide-input"] mystnb={"name": "fig-shares", "caption": "Share of a training step's time by kind of operation, at a quarter of the channels.", "image": {"alt": "Stacked bars for each network: the shares of a training step's time that each kind of operation takes"}}
 percent = 100 * pd.DataFrame(r["shares"]).rename(columns=TITLES)
 figures.results.stacked_bars(percent.to_dict(), "share of a training step's time, %")
 
 # %% [markdown]
-# What helps then is not arithmetic alone. PyTorch's PReLU is slow on a CPU in half precision and in the layout that
-# convolutions want; `blocks.PReLU` computes the same function from operations that are not. And a step frees and asks for
-# the same gigabytes every time: glibc gives them back to the kernel, and each page that comes again is filled with zeros
-# first. `loop.keep_memory` switches that off.
+# [Two things](#fig-narrow) help then. PyTorch's PReLU is slow on a CPU in bf16 and in the memory layout that convolutions want;
+# `blocks.PReLU` computes the same function from faster operations. And each step frees and requests the same gigabytes: the C library
+# gives them back to the operating system, which fills each page with zeros before it hands it out again. `loop.keep_memory` keeps
+# them.
 
 # %% tags=["hide-input"] mystnb={"name": "fig-narrow", "caption": "Training images a second of IResNet-50 at a quarter of the channels, by choice.", "image": {"alt": "Bars of training images a second of the narrow IResNet-50 for each choice, with their spread"}}
 batch = plan["narrow_batch"]
@@ -149,9 +152,9 @@ print(f"freed memory kept: steps {gain:.2f} times as fast as given back ({low:.2
 figures.results.spread_bars(rows, f"IResNet-50 at width {steps.SMALL:g}, batch {batch}: training images/s")
 
 # %% [markdown]
-# Compiling fuses the element-wise operations. It costs a minute or two, and does not always win: some of PyTorch's own
-# kernels are faster than what the compiler writes. So `compile: auto` tries it on long runs only, times a few steps both
-# ways, and goes on with the faster.
+# Compiling fuses the element-wise operations. It takes a minute or two, and is [not always faster](#tab-compiled), since some of
+# PyTorch's own kernels are faster than what the compiler writes. So `compile: auto` tries it on long runs only, times a few steps both
+# ways, and goes on with the faster one.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-compiled", "caption": "Training images a second of each network by width, eager and compiled."}
 rows = {}
@@ -166,9 +169,10 @@ for width, narrow in r["narrow"].items():
 pd.DataFrame.from_dict(rows, orient="index").rename_axis(["network", "width"]).reset_index().style.hide()
 
 # %% [markdown]
-# ## Answers
+# ## Embedding faces
 #
-# One face, and 64 at once. onnxruntime computes in fp32 here, and each share is one of the rate of its own arithmetic.
+# [The table](#tab-answers) is for one face, and for 64 at once. onnxruntime computes in fp32 here. Each share is of the matrix rate in the
+# same precision.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-answers", "caption": "Faces embedded a second, one at a time and 64 at once, and the share of the matrix rate that is used."}
 rows = {}
@@ -184,10 +188,10 @@ difference = f"Embeddings in onnxruntime differ from torch's by {worst:.0e} of t
 display(answered.reset_index().style.hide(), pages.Words(difference))
 
 # %% [markdown]
-# The paper of ResSaNet ([Chang et al., 2021](#cite-chang2021)) gives a time for one face, on a machine that it does not share with us. As ratios
-# to IResNet-50:
+# The paper of ResSaNet ([Chang et al., 2021](#cite-chang2021)) gives times for one face, on another machine. [As multiples of
+# IResNet-50's](#tab-one-face) they can be compared:
 
-# %% tags=["hide-input"] mystnb={"name": "tab-one-face", "caption": "Time to embed one face as a multiple of IResNet-50's: published, and on this machine."}
+# %% tags=["hide-input"] mystnb={"name": "tab-one-face", "caption": "Time to embed one face as a multiple of IResNet-50's: published, and measured here."}
 one = r["inference"]["1"]
 rows = {}
 for name in plan["networks"]:
@@ -199,6 +203,8 @@ pd.DataFrame.from_dict(rows, orient="index").style.format("{:.2f}", na_rep="")
 
 # %% [markdown]
 # ## On a GPU
+#
+# [The same on a GPU](#tab-gpu), where one was measured:
 
 # %% tags=["hide-input"] mystnb={"name": "tab-gpu", "caption": "Training on a GPU: images a second, and the share of the matrix rate that is used."}
 gpu = now if "cuda" in now else records.read_measurement("speed/cuda.json")
@@ -215,8 +221,8 @@ if rows:
 # %% [markdown]
 # ## Here and now
 #
-# The numbers above are read from a record. Below, a much smaller measurement was made while this page was: the same code
-# on a narrow network. On a busy machine its ratios wander.
+# The numbers above are read from a record. [A much smaller measurement](#tab-now) was made together with this page: the same code on a
+# narrow network. On a busy machine its ratios vary widely.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-now", "caption": "The same code on a narrow network, measured while this page was made."}
 seconds = now["training"]["seconds"] if "training" in now else {}
@@ -229,16 +235,17 @@ place = f"{here['device']}, {here['threads']} threads, load {here['load_before']
 display(pd.DataFrame.from_dict(rows, orient="index"), pages.made(place))
 
 # %% tags=["remove-input"]
-text = f"""A step of our loop takes {cost:.3f} times a bare step of the same network, so what surrounds the network costs little. At full width the
-arithmetic decides: our loop is {gain_of_loop:.2f} times as fast as the plain one, where products in {half} alone could bring {limit[0]:.2f}.
+text = f"""At full width, training IResNet-50 with our loop uses {work / statistics.median(seconds_of_loop) / rate[half]:.0%} of the
+matrix rate in {half}, and is {gain_of_loop:.2f} times as fast as the plain loop in fp32. Matrix products alone could gain {limit[0]:.2f}. What surrounds the
+network costs little: a step of our loop takes {cost:.3f} times as long as a bare one.
 
-At a quarter of the channels the arithmetic is small. Then layout, the kernel of the activation and the allocator decide; keeping freed memory
-alone makes a step {gain:.2f} times as fast."""
+At a quarter of the channels the arithmetic is small. There the memory layout, the activation and the allocator decide: keeping freed
+memory alone makes a step {gain:.2f} times as fast."""
 pages.box(text)
 
 # %% [markdown]
 # <details><summary><b>Exercise.</b> Why are speeds given as ratios of times that took turns?</summary>
 #
-# A machine is faster at one time than at another. If both ways are timed in turns, a slow minute hits both, and the ratio stays.
+# A machine is faster at one time than at another. If both ways are timed in turns, a slow minute slows both, and the ratio stays.
 #
 # </details>

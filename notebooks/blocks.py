@@ -16,10 +16,13 @@
 #
 # **Question.** What do the networks of this study do inside a block, and can a signal pass through fifty of them?
 #
-# A residual block ([He et al., 2016](#cite-he2016)) computes $y = x + f(x)$: whatever $f$ does to a signal or its gradient, the $x$ beside
-# it passes untouched. IResNet and the first three stages of ResSaNet differ in $f$ alone. ResSaNet's last stage also differs
-# in the shortcut: each block is two sums in a row, and where it halves the map, its shortcut takes the mean of four pixels, of
-# which IBasic's keeps one. ResNet-50 also puts a ReLU behind the sum. Each diagram below is drawn from the module that
+# A network here is a row of *blocks*, in four *stages*; from stage to stage the map of pixels halves and the channels double. A residual
+# block ([He et al., 2016](#cite-he2016)) computes $y = x + f(x)$: whatever $f$ does to a signal or its gradient, the $x$ beside
+# it, on the *shortcut*, passes unchanged.
+#
+# IResNet and the first three stages of ResSaNet differ only in $f$. ResSaNet's last stage also differs
+# in the shortcut: each block is two sums in a row, and where it halves the map, its shortcut takes the mean of four pixels. The shortcut
+# of IBasic keeps one of the four. ResNet-50 also puts a ReLU behind the sum. Each diagram below is drawn from the module that
 # runs: its code is traced, a picture is sent through it, and the shape at each step is what came out.
 
 # %% tags=["parameters"]
@@ -59,9 +62,10 @@ from maskfr_utils.study import pages, parameters
 #
 # Two things set it apart from the first ResNet, both from Han et al. ([Han et al., 2017](#cite-han2017)). A BatchNorm comes first, so that the
 # branch sees a normalised input however large $x$ has grown; and nothing follows the sum, so that the path from the stem
-# to the embedding is linear. With a PReLU inside, it became the usual block for faces ([Deng et al., 2019a](#cite-deng2019)). (Duta et al.
-# ([Duta et al., 2021](#cite-duta2021)), whom the report names, set BatchNorm and ReLU otherwise.)
-# The first block of a stage halves the map and doubles the channels; the shortcut then needs a projection. The report
+# to the embedding is linear. With a PReLU inside, it became the usual block for faces ([Deng et al., 2019a](#cite-deng2019)). The report
+# names another paper ([Duta et al., 2021](#cite-duta2021)), which places BatchNorm and ReLU differently.
+#
+# The first block of a stage halves the map and doubles the channels, so its shortcut needs a projection. The report
 # speaks of a bottleneck from 1×1 to 3×3 here. There is none: both convolutions are 3×3 ([IBasic](#fig-ibasic)).
 
 # %% mystnb={"name": "fig-ibasic", "caption": "The report's Figure 3: IBasic, the block of IResNet, as its code runs; at each step channels × height × width.", "image": {"alt": "Block diagram of IBasic with the shape after each step: BN, conv, BN, PReLU, conv, BN, plus a projected shortcut"}}
@@ -71,9 +75,9 @@ figures.networks.block_diagram(blocks.IBasic(64, 128, stride=2), (1, 64, 56, 56)
 # %% [markdown]
 # ## SE-IBasic_F, stages 2 and 3 of ResSaNet
 #
-# It differs in two places. Squeeze and excitation ([Hu et al., 2018](#cite-hu2018)) asks how strong each channel is on the whole, and turns channels up or
-# down by a gate $g = \sigma(W_b\,\mathrm{ReLU}(W_a \bar{x}))$, $\bar x$ being the mean over positions ([the gate](#fig-se)). And an
-# activation called FReLU takes the place of PReLU ([the block](#fig-se-ibasic-f)).
+# [It](#fig-se-ibasic-f) differs from IBasic in two places. *Squeeze and excitation* (SE, [Hu et al., 2018](#cite-hu2018)) measures how strong each
+# channel is on average, and turns channels up or down by a gate $g = \sigma(W_b\,\mathrm{ReLU}(W_a \bar{x}))$, where $\bar x$ is the
+# mean over positions ([the gate](#fig-se)). And an activation called FReLU takes the place of PReLU.
 
 # %% mystnb={"name": "fig-se-ibasic-f", "caption": "The report's Figure 5: SE-IBasic_F, the block of ResSaNet's stages 2 and 3.", "image": {"alt": "Block diagram of SE-IBasic_F: as IBasic, with FReLU in place of PReLU and SE before the sum"}}
 figures.networks.block_diagram(
@@ -84,16 +88,16 @@ figures.networks.block_diagram(
 figures.networks.block_diagram(blocks.SE(128), (1, 128, 28, 28), "SE")
 
 # %% [markdown]
-# FReLU, the *funnel* ([Ma et al., 2020](#cite-ma2020)), replaces the threshold 0 of ReLU by one that looks at the neighbours:
-# $\mathrm{FReLU}(x) = \max(x, \mathrm{BN}(D * x))$ with a depthwise 3×3 convolution $D$. It costs nine multiply-adds an
-# element ([FReLU](#fig-frelu)), where the convolution beside it costs hundreds.
+# FReLU, the *funnel* ([Ma et al., 2020](#cite-ma2020)), replaces the threshold 0 of ReLU by one that depends on the neighbours:
+# $\mathrm{FReLU}(x) = \max(x, \mathrm{BN}(D * x))$, with a 3×3 convolution $D$ that is *depthwise*: it filters each channel by itself.
+# It costs nine multiply-adds an element ([FReLU](#fig-frelu)), where the convolution beside it costs hundreds.
 
 # %% mystnb={"name": "fig-frelu", "caption": "FReLU: the larger of a value and what its neighbours suggest.", "image": {"alt": "Block diagram of FReLU: the larger of the input and its depthwise 3x3 convolution with BN"}}
 figures.networks.block_diagram(blocks.FReLU(128), (1, 128, 28, 28), "FReLU")
 
 # %% [markdown]
-# What that means for a picture: [these faces](#fig-funnel) pass a ReLU, and a funnel whose $D$ is a blur. ReLU cuts each pixel by
-# itself. The funnel fills what is darker than its surroundings, and keeps what is brighter.
+# [These faces](#fig-funnel) show what that means for a picture: they pass a ReLU, and a funnel whose $D$ is a blur. ReLU cuts each pixel
+# by itself. The funnel fills what is darker than its surroundings, and keeps what is brighter.
 
 # %% tags=["hide-input"] mystnb={"name": "fig-funnel", "caption": "Rendered faces as they are, after ReLU, and after a FReLU whose convolution is a blur.", "image": {"alt": "Four rendered faces: as they are, after ReLU, which loses what is dark, and after FReLU with a blur, which keeps it"}}
 faces = to_input(torch.from_numpy(render_faces(4, 1, seed=3).images))
@@ -107,16 +111,16 @@ figures.faces.face_grid({name: x.permute(0, 2, 3, 1).numpy() for name, x in pict
 # %% [markdown]
 # ## IBT, stage 4 of ResSaNet
 #
-# A 3×3 convolution knows the next pixel. On a masked face what tells two people apart may lie far apart: an eye, and the
-# outline of the head. The *improved bottleneck transformer* lets each of the 7×7 positions look at all the others. IBSA is
-# an IBasic whose second convolution is multi-head self-attention ([Srinivas et al., 2021](#cite-srinivas2021)); in each of four heads,
+# A 3×3 convolution sees only neighbouring pixels. On a masked face, the features that distinguish two people may lie far from each
+# other: an eye, and the outline of the head. The *improved bottleneck transformer* ([IBT](#fig-ibt)) lets each of the 7×7 positions look
+# at all the others. Its first half, called IBSA, is an IBasic whose second convolution is multi-head self-attention ([Srinivas et al., 2021](#cite-srinivas2021)); in each of four heads,
 #
 # $$\mathrm{MHSA}(x) = \mathrm{softmax}\!\left(\frac{q k^\top + q r^\top}{\sqrt d}\right) v, \qquad
 # r_{ij} = R^h_i + R^w_j,$$
 #
-# with queries, keys and values $q, k, v$ from 1×1 convolutions, and $R^h$, $R^w$ learned for each row and column: without
-# them attention would not know where anything is. An MBConv ([Sandler et al., 2018](#cite-sandler2018)) follows, which widens the channels, filters each one by
-# itself, and narrows them again ([the block](#fig-ibt)).
+# with queries, keys and values $q, k, v$ of $d$ channels from 1×1 convolutions. $R^h$ and $R^w$ are learned for each row and column: without
+# them attention would not know where anything is. The second half is an *MBConv* ([Sandler et al., 2018](#cite-sandler2018)), which widens
+# the channels, filters each one by itself, and narrows them again.
 
 # %% mystnb={"name": "fig-ibt", "caption": "The report's Figure 6: IBT, the block of ResSaNet's stage 4, an IBSA and an MBConv.", "image": {"alt": "Block diagram of IBT: an IBasic block with multi-head self-attention in place of its second convolution, then an MBConv, each with a shortcut"}}
 figures.networks.block_diagram(
@@ -126,10 +130,10 @@ figures.networks.block_diagram(
 # %% [markdown]
 # ## Does a signal survive?
 #
-# Every convolution starts from He's normal distribution ([He et al., 2015](#cite-he2015)), every BatchNorm from 1 and 0. So each branch
-# adds a variance of about 1 to the trunk (where SE closes it with a gate of about 1/2, a quarter of that), and the
-# deviation grows like $\sqrt{n}$ with the blocks of a stage; the projection at the start of the next one normalises it
-# again. [The curves](#fig-signals) show both in untrained networks of 24 and 49 blocks.
+# Every convolution starts from He's normal distribution ([He et al., 2015](#cite-he2015)), every BatchNorm from 1 and 0. So each branch $f$
+# adds a variance of about 1 to the sum. (Where SE closes it with a gate of about 1/2, it adds a quarter of that.) The standard deviation
+# then grows like $\sqrt{n}$ with the number $n$ of blocks in a stage, and the projection at the start of the next stage normalises it
+# again. [The curves](#fig-signals) and [the table](#tab-signals) show signal and gradient in untrained networks of 24 and 49 blocks.
 
 # %% tags=["hide-input"] mystnb={"name": "fig-signals", "caption": "Strength of the output of each block, and of the gradient that reaches its first BatchNorm, in untrained networks.", "image": {"alt": "Two line plots over the block's number for four networks: the strength of the output, and of the gradient; neither vanishes nor explodes"}}
 torch.manual_seed(0)
@@ -165,8 +169,8 @@ display(pages.box(text))
 # %% [markdown]
 # <details><summary><b>Exercise.</b> Why does IBasic begin with a BatchNorm, and not with a convolution?</summary>
 #
-# The sum $x$ grows from block to block. The BatchNorm gives the branch an input of the same size everywhere, while the path beside
-# it stays linear. Behind the sum it would be part of that path.
+# The sum $x$ grows from block to block. The BatchNorm gives the branch an input of the same size everywhere, while the shortcut
+# stays linear. Behind the sum, the BatchNorm would be part of that path.
 #
 # </details>
 #

@@ -16,9 +16,9 @@
 #
 # **Question.** Which network names masked people best, and which of the report's differences are more than noise?
 #
-# The report gives one number a network, some of them hardly apart, and orders the networks by them. Such a number depends on
-# luck: with other photos, or another seed, it would be another. Intervals, verdicts and Holm's correction are those of
-# [Masked and unmasked](masked_vs_unmasked.ipynb). [All results](#tab-2):
+# The report gives one number for each network, and orders the networks by these numbers, some of which hardly differ. Such a number
+# depends on luck: with other photos, or another seed, it would be another one. Intervals, verdicts and Holm's correction are
+# explained in [Masked and unmasked](masked_vs_unmasked.ipynb). [All results](#tab-2):
 
 # %% tags=["parameters"]
 results = None  # folder of records; default: the book's
@@ -41,43 +41,40 @@ from maskfr_utils import figures, metrics
 from maskfr_utils.models import create_model
 from maskfr_utils.names import REPORTED, TITLES
 from maskfr_utils.profile import count_macs, count_parameters
-from maskfr_utils.study import answers, captions, outcomes, pages, plan, published, tables
+from maskfr_utils.study import answers, captions, outcomes, pages, published, tables
 
 made = pages.made(*(captions.made_with("table_2", each, results) for each in scales.SCALES))
 display(tables.table_2(results), made)
 
 # %% [markdown]
 # All are trained and tested on masked faces, each at the learning rate that suits it best on validation photos
-# ([Tuning](tuning.ipynb)). With fewer than three seeds, intervals are over people alone. All of ours share one recipe and batch size, on
-# the same faces. The report's ResSaNet-100 has another batch size than its rivals. In the original code, the notebook that
-# printed its number reads the faces from a folder whose name ends in `_no_mask` ([first page](../book/intro.md)).
+# ([Tuning](tuning.ipynb)). All of ours share one recipe and batch size, on the same faces. With fewer than three seeds, intervals are
+# over people alone. The report's ResSaNet-100 has another batch size than its other networks, and its number was printed by a notebook
+# that reads the faces from a folder whose name ends in `_no_mask` ([first page](../book/intro.md)).
 
 # %% tags=["hide-input"] mystnb={"name": "fig-networks", "caption": "Accuracy of each network on masked test photos, with 95 % intervals over seeds and people.", "image": {"alt": "The accuracy of each network as a dot with an error bar"}}
 ours = tables.networks(scale, results)
-figures.results.estimates(
-    {
-        tables.FACES[scale]: pd.DataFrame.from_dict(
-            {name: (result.mean, *result.interval) for name, result in ours.items()},
-            orient="index",
-            columns=["accuracy", "low", "high"],
-        )
-    },
-    f"top-1 accuracy on masked {tables.FACES[scale].replace('photos', 'faces')}, %",
+shown = pd.DataFrame.from_dict(
+    {name: (result.mean, *result.interval) for name, result in ours.items()},
+    orient="index",
+    columns=["accuracy", "low", "high"],
 )
+label = f"top-1 accuracy on masked {tables.FACES[scale].replace('photos', 'faces')}, %"
+pages.drawn(shown, lambda: figures.results.estimates({tables.FACES[scale]: shown}, label))
 
 # %% [markdown]
-# [How much another seed changes](#tab-network-seeds) the accuracy of each network, and how much it had learnt. Each stands by
-# itself: a network that learns slowly may vary far more than the others, and one number for all would hide it.
+# [By seed](#tab-network-seeds): how much another seed changes the accuracy of each network, and how much it had learnt when it stopped.
+# A network that learns slowly may vary far more than the others, so each has a deviation of its own.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-network-seeds", "caption": "Accuracy of each seed, its standard deviation, and the share of training photos named correctly in the last epoch."}
 made = pages.made(captions.rerun("table_2", scale, results))
-display(pages.shown(tables.by_seed(ours), plan.command("table_2", scale)), made)
+display(pages.shown(tables.by_seed(ours)), made)
 
 # %% [markdown]
 # ## What they cost
 #
-# [Parameters and multiply-adds](#tab-cost) of one picture at full width, as in the report's Figure 4, and at ours. How fast each
-# trains is measured in [Benchmarks](benchmarks.ipynb).
+# [Parameters and multiply-adds](#tab-cost) of one picture, at full width as in the report's Figure 4, and at the width of our runs.
+# How fast each network trains is measured in [Benchmarks](benchmarks.ipynb).
 
 # %% tags=["hide-input"] mystnb={"name": "tab-cost", "caption": "Parameters and multiply-adds of each network, at full width and at the width of these runs."}
 widths = (1.0, *sorted({result.one["params"]["width"] for result in ours.values()}))
@@ -92,28 +89,28 @@ pd.DataFrame.from_dict(rows, orient="index")
 # %% [markdown]
 # ## Every pair
 #
-# Ten pairs are ten chances to find something by luck: $p$ is corrected for all of them. The order within a pair is the
-# report's ([all pairs](#tab-pairs)).
+# Five networks make ten pairs, and ten chances to find something by luck. So $p$ is corrected for all of them
+# ([the differences](#tab-pairs)). The network that the report ranks higher comes first in each pair.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-pairs", "caption": "Differences between networks on masked test photos, in percentage points, with 95 % intervals over seeds and people."}
 compared = tables.pairs_of_networks(scale, results)
-differences = pages.shown(outcomes.in_points(compared), plan.command("table_2", scale))
+differences = pages.shown(outcomes.in_points(compared))
 display(differences, pages.Words(captions.VERDICTS), made)
 
 # %% [markdown]
 # ## The noise in the report's own differences
 #
-# The report gives no interval, but enough to work one out: how many pictures there were, half of them mirror images of the
-# others, and that a random tenth was tested on. What is missing is how often two networks disagree. The variance of a
-# difference on the same photos depends on it:
+# The report gives no interval, but enough to work one out. It says how many pictures there were, of which half were mirror images of
+# the others, and that a random tenth was tested on. It does not say how often two networks disagree, on which the variance of a
+# difference on the same photos depends:
 #
 # $$\text{half width} = 1.96 \sqrt{\frac{d - (a_1 - a_2)^2}{N}}, \qquad
 # d = r \, \big(a_1 (1 - a_2) + a_2 (1 - a_1)\big)$$
 #
-# where $a_1$ and $a_2$ are the accuracies and $d$ is the share of the photos that just one of the two names correctly:
-# $r = 1$ if their errors are independent. We measure $r$ on our networks. The interval leaves out what
-# another seed would change, and that photos of one person are alike: the true one is wider. As with ours, a difference is
-# beyond noise only where its $p$, corrected for ten pairs, is below 0.05 ([both](#fig-pairs)).
+# Here $a_1$ and $a_2$ are the accuracies, and $d$ is the share of the photos that only one of the two networks names correctly. The
+# factor $r$ is 1 if their errors are independent; we measure it on our networks. The interval leaves out what
+# another seed would change, and that photos of one person are alike, so the true one is wider. As with ours, a difference is
+# *beyond noise* only where its $p$, corrected for ten pairs, is below 0.05 ([both](#fig-pairs)).
 
 # %% tags=["hide-input"] mystnb={"name": "fig-pairs", "caption": "Differences between networks: the report's, with the interval that its test set allows, and ours.", "image": {"alt": "For each pair of networks two dots with error bars, the report and ours, beside a line at zero"}}
 disagreements = tables.disagreements(scale, results)
@@ -136,7 +133,7 @@ display(
         f" disagree {disagreement:.2f} times as often as independent errors would (median; {np.nanmin(disagreements):.2f}"
         f" to {np.nanmax(disagreements):.2f} over pairs and seeds). With that, the report's differences carry at least"
         f" ± {half.min():.2f} to ± {half.max():.2f} points."
-        f" Undecided are {len(unsure)} of {len(theirs)}: {', '.join(unsure)}."
+        f" {len(unsure)} of {len(theirs)} are then undecided: {', '.join(unsure)}."
         f" If the test set held three pictures of each of 1,000 people, as the split notebook of the original code has it,"
         f" {(few['verdict'] != 'better').sum()} would be."
     )
@@ -157,7 +154,7 @@ for name, result in ours.items():
     rows[name] = shares | {k.upper(): f"{result.metric(k):,.0f}" for k in ("tp", "fp", "fn", "tn")}
 names = {"accuracy": "micro", "report_formula": "the report's formula"}
 counted = pd.DataFrame.from_dict(rows, orient="index").rename(columns=names)
-display(pages.shown(counted, plan.command("table_2", scale)))
+display(pages.shown(counted))
 
 # %% [markdown]
 # ## Second guesses, masks and poses
@@ -166,7 +163,7 @@ display(pages.shown(counted, plan.command("table_2", scale)))
 
 # %% tags=["hide-input"] mystnb={"name": "fig-network-ranks", "caption": "Share of masked test photos whose person is among the k best guesses. Point at a line for its name.", "image": {"alt": "A curve for each network that rises with k: the share of photos whose person is among the k best guesses"}}
 ranks = {name: metrics.rank_curve(np.concatenate(result.ranks), 20) for name, result in ours.items()}
-figures.playable.pointed(figures.results.rank_curves(ranks))
+pages.drawn(ranks, lambda: figures.playable.pointed(figures.results.rank_curves(ranks)))
 
 # %% [markdown]
 # [Accuracy by the kind of mask and the turn of the head](#tab-groups):
@@ -179,13 +176,13 @@ for name, result in ours.items():
     both = pd.concat([kinds, turned])
     columns["photos"] = both["photos"].astype(int)
     columns[name] = (100 * both["accuracy"]).round(1)
-display(pages.shown(pd.DataFrame(columns), plan.command("table_2", scale)))
+display(pages.shown(pd.DataFrame(columns)))
 
 # %% [markdown]
 # ## Who is taken for whom
 #
-# [The confusion matrix](#fig-who) of the network with the highest mean. People who are often taken for one certain other would
-# show as dark spots off the diagonal.
+# [The confusion matrix](#fig-who) is that of the network with the highest mean. A person who is often taken for the same other one would
+# show as a dark spot off the diagonal.
 
 # %% tags=["hide-input"] mystnb={"name": "fig-who", "caption": "Who is taken for whom by the network with the highest mean, in its first seed.", "image": {"alt": "A square of true against predicted people: dark along the diagonal, spots elsewhere are mistakes"}}
 best = max(ours, key=lambda name: ours[name].mean, default=None)
@@ -195,7 +192,7 @@ if best:
     figure = figures.results.confusion(one["photos"]["label"], one["photos"]["masked"], people, f"{best}, masked twins")
     display(figure)
 else:
-    display(pages.Words("*Not run yet.*"))
+    display(pages.Words(pages.WAITING))
 
 # %% tags=["remove-input"]
 if best:

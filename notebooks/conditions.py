@@ -16,9 +16,8 @@
 #
 # **Question.** Is there one network for masked and bare faces, as good on each as a network that was trained for it alone?
 #
-# [Masked or not](masked_vs_unmasked.ipynb) trains one network without masks and one with, and each is good at its own kind of face.
-# Whoever uses such a network does not know beforehand whether the next person wears a mask. Here IResNet-50 is trained in seven
-# ways:
+# [Masked and unmasked](masked_vs_unmasked.ipynb) trains one network without masks and one with them. Each is good at its own kind of face.
+# But in use nobody knows beforehand whether the next person wears a mask. Here IResNet-50 is trained in seven ways:
 #
 # | trained on | what a batch holds |
 # | --- | --- |
@@ -30,9 +29,9 @@
 # | upper half | either twin, cut in the middle of the bridge of the nose: below it is grey |
 # | band of the eyes | either twin, of which brows, eyes and the root of the nose are left |
 #
-# All take as many steps of as many pictures. The last two see nothing else in tests either: few masks reach so high, so a mask
-# can neither help nor harm them much, and what a face shows below is lost to them also where it is bare. The weight $w$ is the
-# best of five on validation photos, by the mean over both kinds of faces.
+# All are trained for as many steps of as many pictures. The last two see only that part of the face in tests, too. Few masks reach so
+# high, so a mask hardly changes what they see; but they never see the lower half, also where it is bare. The weight $w$ is the
+# best of five on validation photos, by the mean over both kinds of faces. [Two people](#fig-seen) as these networks see them:
 
 # %% tags=["parameters"]
 results = None  # folder of records; default: the book's
@@ -61,51 +60,49 @@ figures.faces.face_grid({title: seen(twins, part) for part, title in parts.items
 
 # %% [markdown]
 # ## Accuracy on either kind of face
+#
+# [The table](#tab-conditions) and [the plot](#fig-conditions) show each network on masked and on bare faces.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-conditions", "caption": "IResNet-50 by what it was trained on: accuracy on masked and on bare test photos, with 95 % intervals over seeds and people."}
 lines = {name: alternatives.title(name) for name in (*names.CONDITIONS, variants.TWIN_TERM)}
 found = {
     each: {twin: alternatives.conditions(each, results, twin) for twin in alternatives.TWINS} for each in scales.SCALES
 }
-for each, by_twin in found.items():
-    display(pages.Words(f"*{tables.FACES[each].capitalize()}*"))
-    table = alternatives.table(by_twin, lines)
-    display(pages.shown(table if by_twin["masked"] else table.iloc[:0], plan.command("conditions", each)))
+display(*pages.parts({tables.FACES[each]: alternatives.table(of, lines) for each, of in found.items()}))
+for each in scales.SCALES:
     if weight := trials.chosen_variants(each, results).get(variants.TWIN_TERM):
-        display(pages.Words(f"The twin term's weight: $w$ = {weight['twin_weight']:g}."))
+        display(pages.Words(f"The twin term's weight on {tables.FACES[each]}: $w$ = {weight['twin_weight']:g}."))
 display(pages.made(*(captions.made_with("conditions", each, results) for each in scales.SCALES)))
 
 # %% tags=["hide-input"] mystnb={"name": "fig-conditions", "caption": "Accuracy of IResNet-50 on masked and on bare test photos by what it was trained on, 95 % intervals over seeds and people.", "image": {"alt": "For each condition two dots with error bars: its accuracy on masked and on unmasked test faces"}}
 named = {twin: {lines[name]: result for name, result in of.items()} for twin, of in found[scale].items()}
-figures.results.estimates(
-    {f"on {twin} faces": alternatives.forest(of) for twin, of in named.items()}, "top-1 accuracy, %"
-)
+forests = {f"on {twin} faces": alternatives.forest(of) for twin, of in named.items()}
+pages.drawn(forests, lambda: figures.results.estimates(forests, "top-1 accuracy, %"))
 
 # %% [markdown]
 # ## One network for all?
 #
-# Each network that sees whole faces of both kinds is held against itself, masked against bare, and against the specialist for
-# either. The rule was made before the runs: *yes*, where the 95 % interval of all three differences lies above −1 point;
-# *no*, where a specialist is better beyond noise or the gap is surely wider than a point; else *not shown*.
+# Each network that sees whole faces of both kinds is compared in [three ways](#tab-one-for-all): its masked accuracy with its bare
+# one, and either with that of the *specialist*, the network that was trained for this kind of face alone. The rule was made before the
+# runs:
+#
+# - *yes*, where the 95 % intervals of all three differences lie above −1 point;
+# - *no*, where a specialist is better beyond noise, or the masked accuracy is lower than the bare one by surely more than a point;
+# - *not shown* in all other cases.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-one-for-all", "caption": "Networks trained on both kinds of faces: masked against bare photos, and against the specialist for either, in percentage points with 95 % intervals over seeds and people."}
 compared = {each: alternatives.one_for_all(each, results) for each in scales.SCALES}
+words = {}
 for each, table in compared.items():
-    display(pages.Words(f"*{tables.FACES[each].capitalize()}*"))
     said = alternatives.verdicts(table)
-    words = outcomes.in_points(table).assign(**{"one for all": [said[name] for name, _ in table.index]})
-    words = words.set_axis([f"{lines[name]}: {what}" for name, what in table.index])
-    display(pages.shown(words, plan.command("conditions", each)))
-display(pages.Words(captions.VERDICTS))
+    rows = outcomes.in_points(table).assign(**{"one for all": [said[name] for name, _ in table.index]})
+    words[tables.FACES[each]] = rows.set_axis([f"{lines[name]}: {what}" for name, what in table.index])
+display(*pages.parts(words), pages.Words(captions.VERDICTS))
 
 # %% tags=["hide-input"] mystnb={"name": "fig-one-for-all", "caption": "Masked against bare photos of one network, and against the specialist for either, with 95 % intervals over seeds and people.", "image": {"alt": "For each condition three differences with error bars beside a line at zero"}}
-figures.results.estimates(
-    {lines[name]: compared[scale].loc[name] for name in alternatives.verdicts(compared[scale])}
-    or {"": compared[scale]},
-    "difference in top-1 accuracy, percentage points",
-    value="difference",
-    zero=True,
-)
+differences = {lines[name]: compared[scale].loc[name] for name in alternatives.verdicts(compared[scale])}
+label = "difference in top-1 accuracy, percentage points"
+pages.drawn(differences, lambda: figures.results.estimates(differences, label, value="difference", zero=True))
 
 # %% [markdown]
 # ## Less to see
@@ -113,11 +110,9 @@ figures.results.estimates(
 # [Against the network that sees whole faces](#tab-less) of either kind:
 
 # %% tags=["hide-input"] mystnb={"name": "tab-less", "caption": "Networks that see a part of the face only, against one that sees it whole, in percentage points with 95 % intervals over seeds and people."}
-for twin, of in named.items():
-    less = {lines[name]: of[lines[name]] for name in parts if lines[name] in of}
-    display(pages.Words(f"*On {twin} faces*"))
-    against = alternatives.against(less, lines["both"])
-    display(pages.shown(outcomes.in_points(against), plan.command("conditions", scale)))
+less = {twin: {lines[name]: of[lines[name]] for name in parts if lines[name] in of} for twin, of in named.items()}
+against = {f"on {twin} faces": alternatives.against(of, lines["both"]) for twin, of in less.items()}
+display(*pages.parts({name: outcomes.in_points(table) for name, table in against.items()}))
 
 # %% tags=["remove-input"]
 text = alternatives.condition_answer(scale, results) or [
@@ -129,7 +124,7 @@ display(pages.box(" ".join(text)))
 # <details><summary><b>Exercise.</b> A network that maps every face to the same point makes the twin term 0. Why does training not end
 # there?</summary>
 #
-# The classification loss stands beside it: of people at one point it can name none. The weight $w$ says how much
-# of the one is given for the other, which is why it has to be tuned.
+# The classification loss is added to it, and that loss is high if all people are at one point. The weight $w$ balances the two, which
+# is why it has to be tuned.
 #
 # </details>

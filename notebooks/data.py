@@ -20,8 +20,8 @@
 # photos are split at random, copies of test photos end up in training, and the accuracy measures memory. This chapter
 # follows a data set from its pictures to the one file that training reads. It then checks that no test photo was trained on.
 #
-# It shows rendered faces unless you name a set of your own, a folder or tar of `<identity>/<picture>`. In photos, faces are
-# detected and aligned; pictures of 112 x 112 pixels are taken as aligned already:
+# It shows rendered faces unless you name a set of your own: a folder or tar of `<identity>/<picture>`. In photos, faces are
+# detected and aligned. Pictures of 112 x 112 pixels are taken as aligned already:
 #
 # ```
 # papermill notebooks/data.ipynb out.ipynb -p dataset my_photos/ -p min_masked 80
@@ -70,8 +70,8 @@ from maskfr_utils.study import pages, state
 # %% [markdown]
 # ## From pictures to one file
 #
-# `prepare` does all of it once, and finds the file again the next time: every picture becomes an aligned face, every
-# face gets its masked twin, copies and small identities are left out, the rest is split. What cannot be used (broken
+# `prepare` does all of it once, and finds the file again the next time. Every picture becomes an aligned face, and every
+# face gets its masked twin. Copies and people with few pictures are left out, and the rest is split. What cannot be used (broken
 # files, photos without a face) is skipped and counted.
 
 # %%
@@ -90,7 +90,7 @@ store = FaceStore(path)
 # %% [markdown]
 # ## A preview
 #
-# [The preview](#fig-preview) shows a few people, and below each photo its masked *twin*. Twins differ in the mask alone, so
+# [The preview](#fig-preview) shows a few people, and below each photo its masked *twin*. Twins differ only in the mask, so
 # the accuracies on masked and unmasked faces can be compared photo by photo.
 
 # %% tags=["hide-input"] mystnb={"name": "fig-preview", "caption": "The report's Figure 8, on rendered faces: photos of four people, and below each row the same photos with masks.", "image": {"alt": "Grid of rendered people's pictures, each row of bare faces above a row of the same pictures with masks"}}
@@ -107,8 +107,8 @@ figures.faces.face_grid(rows)
 #
 # $$r = \frac{\sum_i (a_i - \bar a)(b_i - \bar b)}{\lVert a - \bar a \rVert \, \lVert b - \bar b \rVert},$$
 #
-# is above 0.94, straight or mirrored. $r$ sees neither brightness nor contrast, and the thumbnail shows only the middle of
-# the face, since copies differ in their margins. How well this works on real photos, those of `pins`
+# is above 0.94, as they are or mirrored. $r$ does not depend on brightness or contrast. The thumbnail shows only the middle of
+# the face, since copies differ in their margins. How well this works was measured on real photos, the set `pins`
 # ([data card](../book/data_card.md)), of which many copies are known:
 
 # %% tags=["remove-input"]
@@ -147,23 +147,23 @@ for ax, picture, title in zip(axes, [photo, *disguises.values()], titles, strict
 fig.tight_layout()
 
 # %% [markdown]
-# Of each group of copies, the first by name is kept. A picture that occurs under two names is left out under both, since
-# nobody knows whose it is; a disguised copy counts, too. Pictures of one person that are much alike but perhaps not copies
+# Of each group of copies, the first by name is kept. A picture that occurs under two names, also as a changed copy, is left out under
+# both, since nobody knows whose it is. Pictures of one person that are much alike but perhaps not copies
 # (from 0.92 on) are kept, all in one part of the split. Rendered pictures are drawn one by one. However alike two of
-# them are, they are not copies, and none are looked for. Of your own photos, the copies that were found, each below what it
-# repeats:
+# them are, they are not copies, so none are looked for. Of photos of your own, the copies that were found would be shown here, each
+# below the photo that it repeats:
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Two rows of faces: pictures that were kept, and below each the copy that was left out"}}
 copies = np.flatnonzero(store.duplicate_of >= 0)[:10]
 pairs = {"kept": store.batch(store.duplicate_of[copies])[0], "left out": store.batch(copies)[0]}
-figures.faces.face_grid(pairs) if len(copies) else pages.Words("*Rendered faces: no copies are looked for.*")
+figures.faces.face_grid(pairs) if len(copies) else pages.Words("*No copies.*")
 
 # %% [markdown]
 # ## The filter: identities with enough pictures
 #
-# The report keeps identities with more than 80 masked pictures. That left about 1,000 people. Where should the line be?
-# [The curves](#fig-filter) tell how many people and how many pictures remain if each person must have at least so many
-# pictures: of `pins`, or of your own set.
+# The report keeps identities with more than 80 masked pictures, which left about 1,000 people. How many should be asked for?
+# [The curves](#fig-filter) show, for `pins` or for your own set, how many people and how many pictures remain if each person must have
+# at least a certain number of pictures.
 
 # %% tags=["hide-input"] mystnb={"name": "fig-filter", "caption": "Shares of people and of pictures that remain, by the number of pictures that each person must have. Dotted: the line that is drawn.", "image": {"alt": "Step plot of the shares of identities and of pictures that remain, falling with the number of pictures asked for"}}
 people = pd.Series([name.split("/")[0] for name in store.sources])
@@ -185,18 +185,18 @@ higher = min(2 * line, counts.max())
 shares = [
     f"{identities_left[n - 1]:.0%} of the people and {pictures_left[n - 1]:.0%} of the pictures" for n in (line, higher)
 ]
-text = f"""A line at {line} keeps {shares[0]}; one at {higher} keeps {shares[1]}. So the line should be as low as the
-test allows: with {line} photos, a fifth for testing is {max(1, line // 5)} a person."""
+text = f"""If {line} pictures are asked for, {shares[0]} remain; if {higher} are, {shares[1]}. So the number should be as low as the
+test allows: of {line} photos, a fifth for testing are {max(1, line // 5)} a person."""
 display(pages.Words(text))
 
 # %% [markdown]
 # ## The split
 #
-# There are three parts. Each identity gives the same share of its pictures to the **test**, at least one; of the rest a
-# tenth is for **validation**: every choice, such as the learning rate, is made on those, so that the test is looked at
+# [There are three parts](#tab-split). Each identity gives the same share of its pictures, at least one, to the **test**. A tenth of the
+# rest is for **validation**. Every choice, such as the learning rate, is made on validation photos, so that the test is looked at only
 # once. The others are for **training**. Which picture goes where is drawn from its name and the seed, so it does not depend
-# on the order of the files. Twins share a row of the file, hence a part. Mirrored copies are not stored: training mirrors on the
-# fly, so no mirror of a test photo can be trained on.
+# on the order of the files. Twins always go to the same part. Mirrored copies are not stored: pictures are mirrored while training,
+# so no mirror image of a test photo can be trained on.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-split", "caption": "The parts of the split, in pictures and people."}
 sides = {"training": TRAIN, "validation": VALIDATION, "test": TEST, "left out": LEFT_OUT}
@@ -209,8 +209,8 @@ pd.DataFrame(
 )
 
 # %% [markdown]
-# Is any test photo repeated in training? [The histogram](#fig-leaks) shows, for every test photo, how like it the most similar
-# training photo of the same person is. Real photos must all lie below the line. Rendered pictures may lie above it: each was drawn
+# Is any test photo repeated in training? [The histogram](#fig-leaks) shows, for every test photo, how much it resembles the most
+# similar training photo of the same person. Real photos must all lie below the line. Rendered pictures may lie above it: each was drawn
 # by itself, so none is a copy.
 
 # %% tags=["hide-input"] mystnb={"name": "fig-leaks", "caption": "Likeness of each test photo to the nearest training photo of the same person. Dotted: where photos count as copies.", "image": {"alt": "Histogram of each test photo's likeness to the nearest training photo, with the line from which photos count as copies"}}
@@ -228,7 +228,8 @@ assert dataset == "demo" or max(nearest) <= splits.CORRELATION
 # %% [markdown]
 # ## The file
 #
-# One HDF5 file that any program reads. Pictures lie uncompressed, one chunk each, because training asks for random ones:
+# The result is one file in the common format HDF5. [The table](#tab-file) lists its arrays. Pictures are stored uncompressed, each as a
+# chunk of its own, because training reads them in random order:
 
 # %% tags=["hide-input"] mystnb={"name": "tab-file", "caption": "The contents of the HDF5 file: of each array its shape, type and the part that is read at once."}
 with h5py.File(path) as file:
@@ -243,20 +244,20 @@ print(f"128 random faces, every other one masked: {(time.perf_counter() - start)
 
 # %% tags=["remove-input"]
 share = known / pins["aligned"]
-text = f"""A network is tested on photos of people whom it was trained on, and the test can be trusted only if none of these photos
-was trained on. Among real photos from the web {share:.1%} repeat another, so a random split tests memory. The original study
-even mirrored each picture *before* it split.
+text = f"""A network is tested on other photos of the people whom it was trained on. The test can be trusted only if none of these photos is
+a copy of one that was trained on. Among the real photos {share:.1%} repeat another, so after a random split the test partly measures
+memory. The report's code even mirrored each picture *before* it split.
 
 Comparing the middle of the faces finds {middle["found"] / known:.0%} of the known copies; {middle["others"] / clean:.1%} of
-the other photos are lost with them. No test photo of this book has a copy among the training photos. Each photo has a masked twin, so what
-differs between accuracies with and without masks is due to the mask."""
+the other photos are left out with them. What was found is in no test of this book. Each photo has a masked twin, so a difference between the
+accuracies with and without masks is due to the mask."""
 display(pages.box(text))
 
 # %% [markdown]
 # <details><summary><b>Exercise.</b> Why are mirrored copies made while training, and not stored in the file?</summary>
 #
-# A stored mirror image is one more picture that a random split can put on the other side. Made on the fly from training
-# photos only, it cannot be the mirror of a test photo; and it takes no space.
+# A stored mirror image is one more picture, which a random split can put on the other side. Made while training, from training
+# photos only, it cannot be the mirror image of a test photo. And it takes no space.
 #
 # </details>
 #

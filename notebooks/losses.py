@@ -22,7 +22,7 @@
 #
 # | loss | how the true identity's score is lowered |
 # | --- | --- |
-# | softmax | not at all; no angle, no scale |
+# | softmax | not at all; no angle, no *s* |
 # | SphereFace | the angle is multiplied |
 # | CosFace | a constant is taken from the cosine |
 # | ArcFace | a constant is added to the angle |
@@ -33,10 +33,10 @@
 # | AdaFace | the margin changes its form with the length: hard pictures of poor quality are spared |
 # | the original's | ArcFace's formula on scores that are no cosines |
 #
-# A loss with the wrong scale or margin loses to any other, so each is tuned. **Every loss gets nine trials**: three scales
+# A loss with the wrong *s* or margin loses to any other, so each is tuned. **Every loss gets nine trials**: three values of *s*
 # (half, once and twice the recipe's), three margins around its paper's and three learning rates (half, once and twice
 # the network's own), set as an orthogonal array, in which each two levels of different settings meet once. Softmax, which has
-# neither scale nor margin, has nine rates. The best on masked validation photos is then trained with three seeds.
+# neither *s* nor margin, has nine rates. The best on masked validation photos is then trained with three seeds.
 
 # %% tags=["parameters"]
 results = None  # folder of records; default: the book's
@@ -54,12 +54,11 @@ from IPython.display import display
 from maskfr_utils import figures
 from maskfr_utils.study import alternatives, captions, outcomes, pages, plan, tables, variants
 
-for each in scales.SCALES:
-    display(pages.Words(f"*{tables.FACES[each].capitalize()}*"))
-    display(pages.shown(alternatives.loss_trials(each, results), plan.command("losses", each)))
+tried = {tables.FACES[each]: alternatives.loss_trials(each, results) for each in scales.SCALES}
+display(*pages.parts(tried, plan.command("losses")))
 
 # %% [markdown]
-# A trial whose loss left the numbers counts as 0 %. Where the best value of a setting is the largest or the smallest that was
+# A trial whose loss became infinite or undefined counts as 0 %. Where the best value of a setting is the largest or the smallest that was
 # tried, a wider search might still help; all losses were searched as widely.
 #
 # [The final runs](#tab-losses), on test photos:
@@ -69,27 +68,20 @@ lines = {variant.title: variant.title for variant in variants.LOSS_VARIANTS.valu
 found = {
     each: {twin: alternatives.losses(each, results, twin) for twin in alternatives.TWINS} for each in scales.SCALES
 }
-for each, by_twin in found.items():
-    display(pages.Words(f"*{tables.FACES[each].capitalize()}*"))
-    table = alternatives.table(by_twin, lines)
-    display(pages.shown(table if by_twin["masked"] else table.iloc[:0], plan.command("losses", each)))
+display(*pages.parts({tables.FACES[each]: alternatives.table(of, lines) for each, of in found.items()}))
 display(pages.made(*(captions.made_with("losses", each, results) for each in scales.SCALES)))
 
 # %% tags=["hide-input"] mystnb={"name": "fig-losses", "caption": "Accuracy of IResNet-50 on masked and on bare test photos by the loss that it was trained with, 95 % intervals over seeds and people.", "image": {"alt": "For each loss two dots with error bars: its accuracy on masked and on unmasked test faces"}}
-figures.results.estimates(
-    {f"on {twin} faces": alternatives.forest(results_of) for twin, results_of in found[scale].items()},
-    "top-1 accuracy, %",
-)
+forests = {f"on {twin} faces": alternatives.forest(results_of) for twin, results_of in found[scale].items()}
+pages.drawn(forests, lambda: figures.results.estimates(forests, "top-1 accuracy, %"))
 
 # %% [markdown]
 # [Each loss against ArcFace](#tab-losses-compared), on the same masked photos of the same seeds; $p$ is corrected for the number of
 # lines:
 
 # %% tags=["hide-input"] mystnb={"name": "tab-losses-compared", "caption": "Each loss against ArcFace on masked test photos, in percentage points, with 95 % intervals over seeds and people."}
-for each, by_twin in found.items():
-    display(pages.Words(f"*{tables.FACES[each].capitalize()}*"))
-    compared = alternatives.against(by_twin["masked"], alternatives.REFERENCE)
-    display(pages.shown(outcomes.in_points(compared), plan.command("losses", each)))
+compared = {each: alternatives.against(by_twin["masked"], alternatives.REFERENCE) for each, by_twin in found.items()}
+display(*pages.parts({tables.FACES[each]: outcomes.in_points(table) for each, table in compared.items()}))
 display(pages.Words(captions.VERDICTS))
 
 # %% [markdown]
@@ -103,10 +95,10 @@ text = alternatives.loss_answer(scale, results) or [
 display(pages.box(" ".join(text)))
 
 # %% [markdown]
-# <details><summary><b>Exercise.</b> Nine trials are a third of the 27 combinations of three scales, margins and rates. What
+# <details><summary><b>Exercise.</b> Nine trials are a third of the 27 combinations of three values of <i>s</i>, margins and rates. What
 # do the nine tell, and what do they miss?</summary>
 #
 # Each pair of levels of two settings was tried once, so the mean over the three trials of a level compares levels fairly. Whether
-# a margin is good only at one scale *and* one rate, they cannot tell: that needs all 27.
+# a margin is good only at one *s* *and* one rate, they cannot tell: that needs all 27.
 #
 # </details>

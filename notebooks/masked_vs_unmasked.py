@@ -16,27 +16,31 @@
 #
 # **Question.** What does a mask cost a network, and does training on masked faces win it back?
 #
-# The report trained IResNet-50 twice, on masked and on unmasked faces, and tested each on its own kind. That mixes two
+# The report trained IResNet-50 twice, on masked and on unmasked faces, and tested each network on its own kind. That mixes two
 # things: masked faces are harder to tell apart, and a network does worse on what it was not trained for. Here a third
-# network sees either twin by the toss of a coin, and each is tested on both twins of every test photo ([all results](#tab-1)). A
-# photo is then its own control, and the cost of a mask is a difference on the same $N$ photos of the same people:
+# network sees either twin of each photo, by the toss of a coin. All three are tested on both twins of every test photo
+# ([all results](#tab-1)). So each photo is its own control, and the cost of a mask is a difference on the same $N$ photos of the same
+# people:
 #
 # $$\text{cost} = \frac1N \sum_{i=1}^{N} (u_i - m_i)$$
 #
 # where $u_i$ is 1 if the network names photo $i$ correctly without the mask, else 0, and $m_i$ the same with it.
 #
-# Two kinds of luck must not be taken for a difference. The *people* who are tested: photos of one person succeed and fail
-# together, so a bootstrap ([Efron, 1979](#cite-efron1979)) draws as many people as there are, with replacement, each with all their
-# photos, 2,000 times, and holds 95 % of the results. And the *seed*: other initial weights and another order of the
-# photos give another network. With the differences $d_1, \dots, d_n$ of $n$ seeds, Student's $t$ gives
+# **How sure is a difference?** Two kinds of luck must not be taken for one.
 #
-# $$\bar d \pm t_{0.975,\,n-1} \frac{s_d}{\sqrt n}.$$
+# - *The people who are tested.* Photos of one person succeed and fail together. So a *bootstrap* ([Efron, 1979](#cite-efron1979)) draws as
+#   many people as there are, with replacement, each with all their photos. It does so 2,000 times. The interval holds 95 % of the results.
+# - *The seed.* Other initial weights and another order of the photos give another network. From the differences $d_1, \dots, d_n$ of $n$
+#   seeds, with mean $\bar d$ and standard deviation $\sigma_d$, Student's $t$ gives the interval
 #
-# An interval in this book is the wider of the two at either end, and a $p$ the larger of the two. *Better* or *worse* is said
-# only with three seeds or more, where the interval leaves out 0. Simulated networks that do not differ are then called
-# different in at most 5 % of cases, also where seeds matter as much as they do here (`tests/test_verdicts.py`).
+# $$\bar d \pm t_{0.975,\,n-1} \frac{\sigma_d}{\sqrt n}.$$
 #
-# Whoever makes many comparisons finds something by luck. Holm's correction ([Holm, 1979](#cite-holm1979)) multiplies the smallest $p$ by the
+# An interval in this book is the wider of the two at either end. A $p$ is the chance of a difference at least as large if there were none;
+# the larger one of the two is given. *Better* or *worse* is said only with three seeds or more, and only where the interval leaves out 0.
+# Simulated networks that do not differ are then called different in at most 5 % of cases, also where seeds matter as much as they do here
+# (`tests/test_verdicts.py`).
+#
+# Among many comparisons some look large by luck. Holm's correction ([Holm, 1979](#cite-holm1979)) multiplies the smallest $p$ by the
 # number of comparisons, the next by one less, and so on.
 
 # %% tags=["parameters"]
@@ -83,7 +87,7 @@ rows = {
 table = pd.DataFrame.from_dict(rows, orient="index").rename(columns=lambda c: c if isinstance(c, str) else f"seed {c}")
 table["deviation"] = outcomes.deviations(dict(zip(rows, found.values(), strict=True)))
 seeds = (100 * table).map("{:.1f}".format).replace("nan", "")
-display(pages.shown(seeds, plan.command("table_1", scale)), pages.made(captions.rerun("table_1", scale, results)))
+display(pages.shown(seeds), pages.made(captions.rerun("table_1", scale, results)))
 
 # %% [markdown]
 # ## The cost of a mask, and of the wrong training
@@ -103,18 +107,21 @@ lines = {
 }
 compared = outcomes.comparisons({k: (found[a], found[b]) for k, (a, b) in lines.items() if a in found and b in found})
 differences = outcomes.in_points(compared).replace({"verdict": {"better": "beyond noise", "worse": "beyond noise"}})
-display(pages.shown(differences, plan.command("table_1", scale)), pages.Words(captions.BEYOND))
+display(pages.shown(differences), pages.Words(captions.BEYOND))
 
-# %% tags=["hide-input"] mystnb={"name": "fig-costs", "caption": "The differences of the table above, with 95 % intervals over seeds and people.", "image": {"alt": "A dot with an error bar for each difference of the table above, beside a line at zero"}}
-figures.results.estimates(
-    {"": compared}, "difference in top-1 accuracy, percentage points", value="difference", zero=True
+# %% tags=["hide-input"] mystnb={"name": "fig-costs", "caption": "The cost of a mask, and the gains of training, as differences on the same photos, with 95 % intervals over seeds and people.", "image": {"alt": "A dot with an error bar for each difference of the table above, beside a line at zero"}}
+pages.drawn(
+    compared,
+    lambda: figures.results.estimates(
+        {"": compared}, "difference in top-1 accuracy, percentage points", value="difference", zero=True
+    ),
 )
 
 # %% [markdown]
 # ## Which masks, which poses
 #
-# [By the kind of mask](#fig-by-mask): the kinds were drawn by chance, and in unequal numbers; the unmasked
-# twins of the same photos, on the network trained for them, show how much of a difference is the photos' own.
+# [By the kind of mask](#fig-by-mask): the kinds were drawn by chance, and in unequal numbers. The unmasked twins of the same photos,
+# named by the network that was trained for them, show how much of a difference is due to the photos themselves.
 
 # %% tags=["hide-input"] mystnb={"name": "fig-by-mask", "caption": "Accuracy by the kind of mask, with 95 % intervals.", "image": {"alt": "For each kind of mask, three dots with error bars: masked twins by both networks, unmasked twins by one"}}
 shown = {
@@ -125,7 +132,7 @@ shown = {
 shown = {name: result for name, result in shown.items() if result}
 kinds = sorted({kind for result in shown.values() for seed in result.photos("mask") for kind in seed})
 by_mask = {name: outcomes.by_group(result, result.photos("mask"), kinds) for name, result in shown.items()}
-figures.results.estimates(by_mask, "top-1 accuracy, %")
+pages.drawn(by_mask, lambda: figures.results.estimates(by_mask, "top-1 accuracy, %"))
 
 # %% [markdown]
 # [By how far the head is turned](#fig-by-yaw), estimated from the landmarks:
@@ -135,7 +142,7 @@ by_yaw = {
     name: outcomes.by_group(result, [outcomes.yaw_groups(yaw) for yaw in result.photos("yaw")], list(outcomes.YAWS))
     for name, result in shown.items()
 }
-figures.results.estimates(by_yaw, "top-1 accuracy, %")
+pages.drawn(by_yaw, lambda: figures.results.estimates(by_yaw, "top-1 accuracy, %"))
 
 # %% tags=["remove-input"]
 photos = {f"by {k}": table["photos"] for k, t in (("mask", by_mask), ("yaw", by_yaw)) for table in list(t.values())[:1]}
@@ -153,23 +160,25 @@ curves = {
     f"trained on {trained}, tested on {tested}": metrics.rank_curve(np.concatenate(result.ranks), 20)
     for (trained, tested), result in found.items()
 }
-figures.playable.pointed(figures.results.rank_curves(curves))
+pages.drawn(curves, lambda: figures.playable.pointed(figures.results.rank_curves(curves)))
 
 # %% [markdown]
 # ## On real masks
 #
-# All masks so far were drawn. MFR2 ([Anwar and Raychowdhury, 2020](#cite-anwar2020)) has photos of people with and without real ones. The networks have not
-# seen these people, so there is no identity to name: what can be compared are two embeddings $x_i$, $x_j$, by their cosine,
+# All masks so far were drawn. MFR2 ([Anwar and Raychowdhury, 2020](#cite-anwar2020)) has photos of people with real masks and without.
+# The networks were not trained on these people, so they cannot name them. But the embeddings $x_i$, $x_j$ of two photos can be compared
+# by their cosine,
 #
-# $$s_{ij} = \frac{x_i^\top x_j}{\lVert x_i \rVert \, \lVert x_j \rVert}.$$
+# $$c_{ij} = \frac{x_i^\top x_j}{\lVert x_i \rVert \, \lVert x_j \rVert}.$$
 #
-# *Identification* takes a photo as probe and looks for the one most like it among all photos without a mask: rank 1 is the
-# share of probes for which that is the same person. *Verification* asks whether two photos show one person: its AUC is the
-# probability that a pair of one person scores above a pair of two.
+# - *Identification* takes a photo, the *probe*, and looks for the most similar one among all photos without a mask. *Rank 1* is the share
+#   of probes for which that one shows the same person.
+# - *Verification* asks whether two photos show one person. Its *AUC* is the chance that a pair of one person has a higher cosine than a
+#   pair of two.
 #
-# As a yardstick, the photos without masks are tried once more with our masks drawn on them. Only people who have at least
+# For comparison, the photos without masks are tried once more with our masks drawn on them. Only people who have at least
 # two photos with a real mask and two without take part, so that both kinds of probes are of the same people. If drawn masks
-# stand in for real ones, training on them must gain about as much with real masks as with drawn ones.
+# stand in for real ones, training on them must gain about as much with real masks as with drawn ones ([the table](#tab-real)).
 
 # %% tags=["hide-input"] mystnb={"name": "tab-real", "caption": "IResNet-50 on people whom it has not seen (MFR2), with real and with drawn masks: trained with masks, without, and the gain."}
 real = records.read_measurement("masks/transfer.json", results)
@@ -192,13 +201,16 @@ display(
 
 # %% tags=["hide-input"] mystnb={"name": "fig-real", "caption": "What training with drawn masks gains, measured with real and with drawn masks, with 95 % intervals.", "image": {"alt": "The gain of masked training with real and with drawn masks, dots with error bars beside a line at zero"}}
 gains = {"": real_masks.results(real, "gain")} if real else {}
-figures.results.estimates(gains, "gain of masked training, percentage points", value="value", zero=True)
+pages.drawn(
+    gains,
+    lambda: figures.results.estimates(gains, "gain of masked training, percentage points", value="value", zero=True),
+)
 
 # %% tags=["remove-input"]
 said = [answer(scale, results) for answer in (answers.cost, answers.gain, answers.both)]
 gap = 100 * tables.claim_tables(results)["the report"].iloc[0]["difference"]
 text = " ".join(filter(None, said)) or f"These runs are not made yet: `{plan.command('table_1', scale)}` makes them."
-text += f" The report, which tested each network on its own kind of faces, has a gap of {gap:.2f} points."
+text += f" In the report, which tested each network on its own kind of faces only, the two differ by {gap:.2f} points."
 real_words = real_masks.answer(real) if real else "Whether drawn masks stand in for real ones is not measured yet."
 display(pages.box(f"{text}\n\n{real_words}"))
 

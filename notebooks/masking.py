@@ -16,12 +16,12 @@
 #
 # **Question.** How does a face get a mask that was never there, and would a network take it for a real one?
 #
-# There are millions of photos of bare faces and few of masked ones, so masks are drawn. The report did so with a public
-# tool that found only some of the faces and drew flat masks with jagged edges. Here a mask is a surface on a head in three
-# dimensions. It turns as the head turns, disappears where the head hides it, is lit by the light on the face, and is as sharp
-# and as grainy as the photo.
+# There are millions of photos of bare faces and few of masked ones, so masks are drawn. The report did so with MaskTheFace, a public
+# tool ([Anwar and Raychowdhury, 2020](#cite-anwar2020)), which found only some of the faces and drew flat masks with jagged edges. Here
+# a mask is a surface on a head in three dimensions. It turns as the head turns, disappears where the head hides it, is lit by the light
+# on the face, and is as sharp and as grainy as the photo.
 #
-# Your own pictures, a folder, a tar or one photo, are masked into a folder by
+# Your own pictures (a folder, a tar or one photo) are masked by
 #
 # ```
 # papermill notebooks/masking.ipynb out.ipynb -p source my_photos -p out masked/
@@ -65,8 +65,8 @@ from maskfr_utils.study import pages, state
 # %% [markdown]
 # ## Masked faces
 #
-# [The sheet](#fig-masked) shows what a network is trained on. Which mask a face gets depends on the seed and the picture's
-# bytes alone: the same photo gets the same mask in any batch, order or process.
+# [The sheet](#fig-masked) shows what a network is trained on. Which mask a face gets depends only on the seed and the picture
+# itself: the same photo gets the same mask in any batch, order or process.
 
 # %% mystnb={"name": "fig-masked", "caption": "The report's Figure 1, on rendered faces: thirty of them with masks drawn by chance.", "image": {"alt": "Sheet of thirty rendered faces with masks of many kinds, colours and patterns"}}
 people = render_faces(faces // 2, 2, seed=seed)
@@ -76,19 +76,21 @@ figures.faces.sheet(masked.images[:30])
 # %% [markdown]
 # ## From landmarks to a mask
 #
-# 1. **Camera.** 68 landmarks $x_i$ of the photo and $X_i$ of a mean head give a camera of weak perspective (all of the head
-#    is taken to be equally far away, so that near parts look no larger), $x_i \approx A X_i + t$, by least squares. The jaw counts little: in a turned face its landmarks slide along the contour.
-# 2. **Net.** A mask is a net of points $G$ on the mean head. What the camera does not explain, $x_i - A X_i - t$ (this jaw,
-#    this nose, this expression), is interpolated between the landmarks with a Gaussian kernel. Both steps are linear in the
-#    landmarks: the whole net is one constant matrix times the 68 points.
-# 3. **Sight.** A row of the net that turns back has gone behind its own silhouette; the rest is hidden. What is left gives the
-#    outline and, for each pixel, the place $(u, v)$ on the cloth.
-# 4. **Light.** The brightness of skin at some forty places is fitted by $b_0 + b \cdot n$ in the surface normal $n$; the
-#    same $b$ lights the cloth with its pleats, seams and folds. Exposure and colour cast come from skin and picture.
-# 5. **Blend.** The mask is blurred as much as the photo, gets the photo's grain, an anti-aliased edge and a soft
-#    shadow on the skin. Eyes stay free. No pixel outside the coverage changes.
+# *Landmarks* are 68 named points of a face: eyes, brows, nose, mouth and the contour of the jaw. [Five steps](#fig-geometry) lead from
+# them to a mask, here on a turned face:
 #
-# [These steps](#fig-geometry) on one turned face:
+# 1. **Camera.** The landmarks $x_i$ of the photo and those of a mean head, $X_i$, give a camera by least squares:
+#    $x_i \approx A X_i + t$. Its perspective is *weak*: all of the head is taken to be equally far away, so that near parts look no larger.
+#    The jaw counts little, since the landmarks of a turned face slide along its contour.
+# 2. **Net.** A mask is a net of points on the mean head. What the camera does not explain, $x_i - A X_i - t$ (this jaw,
+#    this nose, this expression), is interpolated between the landmarks with a Gaussian kernel. Both steps are linear in the
+#    landmarks, so the whole net is one constant matrix times the 68 points.
+# 3. **What is seen.** Where a row of the net turns back, the rest of it lies behind the head and is hidden. What is left gives the
+#    outline and, for each pixel, the place $(u, v)$ on the cloth.
+# 4. **Light.** The brightness of the skin at some forty places is fitted by $b_0 + b \cdot n$, where $n$ is the direction in which the
+#    surface faces. The same $b$ lights the cloth with its pleats, seams and folds. Exposure and colour cast come from skin and picture.
+# 5. **Blend.** The mask is blurred as much as the photo, and gets the photo's grain, a smooth edge and a soft
+#    shadow on the skin. Eyes stay free. No pixel outside the *coverage*, the area of the mask, changes.
 
 # %% tags=["hide-input"] mystnb={"name": "fig-geometry", "caption": "How a mask comes onto one turned face: landmarks and axes, the net, what the camera sees of it, its light, the finished mask, its coverage.", "image": {"alt": "One turned face six times: landmarks and axes, the mask's net on the head, what the camera sees of it, its light, the finished mask, its coverage"}}
 turned = int(np.argmax(np.abs(people.landmarks[:, 30, 0] - people.landmarks[:, [0, 16], 0].mean(1))))
@@ -97,11 +99,10 @@ figures.masks.geometry(people.images[turned], people.landmarks[turned], seed=see
 # %% [markdown]
 # ## Kinds, colours, patterns, ways to wear
 #
-# A style is a few lines of YAML: a kind with its colours, patterns and ways to wear it, each with a weight. Your own file
-# extends them without code, and `style={"surgical": 0.5, "mine.yaml": 0.5}` mixes. `texture: logo.png` lays a picture over
-# the cloth; colours are CSS names or `#rrggbb`. How high a mask sits, how straight, and where its cloth creases differ from
-# one to the next, as the seed decides. [Kinds and colours](#fig-kinds), and [patterns and ways to wear
-# them](#fig-patterns), on a real photograph:
+# A *style* is a few lines of YAML: a kind of mask with its colours, patterns and ways to wear it, each with a weight. A file of your own
+# adds a style without code, and `style={"surgical": 0.5, "mine.yaml": 0.5}` mixes two. `texture: logo.png` lays a picture over
+# the cloth; colours are CSS names or `#rrggbb`. The seed decides how high and how straight a mask sits, and where its cloth creases.
+# [Kinds and colours](#fig-kinds), and [patterns and ways to wear them](#fig-patterns), on a real photograph:
 
 # %% tags=["hide-input"] mystnb={"name": "fig-kinds", "caption": "Every kind of mask in its colours, on NASA's portrait of the astronaut Eileen Collins.", "image": {"alt": "The astronaut's portrait with each kind of mask in its colours, a row a kind: surgical, N95, KN95, cloth, bandana, respirator, inpaint"}}
 photo = np.ascontiguousarray(astronaut()[:240, 100:340])
@@ -115,9 +116,9 @@ figures.masks.patterns_and_wears(portrait, its_points)
 # %% [markdown]
 # ## Hard cases
 #
-# Masks are drawn in the photo's own pixels, whatever their number; grey pictures get grey masks, blurred ones blurred masks. A photo
+# Masks are drawn at the photo's own resolution. Grey pictures get grey masks, blurred ones blurred masks. A photo
 # that was a JPEG file shows at which quality it was saved: the coefficients of its 8 x 8 blocks are multiples of a step. The
-# mask is rounded to the same steps, and nothing changes beside it ([hard cases](#fig-hard)).
+# mask is rounded to the same steps, and nothing beside it changes ([hard cases](#fig-hard)).
 
 # %% tags=["hide-input"] mystnb={"name": "fig-hard", "caption": "A surgical mask on pictures that are hard to mask.", "image": {"alt": "The astronaut's portrait with a mask in hard cases: few pixels, many pixels, lit from the side, dark, grey, blurred, head down, cut off"}}
 grey = np.repeat(photo.mean(2, keepdims=True).astype(np.uint8), 3, 2)
@@ -149,8 +150,9 @@ figures.masks.cases(
 # %% [markdown]
 # ## Success and speed
 #
-# A mask fails only where the landmarks are no face: the camera's error is large, the face mirrored, or hardly any of the mask
-# inside the picture. `ok` says so, and the picture is left as it was. On the rendered faces of this page:
+# A mask is refused only where the landmarks are not those of a face: the camera's error is large, the face is mirrored, or hardly any of
+# the mask lies inside the picture. `ok` says so, and the picture is left as it was. [On the rendered faces](#tab-success-rendered) of
+# this page, with [what they cover](#fig-coverage):
 
 # %% tags=["hide-input"] mystnb={"name": "tab-success-rendered", "caption": "Masks on the rendered faces of this page: how many got one, and whether it covers nose tip and mouth."}
 nose, mouth = (people.landmarks[:, i].round().astype(int).clip(0, 111) for i in (30, 66))
@@ -168,8 +170,8 @@ pd.DataFrame.from_dict(rows, orient="index").style.format(
 figures.masks.coverage(masked)
 
 # %% [markdown]
-# Real photographs: the landmarks are predicted on the aligned crop alone, and checked against landmarks from the whole photo,
-# where these are known. Masks on a pupil are those where the two disagree.
+# [On real photos](#tab-success-real) the landmarks are predicted from the aligned crop alone, and checked against landmarks from the
+# whole photo, where these are known. Where a pupil is covered, the two disagree.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-success-real", "caption": "Masks on aligned crops of real photos: how many got one, and what it covers."}
 record = {
@@ -194,9 +196,9 @@ made = f"One core of {speed['processor']}. {how}. The numbers of this page are {
 display(pages.Words(f"{text}."), pages.made(made))
 
 # %% [markdown]
-# In whole photos a face has to be found first. The detector knows frontal faces. It finds the one face of nearly every photo
-# of a bare face, and draws nothing on photos without one; of people who wear a real mask already it finds about half. More
-# faces than photos are people in a group or in the background.
+# In [whole photos](#tab-photos) a face has to be found first. The detector knows frontal faces. It finds the face in nearly every photo
+# of a bare one, and nothing in photos without a face. Of people who wear a real mask already it finds about half. Where
+# there are more masks than photos, several people are on one, in a group or in the background.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-photos", "caption": "Whole photos: how many faces were found and masked, by set of photos."}
 photos = pd.DataFrame(record["success"]["photos"]).T.rename(index=lambda name: name.replace("_", " "))
@@ -212,14 +214,14 @@ photos[list(names)].rename(columns=names)
 # %% [markdown]
 # ## Beside real masks
 #
-# MFR2 ([Anwar and Raychowdhury, 2020](#cite-anwar2020)) has photos of the same people with a real mask and without. On each bare face a mask of the same kind and
-# colour is drawn as the real one. Both pictures are saved as JPEG and aligned anew by the eyes as they are predicted
-# *under the mask*. In some photos no face was detected under the mask, and it was cropped where faces usually lie: these
-# faces are *guessed*, and left out here.
+# The data set MFR2 ([Anwar and Raychowdhury, 2020](#cite-anwar2020)) has photos of the same people with a real mask and without. On each
+# bare face a mask of the same kind and colour as the real one is drawn. Both pictures are saved as JPEG and aligned anew, by the eyes as
+# they are predicted *with the mask on*. In some photos no face was detected under the mask, and it was cropped where faces usually lie.
+# These faces are *guessed*, and left out here.
 #
-# Where the mask is, GrabCut ([Rother et al., 2004](#cite-rother2004)) says, which cuts a picture in two along its edges so that colours within each part
-# are alike, from a first sketch: the mouth belongs to the mask, everything above the eyes does not. On drawn masks, whose
-# place is known, we see how good that is:
+# Where a real mask lies is found by GrabCut ([Rother et al., 2004](#cite-rother2004)). It cuts a picture in two along its edges, so that
+# colours within each part are alike, and starts from a sketch: the mouth belongs to the mask, everything above the eyes does not. How good
+# that is can be seen on drawn masks, whose place is known:
 
 # %% tags=["remove-input"]
 # %config InlineBackend.figure_formats = ["svg"]
@@ -234,23 +236,23 @@ display(pages.Words(text))
 figures.masks.outlines(found)
 
 # %% [markdown]
-# The numbers behind it:
+# [The numbers](#tab-outlines) to [this comparison](#fig-outlines):
 
 # %% tags=["hide-input"] mystnb={"name": "tab-outlines", "caption": "Differences of the medians, real less drawn, with 95 % intervals over people."}
 pd.DataFrame(found["outline_difference"]).T.rename(index=outline.STATISTICS).style.format("{:+.3f}")
 
 # %% [markdown]
-# Drawn masks sit about where real ones do. That is a fit, not a discovery. How high they are worn, and how much that
+# Drawn masks sit about where real ones do. They were fitted to do so. How high they are worn, and how much that
 # differs from one to the next, was set by quartiles over all of MFR2, and then checked on every other of its people (the
-# first, third, ... by name). What you see are the people between them. Nothing was fitted to them alone, but they are part of
+# first, third, ... by name). Shown here are the others. Nothing was fitted to them alone, but they are part of
 # those quartiles, and were seen while the masks were made. So this is no clean test: on other photos drawn masks
 # may fit less well.
 #
-# Would a network take them for real? A support vector machine is told to separate real masks from drawn ones, by what 16-pixel cells of
-# the lower face show: orientations of the gradient, local binary patterns, colour. It is tested on people it has not
-# seen. Its AUC is the chance that of a real and a drawn mask, picked at random, it takes the right one for the real:
-# 0.5 means that it cannot tell, 1 that it always can. Forehead and eyes, where nothing is drawn, are the control: the dashed
-# line.
+# Would a network take them for real? A simple classifier, a support vector machine, is trained to separate real masks from drawn ones by
+# what the lower face shows in cells of 16 pixels: orientations of the gradient, local binary patterns, colour. It is tested on people it
+# has not seen. Its *AUC* is the chance that of a real and a drawn mask, picked at random, it takes the right one for the real:
+# 0.5 means that it cannot tell, 1 that it always can. Forehead and eyes, where nothing is drawn, are the *control*: the dashed
+# line of [the plot](#fig-giveaways).
 
 # %% tags=["remove-input"]
 more, draws = found["auc"]["all_photos"], found["auc"]["draws"]
@@ -262,27 +264,27 @@ display(pages.Words(text), pages.made("`python -m maskfr_utils.measure.realism` 
 figures.masks.giveaways(found)
 
 # %% [markdown]
-# Read it from the dashed line, not from 0.5. The control is told apart although nothing is drawn there: the photos with a real
-# mask are other photos than those that we draw on, with another light, pose and look. A perfect mask would be told
-# apart about as often; what is beyond that is ours to improve. (The control has other cells than the lower
-# face, so it is a guide and no exact floor.)
+# Compare with the dashed line, not with 0.5. The classifier separates foreheads and eyes, too, although nothing is drawn there: the
+# photos with a real mask are other photos than those that we draw on, with another light, pose and look. A perfect mask would be
+# separated about as often; what goes beyond that is a fault of our masks. (The control has other cells than the lower
+# face, so it is a guide and no exact limit.)
 #
-# The intervals are wide, the seed of the masks moves the score by some hundredths, and a classifier that has all photos to
-# learn from is better at it: these numbers compare masks on these photos and are no property of the masks alone.
+# The intervals are wide, the seed of the masks moves the score by some hundredths, and a classifier that learns from all photos
+# is better at it. So these numbers compare masks on these photos; they are no property of the masks alone.
 #
-# So compared, our masks give themselves away less than those of MaskTheFace (its code unchanged, on today's numpy and dlib,
-# on the same faces; a mix with about MFR2's shares, not mask by mask, so `style random` is the fairer line to hold beside it), and a
-# flat polygon is never missed. Straps and cheeks tell no more than the control. The cloth tells most, by its
-# gradients: how real cloth creases and where it shines is not yet met.
+# In this comparison our masks are recognised as drawn less often than those of MaskTheFace, and a flat polygon is recognised always.
+# (MaskTheFace's code ran unchanged on the same faces, with current versions of numpy and dlib. It drew a mix of masks with about MFR2's
+# shares, so our `style random` is the fairer line to compare it with.) Straps and cheeks are recognised no more often than the control. The
+# cloth is what the classifier recognises best, by its gradients: real cloth creases and shines in other ways.
 #
 # ## Against MaskTheFace
 #
-# Point by point. Numbers come from the records, those of MaskTheFace from running it unchanged on crops of the
-# same sets; its features from its code and manual.
+# [The table](#tab-peer) goes point by point. The numbers of MaskTheFace come from running it unchanged on crops of the
+# same sets, its features from its code and manual.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-peer", "caption": "This package's masks beside those of MaskTheFace, point by point."}
 with pd.option_context("display.max_colwidth", None):
-    display(mask_success.against_the_peer(record["success"], speed, found, record["peer"]))
+    display(pages.shown(mask_success.against_the_peer(record["success"], speed, found, record["peer"])))
 text = f"Processors: theirs {record['peer']['processor']}, here {speed['processor']}."
 again = "`python -m maskfr_utils.measure.mask_success peer` measures theirs again, where a copy of it is."
 display(pages.made(f"{text} {again}"))
@@ -299,10 +301,10 @@ text = f"Of {accepted['faces']} rendered faces it finds {accepted['detected']:.0
 display(pages.Words(f"{text} {accepted['landmark_error']:.0%} of the distance between the eyes."))
 
 # %% [markdown]
-# Are they different people? Faces are described by gradients, in directions that separate *other* rendered people.
-# [The histograms](#fig-people) compare the means of two halves of a person's pictures, and those of different people, for 1,000
-# people. Below them, simple recognisers that were trained on a few bare faces of 60 people name them. The parameter `difficulty`
-# makes that easy or hard, so that models can be told apart.
+# Are they different people? Faces are described by their gradients, in directions that separate *other* rendered people.
+# [The histograms](#fig-people) are for 1,000 people. They compare the means of two halves of one person's pictures, and the means of
+# different people's. Below them, simple recognisers name 60 people after training on a few bare faces of each. The parameter `difficulty`
+# makes that easy or hard, so that better and worse networks get different accuracies.
 
 # %% tags=["remove-input"]
 apart = record["rendered"]["distances"]
@@ -316,9 +318,9 @@ figures.faces.distinct_people(record["rendered"])
 # %% [markdown]
 # ## Your own pictures
 #
-# With `source` and `out` set, every face of every picture is masked. `out/images` holds the pictures, `out/coverage` where the
-# masks are (ground truth to train a segmentation on), and `out/manifest.jsonl` all that it takes to redraw each mask bit for bit. Stopped in
-# between, it goes on where it was.
+# With `source` and `out` set, every face of every picture is masked. `out/images` holds the pictures, `out/coverage` shows where the
+# masks are (to train a segmentation on), and `out/manifest.jsonl` has all that is needed to draw each mask again bit for bit. If it was
+# stopped, it goes on where it was.
 
 # %%
 # %config InlineBackend.figure_formats = ["png"]
@@ -334,7 +336,7 @@ if source != "demo":
 # %% [markdown]
 # ## Design a mask
 #
-# In JupyterLab controls appear below, and change the mask at once.
+# In JupyterLab, controls appear below that change a mask at once. This page cannot show them.
 
 # %%
 figures.designer.design(photo, points)
@@ -344,15 +346,15 @@ pins, auc = record["success"]["aligned"]["pins"], found["auc"]["draws"]
 text = f"""A mask is bent over the head that the landmarks show, lit like the face and blended into the photo. Aligned faces need no
 detector for that: {pins["masked"] / pins["faces"]:.1%} of the `pins` crops get a mask, where the report masked about 8 % of its pictures.
 
-Drawn masks sit about where real ones sit, because they were fitted to them. A simple classifier still tells the two apart (AUC
-{min(auc):.2f} to {max(auc):.2f}, where 0.5 would be a guess), mainly by the cloth. So a network can learn that a mask is drawn, and accuracies with
-drawn masks must be checked on real ones."""
+Would a network take it for a real one? Not always. Drawn masks sit about where real ones sit, because they were fitted to them. But a simple
+classifier separates the two (AUC {min(auc):.2f} to {max(auc):.2f}; 0.5 would be a guess), mainly by the cloth. So a network can learn that a
+mask is drawn, and accuracies with drawn masks must be checked on real ones."""
 display(pages.box(text))
 
 # %% [markdown]
 # <details><summary><b>Exercise.</b> Why does the mask of a photo not depend on the other photos that are masked with it?</summary>
 #
-# Its draw is seeded by the picture's own bytes. So a data set can be masked in parts, in several processes, or again years
+# Its random numbers are seeded by the picture's own bytes. So a data set can be masked in parts, in several processes, or again years
 # later, and each photo gets the same mask.
 #
 # </details>

@@ -16,13 +16,14 @@
 #
 # **Question.** How large a batch fits into a memory, and what does it cost to fit a larger one?
 #
-# For its gradient each layer of a network keeps what went into it. These *activations* grow with the batch $B$; weights, their
-# gradients and momentum do not:
+# The report could not train ResSaNet-100 with batches of 512: the memory of its GPU was too small. To compute its gradient, each layer
+# of a network keeps what went into it. These *activations* $a_l$ grow with the batch $B$. The weights $W$, their gradients and their
+# momentum do not:
 #
 # $$M(B) = 3\,W + B\,\sum_{l} a_l$$
 #
-# Where each block is *recomputed*, only its input stays; the rest is computed again when its gradient is due ([Chen et al.,
-# 2016](https://arxiv.org/abs/1604.06174)). The step computes a third more, and its numbers stay the same to the bit.
+# A block can instead be *recomputed*: only its input is kept, and the rest is computed again when its gradient is due ([Chen et al.,
+# 2016](https://arxiv.org/abs/1604.06174)). The step then computes a third more, and its numbers stay the same to the bit.
 
 # %% tags=["parameters"]
 batch_size = 512  # pictures a step
@@ -36,8 +37,8 @@ parameters.check(globals(), batch_size=parameters.number(1, 2**16, whole=True), 
 # %% [markdown]
 # ## Predicted from the modules
 #
-# Nothing is computed for this: the network runs on tensors that have a shape and no content (`memory.footprint`), and what autograd
-# keeps of them is added up, each tensor once.
+# [The curves](#fig-memory) and [the table](#tab-memory) need no training: the network runs on tensors that have a shape and no content
+# (`memory.footprint`), and what autograd keeps of them is added up, each tensor once.
 
 # %% tags=["hide-input"] mystnb={"name": "fig-memory", "caption": "Memory of a training step in fp32 by batch, predicted: with all activations kept, and with each block recomputed.", "image": {"alt": "Lines of gigabytes against pictures a step for three networks, each with and without recomputing, and the limit"}}
 import pandas as pd
@@ -89,7 +90,7 @@ pd.DataFrame.from_dict(rows, orient="index")
 # %% [markdown]
 # ## Measured
 #
-# The most that a process held during two steps, beyond what it held before, beside the prediction.
+# [Measured](#tab-memory-measured) is the most that a process held during two steps, beyond what it held before.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-memory-measured", "caption": "Memory of steps in fp32 on a CPU, measured, beside the prediction."}
 measured = records.read_measurement("speed/memory.json")
@@ -110,18 +111,20 @@ display(shown, pages.made(state.made_from("memory")))
 # %% [markdown]
 # A batch that does not fit even so can be computed in parts whose gradients are added up (`accumulate`). That equals the whole batch
 # but for BatchNorm, whose mean and variance are then those of a part.
-#
-# <details><summary><b>Exercise.</b> Why does recomputing cost a third more time, and not twice as much?</summary>
-#
-# A step is one pass forward and one back, and the way back takes about twice as long as the way forward: once for the activations and
-# once for the weights. A second pass forward makes four of three.
-#
-# </details>
 
 # %% tags=["remove-input"]
 each = told["ressanet100"]
 pages.box(
-    f"A step of ResSaNet-100 with {batch_size} pictures in fp32 keeps {each.peak(recompute=False) / GIB:.0f} GiB, by prediction; with each "
-    f"block recomputed {each.peak(recompute=True) / GIB:.1f} GiB. In {limit:g} GiB fit {largest(each, False)} pictures, or "
-    f"{largest(each, True)}. `recompute: auto` takes that way by itself where a step would not fit."
+    f"By prediction, a step of ResSaNet-100 with {batch_size} pictures in fp32 keeps {each.peak(recompute=False) / GIB:.0f} GiB; with each "
+    f"block recomputed it keeps {each.peak(recompute=True) / GIB:.1f} GiB, for a third more computing. {limit:g} GiB hold a batch of "
+    f"{largest(each, False)} pictures, or of {largest(each, True)} if blocks are recomputed. `recompute: auto` recomputes where a step "
+    "would not fit."
 )
+
+# %% [markdown]
+# <details><summary><b>Exercise.</b> Why does recomputing cost a third more time, and not twice as much?</summary>
+#
+# A step is one pass forward and one back, and the way back takes about twice as long as the way forward: once for the activations and
+# once for the weights. With a second pass forward the step has four such parts instead of three.
+#
+# </details>

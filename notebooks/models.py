@@ -14,11 +14,11 @@
 # %% [markdown]
 # # Models
 #
-# **Question.** Is this ResSaNet the one of the paper ([Chang et al., 2021](#cite-chang2021))?
+# **Question.** Are these the networks of the papers?
 #
-# The paper prints the parameters, multiply-adds and time for one face of each network, but no code. Such totals work like
-# a fingerprint: whoever builds the same network gets the same numbers. This chapter counts ours, tries every choice that
-# the paper leaves open, and says which of them the printed numbers allow.
+# ResNet and IResNet are published with their code. ResSaNet is not: its paper ([Chang et al., 2021](#cite-chang2021)) prints the
+# parameters, the multiply-adds and the time for one face of each network. Such totals work like a fingerprint: the same network has the
+# same numbers. This chapter counts ours, tries every choice that the paper leaves open, and says which of them the printed numbers allow.
 
 # %% tags=["parameters"]
 expansions = [1, 2, 3, 4]
@@ -52,9 +52,9 @@ from maskfr_utils.study import pages, state
 # %% [markdown]
 # ## ResNet
 #
-# The report's table comes from the first ResNet paper ([the stages](#tab-resnet)). torchvision's networks move the stride of a bottleneck from its
-# first 1×1 to its 3×3 convolution. With the stride put back, [the counts](#tab-resnet-counts) are within 2 % of the printed
-# ones, which have one decimal.
+# The report's table comes from the first ResNet paper ([the stages](#tab-resnet)). torchvision's networks differ from it in one thing: a
+# bottleneck halves the map in its 3×3 convolution, not in its first 1×1. With the stride put back, [the counts](#tab-resnet-counts) are
+# within 2 % of the printed ones, which have one decimal.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-resnet", "caption": "The report's Figure 2: ResNets stage by stage, at 224 × 224; kernel and channels of each convolution, how often, and the size of the maps that come out."}
 with torch.device("meta"):  # shapes need no numbers
@@ -84,15 +84,15 @@ for depth, value in published.items():
 pd.DataFrame.from_dict(rows, orient="index").round(2)
 
 # %% [markdown]
-# For faces of 112 × 112 we keep torchvision's ResNet-50 but for two things: without the max pool its stages work on 56,
-# 28, 14 and 7 positions like the other networks', and a linear layer with a BatchNorm turns the pooled 2048 channels into
+# For faces of 112 × 112 we change two things in torchvision's ResNet-50. Without the max pool its stages work on 56,
+# 28, 14 and 7 positions like those of the other networks. And a linear layer with a BatchNorm turns the pooled 2048 channels into
 # an embedding of 512.
 #
 # ## IResNet and ResSaNet
 #
-# Both have stages of 3, 4, 14, 3 blocks ("50") or 3, 13, 30, 3 ("100"), as [the stages](#tab-networks) show. Multiply-adds are
-# those of convolutions, linear layers and attention products, as PyTorch's own counter sees them. [The totals](#tab-totals)
-# give times as ratios to IResNet-50's: the paper's milliseconds belong to its machine, ours to the record's
+# Both have stages of 3, 4, 14, 3 blocks ("50") or 3, 13, 30, 3 ("100"), as [the stages](#tab-networks) show. *Multiply-adds* are
+# those of convolutions, linear layers and attention products, as PyTorch's own counter counts them. Times in [the totals](#tab-totals)
+# are multiples of IResNet-50's, since the paper's milliseconds belong to its machine and ours to another
 # ([Benchmarks](benchmarks.ipynb) has them in full).
 
 # %% tags=["hide-input"] mystnb={"name": "tab-networks", "caption": "The report's Figure 4, the stages: the networks of this study at 112 × 112; blocks, their channels, how many, and the size of the maps that come out."}
@@ -146,10 +146,10 @@ figures.results.stacked_bars(bars, "parameters, millions")
 # %% [markdown]
 # ## Which ResSaNet fits?
 #
-# First, how did the authors count? IResNet is known, so its four numbers tell. Let a BatchNorm cost 0, 1, 2 or 4 operations
-# an element. Let the counter know PReLU, at one operation an element, or miss it, parameters and all. And let each IResNet
-# be in one of the two forms that circulate: with a BatchNorm between a block's first convolution and its activation, or
-# without it, and then with a max pool for a shortcut in stage 1.
+# First, how did the authors count? IResNet is known, so its four numbers tell. Three things may vary. A BatchNorm may cost 0, 1, 2 or 4
+# operations an element. The counter may know PReLU, at one operation an element, or miss it with its parameters. And each IResNet
+# may have one of the two forms that circulate: with a BatchNorm between a block's first convolution and its activation, or
+# without it and with a max pool as the shortcut in stage 1.
 
 # %%
 flags = (False, True)
@@ -163,17 +163,24 @@ for norm, known, form_50, form_100 in itertools.product((0, 1, 2, 4), flags, fla
             print(f"{TITLES[name]}: {'with' if form else 'without'} the BatchNorm in between")
 
 # %% [markdown]
-# One combination of 32 hits all four numbers to the last digit: the two IResNet columns come from two code bases, and their
+# One combination of 32 gives all four numbers to the last digit: the two IResNet columns come from two code bases, and their
 # counter takes two operations for an element of a BatchNorm and knows PReLU. So does
 # [THOP](https://github.com/Lyken17/pytorch-OpCounter), a package that watches a network run and adds up what a rule for each
 # type of module says. It got rules for PReLU and softmax in September 2021, a month before the paper appeared. A module without
-# a rule counts nothing, not even its parameters; and what is no module it does not see, as attention's products and position
-# terms. `COUNTER` holds its rules of then.
+# a rule counts nothing, not even its parameters. What is not a module it does not see, such as attention's products and position
+# terms. `COUNTER` holds its rules of that time.
 #
-# Now ResSaNet's parameters. The paper is silent on the expansion $k$ of MBConv, the reduction $r$ of SE and what it reduces,
-# biases, an output projection of the attention, the position terms (for each row and column: axes; for each difference:
-# relative; for each place: table; or none), and which form of the block it starts from. Let all of them vary, and let the
-# counter have missed the position terms, the depthwise convolution of MBConv with its BatchNorm, both, or nothing:
+# Now ResSaNet's parameters. The paper does not say:
+#
+# - by how much MBConv widens its channels (the expansion $k$);
+# - by how much SE narrows its gate (the reduction $r$), and which channels it narrows;
+# - whether there are biases, or a projection behind the attention;
+# - what the position terms are: one for each row and column (*axes*), for each difference of places (*relative*), for each place
+#   (*table*), or none;
+# - from which form of the block it starts.
+#
+# All of these vary in the search, and so does what the counter missed: the position terms, the depthwise convolution of MBConv with its
+# BatchNorm, both, or nothing.
 
 # %%
 ressanets = ("ressanet50", "ressanet100")
@@ -189,7 +196,7 @@ for *most, norm in itertools.product(expansions, reductions, *[flags] * 5, POSIT
 print(f"{len(allowed)} of {tried:,} combinations print the published parameters")
 
 # %% [markdown]
-# In all of them the count lacks the depthwise convolutions and the position terms. [The totals of both networks](#fig-fits) show
+# In all of these the count lacks the depthwise convolutions and the position terms. [The totals of both networks](#fig-fits) show
 # why:
 
 
@@ -212,8 +219,8 @@ figures.networks.fits(
 )
 
 # %% [markdown]
-# The operations ask one thing more, where the first IBT block halves the map: at its convolution, before the attention, or
-# at its end; and its shortcut at the projection or after it. [Both searches joined](#tab-left) leave:
+# The operations depend on one thing more: where the first IBT block halves the map. On its main path that may be at the convolution,
+# before the attention, or at the end; on its shortcut, at the projection or after it. [Both searches together](#tab-left) leave:
 
 
 # %%
@@ -238,7 +245,7 @@ print(f"{len(joint)} of {len(settings)} print all four numbers; {len(left)} but 
 pd.DataFrame({"by parameters": in_words(settings), "by both": in_words(joint)})
 
 # %% [markdown]
-# Together they leave one setting. Only the kind of position terms stays open, which neither count sees. But the result
+# Together they leave one setting. Only the kind of position terms stays open, since neither count includes them. But the result
 # depends on how the authors counted. [Other rules](#tab-rules) give other sums:
 
 # %% tags=["hide-input"] mystnb={"name": "tab-rules", "caption": "Multiply-adds of both ResSaNets by other rules of counting, and how many settings then fit."}
@@ -288,22 +295,22 @@ def weight(**choices):
 
 pages.Words(
     f"Any other place on the main path is off by {elsewhere.iloc[0]:.1f} % or more for ResSaNet-50, and "
-    f"by {elsewhere.iloc[1]:.1f} % or more for ResSaNet-100. What the rest weighs, in parameters of "
-    f"ResSaNet-50: a projection behind the attention {weight(attention_projection=True)}, SE that "
-    f"narrows the block's channels {weight(se_from_input=True)}, biases in SE "
-    f"{weight(se_bias=True)}, a table of position terms {weight(positions='table')}. "
+    f"by {elsewhere.iloc[1]:.1f} % or more for ResSaNet-100. The other choices change the parameters of "
+    f"ResSaNet-50 by less: a projection behind the attention by {weight(attention_projection=True)}, SE that "
+    f"narrows the block's channels by {weight(se_from_input=True)}, biases in SE by "
+    f"{weight(se_bias=True)}, a table of position terms by {weight(positions='table')}. "
     f"By parameters alone the first two cancel."
 )
 
 # %% tags=["remove-input"]
-text = f"""Very probably it is. With $k = 2$, $r = 4$, no biases, no projection, and the map halved between convolution and attention, our
-ResSaNet prints the published operations to the last digit. Of all settings that were tried, {len(left)}, apart from the kind
-of position terms, {"prints" if len(left) == 1 else "print"} all four published numbers.
+text = f"""ResNet and IResNet are: their totals are the published ones. ResSaNet very probably is. With $k = 2$, $r = 4$, no biases, no
+projection, and the map halved between convolution and attention, ours has the published operations to the last digit. Of all settings that
+were tried, {"one has" if len(left) == 1 else f"{len(left)} have"} all four published numbers, apart from the kind of position terms.
 
-How sure is that? $k$, $r$ and the place on the main path: as sure as printed numbers can make it, for other values are off by far more than
-any rule of counting changes. The order in the shortcut, the missing biases and projection: likely, since they rest on the last digit.
+How sure is that? As sure as printed numbers can make it for $k$, $r$ and the place on the main path, since other values are off by far more
+than any rule of counting changes. The order in the shortcut and the missing biases and projection are likely, since they depend on the last digit.
 One thing does not fit: the published parameters come out only without MBConv's depthwise convolutions, the operations only with
-them. We can say where that difference lies, and not why."""
+them. We can say where that difference lies, but not why."""
 display(pages.box(text))
 
 # %% [markdown]

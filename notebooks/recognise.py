@@ -18,10 +18,10 @@
 #
 # **Before you enrol anybody.**
 #
-# - **Consent.** What is kept of a face is biometric data. Enrol people who have agreed to it, for a purpose that they know; in many
-#   places the law asks for no less, and forbids much even with it.
-# - **What is stored.** No photo. Of each photo an embedding (some hundred numbers by which its person is found in other photos),
-#   the names of the person and of the file; in one folder that only its owner can read. Nothing leaves the machine.
+# - **Consent.** What is kept of a face is biometric data. Enrol only people who have agreed to it, for a purpose that they know. In many
+#   places the law demands this, and forbids much even with consent.
+# - **What is stored.** No photo. Of each photo, an embedding (some hundred numbers by which its person is found in other photos)
+#   and the names of the person and of the file, in one folder that only its owner can read. Nothing leaves the machine.
 # - **How to delete.** `python -m maskfr_utils.recognise remove GALLERY NAME` writes the files anew without that person; deleting the
 #   folder removes everybody. Backups, and the annotated pictures that you made, are yours to delete.
 # - **The network that comes with this package names no real person.** It has seen rendered people only: it is here so that
@@ -36,10 +36,10 @@
 # python -m maskfr_utils.recognise verify a.jpg b.jpg --network runs/my_run
 # ```
 #
-# `--network` takes a run of this study, its `model.safetensors`, or arcface_torch's `backbone.pth`; `-h` lists what else there
-# is: `remove`, `embed` (embeddings of a folder for other programs), `calibrate`, `export` (ONNX). In Python, a network alone is
-# opened by `models.load_model`, or `models.load_insightface_weights`, and written by `models.export_onnx`. Or this page, on your
-# photos:
+# `--network` takes a run of this study, its `model.safetensors`, or the file `backbone.pth` of the library arcface_torch. `-h` lists
+# the other commands: `remove`, `embed` (embeddings of a folder, for other programs), `calibrate`, `export` (ONNX). In Python, a network
+# is opened by `models.load_model` or `models.load_insightface_weights`, and written by `models.export_onnx`. This page itself runs on
+# your photos, too:
 #
 # ```
 # papermill notebooks/recognise.ipynb out.ipynb -p people my_people -p photos my_party -p network runs/my_run -p out named
@@ -93,9 +93,9 @@ for what, name in (("people", "people"), ("photos", "met")):
 # %% [markdown]
 # ## Enrol
 #
-# In each photo the face is detected, aligned and embedded: $e = f(x) / \lVert f(x) \rVert$, a point on a sphere. The gallery is
-# the list of these points. Photos without a face or with several are left out, and it says so; a face that is small, blurred or
-# turned is enrolled with a note.
+# In each photo the face is detected, aligned and embedded: $e = f(x) / \lVert f(x) \rVert$, a point on a sphere. [The
+# gallery](#tab-enrolled) is the list of these points. Photos without a face or with several are left out, and listed as such. A face
+# that is small, blurred or turned is enrolled with a note.
 
 # %% mystnb={"name": "tab-enrolled", "caption": "The gallery: how many photos of each person were enrolled, or what was left out and why."}
 kept = folder / "gallery"  # people who are in it already stay
@@ -109,14 +109,14 @@ pd.DataFrame({"photos": enrolment.people}).T if told.empty else told
 # %% [markdown]
 # ## Nobody whom we know
 #
-# A new face belongs to the person on the most similar photo, if that is similar enough. Where is enough? Two photos of strangers
-# reach a cosine $t$ in a share $F(t)$ of cases, which is measured on people who are neither trained on nor enrolled. A stranger has
-# $n$ chances to be taken for somebody, one for each photo in the gallery. That happens in at most a share $r$ of cases if
+# A new face belongs to the person on the most similar photo, if that is similar enough. But how similar is enough? Two photos of
+# different people reach a cosine of $t$ in a share $F(t)$ of cases; this is measured on people who are neither trained on nor enrolled.
+# A stranger has $n$ chances to be taken for somebody, one for each photo in the gallery. That happens in at most a share $r$ of cases if
 #
 # $$ n \, F(t) \le r . $$
 #
-# So the threshold is not chosen by eye, and it rises with the number of enrolled photos ([the threshold](#fig-threshold)): whoever
-# wants to name one among thousands needs better photos, or a better network.
+# So the threshold is not chosen by eye, and it rises with the number of enrolled photos ([the threshold](#fig-threshold)). To name one
+# person among thousands takes better photos, or a better network.
 
 # %% tags=["hide-input"] mystnb={"name": "fig-threshold", "caption": "Share of pairs of strangers that reach a cosine. Dotted: the threshold of this gallery.", "image": {"alt": "The share of pairs of strangers that reach a cosine falls from one in ten to one in ten thousand as the cosine rises; a line marks the threshold of this gallery"}}
 calibration = gallery.calibration
@@ -151,12 +151,12 @@ fig
 display.Image(str(folder / "named" / group.annotated)) if group.annotated else pages.Words(group.problem)
 
 # %% [markdown]
-# Faces in a photo are harder than aligned ones: a mask hides what the detector and the landmarks go by, so that some faces are missed
-# and others cut out askew, and a face that is cut out askew is like nobody's.
+# Faces in a photo are harder than aligned ones. A mask hides what the detector and the landmarks look for. So some faces are missed, and
+# others are cut out askew and then resemble nobody. [What was found](#tab-named):
 
 # %% tags=["hide-input"] mystnb={"name": "tab-named", "caption": "What the gallery says of each face: name, cosine, threshold, nearest person."}
 table = pd.DataFrame([row for photo in named for row in photo.rows()])
-table[["picture", "name", "cosine", "threshold", "nearest", "notes"]]
+table[["picture", "name", "cosine", "threshold", "nearest", "notes"]].style.hide(axis="index").format(precision=2)
 
 # %% [markdown]
 # The same table is in `names.csv` and `names.json`, beside the annotated pictures. The gallery is a folder, too: `gallery.json`, the
@@ -171,9 +171,10 @@ print(f"kept in {out}/: gallery/, named/pictures/, named/names.csv, named/names.
 # %% [markdown]
 # ## What is said of a face
 #
-# *Too small*, *blurred*, *turned* and *already masked* are notes, no refusals. Whether a mask is worn is told by a network of 13,000
-# weights that has seen rendered people only, bare and with drawn masks; [how often it is right](#tab-worn) on faces that it has not seen, those of
-# `mfr2` with real masks. `mask_folder --leave-worn` draws no second mask by its word, and a training run with `worn_masks` keeps such photos for a test.
+# *Too small*, *blurred*, *turned* and *already masked* are notes, no refusals. Whether a mask is worn is decided by a network of 13,000
+# weights that has seen only rendered people, bare and with drawn masks. [How often it is right](#tab-worn) was measured on faces that it
+# has not seen; those of `mfr2` wear real masks. The masking program draws no second mask where this network sees one
+# (`mask_folder --leave-worn`), and a training run keeps such photos for a test (`worn_masks`).
 
 # %% tags=["hide-input"] mystnb={"name": "tab-worn", "caption": "Faces in which a mask is said to be worn, in percent, with 95 % intervals."}
 worn = read_measurement("masks/worn.json")
@@ -181,7 +182,8 @@ command = "python -m maskfr_utils.measure.worn_masks"
 pages.shown(worn_masks.table(worn) if worn else pd.DataFrame(), command)
 
 # %% [markdown]
-# A photo on its side or head, with no EXIF to tell, is put upright, or left out and counted. [Photos that were turned](#tab-turned):
+# A photo may lie on its side or stand on its head without saying so in its EXIF data. It is put upright, or left out and counted.
+# [Photos that were turned](#tab-turned) on purpose:
 
 # %% tags=["hide-input"] mystnb={"name": "tab-turned", "caption": "Photos turned by quarters: put upright, left out, or taken the wrong way up."}
 turns = read_measurement("masks/turned.json")
@@ -190,8 +192,8 @@ pages.shown(turned.table(turns) if turns else pd.DataFrame(), "python -m maskfr_
 # %% [markdown]
 # ## How likeness depends on the mask
 #
-# [Likeness](#fig-likeness) of two photos of one person, and of two people, with and without masks. The photos show rendered people whom
-# the network has never seen.
+# [The histograms](#fig-likeness) show the cosine of two photos of one person, and of two people, with and without masks. The photos are
+# of rendered people whom the network has never seen.
 
 # %% tags=["hide-input"] mystnb={"name": "fig-likeness", "caption": "Cosines of pairs of photos of one person and of two people, without masks, with one, and with two.", "image": {"alt": "Histograms of cosines for pairs of one person and of two people: both bare, one masked, both masked; the two overlap more with masks"}}
 faces = render_faces(30, 4, seed=recognition.SEED)
@@ -216,40 +218,55 @@ fig
 # %% [markdown]
 # ## How good it is
 #
-# [The measurement](#tab-recognition) is of the package's network. *Rank 1*: the nearest person is the right one. *Named*: and near enough. *Misnamed*: an enrolled person gets another's name. *False
-# accepts*: a stranger gets a name, which the threshold is to hold at 1 %. On real photos (`lfw` ([Huang et al., 2007](#cite-huang2007)), and the real
-# masks of `mfr2` ([Anwar and Raychowdhury, 2020](#cite-anwar2020))) it names hardly anybody: it has seen no real person. There the threshold is from other people of `lfw`.
+# [The measurement](#tab-recognition) is of the package's network.
+#
+# - *Rank 1*: the nearest person is the right one.
+# - *Named*: the nearest person is the right one and near enough.
+# - *Misnamed*: an enrolled person gets another's name.
+# - *False accepts*: a stranger gets a name. The threshold is to keep this at 1 %.
+#
+# On real photos the network names hardly anybody, since it has seen no real person. These are `lfw` ([Huang et al.,
+# 2007](#cite-huang2007)) and, with real masks, `mfr2` ([Anwar and Raychowdhury, 2020](#cite-anwar2020)); the threshold there comes from
+# other people of `lfw`.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-recognition", "caption": "How good the package's network is, in percent of photos, with 95 % intervals over people."}
 record = read_measurement("recognise/rendered_people.json")
 command = "python -m maskfr_utils.measure.recognition"
 made = pages.made(f"{state.made_from('recognise')}, by `{command}`")
 display.display(
-    pages.shown(recognition.table(record).rename_axis(["faces", "mask"]) if record else pd.DataFrame(), command), made
+    pages.shown(
+        recognition.table(record).rename_axis(["faces", "mask"]).rename(columns=lambda name: name.replace("_", " "))
+        if record
+        else pd.DataFrame(),
+        command,
+    ),
+    made,
 )
 
 # %% [markdown]
-# All enrolled photos are compared, none is skipped. [How long](#tab-search) that takes:
+# A face is compared with all enrolled photos, none is skipped. [How long](#tab-search) that takes:
 
 # %% tags=["hide-input"] mystnb={"name": "tab-search", "caption": "Seconds to compare one face with so many enrolled photos, by the length of the embeddings."}
-pages.shown(pd.DataFrame(record["search_seconds"] if record else {}).T, command)
+seconds = pd.DataFrame(record["search_seconds"] if record else {}).T
+pages.shown(seconds.add_suffix(" photos").rename(index="{} numbers".format), command)
 
 # %% tags=["remove-input"]
 met = [row for photo in named for row in photo.rows()]
 unknown = sum(row["name"] == "unknown" for row in met)
-text = f"""A face is named if the photo of an enrolled person is like it beyond a threshold that few pairs of strangers reach; else the answer
-is "unknown". On this page {len(met) - unknown} of {len(met)} faces got a name and {unknown} none.
+text = f"""A face gets the name of the enrolled person whose photo is most like it, if the likeness reaches a threshold that few pairs of
+strangers reach. Otherwise the answer is "unknown", which a closed set of names as in [Training](train.ipynb) cannot give. On this page
+{len(met) - unknown} of {len(met)} faces got a name and {unknown} did not.
 
-A mask takes the lower half of the face, and with it much of the distance between one person and the next. At the same share of strangers
-who are taken for somebody, fewer people are named. "Unknown" is the honest answer then. A closed set of names, as in
-[Training](train.ipynb), never gives it."""
+A mask hides the lower half of the face, and brings people nearer to each other. So at the same share of strangers who are taken for somebody,
+fewer people are named. The network that comes with the package does this for rendered people only: real people need one that was trained on
+photos."""
 pages.box(text)
 
 # %% [markdown]
 # <details><summary><b>Exercise.</b> A gallery grows from 100 to 1,000 photos. What happens to the threshold, and to those whom it names?</summary>
 #
-# A stranger has ten times the chances to be taken for somebody. To keep the rate, pairs of strangers must reach the threshold ten times
-# more rarely: it rises, and more of the enrolled people come out as "unknown".
+# A stranger has ten times as many chances to be taken for somebody. To keep the rate, only a tenth as many pairs of strangers may reach
+# the threshold. So it rises, and more of the enrolled people come out as "unknown".
 #
 # </details>
 

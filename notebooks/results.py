@@ -16,10 +16,10 @@
 #
 # **Question.** The report orders networks and conditions by its tables. Which of these conclusions stand, by its own numbers and by ours?
 #
-# The chapters before this one hold the tables. Here each conclusion is a difference of two accuracies, with an interval. By
-# the report's own numbers the interval is what its test set allows, worked out in [Five networks](compare_models.ipynb). By ours it
-# answers for seeds and people, as [Masked and unmasked](masked_vs_unmasked.ipynb) explains, and a conclusion needs three seeds to
-# *hold*. In [the table](#tab-claims), *holds* stands for *better*, and *the opposite* for *worse*.
+# The chapters before this one hold the tables. Here each conclusion is a difference of two accuracies, with an interval
+# ([all six](#tab-claims)). For the report's own numbers, the interval is what its test set allows ([Five
+# networks](compare_models.ipynb) works it out). For ours, it is over seeds and people ([Masked and
+# unmasked](masked_vs_unmasked.ipynb) explains it).
 
 # %% tags=["parameters"]
 results = None  # folder of records; default: the book's
@@ -39,7 +39,7 @@ from maskfr_utils.names import TITLES
 from maskfr_utils.study import answers, captions, pages, plan, scales, state, tables
 
 made = pages.made(*(captions.made_with(None, each, results) for each in scales.SCALES))
-display(tables.claims(results), pages.Words(captions.VERDICTS), made)
+display(tables.claims(results), pages.Words(captions.CLAIMED), made)
 
 # %% [markdown]
 # [The same as a picture](#fig-claims):
@@ -51,7 +51,8 @@ figures.results.estimates(compared, "difference in top-1 accuracy, percentage po
 # %% [markdown]
 # ## What the original code does otherwise
 #
-# The report tells what was meant; its notebooks tell what was run. Where they part, this book does what was meant.
+# The report tells what was meant; its notebooks tell what was run. Where they differ, this book does what was meant. [What the code
+# behind the report did](audit.ipynb) measures what each difference does to the accuracy.
 #
 # | the original code | here |
 # | --- | --- |
@@ -62,14 +63,14 @@ figures.results.estimates(compared, "difference in top-1 accuracy, percentage po
 # | No test calls `model.eval()`: BatchNorm uses the test batch's own statistics. | tests use the statistics of training |
 # | Pictures enter as blue, green, red from 0 to 255. | red, green, blue from -1 to 1 |
 # | 92.08 % of ResSaNet-100 was printed by a notebook that reads a folder whose name ends in `_no_mask`. | each network is tested on both twins: [Masked and unmasked](masked_vs_unmasked.ipynb) |
-# | The accuracy is the mean over people, and batch sizes differ between networks. | both means stand side by side, one batch size a scale: [Five networks](compare_models.ipynb) |
+# | The accuracy is the mean over people, and batch sizes differ between networks. | both means stand side by side, and all networks have one batch size: [Five networks](compare_models.ipynb) |
 #
 # ## What the first version of this study got wrong
 #
-# It said that ResSaNet-50 names far fewer people than IResNet-50. [Its numbers](#tab-first), beside pilots of the same code at
-# full width on a GPU, are gone from the tables above.
+# It said that ResSaNet-50 names far fewer people than IResNet-50. [Its numbers](#tab-first) stand here beside trial runs of the same code
+# at full width on a GPU. None of them is in the tables above any more.
 
-# %% tags=["hide-input"] mystnb={"name": "tab-first", "caption": "The first version of this study: masked test photos named correctly, each number one seed, and pilots at full width."}
+# %% tags=["hide-input"] mystnb={"name": "tab-first", "caption": "The first version of this study: masked test photos named correctly, each number one seed; the last line are trial runs at full width."}
 first = records.read_measurement("first_version.json", results)
 rows = {}
 for run in [*first["runs"].values(), *first["pilots"].values()] if first else []:
@@ -91,38 +92,38 @@ display(pages.shown(shown, plan.command()), pages.made(state.made_from("results"
 # What was wrong:
 #
 # - **One learning rate for all.** It was 32 times the report's for each photo: more than suits either network, and far
-#   more than suits ResSaNet. [Tuning](tuning.ipynb) shows how far apart the two come by the rate alone. At full width, with a
-#   rate nearer the report's, ResSaNet-50 came out ahead.
-# - **Runs that stopped early.** ResSaNet starts slowly. Cut short, it is judged by its start.
+#   more than suits ResSaNet. [Tuning](tuning.ipynb) shows how far the rate alone moves the two apart. At full width, with a
+#   rate nearer the report's, ResSaNet-50 came out ahead in two seeds.
+# - **Runs that stopped early.** ResSaNet starts slowly. A short run judges it by its start.
 # - **Choices made on test photos**, as there were no validation photos.
-# - **Intervals that left out the seed.** Two copies of one network with two seeds each were called different far too often.
-# - **Depthwise filters that started too small**, since their fan counted channels that they do not see; only ResSaNet has
-#   them. And weight decay on norms and slopes, too.
+# - **Intervals that left out the seed.** Copies of one network that differ only in their seeds were called different far too often.
+# - **Depthwise filters that started too small.** Their first weights were drawn as if they saw all channels, though each sees one. Only
+#   ResSaNet has such filters.
+# - **Weight decay on all parameters**, also on norms and slopes.
 #
-# None of this shows in a table: each number was right, could be re-run to the digit, and carried an interval. The
-# lesson: a comparison is only as good as its least fair part, and the learning rate is one of its parts.
+# None of this shows in a table. Each number was right, could be made again to the digit, and carried an interval. The
+# lesson is that a comparison is only as good as its least fair part, and the learning rate is one of its parts.
 #
 # ## What these numbers are not
 #
-# - They are not the report's experiment. It used MS-Celeb-1M, a set that was withdrawn by its publisher; we have fewer people,
-#   networks with a fraction of the channels, and few epochs. What differs between networks at this scale
+# - They are not the report's experiment. It used MS-Celeb-1M, a set that its publisher withdrew. We have fewer people,
+#   mostly networks with a fraction of the channels, and few epochs. What differs between networks here
 #   may differ otherwise at full size.
-# - Each network has the learning rate that suits it; the rest of the recipe, and the number of epochs, is one for all. A
-#   network that wants more epochs is judged below its best: [Tuning](tuning.ipynb) shows who was still climbing.
-# - The masks are virtual. A network can learn the masks' drawing, and a real mask is not drawn.
-# - The people are a *closed set*: each test photo shows somebody who was trained on. Telling strangers apart is another
-#   question.
-# - Intervals over people assume that other people would be like these. They are actors and public figures, well lit.
+# - Each network has the learning rate that suits it. The rest of the recipe, and the number of epochs, is the same for all. A
+#   network that needs more epochs is judged below its best: [Tuning](tuning.ipynb) shows which were still learning.
+# - The masks are drawn. A network can learn how they are drawn, and a real mask is not.
+# - The people are a *closed set*: each test photo shows somebody who was trained on. [Strangers](strangers.ipynb) is about others.
+# - Intervals over people assume that other people would be like these. The people of the real photos are public figures, mostly well lit.
 
 # %% tags=["remove-input"]
 text = answers.claims(results)
-open_claims = "A conclusion that is *undecided* may be true; these numbers do not show it."
+open_claims = "An *undecided* conclusion may be true: these numbers do not show it."
 display(pages.box(f"{text} {open_claims}\n\n" + " ".join(answers.page_one(results))))
 
 # %% [markdown]
 # <details><summary><b>Exercise.</b> A conclusion holds on rendered faces and is undecided on real photos. What do you conclude?</summary>
 #
-# That it can be true, and that it is not shown where it matters. Rendered faces compare recipes; a claim about people needs photos of
-# people, and more of them or more seeds if the interval is wide.
+# That it may be true, and that it is not shown where it matters. Rendered faces compare recipes. A claim about people needs photos of
+# people, and more of them, or more seeds, if the interval is wide.
 #
 # </details>

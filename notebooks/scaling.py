@@ -16,13 +16,20 @@
 #
 # **Question.** How long would the field's large sets take on 1 to 64 GPUs, and what sets the pace?
 #
-# **This page is a projection, not a measurement.** It starts from one measured number, the pictures a second on which one GPU trains
-# ResSaNet-100, and adds by arithmetic what many GPUs and many identities bring. A step of $g$ GPUs takes
+# **This page is a projection, not a measurement.** It starts from one measured number: the pictures a second on which one GPU trains
+# ResSaNet-100. To this it adds by arithmetic what many GPUs and many identities cost; the cell below says which of its numbers are
+# assumptions. A step of $g$ GPUs takes
 #
 # $$t = \max\left(\frac{b}{v} + \frac{3\,g b\,d\,C r / g}{P} + (1 - h)\,\frac{2 (g - 1)}{g}\,\frac{4 W}{\beta} + t_\text{embeddings},\ \frac{b}{k\,c}\right)$$
 #
-# with $b$ pictures a GPU, $v$ of them a second, $C$ identities of $d$ dimensions of which a share $r$ is drawn, $P$ multiply-adds a second,
-# $W$ parameters whose gradients travel at $\beta$ bytes a second, a share $h$ of that hidden, and $k$ loading cores of $c$ pictures a second.
+# seconds. The four terms, and what they depend on:
+#
+# - the network: $b$ pictures a GPU, of which it trains on $v$ a second;
+# - the classes: $C$ identities of $d$ dimensions, of which a share $r$ is drawn at each step, and $P$ multiply-adds a second;
+# - the exchange of gradients: $W$ parameters at $\beta$ bytes a second, of which a share $h$ hides behind computing, and then the
+#   exchange of embeddings;
+# - behind the comma, the loading of pictures: $k$ cores that read $c$ pictures a second each. It runs beside the rest, so the longer
+#   of the two counts.
 
 # %% tags=["parameters"]
 pictures = 2219  # that one GPU trains on a second; measured: one H200, ResSaNet-100, bf16, batch 512, a bare step
@@ -56,7 +63,8 @@ parameters.check(
 # %% [markdown]
 # ## Hours and cost
 #
-# MS1M has 5.8 million pictures of 93 thousand people, WebFace42M 42.5 million of 2.06 million; of these a step draws a tenth.
+# MS1M has 5.8 million pictures of 93 thousand people. WebFace42M has 42.5 million of 2.06 million, of which each step draws a tenth.
+# [The lines](#fig-scaling) and [the table](#tab-scaling):
 
 # %% tags=["hide-input"] mystnb={"name": "fig-scaling", "caption": "Projected hours of training ResSaNet-100 by the number of GPUs; dotted: as if GPUs cost each other nothing.", "image": {"alt": "Two falling lines of hours against GPUs on logarithmic axes, for MS1M and WebFace42M, each near its dotted ideal"}}
 from dataclasses import replace
@@ -107,12 +115,12 @@ rows = [
     for name, by_gpus in found.items()
     for g, p in by_gpus.items()
 ]
-pd.DataFrame(rows)
+pd.DataFrame(rows).style.hide(axis="index")
 
 # %% [markdown]
 # ## Very many identities
 #
-# What a step of the loss alone costs on a CPU, whole and with a tenth of the identities drawn, measured.
+# [This](#tab-identities) is measured: what a step of the loss alone costs on a CPU, with all identities and with a tenth of them drawn.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-identities", "caption": "A step of the loss, 64 embeddings of 512 numbers, by the number of identities and the share that is drawn."}
 from IPython.display import display
@@ -135,6 +143,14 @@ shown = pages.shown(
 )
 display(shown, pages.made(state.made_from("scaling")))
 
+# %% tags=["remove-input"]
+one, most = found["WebFace42M"][8], found["WebFace42M"][64]
+pages.box(
+    f"By this projection {epochs} epochs of MS1M take {found['MS1M'][8].hours:.1f} hours on 8 GPUs and {found['MS1M'][64].hours:.1f} on 64, "
+    f"those of WebFace42M {one.hours:.1f} and {most.hours:.1f}; 64 are {one.hours / most.hours:.1f} times as fast as 8. "
+    f"The pace is set by the {most.bound}. No such training was run here, and whether so large batches learn as well is not known."
+)
+
 # %% [markdown]
 # <details><summary><b>Exercise.</b> Why do the milliseconds for the identities hardly change with the number of GPUs?</summary>
 #
@@ -142,12 +158,3 @@ display(shown, pages.made(state.made_from("scaling")))
 # stays the same; only the memory that the matrix takes falls.
 #
 # </details>
-
-# %% tags=["remove-input"]
-one, most = found["WebFace42M"][8], found["WebFace42M"][64]
-pages.box(
-    f"By this projection {epochs} epochs of MS1M take {found['MS1M'][8].hours:.1f} hours on 8 GPUs and {found['MS1M'][64].hours:.1f} on 64, "
-    f"those of WebFace42M {one.hours:.1f} and {most.hours:.1f}; 64 are {one.hours / most.hours:.1f} times as fast as 8. "
-    f"The pace is set by the {most.bound}. No such training was run here, "
-    "and that batches so large learn as well is not said."
-)

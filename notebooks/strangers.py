@@ -16,30 +16,42 @@
 #
 # **Question.** How well do the networks tell people apart whom they have never seen?
 #
-# The tables so far name people of a closed set: everybody who is tested was trained on. Face recognition is used otherwise.
-# A network maps a face $x$ to an embedding $f(x)$, and whatever people meet later are compared by the cosine
+# The tables so far name people of a *closed set*: everybody who is tested was trained on. Face recognition is used otherwise.
+# A network maps a face $x$ to an embedding $f(x)$. People whom it meets later are compared by the cosine
 #
-# $$s(x, y) = \frac{f(x)^\top f(y)}{\lVert f(x) \rVert \, \lVert f(y) \rVert}.$$
+# $$c(x, y) = \frac{f(x)^\top f(y)}{\lVert f(x) \rVert \, \lVert f(y) \rVert}.$$
 #
-# *Verification*: do two photos show one person? They are accepted where $s \ge t$. With $G$ pairs of one person and $I$ of
-# two,
+# **Verification** asks whether two photos show one person. A pair is accepted where its cosine reaches a threshold $t$. Of the pairs
+# $G$ of one person, the accepted share is the *true accept rate* (TAR). Of the pairs $I$ of two people it is the *false accept rate*
+# (FAR):
 #
-# $$\mathrm{TAR}(t) = \frac{|\{g \in G : s_g \ge t\}|}{|G|}, \qquad \mathrm{FAR}(t) = \frac{|\{i \in I : s_i \ge t\}|}{|I|}.$$
+# $$\mathrm{TAR}(t) = \frac{|\{g \in G : c_g \ge t\}|}{|G|}, \qquad \mathrm{FAR}(t) = \frac{|\{i \in I : c_i \ge t\}|}{|I|}.$$
 #
-# TAR at FAR 1 % takes the lowest $t$ at which at most 1 % of the pairs of two are accepted. EER is the error where
-# $\mathrm{FAR} = 1 - \mathrm{TAR}$. *Accuracy* is LFW's ([Huang et al., 2007](#cite-huang2007)): ten folds, each called by the
-# threshold that is best on the other nine.
+# - *TAR at FAR 1 %* takes the lowest $t$ at which at most 1 % of the pairs of two are accepted.
+# - The *equal error rate* (EER) is the error at the $t$ where as many pairs of one are refused as pairs of two accepted:
+#   $\mathrm{FAR} = 1 - \mathrm{TAR}$.
+# - *Accuracy* is that of the data set LFW ([Huang et al., 2007](#cite-huang2007)): the pairs are cut into ten parts, and each part is
+#   decided by the threshold that is best on the other nine.
 #
-# *Identification*: who of the enrolled is this? Rank $k$ is the share of probes whose person is among the $k$ nearest. In the
-# open set, some probes are of nobody enrolled: DIR at FPIR 1 % is the share of enrolled people's probes that are named, and
-# named rightly, where at most 1 % of the strangers' probes are given a name.
+# **Identification** asks who of the enrolled people is on a photo, the *probe*.
+#
+# - *Rank $k$* is the share of probes whose person is among the $k$ nearest.
+# - In the *open set*, some probes are of nobody who is enrolled. DIR (detection and identification rate) at FPIR (false positive
+#   identification rate) 1 % is the share of enrolled people's probes that are named, and named correctly, where at most 1 % of the
+#   strangers' probes are given a name.
 #
 # People whom one of the networks was trained on are left out, by name. Intervals are of 95 %, over seeds and over people drawn
-# anew ([Masked and unmasked](masked_vs_unmasked.ipynb)); a pair of two people counts as the product of how often both are drawn.
+# anew ([Masked and unmasked](masked_vs_unmasked.ipynb)). A pair of two people counts as often as the product of how often each of
+# them is drawn. [The sets that are tried](#tab-strangers):
 
 # %% tags=["parameters"]
 results = None  # folder of records; default: the book's
 network = ""  # whose curves are drawn, by its name in the tables; empty: the first
+
+# %% tags=["remove-input"]
+from maskfr_utils.study import parameters
+
+parameters.check(globals(), results=parameters.folder, network=parameters.text_or_nothing)
 
 # %% tags=["hide-input"] mystnb={"name": "tab-strangers", "caption": "Who is tried: people and photos of each set, pairs of one person and of two, and people left out because a network knows them."}
 # %config InlineBackend.figure_formats = ["svg"]
@@ -48,9 +60,7 @@ from IPython.display import display
 
 from maskfr_utils import figures, records
 from maskfr_utils.measure import strangers
-from maskfr_utils.study import pages, parameters, state
-
-parameters.check(globals(), results=parameters.folder, network=parameters.text_or_nothing)
+from maskfr_utils.study import pages, state
 
 record = records.read_measurement("recognise/strangers.json", results)
 command = f"{strangers.COMMAND} runs/RUN runs/RUN ..."
@@ -84,24 +94,25 @@ def tables(measures):
     for name in sets:
         if len(found := strangers.table(record, name, measures)):
             found = found.rename_axis(["network", "worn"])
-            display(pages.Words(f"*{titles[name]}*"), pages.shown(found, command))
+            display(pages.Words(f"*{titles[name]}*"), pages.shown(found))
     if not record:
-        display(pages.shown(pd.DataFrame(), command))
+        display(pages.shown(pd.DataFrame()))
 
 
 tables(list(strangers.VERIFICATION))
 
-# %% tags=["hide-input"] mystnb={"name": "fig-roc", "caption": "True accepts against false accepts of one network, by set and by what is worn.", "image": {"alt": "Curves that rise from the left to 100 %, a line for each set and what is worn, on a scale of powers of ten"}}
-display(figures.results.roc_curves(details["roc"]), pages.made(network or "No network yet."))
+# %% tags=["hide-input"] mystnb={"name": "fig-roc", "caption": "True accepts against false accepts of one network, by set and by what is worn.", "image": {"alt": "Curves that rise from the left to 100 %, a line for each set and what is worn, over a logarithmic axis"}}
+roc = pages.drawn(details["roc"], lambda: figures.results.roc_curves(details["roc"]))
+display(roc, *([pages.made(network)] if network else []))
 
 # %% [markdown]
 # ## Identification, and people whom nobody knows
 #
-# [Enrolled bare, masked probed](#tab-identification) is the gate of a company whose badge photos show no mask; the other way round,
-# a person who was first seen with one. For the open set one half of the people is enrolled and the other half are strangers, then the
-# other way round.
+# [The table](#tab-identification) has both directions. *Enrolled bare, masked probed* is the gate of a company whose badge photos
+# show no mask. *Enrolled masked, bare probed* is a person who was first seen with one. For the open set, half of the people are
+# enrolled and the others are strangers; then the halves change places.
 
-# %% tags=["hide-input"] mystnb={"name": "tab-identification", "caption": "Probes of strangers to the network that are named rightly: percent, with 95 % intervals over seeds and people."}
+# %% tags=["hide-input"] mystnb={"name": "tab-identification", "caption": "Probes of people whom the network was not trained on, named correctly: percent, with 95 % intervals over seeds and people."}
 tables(["rank 1", "rank 5", *strangers.ALARMS])
 
 # %% [markdown]
@@ -115,7 +126,7 @@ compared = strangers.differences(record) if record else pd.DataFrame()
 if record and compared.empty:
     display(pages.Words("One network alone: nothing to compare."))
 else:
-    display(pages.shown(compared.rename_axis(["network", "set", "measure"]) if record else compared, command))
+    display(pages.shown(compared.rename_axis(["network", "set", "measure"]) if record else compared))
 
 # %% [markdown]
 # ## Does a threshold hold elsewhere?
@@ -129,19 +140,22 @@ carried = {
     source: {target: strangers.percent(found["FAR"]) for target, found in by_target.items()}
     for source, by_target in details["carried"].items()
 }
-display(pages.shown(pd.DataFrame.from_dict(carried, orient="index"), command))
+display(pages.shown(pd.DataFrame.from_dict(carried, orient="index")))
 
 # %% tags=["hide-input"] mystnb={"name": "fig-carried", "caption": "Strangers who pass a threshold that was set for 1 % of other pairs, with 95 % intervals over people.", "image": {"alt": "For each kind of pairs, dots with error bars for three sources of the threshold: those with masks lie far from 1 % where the threshold is for bare faces"}}
 own = {
     source: pd.DataFrame.from_dict({t: f["FAR"] for t, f in by_target.items()}, orient="index")
     for source, by_target in list(details["carried"].items())[:3]
 }
-figures.results.estimates(own, "strangers accepted by a threshold from elsewhere, %", value="value")
+pages.drawn(
+    own, lambda: figures.results.estimates(own, "strangers accepted by a threshold from elsewhere, %", value="value")
+)
 
 # %% [markdown]
-# A cosine is no probability. A logistic function of it, fitted on every other pair, makes it one, for as many pairs of one
-# person as there are here. [The curve](#fig-reliability) shows whether promises are kept on the other half; the expected calibration
-# error ([ECE](#tab-ece)) is their mean distance to what came, in bins of equally many pairs.
+# A cosine is no probability. A logistic function of it becomes one when it is fitted on every other pair, as long as pairs of one
+# person are as frequent as they are here. [The curve](#fig-reliability) compares, on the other half, the promised probability with
+# the share of pairs that are of one person. The mean distance between the two, over bins of equally many pairs, is the *expected
+# calibration error* ([ECE](#tab-ece)).
 
 # %% tags=["hide-input"] mystnb={"name": "tab-ece", "caption": "Expected calibration error, in points: fitted on the same kind of pairs in two ways, and carried over from the first kind."}
 logistic = {label: ways["logistic"] for label, ways in details["reliability"].items()}
@@ -150,18 +164,18 @@ errors = {
     | {f"logistic, of {s}": f"{100 * details['carried'][s][label]['ECE']['value']:.1f}" for s in list(logistic)[:1]}
     for label, ways in details["reliability"].items()
 }
-display(pages.shown(pd.DataFrame.from_dict(errors, orient="index"), command))
+display(pages.shown(pd.DataFrame.from_dict(errors, orient="index")))
 
 # %% tags=["hide-input"] mystnb={"name": "fig-reliability", "caption": "What came of promised probabilities, on pairs that they were not fitted on.", "image": {"alt": "The share of pairs that are of one person against the promised probability, a line for each kind of pairs, beside the diagonal"}}
-figures.results.reliability(logistic)
+pages.drawn(logistic, lambda: figures.results.reliability(logistic))
 
 # %% [markdown]
 # ## What makes a face hard
 #
-# [Share of pairs called rightly](#fig-strangers-hard), by the harder photo of the two: turned to the side, blurred, small, covered; and by
+# [Share of pairs decided correctly](#fig-strangers-hard), by the harder photo of the two: turned to the side, blurred, small, covered; and by
 # the kind of mask.
 
-# %% tags=["hide-input"] mystnb={"name": "fig-strangers-hard", "caption": "Pairs called rightly by head turn, sharpness, size, share covered and kind of mask, with 95 % intervals over people.", "image": {"alt": "A dot with an error bar for each group of pairs, in a colour for each set"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-strangers-hard", "caption": "Pairs decided correctly by head turn, sharpness, size, share covered and kind of mask, with 95 % intervals over people.", "image": {"alt": "A dot with an error bar for each group of pairs, in a colour for each set"}}
 groups = {
     label: pd.DataFrame.from_dict(
         {f"{what}, {group}": row for what, rows in by_what.items() for group, row in rows.items()},
@@ -171,25 +185,25 @@ groups = {
     for label, by_what in details["quality"].items()
     if label.endswith(("mask on one", "all pairs"))
 }
-figures.results.estimates(groups, "pairs called rightly, %", value="value")
+pages.drawn(groups, lambda: figures.results.estimates(groups, "pairs decided correctly, %", value="value"))
 
 # %% [markdown]
 # ## More people to train on
 #
-# What a network learns to tell apart are the people whom it is shown, and 105 are few. All people of `pins`, those of `lfw`
-# with twenty photos or more and `glint24` are one set of more than 150 after
+# A network learns to tell apart the people whom it is shown, and 105 are few. These commands put all people of `pins` and `glint24`,
+# and those of `lfw` with twenty photos or more, into one set of more than 150, and train on it:
 #
 # ```
 # python -m maskfr_utils.faces.merged data/more_people pins/pins_112.tar lfw/lfw_112.tar glint24/glint24_112.tar --least 20
 # python -m maskfr_utils.train -f params/pocket/study.yaml -p dataset data/more_people/faces.tar -p min_masked 20
 # ```
 #
-# which takes people of one name, or who share photos under two, as one. LFW's frequent people are then no strangers any more:
-# they are left out above, for all networks that are compared.
+# Two folders are taken for one person if they have the same name or share photos. LFW's frequent people are then no strangers any
+# more: they are left out above, for all networks that are compared.
 
 # %% tags=["remove-input"]
 trained = [label for label in (record["networks"] if record else ()) if "faces.tar" in label]
-told = f"Trained on more people, in the tables above: {', '.join(trained)}." if trained else "This run is not made yet."
+told = f"Trained on more people, in the tables above: {', '.join(trained)}." if trained else pages.WAITING
 pages.Words(told)
 
 # %% tags=["remove-input"]
@@ -226,7 +240,7 @@ display(pages.box(text))
 # %% [markdown]
 # <details><summary><b>Exercise.</b> A gate sees 2,000 enrolled people. Why is a FAR of 0.1 % too much there?</summary>
 #
-# A stranger is compared with each of the 2,000. If each comparison lets 0.1 % pass, and independently, nobody of them does in
+# A stranger is compared with each of the 2,000. If each comparison lets 0.1 % pass, independently of the others, none of them does in
 # $0.999^{2000} = 13.5\,\%$ of cases: most strangers are taken for somebody. That is why identification is measured by itself, and
 # why a threshold has to be higher the more people are enrolled ([Recognise](recognise.ipynb)).
 #

@@ -16,21 +16,22 @@
 #
 # **Question.** Can a network name people whose mouth and nose it cannot see?
 #
-# This notebook is the main job of the study: one network, one data set, one training run, tested on photos that it has
-# never seen, each once with a mask and once without. As it is, it takes some ten minutes on two cores and renders its
-# faces; or give it your own:
+# This notebook is the main job of the study. It trains one network on one data set, and tests it on photos that it has never seen,
+# each once with a mask and once without. As it stands it renders its faces and takes some ten minutes on two cores. The second line
+# below trains on photos of yours:
 #
 # ```
 # papermill notebooks/train.ipynb out.ipynb -p model ressanet50
 # papermill notebooks/train.ipynb out.ipynb -p dataset my_photos -p width 0.25 -p epochs 20 -p worn_masks true
 # ```
 #
-# Your photos: a folder, zip or tar of `<person>/<photo>`, of any size, two people or more, from five photos each on (`min_masked`
-# says how many). With some tens a person, start from a network that knows faces: `-p weights runs/earlier -p head_epochs 5`.
+# Your photos are a folder, zip or tar of `<person>/<photo>`, of any size: at least two people, and at least five photos of each
+# (`min_masked` sets this number). With only some tens of photos a person, start from a network that knows faces already:
+# `-p weights runs/earlier -p head_epochs 5`.
 #
-# The same run without a notebook: `python -m maskfr_utils.train -p model ressanet50`, where `-h` explains each
-# parameter. A run that was stopped or killed goes on where it was when it is started again; one that has ended hands out
-# its record. `train.log` in its folder also tells how far it is.
+# The same run without a notebook is `python -m maskfr_utils.train -p model ressanet50`; with `-h` it explains each parameter. A run
+# that was stopped or killed goes on where it was when it is started again. One that has ended gives back its record. `train.log` in
+# its folder tells how far it is.
 
 # %% tags=["parameters"]
 model = "ressanet50"  # resnet50, iresnet50, iresnet100, ressanet50, ressanet100
@@ -41,7 +42,7 @@ epochs = 8
 max_steps = None
 batch_size = 16
 loss = "arcface"
-scale = 16.0  # 64 for thousands of identities; None: as in the loss's paper
+scale = 16.0  # the loss's s: 64 for thousands of identities; None: as in its paper
 margin = 0.3  # radians
 margin_warmup_epochs = 3.0
 accumulate = 1  # parts that a batch is computed in, where the whole does not fit into the memory
@@ -85,7 +86,7 @@ checkpoint_minutes = 3.0  # between checkpoints within an epoch; Ctrl-C, too, le
 logger = "none"  # csv, tensorboard: also log each epoch there
 
 # %% [markdown]
-# A name that is not a parameter, or a value that cannot work, stops here, before anything heavy is loaded.
+# A name that is not a parameter, or a value that cannot work, stops the notebook here, before anything heavy is loaded.
 
 # %%
 from maskfr_utils.config import TrainConfig
@@ -95,9 +96,9 @@ config = TrainConfig.from_notebook(globals())
 # %% [markdown]
 # ## The faces
 #
-# Of each person's photos a tenth is for testing (in the study a fifth, of rendered people three tenths), and a photo and its
-# masked twin go the same way: no test face is trained on, with or without its mask, and neither is a near-duplicate of
-# it. [These](#fig-test-faces) are some of the test photos.
+# A tenth of each person's photos is for testing (in the study a fifth, of rendered people three tenths). A photo and its masked twin
+# always go the same way. So no test face is trained on, with or without its mask, and neither is a near-copy of it.
+# [These](#fig-test-faces) are some of the test photos.
 
 # %% tags=["hide-input"] mystnb={"name": "fig-test-faces", "caption": "Some test photos, and below each its masked twin.", "image": {"alt": "Two rows of rendered faces: test photos, and below each its masked twin"}}
 from maskfr_utils import figures, left_out, prepare, train
@@ -110,9 +111,10 @@ test = store.indices(TEST)
 some = test[:: max(1, len(test) // 10)][:10]
 figures.faces.face_grid({"test photos": store.batch(some)[0], "their masked twins": store.batch(some, masked=True)[0]})
 # %% [markdown]
-# [What was left out](#tab-left-out) and why, and [what it looks like](#fig-left-out) where a face was found. Near-duplicates are left
-# out: a copy of a test photo in training would make the result look better than it is. `keep_copies` keeps them, all in one part. Photos
-# in which a mask is worn already get no second one with `worn_masks`: they become a test on real masks.
+# Some photos may be left out: [which and why](#tab-left-out), and [what they look like](#fig-left-out) where a face was found.
+# Near-copies are left out, since a copy of a test photo in training would make the result look better than it is. `keep_copies` keeps
+# them, all in one part of the split. With `worn_masks`, photos in which a mask is worn already get no second one: they become a test
+# on real masks.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-left-out", "caption": "Photos that were left out, by reason."}
 gone = left_out.table(store)
@@ -125,8 +127,9 @@ figures.faces.face_grid(gone) if gone else pages.Words("*No face was left out.*"
 # %% [markdown]
 # ## The run
 #
-# The loss is ArcFace, with scale $s$ and margin $m$ ([ArcFace](arcface.ipynb) has the formula): each embedding is drawn to the direction
-# of its own person, closer by $m$ than to any other. The margin grows from 0 over the first epochs. [The curves](#fig-run) show the run.
+# The loss is ArcFace, with a factor $s$ and a margin $m$ ([ArcFace](arcface.ipynb) has the formula): each embedding is drawn to the
+# direction of its own person, closer by $m$ than to any other. The margin grows from 0 over the first epochs. [The curves](#fig-run)
+# show the run.
 #
 # The optimiser is the report's: SGD with learning rate 0.05, momentum 0.9 and weight decay 5e-4. In the study's own runs each
 # network has the learning rate that suits it ([Tuning](tuning.ipynb)). The rate warms up, then follows a cosine down to zero.
@@ -147,8 +150,8 @@ from maskfr_utils.study import outcomes, tables
 tables.result_table({record["run"]: record}).T
 
 # %% [markdown]
-# Where does it go wrong? In [the matrix](#fig-confusion) each row is a person; what is off the diagonal was named as somebody else.
-# [Some of these](#fig-mistakes) in pictures.
+# Where does it go wrong? In [the matrix](#fig-confusion) each row is a person. What lies off the diagonal was named as somebody else;
+# [these pictures](#fig-mistakes) show some of it.
 
 # %% tags=["hide-input"] mystnb={"name": "fig-confusion", "caption": "Who is taken for whom: test photos with masks, the true person by row, the named one by column.", "image": {"alt": "Confusion matrix of the masked test photos, true identity by row and predicted by column; nearly all weight lies on the diagonal"}}
 import pandas as pd
@@ -161,7 +164,7 @@ scored = store.indices(TEST if config.scored_on == "test" else VALIDATION)
 wrong = figures.faces.mistakes(store, scored, predictions["masked"].to_numpy())
 wrong or pages.Words("*None was taken for somebody else.*")
 # %% [markdown]
-# And [by kind of mask](#tab-by-mask), each with its interval, which is wide for so few photos:
+# [By kind of mask](#tab-by-mask), each with its interval, which is wide for so few photos:
 
 # %% tags=["hide-input"] mystnb={"name": "tab-by-mask", "caption": "Accuracy on masked test photos by the kind of mask, with 95 % intervals."}
 from maskfr_utils import metrics
@@ -178,26 +181,25 @@ by_kind.rename(columns={"sum": "named correctly", "size": "photos"}).assign(accu
 # %% [markdown]
 # ## The record
 #
-# A run leaves a record with all that is needed to doubt it: the parameters, the result for each photo, and what made it. `data`
-# and `faces` (mean grey values of some photos) are fingerprints, by which another run knows whether it is about the same faces.
+# A run leaves a record with all that is needed to check it: the parameters, the result for each photo, and [what made
+# it](#tab-record). `data` is a fingerprint, by which another run knows whether it is about the same faces.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-record", "caption": "What the record says about how this run was made."}
-print(config.folder / "record.json")
-print(
-    f"its network names people in photos: python -m maskfr_utils.recognise enrol gallery/ people/ --network {config.folder}"
-)
-made = record["provenance"] | record["provenance"]["versions"] | {"faces": record["provenance"]["faces"][:3] + ["..."]}
-del made["versions"]
+print(f"record: {config.folder / 'record.json'}")
+print(f"to name people in photos: python -m maskfr_utils.recognise enrol gallery/ people/ --network {config.folder}")
+made = record["provenance"] | record["provenance"]["versions"]
+for name in ("versions", "fingerprint", "faces"):  # long lists, for programs
+    made.pop(name, None)
 pd.Series(made, name="this run").to_frame()
 
 # %% [markdown]
 # ## A head start
 #
-# With twenty photos a person a network that knows faces already is worth much: `weights` names it, and with `head_epochs` only the
-# classes are trained at first, since their random weights would spoil it. [The measurement](#tab-head-start) is on rendered people whom the
-# network given, the small one of the package, has never seen.
+# A run need not begin with random weights: `weights` names a network that knows faces already. With `head_epochs` only the classes are
+# trained at first, since their own random weights would spoil it. How much this brings with twenty photos a person is [measured](#tab-head-start)
+# on rendered people whom that network, the small one of the package, has never seen.
 
-# %% tags=["hide-input"] mystnb={"name": "tab-head-start", "caption": "Test photos named rightly with 20 photos a person, in percent: the mean over seeds, and the lowest and highest."}
+# %% tags=["hide-input"] mystnb={"name": "tab-head-start", "caption": "Test photos named correctly with 20 photos a person, in percent: the mean over seeds, and the lowest and highest."}
 from IPython.display import display
 
 from maskfr_utils.measure import head_start
@@ -211,12 +213,18 @@ display(shown, pages.made(state.made_from("train")))
 # %% tags=["remove-input"]
 masked, unmasked = (record["metrics"][twin]["accuracy"] for twin in ("masked", "unmasked"))
 agree = int((predictions["masked"] == predictions["unmasked"]).sum())
-text = f"""Yes, it can. This network names {masked:.1%} of the masked test photos correctly, and {unmasked:.1%} of the same photos without
-a mask; a guess among {len(store.identities)} people would name {1 / len(store.identities):.0%}. Eyes, brows, forehead and hair tell most of these
-people apart.
+answer = (
+    "Yes, most of them"
+    if masked > 0.5
+    else "Yes, better than by chance"
+    if masked > 2 / len(store.identities)
+    else "This one cannot"
+)
+text = f"""{answer}. This network names {masked:.1%} of the masked test photos correctly, and {unmasked:.1%} of the same photos without
+a mask. A guess among {len(store.identities)} people would be right in {1 / len(store.identities):.0%}.
 
-Of the {len(predictions)} photos, {agree} are given the same name with the mask and without. These are few photos of one run on
-rendered faces: what a mask costs is measured in [Masked and unmasked](masked_vs_unmasked.ipynb)."""
+Of the {len(predictions)} photos, {agree} are given the same name with the mask and without. These are few photos and one run: what a mask
+costs is measured in [Masked and unmasked](masked_vs_unmasked.ipynb)."""
 pages.box(text)
 
 # %% [markdown]
@@ -229,6 +237,6 @@ pages.box(text)
 #
 # <details><summary><b>Exercise.</b> Train with <code>-p condition unmasked</code>. Which of the two accuracies falls?</summary>
 #
-# The masked one: the network has seen no mask and leans on mouth and nose. [Masked and unmasked](masked_vs_unmasked.ipynb) measures it.
+# The masked one: the network has seen no mask, and uses mouth and nose. [Masked and unmasked](masked_vs_unmasked.ipynb) measures it.
 #
 # </details>

@@ -56,15 +56,14 @@ from maskfr_utils.study import alternatives, answers, captions, outcomes, pages,
 tried = tables.tried(scale, results)
 reported = {TITLES[model]: tried[TITLES[model]] for model in REPORTED if TITLES[model] in tried}
 made = pages.made(*(captions.made_with("tuning", each, results) for each in scales.SCALES))
-display(figures.playable.pointed(figures.results.rates({n: t["masked"] for n, t in reported.items()})), made)
+lines = {name: table["masked"] for name, table in reported.items()}
+display(pages.drawn(lines, lambda: figures.playable.pointed(figures.results.rates(lines))), made)
 
 # %% [markdown]
 # [In numbers](#tab-rates), percent:
 
 # %% tags=["hide-input"] mystnb={"name": "tab-rates", "caption": "Masked validation photos named correctly, in percent, by learning rate, and the rate that was chosen."}
-for each in scales.SCALES:
-    display(pages.Words(f"*{tables.FACES[each].capitalize()}*"))
-    display(pages.shown(tables.tuning_table(each, results), plan.command("tuning", each)))
+display(*pages.parts({tables.FACES[each]: tables.tuning_table(each, results) for each in scales.SCALES}))
 
 # %% [markdown]
 # One command makes the trials of a network anew, in a folder of your choice:
@@ -94,7 +93,7 @@ display(pages.shown(points, plan.command("tuning", scale)))
 # %% tags=["hide-input"] mystnb={"name": "fig-epochs", "caption": "Accuracy on masked validation photos after each epoch of the final runs, mean over seeds. Point at a line for its name.", "image": {"alt": "For each network a line of validation accuracy by epoch, mean over seeds"}}
 curves = tables.curves(scale, results)
 display(
-    figures.playable.pointed(figures.results.by_epoch(curves)),
+    pages.drawn(curves, lambda: figures.playable.pointed(figures.results.by_epoch(curves))),
     pages.made(captions.rerun("table_2", scale, results)),
 )
 
@@ -114,7 +113,7 @@ display(pages.shown(shown.round(1), plan.command("table_2", scale)))
 #
 # - *Weight decay* pulls weights towards 0. It belongs on the weights of convolutions, linear layers and classes; the first
 #   version let it pull on norms, slopes and biases, too (`decay_all`).
-# - *Depthwise filters*, which only ResSaNet has, started some thirty times too small, since their fan was counted
+# - *Depthwise filters*, which only ResSaNet has, started ten to thirty times too small, since their fan was counted
 #   over all channels instead of the one that each sees. A step then turns them much further than other filters
 #   (`fan_layer`).
 # - A *new mask at each visit* (`fresh_masks`) and *augmentation* (`augment`: turned, moved, recoloured, partly covered).
@@ -122,11 +121,9 @@ display(pages.shown(shown.round(1), plan.command("table_2", scale)))
 # [The best validation accuracy](#tab-recipe) over the rates tried:
 
 # %% tags=["hide-input"] mystnb={"name": "tab-recipe", "caption": "The recipe, and each change of it alone: best accuracy on masked validation photos over the rates tried, in percent."}
-for each in scales.SCALES:
-    table = tables.recipe_changes(each, results)
-    changed = table if len(table) > 1 else table.iloc[:0]
-    display(pages.Words(f"*{tables.FACES[each].capitalize()}*"))
-    display(pages.shown(changed.round(1), plan.command("changes", each)))
+changed = {tables.FACES[each]: tables.recipe_changes(each, results).round(1) for each in scales.SCALES}
+changed = {name: table if len(table) > 1 else table.iloc[:0] for name, table in changed.items()}
+display(*pages.parts(changed, plan.command("changes")))
 
 # %% [markdown]
 # ## The report's recipe
@@ -136,15 +133,13 @@ for each in scales.SCALES:
 # [Beside it](#tab-report-recipe) the same networks at the rates and the recipe that validation photos chose, on test photos:
 
 # %% tags=["hide-input"] mystnb={"name": "tab-report-recipe", "caption": "The tuned recipe against the report's on masked test photos, in percentage points, with 95 % intervals over seeds and people."}
-for each in scales.SCALES:
-    display(pages.Words(f"*{tables.FACES[each].capitalize()}*"))
-    recipes = outcomes.in_points(alternatives.report_recipe(each, results))
-    display(pages.shown(recipes, plan.command("report", each)))
+recipes = {tables.FACES[each]: outcomes.in_points(alternatives.report_recipe(each, results)) for each in scales.SCALES}
+display(*pages.parts(recipes, plan.command("report")))
 display(pages.made(*(captions.made_with("report", each, results) for each in scales.SCALES)))
 
 # %% tags=["remove-input"]
 text = answers.rates(scale, results) or "No network has been tried yet."
-text += "\n\nWhoever compares networks at one rate compares rates. Each network is judged at the rate that its own trials chose."
+text += "\n\nA comparison at one rate for all compares rates. So each network is judged at the rate that its own trials chose."
 display(pages.box(text))
 
 # %% [markdown]

@@ -16,9 +16,10 @@
 #
 # **Question.** A mask leaves eyes and brows. Does training on masked faces teach a network to look there?
 #
-# Let $e = f(x)$ be the embedding of a photo and $r$ that of the person's other photos, both of length 1. Two maps tell what of
-# $x$ makes $e^\top r$ large. *Occlusion* ([Zeiler and Fergus, 2014](#cite-zeiler2014)) covers a square $S$ with the mean face, and
-# sees what is lost:
+# Let $e = f(x)$ be the embedding of a photo and $r$ that of the person's other photos, both of length 1. Their product $e^\top r$ is
+# the cosine between them: the larger it is, the more alike the photos are to the network. Two kinds of maps tell which parts of $x$
+# make it large. *Occlusion* ([Zeiler and Fergus, 2014](#cite-zeiler2014)) covers a square $S$ with the mean face, and
+# measures what is lost:
 #
 # $$o(S) = f(x)^\top r - f(x_{\setminus S})^\top r.$$
 #
@@ -27,12 +28,17 @@
 #
 # $$g(u) = \max\Big(0, \sum_c \frac{\partial\, e^\top r}{\partial A_c(u)}\, A_c(u)\Big).$$
 #
-# The first needs no look inside but covers 16 pixels at a time; the second is finer, and a first-order guess. Where both
-# agree, there is something. Each person counts once, on people whom no network has seen. As aligned faces have their eyes, nose and
-# mouth at the same places, maps are averaged as they are, and shown on a mean rendered face.
+# The first needs no look inside the network but covers 16 pixels at a time. The second is finer, but only a first-order estimate.
+# A finding counts where both agree. The people are such as no network was trained on, and each counts once. As aligned faces have
+# their eyes, nose and mouth at the same places, maps are averaged as they are, and shown on a mean rendered face.
 
 # %% tags=["parameters"]
 results = None  # folder of records; default: the book's
+
+# %% tags=["remove-input"]
+from maskfr_utils.study import parameters
+
+parameters.check(globals(), results=parameters.folder)
 
 # %% tags=["hide-input"] mystnb={"name": "fig-parts-of-a-face", "caption": "A rendered face and its five parts: eyes and brows, nose, mouth, the rest of the face, what is around it.", "image": {"alt": "A rendered face, and beside it the same face painted over in five colours, one for each part"}}
 # %config InlineBackend.figure_formats = ["svg"]
@@ -45,9 +51,7 @@ from maskfr_utils.faces import regions
 from maskfr_utils.masks import mask_faces
 from maskfr_utils.measure import where_it_looks
 from maskfr_utils.rendered import render_faces
-from maskfr_utils.study import pages, parameters, state
-
-parameters.check(globals(), results=parameters.folder)
+from maskfr_utils.study import pages, state
 
 record = records.read_measurement("recognise/where_it_looks.json", results)
 command = f"{where_it_looks.COMMAND} runs/RUN runs/RUN ..."
@@ -61,8 +65,8 @@ half = ((people.images[0].astype(int) + painted) // 2).astype(np.uint8)
 figures.faces.face_grid({"": np.stack([people.images[0], half])}, size=2)
 
 # %% [markdown]
-# Shares are counted by five [parts](#fig-parts-of-a-face), from each face's own landmarks: where half of a map lies in a tenth of the
-# picture, that part counts five times as much as its area.
+# A map is summed up by its shares on five [parts](#fig-parts-of-a-face) of the face, found by each face's own landmarks. A part that
+# is a tenth of the picture and holds half of the map counts five times as much as its area.
 #
 # ## Do they look at eyes and brows?
 #
@@ -79,15 +83,25 @@ shown = {
 seeds = "; ".join(f"{label}: seed {', '.join(map(str, s))}" for label, s in record["seeds"].items()) if record else ""
 who = f"{record['people']} people ({record['set']}), {record['left_out']} left out. {seeds}." if record else ""
 made = pages.made(f"`{command}` looks at finished runs.", who, state.made_from("where_it_looks", results))
-display(figures.results.estimates(shown["occlusion"], "share on eyes and brows, %", value="share"), made)
+
+
+def eyes(way):
+    return pages.drawn(
+        shown[way], lambda: figures.results.estimates(shown[way], "share on eyes and brows, %", value="share")
+    )
+
+
+display(eyes("occlusion"), made)
 
 # %% tags=["hide-input"] mystnb={"name": "fig-eyes-gradient", "caption": "Share of gradient times activation on eyes and brows, with 95 % intervals over seeds and people.", "image": {"alt": "For each network two dots with error bars, without a mask and with one, as for occlusion"}}
-figures.results.estimates(shown["gradient times activation"], "share on eyes and brows, %", value="share")
+eyes("gradient times activation")
 
 # %% tags=["hide-input"] mystnb={"name": "tab-parts-looked-at", "caption": "Share of the maps on each part of the face: percent, with 95 % intervals over seeds and people."}
-for way in where_it_looks.WAYS:
-    table = where_it_looks.table(record, way).rename_axis(["network", "face"]) if record else pd.DataFrame()
-    display(pages.Words(f"*{way.capitalize()}*"), pages.shown(table, command))
+looked_at = {
+    way: where_it_looks.table(record, way).rename_axis(["network", "face"]) if record else pd.DataFrame()
+    for way in where_it_looks.WAYS
+}
+display(*pages.parts(looked_at, command))
 
 # %% [markdown]
 # ## The maps
@@ -103,17 +117,18 @@ maps = {
     }
     for way in where_it_looks.WAYS
 }
-figures.attribution.maps_on_faces(mean, maps["occlusion"])
+pages.drawn(maps["occlusion"], lambda: figures.attribution.maps_on_faces(mean, maps["occlusion"]))
 
 # %% tags=["hide-input"] mystnb={"name": "fig-map-gradient", "caption": "Gradient times activation of 28 x 28 places, mean over people, by network.", "image": {"alt": "Maps laid on a mean rendered face, a line for each network, without and with a mask; bright where most is brought"}}
-figures.attribution.maps_on_faces(mean, maps["gradient times activation"])
+gradient = maps["gradient times activation"]
+pages.drawn(gradient, lambda: figures.attribution.maps_on_faces(mean, gradient))
 
 # %% [markdown]
 # ## Attention
 #
-# ResSaNet's last stage has self-attention: each of 7 x 7 places takes from all places what it needs.
-# [As it is computed](#fig-attention): how much each place is looked at, the mean over those that look and over people, with a mask. A
-# place there sees a large part of the face already, so this says less about pixels than the maps above.
+# ResSaNet's last stage has self-attention: each of its 7 x 7 places takes from all places what it needs. [The figure](#fig-attention)
+# shows how much each place is looked at: the mean over the places that look and over people, with a mask. A place there has already
+# seen a large part of the face, so this says less about pixels than the maps above.
 
 # %% tags=["hide-input"] mystnb={"name": "fig-attention", "caption": "How much each of 7 x 7 places is looked at, by self-attention and head, on masked faces.", "image": {"alt": "Maps of 7 by 7 squares on a mean rendered masked face, a line for each self-attention of a network, a column for each head"}}
 twin = where_it_looks.TWINS[1]
@@ -122,7 +137,7 @@ heads = {
     for label, by in (record["networks"] if record else {}).items()
     for name, found in by[twin]["attention"].items()
 }
-figures.attribution.heads(mean[twin], heads)
+pages.drawn(heads, lambda: figures.attribution.heads(mean[twin], heads))
 
 # %% tags=["remove-input"]
 text = f"Where the networks look is not measured yet: `{command}` measures it."

@@ -29,7 +29,7 @@ def losses(scale: str, folder: Folder = None, tested: str = "masked") -> dict[st
 def loss_trials(scale: str, folder: Folder = None) -> pd.DataFrame:
     """Of each loss that was tried (rows) what was chosen, how good it was on masked validation photos, and how many trials it had."""
     rows, chosen = {}, trials.chosen_variants(scale, folder)
-    columns = ["*s*", "*m*", "learning rate", "best trial, %", "median trial, %", "worst trial, %", "trials"]
+    columns = ["s", "m", "learning rate", "best trial, %", "median trial, %", "worst trial, %", "trials"]
     for name, variant in LOSS_VARIANTS.items():
         scores = [trials.validation(run, folder) for run in trials.variant_trials(scale, name)]
         made = sorted(score for score in scores if score is not None)
@@ -64,14 +64,14 @@ def report_recipe(scale: str, folder: Folder = None) -> pd.DataFrame:
 
 
 def table(by_twin: dict[str, dict[str, Result]], lines: dict[str, str]) -> pd.DataFrame:
-    """Accuracy on masked and unmasked test photos, with intervals over seeds and people, and of each seed.
+    """Accuracy on masked and unmasked test photos, with intervals over seeds and people, and of each seed; empty without any.
 
     Args:
         by_twin: `masked`, `unmasked` -> key -> result.
         lines: key -> name of its line; those without a result are shown as not run.
     """
     rows = {}
-    for key, name in lines.items():
+    for key, name in lines.items() if any(by_twin.values()) else ():
         rows[name] = {twin: str(by_twin[twin].get(key, NOT_RUN)) for twin in TWINS}
         rows[name] |= {f"{twin}, by seed": by_twin[twin][key].each() if key in by_twin[twin] else "" for twin in TWINS}
     return pd.DataFrame.from_dict(rows, orient="index")
@@ -161,16 +161,16 @@ def condition_answer(scale: str, folder: Folder = None) -> list[str]:
     if compared.empty:
         return []
     said = verdicts(compared)
-    gaps = [f"{title(n)}: {_points(compared.loc[(n, 'masked − unmasked faces')])}" for n in said]
-    text.append(f"Masked against unmasked accuracy of one network, on {FACES[scale]}, in points: {'; '.join(gaps)}.")
     good = [title(name) for name, verdict in said.items() if verdict == "yes"]
     text.append(
-        f"One network within a point on either kind of face, and below neither specialist: shown for {', '.join(good)}."
+        f"Yes, on {FACES[scale]}: trained on {' or on '.join(good)}, one network names masked faces to within a point of bare ones,"
+        " and neither kind worse than the network that was trained for it alone."
         if good
-        else "One network within a point on either kind of face, and below neither specialist: "
-        + "; ".join(f"{title(name)}, {verdict}" for name, verdict in said.items())
-        + "."
+        else f"{'No' if set(said.values()) == {'no'} else 'Not shown'}, on {FACES[scale]}: of no network do all three intervals lie above"
+        " −1 point (masked against bare faces, and each kind against the network that was trained for it alone)."
     )
+    gaps = [f"{_points(compared.loc[(n, 'masked − unmasked faces')])} when trained on {title(n)}" for n in said]
+    text.append(f"Its accuracy on masked faces less that on bare ones is, in points, {'; '.join(gaps)}.")
     parts = {title(name): masked[name] for name in ("both", "upper", "periocular") if name in masked}
     if (least := against(parts, title("both"))).empty:
         return text

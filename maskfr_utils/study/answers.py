@@ -1,6 +1,6 @@
 """The study's answers as sentences: written by hand, with the numbers of the records, in words that the verdicts choose."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +15,14 @@ from maskfr_utils.study.tables import FACES
 Folder = str | Path | None
 STILL = 1.0  # points of validation accuracy that the last epoch adds: from here on a network is still climbing
 LEARNT = 90  # percent of the training photos: below, a network has not learnt what it was shown
+# The verdicts of `tables.claims` in a sentence, whatever their number.
+CLAIMED = {
+    "beyond noise": "beyond noise",
+    "holds": "confirmed",
+    "the opposite": "turned round",
+    "undecided": "undecided",
+    tables.NOT_RUN: tables.NOT_RUN,
+}
 PAIRS = (("ressanet50", "iresnet50"), ("ressanet100", "iresnet100"))
 
 
@@ -102,7 +110,8 @@ def attention(scale: str, folder: Folder = None) -> str:
         for (a, b), (_, row) in zip(pairs, outcomes.comparisons(pairs).iterrows(), strict=True)
     ]
     said = (
-        f"On {FACES[scale]}, with the learning rate that suits each, {', and '.join(words)}. {climbing(scale, folder)}"
+        f"On {FACES[scale]}, with the learning rate that suits each, {', and '.join(words)}."
+        f" {climbing(scale, folder, [name for pair in pairs for name in pair])}"
     )
     return said.rstrip()
 
@@ -125,16 +134,17 @@ def _unless_sure(row: pd.Series) -> str:
     return "" if row["verdict"] in ("better", "worse") else " (not beyond noise)"
 
 
-def climbing(scale: str, folder: Folder = None) -> str:
-    """Which networks still gained in their last epoch, or nothing."""
+def climbing(scale: str, folder: Folder = None, names: Collection[str] = ()) -> str:
+    """Which networks, of these or of all, still gained in their last epoch, or nothing."""
     curves = tables.curves(scale, folder)
+    curves = curves[[name for name in curves if name in names or not names]]
     if len(curves) < 2:
         return ""
     rise = 100 * (curves.iloc[-1] - curves.iloc[-2])
-    still = [f"{name} gained {points:.1f} points" for name, points in rise.items() if points >= STILL]
+    still = [f"{name} still gained {points:.1f} points" for name, points in rise.items() if points >= STILL]
     if not still:
         return ""
-    return f"In its last epoch {' and '.join(still)} on validation photos: longer runs may change the order."
+    return f"In the last epoch {' and '.join(still)} on validation photos, so longer runs may change the order."
 
 
 def learnt(scale: str, folder: Folder = None) -> str:
@@ -164,17 +174,20 @@ def networks(scale: str, folder: Folder = None) -> str:
     found = tables.networks(scale, folder)
     if not found:
         return ""
-    order = ", ".join(f"{name} {found[name]}" for name in sorted(found, key=lambda name: -found[name].mean))
-    if len(found) == 1:
-        return f"On {FACES[scale]} one network has been run: {order}."
+    first, *others = (f"{name}, {found[name]}" for name in sorted(found, key=lambda name: -found[name].mean))
+    if not others:
+        return f"On {FACES[scale]} one network has been run: {first}."
     verdicts = tables.pairs_of_networks(scale, folder)["verdict"].str.split(" ").str[0]
     sure = int(verdicts.isin(["better", "worse"]).sum())
     beyond = (
-        f"{sure} of {len(verdicts)} differences {'is' if sure == 1 else 'are'} beyond noise"
+        f"Of the {len(verdicts)} differences between them {sure or 'none'} {'is' if sure < 2 else 'are'} beyond noise"
         if len(verdicts) > 1
         else f"Their difference is {'' if sure else 'not '}beyond noise"
     )
-    return f"On {FACES[scale]}, by mean accuracy: {order}. {beyond}."
+    return (
+        f"On {FACES[scale]} the network with the highest mean accuracy is {first}; after it {'comes' if len(others) == 1 else 'come'}"
+        f" {'; '.join(others)}. {beyond}."
+    )
 
 
 def rates(scale: str, folder: Folder = None) -> str:
@@ -187,40 +200,49 @@ def rates(scale: str, folder: Folder = None) -> str:
     best = 100 * (tried[pair[0]]["masked"].max() - tried[pair[1]]["masked"].max())
     chosen = trials.chosen(scale, folder)
     turns = (
-        "the order even turns round" if same.min() < 0 < same.max() else "the order stays, and the distance does not"
+        "the order depends on the rate"
+        if same.min() < 0 < same.max()
+        else "the order does not turn round, but the distance changes"
     )
     judged = " and ".join(f"{TITLES[model]} at {chosen[model]:g}" for model in PAIRS[0] if model in chosen)
     return (
-        f"On {FACES[scale]}, with one rate for both, the difference of ResSaNet-50 to IResNet-50 runs from"
-        f" {signed(same.min() / 100)} to {signed(same.max() / 100)} points, by the rate alone: {turns}. Each at its best rate, it is"
-        f" {signed(best / 100)} points." + (f" So {judged} are compared in the other chapters." if judged else "")
+        f"On {FACES[scale]}, at the same rate for both, the difference between ResSaNet-50 and IResNet-50 lies anywhere from"
+        f" {signed(same.min() / 100)} to {signed(same.max() / 100)} points of the validation photos: {turns}. At the best rate of each"
+        f" it is {signed(best / 100)} points." + (f" So the other chapters compare {judged}." if judged else "")
     )
 
 
 def batches(scale: str, folder: Folder = None) -> str:
     """Whether a larger batch is better."""
-    found, said = tables.figure_9(scale, folder), []
-    for name, table in found.items():
-        if len(table) > 1:
-            best = table["accuracy"].idxmax()
-            said.append(f"at {name}, {best} of {table.index.min()} to {table.index.max()} comes highest")
+    lines = {name: table["accuracy"] for name, table in tables.figure_9(scale, folder).items() if len(table) > 1}
     compared = tables.batches_compared(scale, folder)
-    if not said or compared.empty:
+    if not lines or compared.empty:
         return ""
-    verdicts = compared["verdict"].value_counts()
-    counts = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())
-    return f"On {FACES[scale]}, {'; '.join(said)}. Of {len(compared)} differences to the smallest batch: {counts}."
+    more, fewer = (int((compared["verdict"] == verdict).sum()) for verdict in ("better", "worse"))
+    answer = {
+        (True, False): "yes",
+        (False, True): "no",
+        (True, True): "that depends on what is kept the same",
+        (False, False): "that is not shown",
+    }[more > 0, fewer > 0]
+    highest = "; ".join(f"{accuracy.idxmax()} ({name})" for name, accuracy in lines.items())
+    return (
+        f"On {FACES[scale]}, {answer}: of {len(compared)} larger batches, {more} named more masked people than the smallest one beyond"
+        f" noise, {fewer} fewer, and {len(compared) - more - fewer} cannot be told apart from it. The batches with the highest accuracy:"
+        f" {highest}."
+    )
 
 
 def claims(folder: Folder = None) -> str:
     """How many of the report's conclusions hold, by its own numbers and by ours."""
     text = []
     for name, cells in tables.claims(folder).items():
-        verdicts = cells.str.split(":").str[0].value_counts()
+        verdicts = cells.str.split(r"[:(]").str[0].str.strip().value_counts()
         if verdicts.get(tables.NOT_RUN, 0) == len(cells):
             continue
-        counts = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())
-        text.append(f"By {name if name == 'the report' else 'our ' + name} ({len(cells)} conclusions): {counts}.")
+        counts = [f"{verdicts[verdict]} {words}" for verdict, words in CLAIMED.items() if verdict in verdicts]
+        whose = "the report's own numbers" if name == "the report" else f"ours on {name}"
+        text.append(f"By {whose}, of {len(cells)} conclusions {', '.join(counts)}.")
     return " ".join(text)
 
 
@@ -237,4 +259,4 @@ def page_one(folder: Folder = None) -> list[str]:
 
 def best_batch() -> str:
     """What the report says of batch sizes."""
-    return f"The report's best is {published.BEST_BATCH}; what it kept the same between sizes it does not say."
+    return f"The report found {published.BEST_BATCH} the best; it does not say what it kept the same between sizes."

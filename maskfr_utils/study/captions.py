@@ -8,12 +8,15 @@ from maskfr_utils.study import answers, outcomes, plan, published, state
 from maskfr_utils.study.scales import SCALES
 from maskfr_utils.study.tables import FACES, NOT_RUN
 
-NAMED = 3  # so many missing runs are listed by name; of more, a caption gives the number
+NAMED = 3  # so many missing runs are listed by name; of more, their number says enough
 VERDICTS = (
     "*better*, *worse*: three seeds or more, the interval over seeds and people leaves 0 out, and the corrected *p* is below"
     " 0.05; *undecided*: all else."
 )
 
+CLAIMED = VERDICTS.replace("*better*, *worse*", "*holds*, *the opposite*").replace(
+    "; *undecided*", "; *beyond noise*: the report's single runs, as far as their photos alone can tell; *undecided*"
+)
 BEYOND = VERDICTS.replace("*better*, *worse*", "*beyond noise*")  # of costs and gains, where more need not be better
 
 
@@ -40,12 +43,10 @@ def made_with(group: str | None, scale: str, folder: str | Path | None = None) -
         ]
         text += "; ".join(facts) + ". "
     text += (
-        f"{len(wanted) - len(missing)} of {len(wanted)} runs are done (records {state.digest(group, folder)}); "
-        f"`{plan.command(group, scale)}` makes them."
+        f"{len(wanted) - len(missing) or 'none'} of {len(wanted)} runs {'is' if len(missing) == len(wanted) else 'are'} done "
+        f"(records {state.digest(group, folder)}); `{plan.command(group, scale)}` makes them."
     )
-    if len(missing) > NAMED:
-        missing = [*missing[: NAMED - 1], f"{len(missing) - NAMED + 1} more"]
-    return text + (f" Not run yet: {', '.join(missing)}." if missing else "")
+    return text + (f" Not run yet: {', '.join(missing)}." if 0 < len(missing) <= NAMED else "")
 
 
 def rerun(group: str | None, scale: str, folder: str | Path | None = None) -> str:

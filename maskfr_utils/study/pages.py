@@ -1,6 +1,10 @@
 """What the chapters' pages share: boxes, folds, and tables for the eye. Readable in JupyterLab and in the built book alike."""
 
+from collections.abc import Callable, Collection, Mapping
+
 import pandas as pd
+
+WAITING = "*Not run yet.*"
 
 
 class Words(str):
@@ -30,16 +34,42 @@ def made(*texts: str) -> Words:
     return Words(f'<details class="made"><summary>How this was made</summary>\n\n{inside}\n\n</details>')
 
 
-def shown(table: pd.DataFrame, command: str) -> "pd.DataFrame | Words":
+def shown(table: pd.DataFrame, command: str = "") -> "pd.DataFrame | Words":
     """A table with one header row; of one that has no line yet, the command that fills it.
 
     Args:
         table: any.
-        command: that makes the runs it is about.
+        command: that makes the runs it is about; without it nothing is said of how.
     """
     if table.empty:
-        return Words(f"*Not run yet:* `{command}` runs it.")
+        return Words(f"*Not run yet:* `{command}` runs it." if command else WAITING)
     if table.index.nlevels > 1:
         table = table.reset_index()
         table = table.set_index(table.columns[0])
     return table.rename_axis(index=None, columns=table.index.name or table.columns.name)
+
+
+def parts(tables: Mapping[str, pd.DataFrame], command: str = "") -> list["pd.DataFrame | Words"]:
+    """Tables under their titles, and one line for all that have no line yet.
+
+    Args:
+        tables: title -> table.
+        command: that makes the runs which are missing.
+    """
+    missing = [title for title, table in tables.items() if table.empty]
+    if len(missing) == len(tables):
+        return [shown(pd.DataFrame(), command)]
+    full = [(Words(f"*{title[:1].upper()}{title[1:]}*"), shown(table)) for title, table in tables.items() if len(table)]
+    said = f"*Not run yet: {'; '.join(missing)}.*" + (f" `{command}` runs it." if command else "")
+    return [part for pair in full for part in pair] + [Words(said)] * bool(missing)
+
+
+def drawn(data: Mapping[str, Collection] | pd.DataFrame, draw: Callable[[], object]) -> object:
+    """A figure; of data in which there is nothing yet, the words that say so instead of empty axes.
+
+    Args:
+        data: what is drawn: tables or lines by label, or a table.
+        draw: makes the figure.
+    """
+    empty = data.empty if isinstance(data, pd.DataFrame) else not any(map(len, data.values()))
+    return Words(WAITING) if empty else draw()
