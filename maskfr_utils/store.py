@@ -380,10 +380,9 @@ class FaceStore:
             for plain, twin in zip(self._spans["images"], self._spans["masked"], strict=True)
         )
         images = np.empty((len(indices), *FACE_SHAPE), np.uint8)
-        if self._descriptor is None:
-            self._descriptor = os.open(self.path, os.O_RDONLY)
+        descriptor = self._opened()
         for row, (start, length) in enumerate(zip(starts, lengths, strict=True)):
-            data = os.pread(self._descriptor, length, start)
+            data = os.pread(descriptor, length, start)
             if len(data) != length:
                 raise ValueError(f"{self.path} ends within a picture: it was cut while in use; make it anew")
             images[row] = self._decoded(data) if self._jpeg else np.frombuffer(data, np.uint8).reshape(FACE_SHAPE)
@@ -400,7 +399,7 @@ class FaceStore:
 
     def _column(self, name: str) -> np.ndarray:
         try:
-            with h5py.File(self.path, "r") as file:
+            with h5py.File(_Shared(self._opened()), "r") as file:
                 data = file[name]
                 return data.asstr()[:] if data.dtype == object else data[:]
         except (OSError, KeyError, RuntimeError, UnicodeDecodeError) as error:
@@ -440,6 +439,12 @@ class FaceStore:
         """(N,) str: the mask that each twin wears."""
         return self._column("mask_kinds")
 
+    def _opened(self) -> int:
+        """The file's descriptor; once it is open, a file that somebody deletes is still read."""
+        if self._descriptor is None:
+            self._descriptor = os.open(self.path, os.O_RDONLY)
+        return self._descriptor
+
     def close(self) -> None:
         """Close the file; the next batch opens it again."""
         if self._descriptor is not None:
@@ -454,6 +459,25 @@ class FaceStore:
     def __del__(self) -> None:
         with contextlib.suppress(Exception):
             self.close()
+
+
+class _Shared(io.RawIOBase):
+    """An open file at a place of its own: processes that share the descriptor do not move each other's."""
+
+    def __init__(self, descriptor: int):
+        self._descriptor, self._place = descriptor, 0
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """As of files."""
+        self._place = (0, self._place, os.fstat(self._descriptor).st_size)[whence] + offset
+        return self._place
+
+    def readinto(self, buffer: memoryview) -> int:
+        """As of files."""
+        data = os.pread(self._descriptor, len(buffer), self._place)
+        buffer[: len(data)] = data
+        self._place += len(data)
+        return len(data)
 
 
 def _attributes(file: h5py.File) -> dict[str, Any]:

@@ -16,11 +16,13 @@ import torch
 from lightning_fabric import Fabric
 from small_runs import SMALL, TINY, same, tiny, weights
 
-from maskfr_utils import checkpoints, loop, prepare, run_folder, train
+from maskfr_utils import checkpoints, loop, paths, prepare, run_folder, train
 from maskfr_utils.config import ConfigError
 from maskfr_utils.records import read_record
 from maskfr_utils.stopping import Stopped
 from maskfr_utils.store import FaceStore
+
+AUGMENT = loop.augment
 
 
 @pytest.fixture(scope="module")
@@ -266,6 +268,25 @@ def test_a_store_that_breaks_in_the_middle_is_named_and_what_was_learnt_is_kept(
         run.fit()
     assert "\n" not in str(end.value) and len(str(end.value)) <= 300
     assert checkpoints.read(run.checkpoints.newest)["step"] == run.step >= 2
+
+
+def test_prepared_faces_that_are_deleted_in_the_middle_loses_nothing(finished, tmp_path, monkeypatch, capsys):
+    def lose():
+        for faces in own.glob("*.h5"):
+            faces.unlink()
+
+    own = shutil.copytree(paths.cache_dir(), tmp_path / "cache", ignore=shutil.ignore_patterns("*.h5", "*.lock"))
+    monkeypatch.setenv("MASKFR_CACHE", str(own))
+    values = TINY | {"out_dir": tmp_path / "run", "checkpoint_minutes": 9}
+    at_step(monkeypatch, 6, lambda: (lose(), os.kill(os.getpid(), signal.SIGTERM)))
+    assert train.main(argv(values)) == 128 + signal.SIGTERM
+    monkeypatch.setattr(loop, "augment", AUGMENT)
+    assert train.main(argv(values)) == 0  # faces are prepared again
+    assert "step 6 of 10" in capsys.readouterr().out
+    assert_ends_like(finished, tmp_path / "run")
+    at_step(monkeypatch, 2, lose)
+    assert train.main(argv(values | {"out_dir": tmp_path / "other"})) == 0  # what is open is still read
+    assert_ends_like(finished, tmp_path / "other")
 
 
 def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(tmp_path, store, monkeypatch):
