@@ -100,7 +100,9 @@ def test_what_hangs_is_seen(reading, monkeypatch):
 
 def test_a_small_soak_passes(tmp_path, capsys):
     out = tmp_path / "soak.json"
-    assert soak.main(["--inputs", "140", "--kills", "0", "--seed", "7", "--out", str(out)]) == 0, capsys.readouterr().out
+    assert soak.main(["--inputs", "140", "--kills", "0", "--seed", "7", "--out", str(out)]) == 0, (
+        capsys.readouterr().out
+    )
     record = read_json(out)
     assert sum(each["inputs"] for each in record["formats"].values()) >= 140
     assert record["formats"].keys() == formats.FORMATS.keys() and record["limits"]["characters"] == 300
