@@ -77,7 +77,14 @@ def argv(values):
 @needs_processes
 def test_two_processes_with_one_batchnorm_train_as_one(tmp_path):
     """The same pictures in the same batches; what each process draws by itself (mirroring, dropout) is switched off."""
-    still = TINY | {"dropout": 0.0, "augment": 0.0, "fresh_masks": False, "eval_every": 0, "sync_batchnorm": True}
+    still = TINY | {
+        "dropout": 0.0,
+        "augment": 0.0,
+        "fresh_masks": False,
+        "eval_every": 0,
+        "sync_batchnorm": True,
+        "condition": "masked",
+    }
     script = "print(*ended(start(ports[0], 1, sys.argv[1:] + ['-p', 'out_dir', os.environ['OUT'] + '/one'])))\n"
     script += "print(*ended(start(ports[1], 2, sys.argv[1:] + ['-p', 'out_dir', os.environ['OUT'] + '/two'])))"
     said = forked(script, *argv(still), OUT=str(tmp_path), STILL="1")
