@@ -92,9 +92,12 @@ def test_two_processes_with_one_batchnorm_train_as_one(tmp_path):
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     for name in one:
         torch.testing.assert_close(two[name], one[name], rtol=2e-3, atol=2e-4)
-    losses = [[entry["loss"] for entry in read_record(tmp_path / n / "record.json")["history"]] for n in ("one", "two")]
-    assert losses[0] == pytest.approx(losses[1], abs=2e-3)
-    assert read_record(tmp_path / "two/record.json")["provenance"]["processes"] == 2
+    one, two = (read_record(tmp_path / name / "record.json") for name in ("one", "two"))
+    for before, after in zip(one["history"], two["history"], strict=True):
+        assert after == pytest.approx(
+            before, abs=2e-3
+        )  # losses; of the accuracies one photo more or less would be 0.04
+    assert two["provenance"]["processes"] == 2
 
 
 @needs_processes
