@@ -143,7 +143,7 @@ class RunState:
         )
         if self.recomputes:
             memory.recompute(backbone)
-            self.say("activations are computed twice instead of kept: less memory, steps a third longer")
+            self.say("activations are computed twice instead of kept: less memory, longer steps")
 
     def build(self) -> Recogniser:
         """The network and its loss, with fresh weights."""

@@ -256,8 +256,9 @@ def make_splits(
 
 def _by_person(person: np.ndarray, names: np.ndarray) -> list[np.ndarray]:
     """Indices of the pictures of each person, by name."""
-    order = np.array(sorted(range(len(names)), key=lambda i: (person[i], names[i])), np.int64)
-    return np.split(order, np.searchsorted(person[order], np.arange(1, person.max(initial=0) + 1)))
+    order = np.argsort(person, kind="stable")
+    groups = np.split(order, np.searchsorted(person[order], np.arange(1, person.max(initial=0) + 1)))
+    return [np.array(sorted(group.tolist(), key=names.__getitem__), np.int64) for group in groups]
 
 
 def _without(lost: np.ndarray, groups: list[np.ndarray], small: list[np.ndarray]) -> tuple[list[np.ndarray], ...]:

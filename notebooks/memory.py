@@ -90,7 +90,8 @@ pd.DataFrame.from_dict(rows, orient="index")
 # %% [markdown]
 # ## Measured
 #
-# [Measured](#tab-memory-measured) is the most that a process held during two steps, beyond what it held before.
+# [Measured](#tab-memory-measured) is the most that a process held during two steps, beyond what it held before. The time is
+# that of the second step, of all cores together.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-memory-measured", "caption": "Memory of steps in fp32 on a CPU, measured, beside the prediction."}
 measured = records.read_measurement("speed/memory.json")
@@ -102,6 +103,7 @@ rows = [
         "predicted, GiB": f"{row['predicted'] / GIB:.2f}",
         "measured, GiB": f"{row['bytes'] / GIB:.2f}",
         "measured / predicted": f"{row['bytes'] / row['predicted']:.2f}",
+        "processor time, s": f"{row['core_seconds']:.1f}",
     }
     for row in (measured["measured"] if measured else [])
 ]

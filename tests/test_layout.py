@@ -22,7 +22,7 @@ def people(layout) -> dict[str, int]:
 def test_plain_folders_keep_their_names():
     names = ["ann/1.jpg", "ann/2.jpg", "Bob /1.jpg"]
     layout = arranged(*names)
-    assert [entry.name for entry in layout.entries] == names == list(layout.found_as) == list(layout.found_as.values())
+    assert [entry.name for entry in layout.entries] == names and not layout.found_as
     assert not layout.skipped and not layout.notes
 
 
@@ -78,4 +78,4 @@ def test_every_picture_is_named_once_or_counted(folders):
         assert "both hold a folder" in str(error)
     else:
         assert len({entry.name for entry in layout.entries}) + sum(layout.skipped.values()) == len(names)
-        assert sorted(layout.found_as) == sorted(entry.name for entry in layout.entries)
+        assert set(layout.found_as) <= {entry.name for entry in layout.entries}

@@ -77,7 +77,14 @@ def argv(values):
 @needs_processes
 def test_two_processes_with_one_batchnorm_train_as_one(tmp_path):
     """The same pictures in the same batches; what each process draws by itself (mirroring, dropout) is switched off."""
-    still = TINY | {"dropout": 0.0, "augment": 0.0, "fresh_masks": False, "eval_every": 0, "sync_batchnorm": True}
+    still = TINY | {
+        "dropout": 0.0,
+        "augment": 0.0,
+        "fresh_masks": False,
+        "eval_every": 0,
+        "sync_batchnorm": True,
+        "condition": "masked",
+    }
     script = "print(*ended(start(ports[0], 1, sys.argv[1:] + ['-p', 'out_dir', os.environ['OUT'] + '/one'])))\n"
     script += "print(*ended(start(ports[1], 2, sys.argv[1:] + ['-p', 'out_dir', os.environ['OUT'] + '/two'])))"
     said = forked(script, *argv(still), OUT=str(tmp_path), STILL="1")
@@ -85,9 +92,12 @@ def test_two_processes_with_one_batchnorm_train_as_one(tmp_path):
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     for name in one:
         torch.testing.assert_close(two[name], one[name], rtol=2e-3, atol=2e-4)
-    losses = [[entry["loss"] for entry in read_record(tmp_path / n / "record.json")["history"]] for n in ("one", "two")]
-    assert losses[0] == pytest.approx(losses[1], abs=2e-3)
-    assert read_record(tmp_path / "two/record.json")["provenance"]["processes"] == 2
+    one, two = (read_record(tmp_path / name / "record.json") for name in ("one", "two"))
+    for before, after in zip(one["history"], two["history"], strict=True):
+        assert after == pytest.approx(
+            before, abs=2e-3
+        )  # losses; of the accuracies one photo more or less would be 0.04
+    assert two["provenance"]["processes"] == 2
 
 
 @needs_processes

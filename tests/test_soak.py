@@ -19,6 +19,7 @@ from maskfr_utils.records import read_json
 @pytest.fixture
 def reading(monkeypatch):
     """Lets a format of one small file be read by any function; what became of some inputs."""
+    monkeypatch.setattr(soak, "BYTES", 2**27)
 
     def become(read, inputs=4):
         monkeypatch.setitem(formats.FORMATS, "made up", formats.Format(lambda: [{"x.txt": b"whole" * 9}], read))
@@ -82,7 +83,7 @@ def test_outcomes_are_counted(reading):
         (lambda _: os.system("true"), "os.system"),
         (lambda _: Path("/tmp/maskfr-soak-outside").mkdir(), "os.mkdir"),
         (lambda _: Path("/proc/self/comm").open("r+").close(), "open /proc/self/comm"),
-        (lambda _: np.ones(2**28).sum() * 0, "MB of memory"),
+        (lambda _: np.ones(2**25).sum() * 0, "MB of memory"),
     ],
 )  # fmt: skip
 def test_what_must_not_happen_is_seen(reading, act, said):

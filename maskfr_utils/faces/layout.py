@@ -23,7 +23,7 @@ class Layout:
     Attributes:
         entries: named `<identity>/<picture>`; between the two stand the group, where there are several, and the folder's own
             spelling of the name, where it is not the identity's.
-        found_as: the name of each below the archive's folders above the people, by the new one.
+        found_as: of those named otherwise than below the archive's folders above the people, that name by the new one.
         skipped: how many pictures lie elsewhere, by reason.
         notes: what was understood beyond the plain layout, a sentence each.
     """
@@ -48,20 +48,22 @@ def arrange(listed: Iterable[Entry]) -> Layout:
     listed = list(listed)
     depths = Counter(entry.name.count("/") for entry in listed if "/" in entry.name)
     depth = max(depths, key=lambda d: (depths[d], -d), default=None)
-    inside = [(entry, *_placed(entry.name)) for entry in listed if entry.name.count("/") == depth]
-    groups = sorted({group for _, group, _, _ in inside})
-    _refuse_ambiguous(inside)
+    inside = [entry for entry in listed if entry.name.count("/") == depth]
+    places = Counter(_placed(entry.name)[:2] for entry in inside)
+    groups = sorted({group for group, _ in places})
+    _refuse_ambiguous(places)
     spellings = defaultdict(Counter)
-    for _, _, person, _ in inside:
-        spellings[plain_name(person)][person] += 1
+    for (_, person), count in places.items():
+        spellings[plain_name(person)][person] += count
     identity = {key: max(sorted(counts), key=counts.__getitem__) for key, counts in spellings.items()}
+    named = {place: _named(*place, identity[plain_name(place[1])], groups) for place in places}
     entries, found_as = [], {}
-    for entry, group, person, picture in inside:
-        name = [identity[plain_name(person)]]
-        name += [_tail(group, groups)] if len(groups) > 1 else []
-        name += [person] if person != name[0] else []
-        entries.append(entry._replace(name="/".join([*name, picture])))
-        found_as[entries[-1].name] = f"{person}/{picture}" if len(groups) == 1 else entry.name
+    for entry in inside:  # of millions of pictures few or none are named otherwise: what is not copied takes no memory
+        group, person, picture = _placed(entry.name)
+        name, found = f"{named[group, person]}/{picture}", f"{person}/{picture}" if len(groups) == 1 else entry.name
+        entries.append(entry if name == entry.name else entry._replace(name=name))
+        if found != name:
+            found_as[name] = found
     skipped = Counter({"not at <identity>/<picture>": len(listed) - len(entries)})
     return Layout(entries, found_as, +skipped, _notes(groups, spellings, identity))
 
@@ -73,9 +75,15 @@ def _placed(name: str) -> tuple[str, str, str]:
     return group, person, picture
 
 
-def _refuse_ambiguous(inside: list[tuple[Entry, str, str, str]]) -> None:
+def _named(group: str, person: str, identity: str, groups: list[str]) -> str:
+    """What the pictures in a person's folder of a group are to be named below."""
+    parts = [identity, *([_tail(group, groups)] if len(groups) > 1 else []), *([person] if person != identity else [])]
+    return "/".join(parts)
+
+
+def _refuse_ambiguous(places: Iterable[tuple[str, str]]) -> None:
     where = defaultdict(set)
-    for _, group, person, _ in inside:
+    for group, person in places:
         where[plain_name(person)].add(group)
     for person, groups in where.items():
         if len(groups) > 1 and not {group.rpartition("/")[2].lower() for group in groups} <= PARTS:

@@ -73,6 +73,8 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def _rgb(image: Image.Image) -> np.ndarray:
     width, height = image.size
+    if image.mode == "RGB" and max(image.size) <= _TILE and "transparency" not in image.info:
+        return np.array(image)  # most pictures by far: none of the copies below
     boxes = [
         (left, upper, min(left + _TILE, width), min(upper + _TILE, height))
         for upper in range(0, height, _TILE)

@@ -91,7 +91,8 @@ class Source:
                 raise ValueError(f"no pictures at <identity>/<picture> in {self.path}{_told(self._unlisted)}")
             self.total = len(self._entries)
             known = _read_landmarks(self.path)
-            self.landmarks = {name: known[found] for name, found in layout.found_as.items() if found in known}
+            found = ((entry.name, layout.found_as.get(entry.name, entry.name)) for entry in self._entries if known)
+            self.landmarks = {name: known[found_as] for name, found_as in found if found_as in known}
             self.fingerprint = self._fingerprint()
         else:
             self.fingerprint = _sampled(archive.files)

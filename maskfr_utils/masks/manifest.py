@@ -88,7 +88,7 @@ class Manifest:
             for number, line in enumerate(file):
                 try:
                     entry = json.loads(line)
-                except ValueError:
+                except (ValueError, RecursionError):
                     entry = None
                 if entry is None or not line.endswith(b"\n"):
                     ours = number > 0 or line.startswith(_START) or _START.startswith(line)
