@@ -30,7 +30,7 @@
 
 # %% tags=["parameters"]
 results = None  # folder of records; default: the book's
-scale = "demo"  # of the study, for the figure: demo (rendered faces), pocket (real photos), full (at full width)
+scale = "demo"  # of the study: demo (rendered faces), pocket (real photos), full (at full width)
 
 # %% tags=["remove-input"]
 from maskfr_utils.study import parameters, plan
@@ -63,13 +63,13 @@ display(
 #
 # ## Each deviation alone
 #
-# [The table](#tab-audit) gives the fact, its place and its effect. A positive number means that the deviation raises what is
+# [The table](#tab-audit) gives the fact and its place, and the effect where it was measured. A positive number means that the deviation raises what is
 # reported. Modules are used twice in the original's network only, so they are compared with that network without them. [Those that
 # were measured](#tab-audit-alone) follow with their seeds and *p*.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-audit", "caption": "What the code behind the report does otherwise than the report says, where that is seen, and what it does alone to the reported accuracy."}
 with pd.option_context("display.max_colwidth", None):
-    display(audit.table(list(plan.SCALES), results))
+    display(audit.table([each for each in plan.SCALES if len(audit.alone(each, results))], results))
 
 # %% tags=["hide-input"] mystnb={"name": "tab-audit-alone", "caption": "Each deviation alone: the change of the reported accuracy in percentage points, with 95 % intervals over seeds and people."}
 display(pages.shown(outcomes.in_points(audit.alone(scale, results))))
