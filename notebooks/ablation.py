@@ -14,7 +14,7 @@
 # %% [markdown]
 # # Which part does what
 #
-# **Question.** ResSaNet is IResNet with three changes at once. Which of them brings or costs what?
+# **Question.** ResSaNet changes three things in IResNet at once. Which of them brings or costs what?
 #
 # To say that self-attention helps, or does not, it has to be changed alone. ResSaNet-50 differs from IResNet-50 in its
 # second to fourth stage ([Blocks](blocks.ipynb)):

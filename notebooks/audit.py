@@ -14,11 +14,10 @@
 # %% [markdown]
 # # What the code behind the report did
 #
-# **Question.** The report's authors published their notebooks. Where these do something else than the report says, how much
-# of the reported accuracy comes from it?
+# **Question.** What does the report's code do otherwise than the report says, and how much of the reported accuracy comes from it?
 #
-# This chapter is possible because the notebooks are public, which is to their authors' credit: most studies cannot be looked into
-# at all. Each *deviation* below is a common slip, and this study has made slips of its own ([What holds and what does
+# This chapter is possible because the report's authors published their notebooks, which is to their credit: most studies cannot be looked
+# into at all. Each *deviation* below is a common slip, and this study has made slips of its own ([What holds and what does
 # not](results.ipynb) tells them). So each is stated as a fact with its place, switched on in our code, and measured.
 #
 # Let $a(D)$ be the accuracy that is printed with the deviations $D$. Two questions are asked of each deviation $d$. What does it
@@ -31,7 +30,7 @@
 
 # %% tags=["parameters"]
 results = None  # folder of records; default: the book's
-scale = "demo"  # of the study, for the figure: demo (rendered faces), pocket (real photos), full (at full width)
+scale = "demo"  # of the study: demo (rendered faces), pocket (real photos), full (at full width)
 
 # %% tags=["remove-input"]
 from maskfr_utils.study import parameters, scales
@@ -64,13 +63,13 @@ display(
 #
 # ## Each deviation alone
 #
-# [The table](#tab-audit) gives the fact, its place and its effect. A positive number means that the deviation raises what is
+# [The table](#tab-audit) gives the fact and its place, and the effect where it was measured. A positive number means that the deviation raises what is
 # reported. Modules are used twice in the original's network only, so they are compared with that network without them. [Those that
 # were measured](#tab-audit-alone) follow with their seeds and *p*.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-audit", "caption": "What the code behind the report does otherwise than the report says, where that is seen, and what it does alone to the reported accuracy."}
 with pd.option_context("display.max_colwidth", None):
-    display(audit.table(list(scales.SCALES), results))
+    display(audit.table([each for each in scales.SCALES if len(audit.alone(each, results))], results))
 
 # %% tags=["hide-input"] mystnb={"name": "tab-audit-alone", "caption": "Each deviation alone: the change of the reported accuracy in percentage points, with 95 % intervals over seeds and people."}
 display(pages.shown(outcomes.in_points(audit.alone(scale, results))))

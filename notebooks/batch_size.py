@@ -21,13 +21,13 @@
 #
 # $$\text{steps} = E \left\lfloor n / B \right\rfloor$$
 #
-# steps: at the same epochs, a batch twice as large takes half the steps, each with less noise in its gradient. Its steps
-# should then be longer: the usual rule doubles the learning rate with the batch ([Goyal et al., 2017](#cite-goyal2017)). So there are three
-# experiments, and [here are all](#fig-9):
+# steps. At the same number of epochs, a batch twice as large takes half the steps, each with less noise in its gradient. Its steps
+# should then be longer: a common rule doubles the learning rate with the batch ([Goyal et al., 2017](#cite-goyal2017)). So there are
+# [three experiments](#fig-9):
 #
-# - **one rate**, the one that suits the smallest batch, for the same epochs;
-# - **the rate scaled with the batch**, for the same epochs;
-# - **one rate, as many steps**: each size takes the steps that the largest takes, hence sees fewer photos the smaller it is.
+# - **one rate**: the one that suits the smallest batch, for the same epochs;
+# - **rate scaled with the batch**, for the same epochs;
+# - **one rate, as many steps**: each size takes as many steps as the largest one, so smaller batches see fewer photos.
 #   The warm-ups of rate and margin last the same number of steps, too.
 
 # %% tags=["parameters"]
@@ -75,6 +75,6 @@ display(pages.box(f"{text}\n\n{answers.best_batch()}"))
 # <details><summary><b>Exercise.</b> 1,000 photos, 10 epochs. How many steps does SGD take with batches of 16, and of 512?</summary>
 #
 # $10 \cdot \lfloor 1000 / 16 \rfloor = 620$, and $10 \cdot \lfloor 1000 / 512 \rfloor = 10$. With so few steps at the same rate, the large
-# batch has hardly begun to learn: a curve at one rate compares steps, not batches.
+# batch has hardly begun to learn. So a curve at one rate compares numbers of steps, not batch sizes.
 #
 # </details>

@@ -161,7 +161,7 @@ display(pages.shown(counted))
 #
 # [The rank-$k$ curve](#fig-network-ranks) is the share of the photos whose person is among the $k$ best guesses.
 
-# %% tags=["hide-input"] mystnb={"name": "fig-network-ranks", "caption": "Share of masked test photos whose person is among the k best guesses. Point at a line for its name.", "image": {"alt": "A curve for each network that rises with k: the share of photos whose person is among the k best guesses"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-network-ranks", "caption": "Share of masked test photos whose person is among the k best guesses.", "image": {"alt": "A curve for each network that rises with k: the share of photos whose person is among the k best guesses"}}
 ranks = {name: metrics.rank_curve(np.concatenate(result.ranks), 20) for name, result in ours.items()}
 pages.drawn(ranks, lambda: figures.playable.pointed(figures.results.rank_curves(ranks)))
 

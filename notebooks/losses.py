@@ -17,8 +17,8 @@
 # **Question.** Would another loss than ArcFace name more masked people?
 #
 # The report trains with ArcFace and names other losses as future work. Here the same network, IResNet-50, is trained on the
-# same masked faces with ten losses. All but the first and the last score an identity by an angle and make the true
-# one's score harder to raise ([ArcFace](arcface.ipynb)); they differ in where the margin stands, and whom it spares:
+# same masked faces with ten losses. All but the first and the last score an identity by an angle and lower the score of the true one by
+# a *margin* ([ArcFace](arcface.ipynb)). They differ in where the margin stands, and for which pictures it is smaller:
 #
 # | loss | how the true identity's score is lowered |
 # | --- | --- |
@@ -27,16 +27,17 @@
 # | CosFace | a constant is taken from the cosine |
 # | ArcFace | a constant is added to the angle |
 # | combined margin | a constant is added to the angle and another taken from the cosine |
-# | Sub-center ArcFace | ArcFace; a person has three centres, of which the nearest counts |
-# | CurricularFace | ArcFace; hard negatives count for more as training goes on |
-# | MagFace | ArcFace; the margin grows with the length of the embedding |
-# | AdaFace | the margin changes its form with the length: hard pictures of poor quality are spared |
-# | the original's | ArcFace's formula on scores that are no cosines |
+# | Sub-center ArcFace | as ArcFace; a person has three directions, of which the nearest counts |
+# | CurricularFace | as ArcFace; wrong identities that come near count for more as training goes on |
+# | MagFace | as ArcFace; the margin grows with the length of the embedding |
+# | AdaFace | the margin changes its form with the length of the embedding: hard pictures of poor quality count for less |
+# | the original's | as ArcFace, but on scores that are no cosines: the loss of the report's code |
 #
-# A loss with the wrong *s* or margin loses to any other, so each is tuned. **Every loss gets nine trials**: three values of *s*
-# (half, once and twice the recipe's), three margins around its paper's and three learning rates (half, once and twice
-# the network's own), set as an orthogonal array, in which each two levels of different settings meet once. Softmax, which has
-# neither *s* nor margin, has nine rates. The best on masked validation photos is then trained with three seeds.
+# With the wrong *s* or margin any loss is bad, so each is tuned. **Every loss gets nine trials**: three values of *s*
+# (half, once and twice the recipe's), three margins around its paper's, and three learning rates (half, once and twice
+# the network's own). The nine form an *orthogonal array*: each value of one setting meets each value of another exactly once. Softmax,
+# which has neither *s* nor margin, gets nine rates. [The best trial](#tab-loss-trials) on masked validation photos is then run with three
+# seeds.
 
 # %% tags=["parameters"]
 results = None  # folder of records; default: the book's
@@ -59,7 +60,7 @@ display(*pages.parts(tried, plan.command("losses")))
 
 # %% [markdown]
 # A trial whose loss became infinite or undefined counts as 0 %. Where the best value of a setting is the largest or the smallest that was
-# tried, a wider search might still help; all losses were searched as widely.
+# tried, a wider search might still help. All losses were searched equally widely.
 #
 # [The final runs](#tab-losses), on test photos:
 
@@ -85,8 +86,8 @@ display(*pages.parts({tables.FACES[each]: outcomes.in_points(table) for each, ta
 display(pages.Words(captions.VERDICTS))
 
 # %% [markdown]
-# Naming people whom a network knows is not what margins were made for: they are to keep *strangers* apart, whom it has never
-# seen. A loss that brings nothing here may bring something there ([Strangers](strangers.ipynb)).
+# Margins were not made for naming people whom a network knows. They are meant to separate people whom it has never seen. A loss
+# that brings nothing here may bring something there ([Strangers](strangers.ipynb)).
 
 # %% tags=["remove-input"]
 text = alternatives.loss_answer(scale, results) or [

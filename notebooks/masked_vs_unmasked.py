@@ -66,7 +66,7 @@ made = pages.made(*(captions.made_with("table_1", each, results) for each in sca
 display(tables.table_1(results), made)
 
 # %% [markdown]
-# The report's numbers come from other people, more photos and full width: compare the differences, not the heights.
+# The report's numbers come from other people, more photos and networks at full width. So compare the differences, not the accuracies.
 #
 # ## How much the seed decides
 #
@@ -155,7 +155,7 @@ display(pages.made(f"Photos {counted}", captions.rerun("table_1", scale, results
 # A recogniser that is wrong may still have the right person among its best guesses. [The rank-$k$ curve](#fig-ranks) is the share of
 # photos for which it has:
 
-# %% tags=["hide-input"] mystnb={"name": "fig-ranks", "caption": "Share of photos whose person is among the k best guesses. Point at a line for its name.", "image": {"alt": "Four curves that rise with k: two networks, each tested on masked and on unmasked twins"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-ranks", "caption": "Share of photos whose person is among the k best guesses.", "image": {"alt": "Four curves that rise with k: two networks, each tested on masked and on unmasked twins"}}
 curves = {
     f"trained on {trained}, tested on {tested}": metrics.rank_curve(np.concatenate(result.ranks), 20)
     for (trained, tested), result in found.items()
@@ -190,14 +190,14 @@ display(
 )
 
 # %% [markdown]
-# In brackets, 95 % intervals of the mean, over seeds and people; $p$ is corrected for the number of lines. MFR2 has few
-# people, so they are wide. The pairs "drawn" are all pairs of photos without masks, hence easier than MFR2's own. A real
-# mask also hides the nose and mouth by which a face is aligned, while ours were drawn after alignment. So compare
-# [the gains](#fig-real), not the heights.
+# In brackets are 95 % intervals of the mean, over seeds and people. They are wide, since MFR2 has few people. $p$ is corrected for the
+# number of lines. The pairs called *drawn* are all pairs of photos without masks, which are easier than MFR2's own pairs. And a real
+# mask hides the nose and mouth by which a face is aligned, while ours were drawn after alignment. So compare
+# [the gains](#fig-real), not the values themselves.
 #
-# One thing favours us: how high our masks sit, and how much that differs, was set by quartiles over these photos of MFR2
-# ([Masking](masking.ipynb)). The networks have seen none of its people, but the masks that they were trained on were fitted to its
-# masks. On other photos, where masks are worn in other ways, training on drawn ones may gain less.
+# One thing makes our masks look better here than they are. How high they sit, and how much that differs, was set by quartiles over these
+# photos of MFR2 ([Masking](masking.ipynb)). The networks were trained on none of its people, but the masks that they were trained on
+# were fitted to its masks. On other photos, where masks are worn in other ways, training on drawn ones may gain less.
 
 # %% tags=["hide-input"] mystnb={"name": "fig-real", "caption": "What training with drawn masks gains, measured with real and with drawn masks, with 95 % intervals.", "image": {"alt": "The gain of masked training with real and with drawn masks, dots with error bars beside a line at zero"}}
 gains = {"": real_masks.results(real, "gain")} if real else {}

@@ -59,7 +59,14 @@ from maskfr_utils.study import pages, state
 # %% tags=["hide-input"] mystnb={"name": "tab-resnet", "caption": "The report's Figure 2: ResNets stage by stage, at 224 × 224; kernel and channels of each convolution, how often, and the size of the maps that come out."}
 with torch.device("meta"):  # shapes need no numbers
     resnets = {depth: torchvision.models.get_model(f"resnet{depth}") for depth in (18, 34, 50, 101, 152)}
-pd.DataFrame({f"ResNet-{depth}": by_stage(net, 224) for depth, net in resnets.items()})
+
+
+def unbroken(text):
+    """The text with spaces at which a narrow cell does not break."""
+    return text.replace(" (× ", "\N{NO-BREAK SPACE}(×\N{NO-BREAK SPACE}").replace("→ ", "→\N{NO-BREAK SPACE}")
+
+
+pd.DataFrame({f"ResNet-{depth}": by_stage(net, 224) for depth, net in resnets.items()}).map(unbroken)
 
 # %% tags=["hide-input"] mystnb={"name": "tab-resnet-counts", "caption": "Multiply-adds of ResNets in billions at 224 × 224: published, and counted in torchvision's networks."}
 depths = (18, 34, 50, 101, 152)
@@ -98,7 +105,7 @@ pd.DataFrame.from_dict(rows, orient="index").round(2)
 # %% tags=["hide-input"] mystnb={"name": "tab-networks", "caption": "The report's Figure 4, the stages: the networks of this study at 112 × 112; blocks, their channels, how many, and the size of the maps that come out."}
 with torch.device("meta"):
     nets = {name: create_model(name).eval() for name in REPORTED}
-pd.DataFrame({TITLES[name]: by_stage(net, 112) for name, net in nets.items()})
+pd.DataFrame({TITLES[name]: by_stage(net, 112) for name, net in nets.items()}).map(unbroken)
 
 # %% tags=["hide-input"] mystnb={"name": "tab-totals", "caption": "The report's Figure 4, the totals: ours beside the published ones."}
 speed = records.read_measurement("speed/cpu.json")

@@ -166,7 +166,7 @@ table[["picture", "name", "cosine", "threshold", "nearest", "notes"]].style.hide
 # %%
 if out:
     gallery.save(kept)
-print(f"kept in {out}/: gallery/, named/pictures/, named/names.csv, named/names.json" if out else "nothing was kept")
+print(f"kept in {out}/: gallery/, named/" if out else "nothing was kept")
 
 # %% [markdown]
 # ## What is said of a face

@@ -14,9 +14,9 @@
 # %% [markdown]
 # # What holds and what does not
 #
-# **Question.** The report orders networks and conditions by its tables. Which of these conclusions stand, by its own numbers and by ours?
+# **Question.** Which of the report's conclusions stand, by its own numbers and by ours?
 #
-# The chapters before this one hold the tables. Here each conclusion is a difference of two accuracies, with an interval
+# The report orders networks and conditions by the numbers in its tables. Here each of these conclusions is a difference of two accuracies, with an interval
 # ([all six](#tab-claims)). For the report's own numbers, the interval is what its test set allows ([Five
 # networks](compare_models.ipynb) works it out). For ours, it is over seeds and people ([Masked and
 # unmasked](masked_vs_unmasked.ipynb) explains it).

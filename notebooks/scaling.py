@@ -14,7 +14,7 @@
 # %% [markdown]
 # # Scaling: hours and cost on many GPUs
 #
-# **Question.** How long would the field's large sets take on 1 to 64 GPUs, and what sets the pace?
+# **Question.** How long would training on the largest face data sets take on 1 to 64 GPUs, and what sets the pace?
 #
 # **This page is a projection, not a measurement.** It starts from one measured number: the pictures a second on which one GPU trains
 # ResSaNet-100. To this it adds by arithmetic what many GPUs and many identities cost; the cell below says which of its numbers are

@@ -14,7 +14,7 @@
 # %% [markdown]
 # # Strangers
 #
-# **Question.** How well do the networks tell people apart whom they have never seen?
+# **Question.** How well do the networks distinguish people whom they have never seen?
 #
 # The tables so far name people of a *closed set*: everybody who is tested was trained on. Face recognition is used otherwise.
 # A network maps a face $x$ to an embedding $f(x)$. People whom it meets later are compared by the cosine
@@ -89,7 +89,7 @@ display(pages.shown(pd.DataFrame.from_dict(rows, orient="index"), command), made
 # ([Anwar and Raychowdhury, 2020](#cite-anwar2020)) are real. [The curves](#fig-roc) show one network.
 
 
-# %% tags=["hide-input"] mystnb={"name": "tab-verification", "caption": "Pairs of strangers told apart: percent, with 95 % intervals over seeds and people."}
+# %% tags=["hide-input"] mystnb={"name": "tab-verification", "caption": "Verification of people whom no network was trained on: percent of pairs, with 95 % intervals over seeds and people."}
 def tables(measures):
     for name in sets:
         if len(found := strangers.table(record, name, measures)):
@@ -207,7 +207,7 @@ told = f"Trained on more people, in the tables above: {', '.join(trained)}." if 
 pages.Words(told)
 
 # %% tags=["remove-input"]
-text = f"How well strangers are told apart is not measured yet: `{command}` measures it."
+text = f"How well they distinguish strangers is not measured yet: `{command}` measures it."
 if record:
     said = []
     for name, bare, masked in (

@@ -184,9 +184,13 @@ by_kind.rename(columns={"sum": "named correctly", "size": "photos"}).assign(accu
 # A run leaves a record with all that is needed to check it: the parameters, the result for each photo, and [what made
 # it](#tab-record). `data` is a fingerprint, by which another run knows whether it is about the same faces.
 
+# %% tags=["remove-input"]
+enrol = f"python -m maskfr_utils.recognise enrol gallery/ people/ --network {config.folder}"
+pages.Words(
+    f"It lies at `{config.folder / 'record.json'}`. With the network of this run, `{enrol}` names people in photos."
+)
+
 # %% tags=["hide-input"] mystnb={"name": "tab-record", "caption": "What the record says about how this run was made."}
-print(f"record: {config.folder / 'record.json'}")
-print(f"to name people in photos: python -m maskfr_utils.recognise enrol gallery/ people/ --network {config.folder}")
 made = record["provenance"] | record["provenance"]["versions"]
 for name in ("versions", "fingerprint", "faces"):  # long lists, for programs
     made.pop(name, None)

@@ -17,23 +17,24 @@
 # **Question.** Does the order of the networks depend on the learning rate, and at which rate should each be judged?
 #
 # The *learning rate* is the length of a training step. The first version of this study gave all networks one rate and
-# found that ResSaNet-50 names far fewer people than IResNet-50. A rate that suits one network may be far too high for
-# another: then the comparison tells who stands a wrong rate better, not who recognises better.
+# found that ResSaNet-50 names far fewer people than IResNet-50. But a rate that suits one network may be far too high for
+# another. Then the comparison shows which network suffers less from a wrong rate, not which one recognises better.
 #
-# So each network gets the same trials here, and is then judged at the rate that suits it.
+# So each network gets the same *trials* here, and is then judged at the rate that suits it:
 #
 # - The photos of each person are cut into three parts: **training**, **validation** (a tenth of the photos that are not for
 #   testing) and **test**. Every choice is made on validation photos. Test photos are looked at once, by the final runs.
-# - Each network is trained at five rates or more, each twice the one before. While the best rate is the lowest or the
+# - Each network is trained at five rates or more, each twice the one before. As long as the best rate is the lowest or the
 #   highest tried, one more is tried beyond it.
-# - The rate with the highest accuracy on masked validation photos is taken; of equal ones, the lowest.
+# - The rate with the highest accuracy on masked validation photos is taken. Of equal ones it is the lowest.
 #
-# A trial is one seed, and the validation photos are few, so rates that lie close together cannot be told apart. That
-# is enough for the purpose: what matters is to come near the top. On real photos a trial is also shorter than a final run
-# (three epochs instead of eight, six instead of twelve at full width), with warm-ups as much shorter.
+# A trial is one seed, and the validation photos are few, so this does not show which of two neighbouring rates is better. That
+# is enough for the purpose: what matters is to come near the best. On real photos a trial is also shorter than a final run, and its
+# warm-ups are as much shorter (three epochs instead of eight, six instead of twelve at full width).
 #
-# One overlap remains. A seed decides the split as well, so a photo on which seed 0 chose the rate may be a test photo of
-# seed 1. All networks share this, and one number is chosen from some hundred photos; it can hardly favour one of them.
+# One overlap remains. A seed also decides the split, so a photo on which seed 0 chose the rate may be a test photo of
+# seed 1. This is the same for all networks, and only one number is chosen from all validation photos, so it can hardly favour one network.
+# [The trials](#fig-rates):
 
 # %% tags=["parameters"]
 results = None  # folder of records; default: the book's
@@ -74,7 +75,7 @@ display(*pages.parts({tables.FACES[each]: tables.tuning_table(each, results) for
 #
 # ## What one rate for all would have said
 #
-# [The difference](#tab-one-rate) of ResSaNet-50 and IResNet-50 on validation photos if both are given the same rate:
+# [The difference](#tab-one-rate) between ResSaNet-50 and IResNet-50 on validation photos, if both are given the same rate:
 
 # %% tags=["hide-input"] mystnb={"name": "tab-one-rate", "caption": "ResSaNet-50 less IResNet-50 in percentage points of the validation photos, both at the same learning rate."}
 pair = [TITLES[model] for model in ("ressanet50", "iresnet50")]
@@ -82,15 +83,15 @@ both = pd.DataFrame({name: tried[name]["masked"] for name in pair if name in tri
 same = 100 * (both[pair[0]] - both[pair[1]]) if len(both.columns) == 2 else pd.Series(dtype=float)
 points = pd.DataFrame({f"{rate:g}": [f"{difference:+.1f}"] for rate, difference in same.items()}, index=["points"])
 points = points.rename_axis(columns="learning rate") if len(same) else points.iloc[:0]
-display(pages.shown(points, plan.command("tuning", scale)))
+display(pages.shown(points))
 
 # %% [markdown]
-# ## Who leads when
+# ## Accuracy by epoch
 #
 # [The final runs](#fig-epochs), each network at its own rate. A network that starts slowly may end ahead. Training ends when the
-# learning rate has come down to zero. Whether more epochs would help is told by the slope of the last ones.
+# learning rate has come down to zero. If the last epochs still brought much, more of them would help.
 
-# %% tags=["hide-input"] mystnb={"name": "fig-epochs", "caption": "Accuracy on masked validation photos after each epoch of the final runs, mean over seeds. Point at a line for its name.", "image": {"alt": "For each network a line of validation accuracy by epoch, mean over seeds"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-epochs", "caption": "Accuracy on masked validation photos after each epoch of the final runs, mean over seeds.", "image": {"alt": "For each network a line of validation accuracy by epoch, mean over seeds"}}
 curves = tables.curves(scale, results)
 display(
     pages.drawn(curves, lambda: figures.playable.pointed(figures.results.by_epoch(curves))),
@@ -104,7 +105,7 @@ display(
 shown = (100 * curves).T
 if len(curves) > 1:
     shown["last step"] = shown.iloc[:, -1] - shown.iloc[:, -2]
-display(pages.shown(shown.round(1), plan.command("table_2", scale)))
+display(pages.shown(shown.round(1)))
 
 # %% [markdown]
 # ## The rest of the recipe
@@ -128,9 +129,10 @@ display(*pages.parts(changed, plan.command("changes")))
 # %% [markdown]
 # ## The report's recipe
 #
-# The report trains every network at a rate of 0.05 with batches of 512, with weight decay on all parameters. At the batch size of a
-# scale that is a much lower rate (0.0016 at 16); `params/<scale>/report.yaml` holds it, with depthwise filters that start too small.
-# [Beside it](#tab-report-recipe) the same networks at the rates and the recipe that validation photos chose, on test photos:
+# The report trains every network at a rate of 0.05 with batches of 512, and with weight decay on all parameters. For the same step a
+# photo, a smaller batch has a lower rate: 0.0016 at a batch of 16. `params/<scale>/report.yaml` holds this recipe, with depthwise filters
+# that start too small. [The table](#tab-report-recipe) compares it, on test photos, with the rates and the recipe that validation photos
+# chose:
 
 # %% tags=["hide-input"] mystnb={"name": "tab-report-recipe", "caption": "The tuned recipe against the report's on masked test photos, in percentage points, with 95 % intervals over seeds and people."}
 recipes = {tables.FACES[each]: outcomes.in_points(alternatives.report_recipe(each, results)) for each in scales.SCALES}

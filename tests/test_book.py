@@ -260,3 +260,11 @@ def test_as_page_drops_progress_and_time_stamps_only():
     assert page.cells[0].metadata == {"tags": ["x"]}
     assert page.cells[0].outputs[0].text == "kept x.h5"
     assert page.metadata == {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+
+
+def test_the_first_page_asks_the_question_of_each_chapter():
+    page = " ".join((BOOK / "intro.md").read_text().split())
+    for chapter in CHAPTERS:
+        first = nbformat.read(ROOT / "notebooks" / f"{chapter}.ipynb", as_version=4).cells[0].source
+        question = " ".join(re.search(r"\*\*Question\.\*\* (.*?)\n\n", first, re.S)[1].split())
+        assert f"* - []({chapter}) - {question}" in page

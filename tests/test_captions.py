@@ -27,7 +27,7 @@ def test_what_a_table_was_made_with(folder):
     ]
     assert all(fact in text for fact in [*facts, "`python -m maskfr_utils.study table_2 --scale demo`"])
     missing = captions.made_with("table_2", "pocket", folder)
-    assert "none of 15 runs is done" in missing and "Not run yet" not in missing  # 15 names are no caption
+    assert "0 of 15 runs are done" in missing and "Not run yet" not in missing  # 15 names are no caption
 
 
 def test_headline_answers_and_is_a_table_of_the_reports_results(folder):

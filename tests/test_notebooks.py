@@ -156,7 +156,7 @@ def test_losses_and_conditions_tell_what_was_run_and_what_was_not(page):
 def test_strangers_say_how_to_measure_what_was_not_run(page):
     for name in ON_MEASUREMENTS:
         _, text = page(name)
-        assert f"is not measured yet: `python -m maskfr_utils.measure.{name} runs/RUN runs/RUN ...` measures it" in text
+        assert f"not measured yet: `python -m maskfr_utils.measure.{name} runs/RUN runs/RUN ...` measures it" in text
         assert "made from no record" in text
 
 

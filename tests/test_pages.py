@@ -33,6 +33,18 @@ def checked(path, **given):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebooks_look_at_their_parameters_before_they_import_anything_slow(path):
+    cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+    light = {
+        "maskfr_utils.study": {"parameters", "plan"},
+        "maskfr_utils.config": {"TrainConfig"},
+    }  # none of them loads torch
+    imports = [node for node in ast.walk(ast.parse(cells[1].source)) if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert imports and all({name.name for name in node.names} <= light[node.module] for node in imports)
+    assert "parameters.check(" in cells[1].source or "from_notebook(" in cells[1].source
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_notebooks_take_their_own_parameters_and_refuse_others(path):
     checked(path)
     known = list(papermill.inspect_notebook(path))
@@ -107,3 +119,20 @@ def test_each_figure_has_name_caption_and_alt_text_and_each_chapter_a_box(path):
     assert "**Question.**" in cells[0].source
     assert any("pages.box(" in c.source or "admonition tip" in c.source for c in cells[-4:])
     assert any("<b>Exercise.</b>" in c.source for c in cells)
+
+
+def test_tables_of_several_scales_tell_once_what_is_missing():
+    table, none = pd.DataFrame({"a": [1]}, index=["x"]), pd.DataFrame()
+    title, shown, missing = pages.parts({"rendered faces": table, "real photos": none, "full": none}, "cmd")
+    assert title == "*Rendered faces*" and shown.equals(pages.shown(table))
+    assert missing == "*Not run yet: real photos; full.* `cmd` runs it."
+    assert len(pages.parts({"rendered faces": table})) == 2
+    assert pages.parts({"a": none, "b": none}, "cmd") == ["*Not run yet:* `cmd` runs it."]
+    assert pages.parts({"a": none}) == [pages.WAITING]
+
+
+def test_nothing_is_drawn_of_nothing():
+    drawn = lambda data: pages.drawn(data, lambda: "a figure")  # noqa: E731
+    table = pd.DataFrame({"a": [1]})
+    assert drawn({"": table}) == drawn(table) == drawn({"line": [0.5]}) == "a figure"
+    assert drawn({}) == drawn({"": table.iloc[:0]}) == drawn(pd.DataFrame()) == pages.WAITING

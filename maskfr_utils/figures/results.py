@@ -95,9 +95,12 @@ def estimates(tables: dict[str, pd.DataFrame], xlabel: str, *, value: str = "acc
     ax.set_ylim(max(len(lines), 1) - 0.4, -0.6)
     ax.grid(axis="x", lw=0.4)
     if lines:
-        _cut_wide(
-            ax, pd.concat([100 * table[["low", "high"]].astype(float) for table in tables.values() if len(table)])
-        )
+        shown = [
+            table[["low", "high", value]].set_axis(["low", "high", "value"], axis=1)
+            for table in tables.values()
+            if len(table)
+        ]
+        _cut_wide(ax, 100 * pd.concat(shown).astype(float))
     if len(tables) > 1 and lines:
         side_by_side = sum(map(len, tables)) < 50  # else the labels would take the axes' width
         columns = len(tables) if side_by_side else 1
@@ -107,12 +110,15 @@ def estimates(tables: dict[str, pd.DataFrame], xlabel: str, *, value: str = "acc
 
 
 def _cut_wide(ax: plt.Axes, intervals: pd.DataFrame) -> None:
-    """Lets intervals that are far wider than most go on beyond the edge, so that the others can be read."""
+    """Lets intervals that are far wider than most go on beyond the edge, so that the others can be read; no value is cut off."""
     intervals = intervals.dropna()
     width = intervals["high"] - intervals["low"]
     narrow = intervals[width <= WIDE * width.median()]
     if len(narrow) < len(intervals):
-        low, high = narrow["low"].min(), narrow["high"].max()
+        low, high = (
+            min(narrow["low"].min(), intervals["value"].min()),
+            max(narrow["high"].max(), intervals["value"].max()),
+        )
         ax.set_xlim(low - 0.2 * (high - low), high + 0.2 * (high - low))
         ax.text(
             1,

@@ -151,8 +151,8 @@ def alone(scale: str, folder: str | Path | None = None) -> pd.DataFrame:
 
 def table(scales: Collection[str], folder: str | Path | None = None) -> pd.DataFrame:
     """Every deviation: what the code does, where it shows, and what it does alone to the accuracy of each scale."""
-    rows = {flaw.title: {"what the code does": flaw.fact, "where that is seen": flaw.source} for flaw in FLAWS.values()}
-    found = pd.DataFrame.from_dict(rows, orient="index")
+    plain = {flaw.title: [text.replace("`", "") for text in (flaw.fact, flaw.source)] for flaw in FLAWS.values()}
+    found = pd.DataFrame.from_dict(plain, orient="index", columns=["what the code does", "where that is seen"])
     for scale in scales:
         words, faces = outcomes.in_points(alone(scale, folder)), SCALES[scale].faces
         effects, planned = {}, [set(flaws) for flaws in plan.audit_flaws(scale)]

@@ -43,8 +43,8 @@ def made_with(group: str | None, scale: str, folder: str | Path | None = None) -
         ]
         text += "; ".join(facts) + ". "
     text += (
-        f"{len(wanted) - len(missing) or 'none'} of {len(wanted)} runs {'is' if len(missing) == len(wanted) else 'are'} done "
-        f"(records {state.digest(group, folder)}); `{plan.command(group, scale)}` makes them."
+        f"{len(wanted) - len(missing)} of {len(wanted)} runs are done (records {state.digest(group, folder)}); "
+        f"`{plan.command(group, scale)}` makes them."
     )
     return text + (f" Not run yet: {', '.join(missing)}." if 0 < len(missing) <= NAMED else "")
 
