@@ -14,6 +14,8 @@ from small_runs import TINY, same, weights
 
 from maskfr_utils import devices
 from maskfr_utils.config import ConfigError, TrainConfig
+from maskfr_utils.models import save_model
+from maskfr_utils.recogniser import Recogniser
 from maskfr_utils.records import read_record
 
 needs_processes = pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no torch.distributed")
@@ -75,28 +77,30 @@ def argv(values):
 
 
 @needs_processes
-def test_two_processes_with_one_batchnorm_train_as_one(tmp_path):
-    """The same pictures in the same batches; what each process draws by itself (mirroring, dropout) is switched off."""
-    still = TINY | {
-        "dropout": 0.0,
-        "augment": 0.0,
-        "fresh_masks": False,
-        "eval_every": 0,
-        "sync_batchnorm": True,
-        "condition": "masked",
-    }
+@pytest.mark.parametrize("given", [False, True], ids=["fresh weights", "given weights, head first"])
+def test_two_processes_with_one_batchnorm_train_as_one(tmp_path, given):
+    """Two steps on the same pictures, without what each process draws by itself (mirroring, dropout).
+
+    Rounding is amplified from step to step. Here the weights of both come to lie 1 % of their way apart; where each
+    process has its own BatchNorm, 80 %.
+    """
+    still = TINY | {"batch_size": 10, "lr": 0.01, "epochs": 2, "max_steps": 2, "dropout": 0.0, "augment": 0.0}
+    still |= {"fresh_masks": False, "eval_every": 0, "sync_batchnorm": True, "condition": "masked"}
+    torch.manual_seed(0)
+    start = Recogniser(TrainConfig(**still), 3).backbone
+    if given:
+        save_model(tmp_path / "given.safetensors", start)
+        still |= {"weights": str(tmp_path / "given.safetensors"), "head_epochs": 1, "max_steps": 4}
     script = "print(*ended(start(ports[0], 1, sys.argv[1:] + ['-p', 'out_dir', os.environ['OUT'] + '/one'])))\n"
     script += "print(*ended(start(ports[1], 2, sys.argv[1:] + ['-p', 'out_dir', os.environ['OUT'] + '/two'])))"
     said = forked(script, *argv(still), OUT=str(tmp_path), STILL="1")
     assert said.splitlines()[-1] == "0 0", said
-    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
-    for name in one:
-        torch.testing.assert_close(two[name], one[name], rtol=2e-3, atol=2e-4)
+    all_weights = start.state_dict(), weights(tmp_path / "one"), weights(tmp_path / "two")
+    begun, one, two = (torch.cat([found[name].flatten() for name in start.state_dict()]) for found in all_weights)
+    assert (one - two).norm() < 0.1 * (one - begun).norm()
     one, two = (read_record(tmp_path / name / "record.json") for name in ("one", "two"))
     for before, after in zip(one["history"], two["history"], strict=True):
-        assert after == pytest.approx(
-            before, abs=2e-3
-        )  # losses; of the accuracies one photo more or less would be 0.04
+        assert after["loss"] == pytest.approx(before["loss"], rel=0.02)
     assert two["provenance"]["processes"] == 2
 
 
