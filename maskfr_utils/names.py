@@ -4,6 +4,8 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from maskfr_utils.messages import shown
+
 
 @dataclass(frozen=True)
 class Network:
@@ -93,6 +95,6 @@ FANS = ("group", "layer")
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     """The message for a name that is not one of `known`, with the nearest right one."""
     known = list(known)
-    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(name)[:100], known, n=1, cutoff=0.5)
     hint = f" (did you mean {near[0]}?)" if near else ""
-    return f"unknown {kind} {name!r}: one of {', '.join(known)}{hint}"
+    return f"unknown {kind} {shown(name)}: one of {', '.join(known)}{hint}"

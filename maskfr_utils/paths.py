@@ -85,6 +85,14 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is a file; no name from outside is too long or too odd to be asked for."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def sync(path: Path) -> None:
     """Waits until the disk holds a file, or the names in a folder."""
     descriptor = os.open(path, os.O_RDONLY)

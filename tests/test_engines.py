@@ -10,7 +10,7 @@ import types
 import joblib
 import numpy as np
 import pytest
-from joblib._parallel_backends import MultiprocessingBackend
+from joblib._parallel_backends import LokyBackend
 from PIL import Image
 
 from maskfr_utils import engines, prepare, rendered, twins
@@ -85,8 +85,10 @@ def test_masked_by_two_workers_of_which_one_is_killed(people, tmp_path, cluster)
     assert_masked_alike(tmp_path / "a", tmp_path / "b", 20)
 
 
-class LikeRays(MultiprocessingBackend):
+class LikeRays(LokyBackend):
     """What Ray's back end is to joblib: one without generators, which asks for its cluster's size at once."""
+
+    supports_return_generator = False
 
     def effective_n_jobs(self, n_jobs):
         return 2 if n_jobs == -1 else n_jobs

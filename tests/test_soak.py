@@ -13,7 +13,7 @@ from maskfr_utils.faces.pictures import PictureError
 from maskfr_utils.measure import formats, kills, soak
 from maskfr_utils.measure.mutations import mutate, with_right_sums
 from maskfr_utils.measure.peaks import in_fresh_process
-from maskfr_utils.records import read_json
+from maskfr_utils.records import read_json, read_measurement
 
 
 @pytest.fixture
@@ -112,3 +112,11 @@ def test_a_small_soak_passes(tmp_path, capsys):
 def test_a_run_killed_once_ends_like_one_that_was_not(tmp_path):
     found = in_fresh_process(kills.killed_runs, tmp_path, 1, 5)
     assert (found["kills"], found["failed"], found["unequal"], found["left"]) == (1, 0, 0, 0) and found["runs"] >= 1
+
+
+def test_the_record_has_no_failure():
+    if (record := read_measurement("survival/soak.json")) is None:
+        pytest.skip("not run: make soak")
+    assert record["formats"].keys() == formats.FORMATS.keys()
+    assert not any(each["failures"] for each in record["formats"].values())
+    assert not any(record["kills"][what] for what in ("failed", "unequal", "left"))

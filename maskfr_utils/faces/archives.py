@@ -29,6 +29,7 @@ from typing import IO, Any, NamedTuple
 from maskfr_utils.faces import recordio
 from maskfr_utils.faces.pictures import MAX_BYTES, NEEDED, SUFFIXES, TOO_LONG, PictureError
 from maskfr_utils.messages import brief
+from maskfr_utils.paths import is_file
 
 LANDMARKS = "landmarks68.npz"  # beside the pictures, and read with them: not counted as a file that is no picture
 LABEL_BYTES = 2**16  # of a shard's member that says who is on a picture
@@ -382,7 +383,7 @@ class Listed(Folder):
                     place = name.strip().removeprefix(f"{top}/").removeprefix("./")
                     if not person or not _is_safe(place) or "\0" in place:
                         self.skipped["outside the list's folder" if person else "nobody is named"] += 1
-                    elif not (path := top / place).is_file():
+                    elif not is_file(path := top / place):
                         self.skipped["file that is not there"] += 1
                     else:
                         yield Entry(f"{_posix(person)}/{_flat(place)}", path.stat().st_size, place)

@@ -154,7 +154,7 @@ def _read_landmarks(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         return {}
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with np.load(path, allow_pickle=False) as arrays, np.errstate(all="ignore"):
             if (size := sum(member.file_size for member in arrays.zip.infolist())) > LANDMARK_BYTES:
                 raise ValueError(f"{size:,} bytes once unpacked, at most {LANDMARK_BYTES:,}")
             files, points = arrays["files"], arrays["points"].astype(np.float32)

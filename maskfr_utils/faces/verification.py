@@ -12,7 +12,7 @@ import numpy as np
 from maskfr_utils.faces.pictures import MAX_BYTES, TOO_LONG, PictureError
 from maskfr_utils.faces.sources import to_face
 from maskfr_utils.messages import brief
-from maskfr_utils.paths import replacing
+from maskfr_utils.paths import is_file, replacing
 
 PAIRS_BYTES = 2**26  # of pairs.txt; LFW's has 160 KB
 
@@ -133,10 +133,12 @@ def _lfw_picture(folder: Path, name: str, number: str) -> bytes:
         raise ValueError(f"{brief(name, 80)!r} is no name of a person's folder in {folder}")
     stem = folder / name / f"{name}_{int(number[:9]):04d}"
     found = next(
-        (path for suffix in (".jpg", ".png", ".jpeg") if (path := stem.with_name(stem.name + suffix)).is_file()), None
+        (path for suffix in (".jpg", ".png", ".jpeg") if is_file(path := stem.with_name(stem.name + suffix))), None
     )
     if found is None:
-        raise FileNotFoundError(f"no picture {brief(stem.name, 80)}.jpg in {folder / name}, which the pairs name")
+        raise FileNotFoundError(
+            f"no picture {brief(stem.name, 80)}.jpg in {folder}/{brief(name, 80)}, which the pairs name"
+        )
     if found.stat().st_size > MAX_BYTES:
         raise ValueError(f"{found}: {TOO_LONG}")
     return found.read_bytes()

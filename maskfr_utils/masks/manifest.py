@@ -8,7 +8,7 @@ from typing import Self
 
 from maskfr_utils.masks.kinds import NO_MASK
 from maskfr_utils.messages import brief, shown
-from maskfr_utils.paths import remove_temporaries
+from maskfr_utils.paths import is_file, remove_temporaries
 
 try:
     import fcntl
@@ -115,7 +115,7 @@ class Manifest:
     def _take(self, entry: object, number: int) -> None:
         try:
             name, size, out = entry["source"], entry["size"], entry.get("out")
-            if out is None or (self.path.parent / "images" / out).is_file():
+            if out is None or is_file(self.path.parent / "images" / out):
                 self._count(entry)
                 self.done[name] = size
                 if out is not None:

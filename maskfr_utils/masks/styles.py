@@ -13,6 +13,7 @@ from maskfr_utils import plain_yaml
 from maskfr_utils.masks.cloth import FOLDS, PATTERNS, VARIANTS, Cloth, Texture
 from maskfr_utils.masks.kinds import ALL_KINDS, NO_MASK
 from maskfr_utils.masks.shapes import HEIGHTS, WEARS
+from maskfr_utils.messages import brief, shown
 from maskfr_utils.names import unknown
 
 STYLE_FILE = Path(__file__).with_name("styles.yaml")
@@ -128,7 +129,7 @@ def load_styles(path: str | Path = STYLE_FILE) -> dict[str, Style]:
             styles[str(name)] = Style(**values)
             _ = styles[str(name)].picture  # refuses one that cannot be read
         except (OSError, TypeError, ValueError) as error:
-            raise ValueError(f"{path}: style {name!r}: {error}") from None
+            raise ValueError(f"{path}: style {shown(name)}: {brief(error, 150)}") from None
     return styles
 
 
