@@ -44,7 +44,7 @@ from maskfr_utils.profile import count_macs, count_parameters
 from maskfr_utils.study import answers, captions, outcomes, pages, plan, published, tables
 
 made = pages.made(*(captions.made_with("table_2", each, results) for each in plan.SCALES))
-display(tables.table_2(results), made)
+display(*pages.run_so_far(tables.table_2(results)), made)
 
 # %% [markdown]
 # All are trained and tested on masked faces, each at the learning rate that suits it best on validation photos

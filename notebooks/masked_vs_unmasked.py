@@ -63,7 +63,7 @@ from maskfr_utils.measure import real_masks
 from maskfr_utils.study import answers, captions, outcomes, pages, plan, state, tables
 
 made = pages.made(*(captions.made_with("table_1", each, results) for each in plan.SCALES))
-display(tables.table_1(results), made)
+display(*pages.run_so_far(tables.table_1(results)), made)
 
 # %% [markdown]
 # The report's numbers come from other people, more photos and networks at full width. So compare the differences, not the accuracies.

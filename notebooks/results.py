@@ -39,7 +39,7 @@ from maskfr_utils.names import TITLES
 from maskfr_utils.study import answers, captions, pages, plan, state, tables
 
 made = pages.made(*(captions.made_with(None, each, results) for each in plan.SCALES))
-display(tables.claims(results), pages.Words(captions.CLAIMED), made)
+display(*pages.run_so_far(tables.claims(results)), pages.Words(captions.CLAIMED), made)
 
 # %% [markdown]
 # [The same as a picture](#fig-claims):
