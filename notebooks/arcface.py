@@ -119,7 +119,7 @@ pd.DataFrame(
 
 # %% [markdown]
 # The report's code differs from its equation: it has the logarithm, but no angle. It divides the *scores* $w_j^\top x + b_j$ of a face
-# by their length over the identities and calls the result a cosine. We keep it as `LegacyArcFace`. [What the code behind the report
+# by their length over the identities and calls the result a cosine. We keep it as `LegacyArcFace`. [What the report's code
 # did](audit.ipynb) lists the other differences.
 #
 # ## One family
