@@ -119,7 +119,7 @@ pd.DataFrame(
 
 # %% [markdown]
 # The report's code differs from its equation: it has the logarithm, but no angle. It divides the *scores* $w_j^\top x + b_j$ of a face
-# by their length over the identities and calls the result a cosine. We keep it as `LegacyArcFace`. [What the code behind the report
+# by their length over the identities and calls the result a cosine. We keep it as `LegacyArcFace`. [What the report's code
 # did](audit.ipynb) lists the other differences.
 #
 # ## One family
@@ -171,7 +171,6 @@ figures.losses.decision_boundaries(
 # %% tags=["remove-input"]
 figures.playable.arcface(scale, margin)
 
-# %% [markdown]
 # %% tags=["hide-input"] mystnb={"name": "fig-scale", "caption": "Probability of the own identity by angle, among 1,000 identities, for several s and m.", "image": {"alt": "Line plot of the probability of the own identity over the angle, for s from 8 to 64 and margins from 0 to 0.5; with a larger s they fall more steeply"}}
 identities = 1000  # all others at 90 degrees
 angles = torch.linspace(0, math.pi / 2, 181, dtype=torch.float64)

@@ -12,7 +12,7 @@
 # ---
 
 # %% [markdown]
-# # What the code behind the report did
+# # What the report's code did
 #
 # **Question.** What does the report's code do otherwise than the report says, and how much of the reported accuracy comes from it?
 #
@@ -64,10 +64,10 @@ display(
 # ## Each deviation alone
 #
 # [The table](#tab-audit) gives the fact and its place, and the effect where it was measured. A positive number means that the deviation raises what is
-# reported. Modules are used twice in the original's network only, so they are compared with that network without them. [Those that
+# reported. Modules are used twice only in the network of the report's code, so they are compared with that network without them. [Those that
 # were measured](#tab-audit-alone) follow with their seeds and *p*.
 
-# %% tags=["hide-input"] mystnb={"name": "tab-audit", "caption": "What the code behind the report does otherwise than the report says, where that is seen, and what it does alone to the reported accuracy."}
+# %% tags=["hide-input"] mystnb={"name": "tab-audit", "caption": "What the report's code does otherwise than the report says, where that is seen, and what it does alone to the reported accuracy."}
 with pd.option_context("display.max_colwidth", None):
     display(audit.table([each for each in scales.SCALES if len(audit.alone(each, results))], results))
 
@@ -120,7 +120,7 @@ display(pages.shown(printed))
 # - **What its batch sizes would have done at its rate.** Here a batch of half the size takes twice the steps at the
 #   network's own rate; there the rate was 0.05 for all.
 #
-# Some differences are not among the deviations: the original has no warm-up, no falling rate and no margin that grows over the first
+# Some differences are not among the deviations: the report's code has no warm-up, no falling rate and no margin that grows over the first
 # epochs. These are choices rather than slips.
 
 # %% tags=["remove-input"]

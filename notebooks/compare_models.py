@@ -44,7 +44,7 @@ from maskfr_utils.profile import count_macs, count_parameters
 from maskfr_utils.study import answers, captions, outcomes, pages, published, tables
 
 made = pages.made(*(captions.made_with("table_2", each, results) for each in scales.SCALES))
-display(tables.table_2(results), made)
+display(*pages.run_so_far(tables.table_2(results)), made)
 
 # %% [markdown]
 # All are trained and tested on masked faces, each at the learning rate that suits it best on validation photos
@@ -134,7 +134,7 @@ display(
         f" to {np.nanmax(disagreements):.2f} over pairs and seeds). With that, the report's differences carry at least"
         f" ± {half.min():.2f} to ± {half.max():.2f} points."
         f" {len(unsure)} of {len(theirs)} are then undecided: {', '.join(unsure)}."
-        f" If the test set held three pictures of each of 1,000 people, as the split notebook of the original code has it,"
+        f" If the test set held three pictures of each of 1,000 people, as a notebook of the report's code has it,"
         f" {(few['verdict'] != 'better').sum()} would be."
     )
 )
@@ -143,7 +143,7 @@ display(
 # ## Three ways to count
 #
 # *micro* is the share of the photos that are named correctly: what this book means by accuracy. *macro* is the mean of the
-# people's own shares: what the original code printed. The report's formula, $(TP + TN) / (TP + TN + FP + FN)$, counts a
+# people's own shares: what the report's code printed. The report's formula, $(TP + TN) / (TP + TN + FP + FN)$, counts a
 # decision for each photo and each person. With $n$ people, a photo that is named wrongly still brings $n - 2$ of $n$
 # decisions right, and any network looks nearly perfect ([all three](#tab-counts)). Counts are means over seeds.
 

@@ -63,7 +63,7 @@ from maskfr_utils.measure import real_masks
 from maskfr_utils.study import answers, captions, outcomes, pages, plan, state, tables
 
 made = pages.made(*(captions.made_with("table_1", each, results) for each in scales.SCALES))
-display(tables.table_1(results), made)
+display(*pages.run_so_far(tables.table_1(results)), made)
 
 # %% [markdown]
 # The report's numbers come from other people, more photos and networks at full width. So compare the differences, not the accuracies.
@@ -122,6 +122,7 @@ pages.drawn(
 #
 # [By the kind of mask](#fig-by-mask): the kinds were drawn by chance, and in unequal numbers. The unmasked twins of the same photos,
 # named by the network that was trained for them, show how much of a difference is due to the photos themselves.
+# An interval that is symmetric about its mean may reach beyond 100 %.
 
 # %% tags=["hide-input"] mystnb={"name": "fig-by-mask", "caption": "Accuracy by the kind of mask, with 95 % intervals.", "image": {"alt": "For each kind of mask, three dots with error bars: masked twins by both networks, unmasked twins by one"}}
 shown = {

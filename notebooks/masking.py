@@ -209,7 +209,8 @@ names = {
     "turned": "only when turned",
     "masks": "masks",
 }
-photos[list(names)].rename(columns=names)
+order = sorted(photos.index, key=lambda name: ("real masks" in name, -photos.loc[name, "photos"]))
+photos.loc[order, list(names)].rename(columns=names)
 
 # %% [markdown]
 # ## Beside real masks

@@ -39,7 +39,7 @@ from maskfr_utils.names import TITLES
 from maskfr_utils.study import answers, captions, pages, plan, scales, state, tables
 
 made = pages.made(*(captions.made_with(None, each, results) for each in scales.SCALES))
-display(tables.claims(results), pages.Words(captions.CLAIMED), made)
+display(*pages.run_so_far(tables.claims(results)), pages.Words(captions.CLAIMED), made)
 
 # %% [markdown]
 # [The same as a picture](#fig-claims):
@@ -49,12 +49,12 @@ compared = tables.claim_tables(results)
 figures.results.estimates(compared, "difference in top-1 accuracy, percentage points", value="difference", zero=True)
 
 # %% [markdown]
-# ## What the original code does otherwise
+# ## What the report's code does otherwise
 #
-# The report tells what was meant; its notebooks tell what was run. Where they differ, this book does what was meant. [What the code
-# behind the report did](audit.ipynb) measures what each difference does to the accuracy.
+# The report tells what was meant; its notebooks tell what was run. Where they differ, this book does what was meant. [What the report's
+# code did](audit.ipynb) measures what each difference does to the accuracy.
 #
-# | the original code | here |
+# | the report's code | here |
 # | --- | --- |
 # | The "ArcFace" divides the scores of a picture by their length over the people; no angle occurs. | the published loss; the other one is kept as `LegacyArcFace`: [ArcFace](arcface.ipynb) |
 # | A stem of 7 x 7 with stride 2 and stride 2 in all four stages: maps of 28 to 4 instead of 56 to 7, then a mean over them. | stem and head of the papers; `legacy=True` builds the others: [Models](models.ipynb) |

@@ -47,6 +47,7 @@ margin = 0.3  # radians
 margin_warmup_epochs = 3.0
 accumulate = 1  # parts that a batch is computed in, where the whole does not fit into the memory
 class_rate = 1.0  # share of the identities that a step draws; below 1 for hundreds of thousands of them
+sync_batchnorm = False  # BatchNorm over all processes of a run instead of over each one's share
 lr = 0.05
 momentum = 0.9
 weight_decay = 5e-4

@@ -208,6 +208,15 @@ def test_a_table_of_results_sorts(built_book, tab):
     assert tab.evaluate(column) == sorted(before)
 
 
+def test_a_figure_fits_a_phone_and_grows_at_a_tap(built_book, tab):
+    tab.open((built_book / "data.html").as_uri(), PHONE)
+    width = "document.querySelector('div.cell_output img').clientWidth"
+    fits = tab.evaluate(width)
+    tab.evaluate("document.querySelector('div.cell_output img').click()")
+    assert fits < PHONE < tab.evaluate(width)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= PHONE
+
+
 def test_curves_say_their_names(built_book, tab):
     tab.open((built_book / "tuning.html").as_uri())
     tab.evaluate("document.querySelector('.pointed g.run').dispatchEvent(new Event('pointerenter'))")

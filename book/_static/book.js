@@ -28,6 +28,9 @@ document.addEventListener("DOMContentLoaded", () => {
       head.addEventListener("keydown", event => { if (event.key === "Enter") sort(); });
     });
   }
+  for (const picture of document.querySelectorAll("div.cell_output img")) {
+    picture.addEventListener("click", () => picture.classList.toggle("large"));
+  }
   for (const figure of document.querySelectorAll(".pointed")) {
     const told = figure.appendChild(document.createElement("div"));
     told.className = "told";

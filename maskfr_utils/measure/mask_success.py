@@ -216,7 +216,7 @@ def against_the_peer(success: dict, speed: dict, realism: dict, peer: dict) -> p
         ("height of the upper edge", "the same on all", "varies as among real masks"),
         ("edges", "jagged", "anti-aliased, as sharp as the photo"),
         ("light", "mean brightness", "direction, exposure, colour cast, contact shadow, grain, JPEG traces"),
-        ("told from real masks (AUC)", f"{theirs:.2f}", f"{min(draws):.2f} to {max(draws):.2f} in {len(draws)} draws"),
+        ("separated from real masks (AUC)", f"{theirs:.2f}", f"{min(draws):.2f} to {max(draws):.2f} in {len(draws)} draws"),
         ("several faces in a photo", "yes", "yes; a nearer face stays in front"),
         ("outside the masks", "compressed anew as JPEG", "not a bit changes"),
         ("EXIF and colour profile", "lost", "kept"),

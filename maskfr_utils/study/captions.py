@@ -71,8 +71,9 @@ def _all(values: Iterable, joint: str = ", ") -> str:
 
 def headline(folder: str | Path | None = None) -> str:
     """The answers and the table of the book's first page, as Markdown."""
-    scales = list(reversed(SCALES))
-    ours = {scale: outcomes.specialists(scale, folder) for scale in scales}
+    ours = {scale: outcomes.specialists(scale, folder) for scale in reversed(SCALES)}
+    scales = [scale for scale, found in ours.items() if found] or list(ours)  # no column in which nothing was run
+    waiting = [FACES[scale] for scale in ours if scale not in scales]
     # Name of the line -> the report's accuracy, and ours by scale.
     lines = {"IResNet-50, without masks": (published.TABLE_1["unmasked"], ("iresnet50", "unmasked"))}
     lines |= {
@@ -92,7 +93,8 @@ def headline(folder: str | Path | None = None) -> str:
     untrained = [str(answers.untrained(scale, folder) or NOT_RUN) for scale in scales]
     text.append(f"| IResNet-50, with masks, but trained without | | {' | '.join(untrained)} |")
     settings = [line for scale in scales if (line := _settings(scale, folder))]
-    text += ["```", "", "```{dropdown} Settings, and how to make these numbers again"]
+    text += ["```", "", *([f"*Not run yet: {'; '.join(waiting)}.*", ""] if waiting else [])]
+    text += ["```{dropdown} Settings, and how to make these numbers again"]
     text += ["Intervals are over seeds and people; with fewer than three seeds, over people alone.", ""]
     text += [
         *settings,

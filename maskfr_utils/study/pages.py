@@ -4,6 +4,8 @@ from collections.abc import Callable, Collection, Mapping
 
 import pandas as pd
 
+from maskfr_utils.study.tables import NOT_RUN
+
 WAITING = "*Not run yet.*"
 
 
@@ -62,6 +64,17 @@ def parts(tables: Mapping[str, pd.DataFrame], command: str = "") -> list["pd.Dat
     full = [(Words(f"*{title[:1].upper()}{title[1:]}*"), shown(table)) for title, table in tables.items() if len(table)]
     said = f"*Not run yet: {'; '.join(missing)}.*" + (f" `{command}` runs it." if command else "")
     return [part for pair in full for part in pair] + [Words(said)] * bool(missing)
+
+
+def run_so_far(table: pd.DataFrame) -> list["pd.DataFrame | Words"]:
+    """A table without the columns in which nothing was run yet, and a line that names these.
+
+    Args:
+        table: of words, `NOT_RUN` where a run is missing.
+    """
+    waiting = [name for name in table if (table[name] == NOT_RUN).all()]
+    said = [Words(f"*Not run yet: {'; '.join(waiting)}.*")] if waiting else []
+    return [table.drop(columns=waiting), *said]
 
 
 def drawn(data: Mapping[str, Collection] | pd.DataFrame, draw: Callable[[], object]) -> object:
