@@ -295,6 +295,7 @@ def test_a_list_says_who_is_on_the_pictures(people):
         "Ann,4,../secret.jpg",
         f"Ann,5,{people.parent}/secret.jpg",
         "Ann,6,gone.jpg",
+        f"Ann,6,{'x' * 5000}.jpg",
         ",7,x/1.jpg",
         "Ann,8,x/1.jpg",
     ]
@@ -303,7 +304,7 @@ def test_a_list_says_who_is_on_the_pictures(people):
     assert content(archive) == dict.fromkeys(["Ann/x%2F1.jpg", "Bo, the 2nd/y%2F1.jpg", "0000007/2.jpg"], DATA)
     assert archive.skipped == {
         "outside the list's folder": 2,
-        "file that is not there": 1,
+        "file that is not there": 2,
         "nobody is named": 1,
         "name occurs twice": 1,
     }

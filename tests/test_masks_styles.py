@@ -65,13 +65,18 @@ def test_user_style_file(faces, tmp_path):
         ("a: 3", "fields"),
         ("[1, 2]", "must map"),
         ("a: {kind: [", "not valid YAML"),
+        (f"a: {{kind: {'c' * 4000}}}", "unknown mask kind"),
+        (f"{'a' * 900}: {{kind: cloth, patterns: [{'t' * 4000}]}}", "unknown mask pattern"),
+        (f"a: {{kind: cloth, colours: {{navy: {'9' * 400}}}}}", "weights"),
+        (f"a: {{kind: cloth, weight: {'9' * 400}}}", "weight of a mask style"),
+        (f"a: {{kind: cloth, texture: {'9' * 400}}}", "File name too long"),
     ],
 )
 def test_bad_style_files_are_refused(tmp_path, text, message):
     (tmp_path / "bad.yaml").write_text(text)
     with pytest.raises(ValueError, match=message) as error:
         masks.load_styles(tmp_path / "bad.yaml")
-    assert "bad.yaml" in str(error.value)
+    assert "bad.yaml" in str(error.value) and len(str(error.value)) <= 300 + len(str(tmp_path))
 
 
 @pytest.mark.parametrize(

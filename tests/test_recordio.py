@@ -281,6 +281,7 @@ def test_lfw_pairs(lfw):
         ("../x\t1\t2\n", "no name of a person's folder"),
         ("\n\n", "holds no pair"),
         ("10\n" + "a" * 5000, "line 2 is no pair"),
+        ("a" * 5000 + "\t1\t2\n", "no picture a+"),
     ],
 )
 def test_odd_pairs_are_refused(lfw, text, said):

@@ -48,9 +48,9 @@ class Style:
             _shares(name, getattr(self, name))
         for name in ("pattern_weight", "intensity", "valve"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} of a mask style must lie in 0..1, got {getattr(self, name)!r}")
-        if not 0 <= self.weight < float("inf"):
-            raise ValueError(f"weight of a mask style must not be negative, got {self.weight!r}")
+                raise ValueError(f"{name} of a mask style must lie in 0..1, got {shown(getattr(self, name))}")
+        if not 0 <= self.weight < 1e300:  # of hundreds of digits no float can be made
+            raise ValueError(f"weight of a mask style must not be negative, got {shown(self.weight)}")
 
     @cached_property
     def picture(self) -> Texture | None:
@@ -84,7 +84,7 @@ def rgb(colour: str) -> tuple[int, int, int]:
     try:
         return tuple(round(255 * c) for c in to_rgb(colour))
     except (ValueError, TypeError):
-        raise ValueError(f'unknown colour {colour!r}: a CSS name or "#rrggbb"') from None
+        raise ValueError(f'unknown colour {shown(colour)}: a CSS name or "#rrggbb"') from None
 
 
 def _known(what: str, value: object, choices: tuple[str, ...]) -> None:
@@ -96,10 +96,10 @@ def _shares(what: str, weights: Mapping) -> np.ndarray:
     """Weights -> their cumulated shares, an array."""
     try:
         values = np.array([float(w) for w in weights.values()])
-    except (TypeError, ValueError, AttributeError):
-        raise ValueError(f"{what} must map names to weights, got {weights!r}") from None
+    except (TypeError, ValueError, AttributeError, OverflowError):
+        raise ValueError(f"{what} must map names to weights, got {shown(weights)}") from None
     if not len(values) or not np.isfinite(values).all() or (values < 0).any() or values.sum() <= 0:
-        raise ValueError(f"weights of {what} must not be negative and not all zero, got {dict(weights)!r}")
+        raise ValueError(f"weights of {what} must not be negative and not all zero, got {shown(dict(weights))}")
     return np.cumsum(values) / values.sum()
 
 
@@ -118,17 +118,17 @@ def load_styles(path: str | Path = STYLE_FILE) -> dict[str, Style]:
     for name, values in raw.items():
         try:
             if not isinstance(values, dict):
-                raise ValueError(f"expected fields, got {values!r}")
+                raise ValueError(f"expected fields, got {shown(values)}")
             for key in values:
                 _known("style field", key, names)
             for key in _CHOICES:
                 if isinstance(values.get(key), (list, str)):  # a list is a mapping of equal weights
                     values[key] = dict.fromkeys([values[key]] if isinstance(values[key], str) else values[key], 1.0)
             if values.get("texture"):
-                values["texture"] = str(path.parent / values["texture"])
+                values["texture"] = str(path.parent / str(values["texture"]))
             styles[str(name)] = Style(**values)
             _ = styles[str(name)].picture  # refuses one that cannot be read
-        except (OSError, TypeError, ValueError) as error:
+        except (OSError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"{path}: style {shown(name)}: {brief(error, 150)}") from None
     return styles
 
