@@ -45,7 +45,7 @@
 
 # %% tags=["parameters"]
 results = None  # folder of records; default: the book's
-scale = "demo"  # of the study: demo (rendered faces), pocket (real photos), full (at full width)
+scale = "pocket"  # of the study: demo (rendered faces), pocket (real photos), full (at full width)
 
 # %% tags=["remove-input"]
 from maskfr_utils.study import parameters, scales
