@@ -309,8 +309,8 @@ def table(record: dict, name: str, measures: Sequence[str]) -> pd.DataFrame:
 
 
 def percent(found: Mapping[str, float]) -> str:
-    """A share in percent, with its interval."""
-    return "{:.1f} ({:.1f}–{:.1f})".format(*(100 * found[k] for k in ("value", "low", "high")))
+    """A share in percent, with as much of its interval as a share can have: Student's *t* may go beyond."""
+    return "{:.1f} ({:.1f}–{:.1f})".format(*(100 * min(max(found[k], 0), 1) for k in ("value", "low", "high")))
 
 
 def differences(record: dict) -> pd.DataFrame:
