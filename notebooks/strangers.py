@@ -210,6 +210,12 @@ pages.Words(told)
 text = f"How well they distinguish strangers is not measured yet: `{command}` measures it."
 if record:
     said = []
+    words = {
+        "all pairs": "of all pairs",
+        "no mask": "of those without",
+        "masks on both": "of the pairs with masks on both",
+    }
+    words |= {"real masks on both": "of the pairs with real masks on both"}
     for name, bare, masked in (
         ("mfr2", "all pairs", "real masks on both"),
         ("lfw", "no mask", "masks on both"),
@@ -220,8 +226,8 @@ if record:
             best = max(found, key=lambda label: found[label][masked]["accuracy"]["value"])
             right = [strangers.percent(found[best][worn]["accuracy"]) for worn in (bare, masked)]
             said.append(
-                f"{titles[name]}: of these networks, {best} is right most often with masks, in {right[1]} % of the pairs "
-                f"({masked}); {bare}, it is in {right[0]} %."
+                f"{titles[name]}: with masks {best} is right most often, in {right[1]} % {words[masked]}, and in {right[0]} % "
+                f"{words[bare]}."
             )
     far = [
         found["FAR"]["value"]
@@ -231,8 +237,8 @@ if record:
     ]
     if far:
         said.append(
-            f"A threshold that lets 1 % of bare strangers pass lets {100 * min(far):.1f} to {100 * max(far):.1f} % pass where"
-            " masks are worn: a threshold belongs to the people, and the masks, that it was measured on."
+            f"A threshold that lets 1 % of the strangers without masks pass lets {100 * min(far):.1f} to {100 * max(far):.1f} % pass"
+            " where masks are worn: a threshold belongs to the people, and the masks, that it was measured on."
         )
     text = " ".join(said) or text
 display(pages.box(text))
