@@ -99,7 +99,7 @@ def test_no_parameter_and_no_other_command_switches_a_flaw_on(tmp_path, capsys):
                 "maskfr_utils.original.switches", "maskfr_utils.original.run"
             ):  # fmt: skip
                 users.add(file.relative_to(ROOT / "maskfr_utils").as_posix())
-    assert users == {"original/run.py", "original/probes.py", "study/run.py"}
+    assert users == {"original/run.py", "original/probes.py", "study/making.py"}
 
 
 @pytest.mark.parametrize(
