@@ -91,7 +91,9 @@ def test_runs_and_draws(path, page):
     done = nbformat.read(folder / "out.ipynb", as_version=4)
     shown = [o.get("data", {}) for c in done.cells for o in c.get("outputs", [])]
     drawn = any({"image/png", "image/svg+xml"} & data.keys() or "<svg" in data.get("text/html", "") for data in shown)
-    assert drawn or (path.stem in ("audit", *ON_MEASUREMENTS) and WAITING in str(shown))  # no axes without anything in them
+    assert drawn or (
+        path.stem in ("audit", *ON_MEASUREMENTS) and WAITING in str(shown)
+    )  # no axes without anything in them
 
 
 def test_masked_vs_unmasked_tells_cost_and_gain_and_whether_they_are_more_than_luck(page):
