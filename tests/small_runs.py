@@ -4,6 +4,7 @@ import torch
 from safetensors.torch import load_file
 
 from maskfr_utils.config import TrainConfig
+from maskfr_utils.measure.kills import RUN
 
 SMALL = {
     "model": "iresnet50",
@@ -17,17 +18,7 @@ SMALL = {
     "precision": "32-true",
     "compile": False,
 }
-# Everything that draws: order, twins, masks, augmentation, dropout; saved at every step.
-TINY = SMALL | {
-    "width": 0.05,
-    "embedding_dim": 16,
-    "batch_size": 4,
-    "epochs": 2,
-    "augment": 0.5,
-    "dropout": 0.2,
-    "fresh_masks": True,
-    "checkpoint_minutes": 0.0,
-}
+TINY = RUN  # everything that draws; saved at every step
 
 
 def small(out, **more):

@@ -61,8 +61,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         OSError: it cannot be read.
         ValueError: it holds anything else.
     """
-    with Path(path).open("rb"):
-        """Raises what names the file."""
+    Path(path).open("rb").close()  # raises what names the file
     try:
         tensors = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files raise nearly anything, in many lines, even an OSError
