@@ -1,11 +1,11 @@
 """The soak itself: that it repeats its inputs, sees what it is to see, and passes in small."""
 
+import mmap
 import os
 import random
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 from tqdm.auto import tqdm
 
@@ -83,7 +83,7 @@ def test_outcomes_are_counted(reading):
         (lambda _: os.system("true"), "os.system"),
         (lambda _: Path("/tmp/maskfr-soak-outside").mkdir(), "os.mkdir"),
         (lambda _: Path("/proc/self/comm").open("r+").close(), "open /proc/self/comm"),
-        (lambda _: np.ones(2**25).sum() * 0, "MB of memory"),
+        (lambda _: mmap.mmap(-1, 2**28).write(bytes(2**28)), "MB of memory"),  # freed memory that is kept cannot serve it
     ],
 )  # fmt: skip
 def test_what_must_not_happen_is_seen(reading, act, said):
