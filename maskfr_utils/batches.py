@@ -154,9 +154,9 @@ def to_input(faces: Tensor) -> Tensor:
 def augment(images: Tensor, generator: torch.Generator, strength: float = 0.0) -> Tensor:
     """Draws one variant of each picture.
 
-    Half are mirrored. With `strength` 1 each is also turned by up to 15 degrees, scaled by up to 15 %, moved by up to
-    8 % of its width, changed in brightness, contrast and saturation by up to 50 %, made grey (1 in 10) or blurred by
-    a change of resolution (1 in 5), and one rectangle of up to 40 % of its sides is blanked (1 in 2); smaller
+    Half are mirrored. With `strength` 1 each is also turned by up to 15 degrees, scaled by up to 15%, moved by up to
+    8% of its width, changed in brightness, contrast and saturation by up to 50%, made grey (1 in 10) or blurred by
+    a change of resolution (1 in 5), and one rectangle of up to 40% of its sides is blanked (1 in 2); smaller
     strengths scale these limits and chances.
 
     Args:

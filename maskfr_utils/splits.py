@@ -24,8 +24,8 @@ from maskfr_utils.store import LEFT_OUT, TEST, TRAIN, VALIDATION
 THUMBNAIL = 32
 # What copies of a photo share is the face: its surroundings differ by how each was cropped, padded or cut out.
 FACE_PART = slice(16, 96)
-# On 1,178 known near-duplicates of a set of 17,511 photos this finds 98 %; most of what else it finds there are copies
-# that were overlooked. 0.95 finds 95 %; at 0.93 half of the pairs are different photos of a similar pose.
+# On 1,178 known near-duplicates of a set of 17,511 photos this finds 98%; most of what else it finds there are copies
+# that were overlooked. 0.95 finds 95%; at 0.93 half of the pairs are different photos of a similar pose.
 CORRELATION = 0.94
 SUSPECT = 0.92  # from here on pictures of one person may be copies: one in ten is
 # Of 9,736 pairs across people of that set that are more alike than 0.9 none exceeds 0.83; of 60 copies, turned, cut out

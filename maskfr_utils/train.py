@@ -252,7 +252,7 @@ def main(
     if record:
         for twin, score in record["metrics"].items():
             print(
-                f"{twin:9} {'real masks,' if twin == 'worn' else config.scored_on} accuracy {score['accuracy']:.1%} (95 % {score['accuracy_low']:.1%} to "
+                f"{twin:9} {'real masks,' if twin == 'worn' else config.scored_on} accuracy {score['accuracy']:.1%} (95% {score['accuracy_low']:.1%} to "
                 f"{score['accuracy_high']:.1%}, {score['photos']} photos)"
             )
         print(f"{record['throughput']['train_images_per_second']:.1f} images/s; {config.folder / 'record.json'}")

@@ -22,7 +22,7 @@ class Comparison:
 
     Attributes:
         value: the mean over seeds.
-        low, high: its 95 % interval over seeds and people; with fewer than `SEEDS` seeds over people alone.
+        low, high: its 95% interval over seeds and people; with fewer than `SEEDS` seeds over people alone.
         by_seed: the value of each seed.
         p: of the value being 0: the larger of both ways; nan with fewer than `SEEDS` seeds.
     """

@@ -67,12 +67,12 @@ display(pd.DataFrame.from_dict(rows, orient="index"), made)
 # [Each part against plain IResNet-50](#tab-parts-compared), on the same photos of the same seeds; $p$ is corrected for the number of
 # lines:
 
-# %% tags=["hide-input"] mystnb={"name": "tab-parts-compared", "caption": "What each part changes in IResNet-50, in percentage points, with 95 % intervals over seeds and people."}
+# %% tags=["hide-input"] mystnb={"name": "tab-parts-compared", "caption": "What each part changes in IResNet-50, in percentage points, with 95% intervals over seeds and people."}
 compared = {each: tables.parts(each, results) for each in scales.SCALES}
 words = {tables.FACES[each]: outcomes.in_points(table) for each, table in compared.items()}
 display(*pages.parts(words), pages.Words(captions.VERDICTS))
 
-# %% tags=["hide-input"] mystnb={"name": "fig-parts", "caption": "What each part of ResSaNet changes in IResNet-50, with 95 % intervals over seeds and people.", "image": {"alt": "A dot with an error bar for each part, the difference to IResNet-50, beside a line at zero"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-parts", "caption": "What each part of ResSaNet changes in IResNet-50, with 95% intervals over seeds and people.", "image": {"alt": "A dot with an error bar for each part, the difference to IResNet-50, beside a line at zero"}}
 pages.drawn(
     compared[scale],
     lambda: figures.results.estimates(

@@ -51,7 +51,7 @@ from maskfr_utils.study import audit, captions, outcomes, pages
 # The first bar of [the figure](#fig-audit) is what would be printed with all deviations at once. Each line below takes one more
 # away. The last bar is the network trained and scored as in the rest of this book.
 
-# %% tags=["hide-input"] mystnb={"name": "fig-audit", "caption": "The accuracy that would be reported, less each deviation in turn, down to the honest one. Lines are 95 % intervals over seeds and people; that of a change stands at its end.", "image": {"alt": "A waterfall: the accuracy with all deviations, the change by each that is taken away, and the accuracy without any, with error bars"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-audit", "caption": "The accuracy that would be reported, less each deviation in turn, down to the honest one. Lines are 95% intervals over seeds and people; that of a change stands at its end.", "image": {"alt": "A waterfall: the accuracy with all deviations, the change by each that is taken away, and the accuracy without any, with error bars"}}
 steps = audit.steps(scale, results)
 display(
     pages.drawn(steps, lambda: figures.audit.waterfall(steps, "accuracy as reported, %")),
@@ -71,7 +71,7 @@ display(
 with pd.option_context("display.max_colwidth", None):
     display(audit.table([each for each in scales.SCALES if len(audit.alone(each, results))], results))
 
-# %% tags=["hide-input"] mystnb={"name": "tab-audit-alone", "caption": "Each deviation alone: the change of the reported accuracy in percentage points, with 95 % intervals over seeds and people."}
+# %% tags=["hide-input"] mystnb={"name": "tab-audit-alone", "caption": "Each deviation alone: the change of the reported accuracy in percentage points, with 95% intervals over seeds and people."}
 display(pages.shown(outcomes.in_points(audit.alone(scale, results))))
 
 # %% [markdown]

@@ -39,7 +39,7 @@ from maskfr_utils.study import parameters, scales
 
 parameters.check(globals(), results=parameters.folder, scale=scales.SCALES)
 
-# %% tags=["hide-input"] mystnb={"name": "fig-9", "caption": "The report's Figure 9, in three experiments: accuracy on masked test photos by batch size, with 95 % intervals over seeds and people.", "image": {"alt": "Three lines of accuracy against batch size with error bars: one rate, a rate scaled with the batch, as many steps"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-9", "caption": "The report's Figure 9, in three experiments: accuracy on masked test photos by batch size, with 95% intervals over seeds and people.", "image": {"alt": "Three lines of accuracy against batch size with error bars: one rate, a rate scaled with the batch, as many steps"}}
 # %config InlineBackend.figure_formats = ["svg"]
 from IPython.display import display
 
@@ -53,7 +53,7 @@ display(pages.drawn(lines, lambda: figures.results.batch_sizes(lines)), made)
 # %% [markdown]
 # [In numbers](#tab-9):
 
-# %% tags=["hide-input"] mystnb={"name": "tab-9", "caption": "Accuracy on masked test photos by batch size, with 95 % intervals over seeds and people."}
+# %% tags=["hide-input"] mystnb={"name": "tab-9", "caption": "Accuracy on masked test photos by batch size, with 95% intervals over seeds and people."}
 display(*pages.parts({tables.FACES[each]: tables.figure_9_table(each, results) for each in scales.SCALES}))
 
 # %% [markdown]
@@ -61,7 +61,7 @@ display(*pages.parts({tables.FACES[each]: tables.figure_9_table(each, results) f
 #
 # [Each batch size against the smallest](#tab-9-compared), on the same photos of the same seeds.
 
-# %% tags=["hide-input"] mystnb={"name": "tab-9-compared", "caption": "Each batch size against the smallest, in percentage points, with 95 % intervals over seeds and people."}
+# %% tags=["hide-input"] mystnb={"name": "tab-9-compared", "caption": "Each batch size against the smallest, in percentage points, with 95% intervals over seeds and people."}
 compared = tables.batches_compared(scale, results)
 display(pages.shown(outcomes.in_points(compared)), pages.Words(captions.VERDICTS))
 

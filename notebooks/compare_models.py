@@ -29,7 +29,7 @@ from maskfr_utils.study import parameters, scales
 
 parameters.check(globals(), results=parameters.folder, scale=scales.SCALES)
 
-# %% tags=["hide-input"] mystnb={"name": "tab-2", "caption": "The report's Table 2 beside ours: masked test photos named correctly, with 95 % intervals over seeds and people."}
+# %% tags=["hide-input"] mystnb={"name": "tab-2", "caption": "The report's Table 2 beside ours: masked test photos named correctly, with 95% intervals over seeds and people."}
 # %config InlineBackend.figure_formats = ["svg"]
 from collections import Counter
 
@@ -52,7 +52,7 @@ display(*pages.run_so_far(tables.table_2(results)), made)
 # over people alone. The report's ResSaNet-100 has another batch size than its other networks, and its number was printed by a notebook
 # that reads the faces from a folder whose name ends in `_no_mask` ([first page](../book/intro.md)).
 
-# %% tags=["hide-input"] mystnb={"name": "fig-networks", "caption": "Accuracy of each network on masked test photos, with 95 % intervals over seeds and people.", "image": {"alt": "The accuracy of each network as a dot with an error bar"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-networks", "caption": "Accuracy of each network on masked test photos, with 95% intervals over seeds and people.", "image": {"alt": "The accuracy of each network as a dot with an error bar"}}
 ours = tables.networks(scale, results)
 shown = pd.DataFrame.from_dict(
     {name: (result.mean, *result.interval) for name, result in ours.items()},
@@ -92,7 +92,7 @@ pd.DataFrame.from_dict(rows, orient="index")
 # Five networks make ten pairs, and ten chances to find something by luck. So $p$ is corrected for all of them
 # ([the differences](#tab-pairs)). The network that the report ranks higher comes first in each pair.
 
-# %% tags=["hide-input"] mystnb={"name": "tab-pairs", "caption": "Differences between networks on masked test photos, in percentage points, with 95 % intervals over seeds and people."}
+# %% tags=["hide-input"] mystnb={"name": "tab-pairs", "caption": "Differences between networks on masked test photos, in percentage points, with 95% intervals over seeds and people."}
 compared = tables.pairs_of_networks(scale, results)
 differences = pages.shown(outcomes.in_points(compared))
 display(differences, pages.Words(captions.VERDICTS), made)
@@ -217,11 +217,11 @@ display(pages.box(f"{text}\n\n{answers.attention(scale, results)} {theirs_said} 
 # formula?</summary>
 #
 # Of 1,000 decisions 998 are right: all but the true person (a false negative) and the one that was named (a false positive). So
-# 99.8 %, for a wrong answer.
+# 99.8%, for a wrong answer.
 #
 # </details>
 #
-# <details><summary><b>Exercise.</b> Two networks name 90 % and 91 % of 1,000 photos correctly, and disagree on 30 photos. Is that beyond
+# <details><summary><b>Exercise.</b> Two networks name 90% and 91% of 1,000 photos correctly, and disagree on 30 photos. Is that beyond
 # noise?</summary>
 #
 # $d = 0.03$, so the half width is $1.96 \sqrt{(0.03 - 0.0001) / 1000} \approx 1.07$ points: more than the difference of one point.

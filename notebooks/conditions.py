@@ -63,7 +63,7 @@ figures.faces.face_grid({title: seen(twins, part) for part, title in parts.items
 #
 # [The table](#tab-conditions) and [the plot](#fig-conditions) show each network on masked and on bare faces.
 
-# %% tags=["hide-input"] mystnb={"name": "tab-conditions", "caption": "IResNet-50 by what it was trained on: accuracy on masked and on bare test photos, with 95 % intervals over seeds and people."}
+# %% tags=["hide-input"] mystnb={"name": "tab-conditions", "caption": "IResNet-50 by what it was trained on: accuracy on masked and on bare test photos, with 95% intervals over seeds and people."}
 lines = {name: alternatives.title(name) for name in (*names.CONDITIONS, variants.TWIN_TERM)}
 found = {
     each: {twin: alternatives.conditions(each, results, twin) for twin in alternatives.TWINS} for each in scales.SCALES
@@ -74,7 +74,7 @@ for each in scales.SCALES:
         display(pages.Words(f"The twin term's weight on {tables.FACES[each]}: $w$ = {weight['twin_weight']:g}."))
 display(pages.made(*(captions.made_with("conditions", each, results) for each in scales.SCALES)))
 
-# %% tags=["hide-input"] mystnb={"name": "fig-conditions", "caption": "Accuracy of IResNet-50 on masked and on bare test photos by what it was trained on, 95 % intervals over seeds and people.", "image": {"alt": "For each condition two dots with error bars: its accuracy on masked and on unmasked test faces"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-conditions", "caption": "Accuracy of IResNet-50 on masked and on bare test photos by what it was trained on, 95% intervals over seeds and people.", "image": {"alt": "For each condition two dots with error bars: its accuracy on masked and on unmasked test faces"}}
 named = {twin: {lines[name]: result for name, result in of.items()} for twin, of in found[scale].items()}
 forests = {f"on {twin} faces": alternatives.forest(of) for twin, of in named.items()}
 pages.drawn(forests, lambda: figures.results.estimates(forests, "top-1 accuracy, %"))
@@ -86,11 +86,11 @@ pages.drawn(forests, lambda: figures.results.estimates(forests, "top-1 accuracy,
 # one, and either with that of the *specialist*, the network that was trained for this kind of face alone. The rule was made before the
 # runs:
 #
-# - *yes*, where the 95 % intervals of all three differences lie above −1 point;
+# - *yes*, where the 95% intervals of all three differences lie above −1 point;
 # - *no*, where a specialist is better beyond noise, or the masked accuracy is lower than the bare one by surely more than a point;
 # - *not shown* in all other cases.
 
-# %% tags=["hide-input"] mystnb={"name": "tab-one-for-all", "caption": "Networks trained on both kinds of faces: masked against bare photos, and against the specialist for either, in percentage points with 95 % intervals over seeds and people."}
+# %% tags=["hide-input"] mystnb={"name": "tab-one-for-all", "caption": "Networks trained on both kinds of faces: masked against bare photos, and against the specialist for either, in percentage points with 95% intervals over seeds and people."}
 compared = {each: alternatives.one_for_all(each, results) for each in scales.SCALES}
 words = {}
 for each, table in compared.items():
@@ -99,7 +99,7 @@ for each, table in compared.items():
     words[tables.FACES[each]] = rows.set_axis([f"{lines[name]}: {what}" for name, what in table.index])
 display(*pages.parts(words), pages.Words(captions.VERDICTS))
 
-# %% tags=["hide-input"] mystnb={"name": "fig-one-for-all", "caption": "Masked against bare photos of one network, and against the specialist for either, with 95 % intervals over seeds and people.", "image": {"alt": "For each condition three differences with error bars beside a line at zero"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-one-for-all", "caption": "Masked against bare photos of one network, and against the specialist for either, with 95% intervals over seeds and people.", "image": {"alt": "For each condition three differences with error bars beside a line at zero"}}
 differences = {lines[name]: compared[scale].loc[name] for name in alternatives.verdicts(compared[scale])}
 label = "difference in top-1 accuracy, percentage points"
 pages.drawn(differences, lambda: figures.results.estimates(differences, label, value="difference", zero=True))
@@ -109,7 +109,7 @@ pages.drawn(differences, lambda: figures.results.estimates(differences, label, v
 #
 # [Against the network that sees whole faces](#tab-less) of either kind:
 
-# %% tags=["hide-input"] mystnb={"name": "tab-less", "caption": "Networks that see a part of the face only, against one that sees it whole, in percentage points with 95 % intervals over seeds and people."}
+# %% tags=["hide-input"] mystnb={"name": "tab-less", "caption": "Networks that see a part of the face only, against one that sees it whole, in percentage points with 95% intervals over seeds and people."}
 less = {twin: {lines[name]: of[lines[name]] for name in parts if lines[name] in of} for twin, of in named.items()}
 against = {f"on {twin} faces": alternatives.against(of, lines["both"]) for twin, of in less.items()}
 display(*pages.parts({name: outcomes.in_points(table) for name, table in against.items()}))

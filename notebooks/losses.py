@@ -59,12 +59,12 @@ tried = {tables.FACES[each]: alternatives.loss_trials(each, results) for each in
 display(*pages.parts(tried, plan.command("losses")))
 
 # %% [markdown]
-# A trial whose loss became infinite or undefined counts as 0 %. Where the best value of a setting is the largest or the smallest that was
+# A trial whose loss became infinite or undefined counts as 0%. Where the best value of a setting is the largest or the smallest that was
 # tried, a wider search might still help. All losses were searched equally widely.
 #
 # [The final runs](#tab-losses), on test photos:
 
-# %% tags=["hide-input"] mystnb={"name": "tab-losses", "caption": "IResNet-50 trained on masked faces with each loss at its own settings: accuracy on masked and on bare test photos, with 95 % intervals over seeds and people."}
+# %% tags=["hide-input"] mystnb={"name": "tab-losses", "caption": "IResNet-50 trained on masked faces with each loss at its own settings: accuracy on masked and on bare test photos, with 95% intervals over seeds and people."}
 lines = {variant.title: variant.title for variant in variants.LOSS_VARIANTS.values()}
 found = {
     each: {twin: alternatives.losses(each, results, twin) for twin in alternatives.TWINS} for each in scales.SCALES
@@ -72,7 +72,7 @@ found = {
 display(*pages.parts({tables.FACES[each]: alternatives.table(of, lines) for each, of in found.items()}))
 display(pages.made(*(captions.made_with("losses", each, results) for each in scales.SCALES)))
 
-# %% tags=["hide-input"] mystnb={"name": "fig-losses", "caption": "Accuracy of IResNet-50 on masked and on bare test photos by the loss that it was trained with, 95 % intervals over seeds and people.", "image": {"alt": "For each loss two dots with error bars: its accuracy on masked and on unmasked test faces"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-losses", "caption": "Accuracy of IResNet-50 on masked and on bare test photos by the loss that it was trained with, 95% intervals over seeds and people.", "image": {"alt": "For each loss two dots with error bars: its accuracy on masked and on unmasked test faces"}}
 forests = {f"on {twin} faces": alternatives.forest(results_of) for twin, results_of in found[scale].items()}
 pages.drawn(forests, lambda: figures.results.estimates(forests, "top-1 accuracy, %"))
 
@@ -80,7 +80,7 @@ pages.drawn(forests, lambda: figures.results.estimates(forests, "top-1 accuracy,
 # [Each loss against ArcFace](#tab-losses-compared), on the same masked photos of the same seeds; $p$ is corrected for the number of
 # lines:
 
-# %% tags=["hide-input"] mystnb={"name": "tab-losses-compared", "caption": "Each loss against ArcFace on masked test photos, in percentage points, with 95 % intervals over seeds and people."}
+# %% tags=["hide-input"] mystnb={"name": "tab-losses-compared", "caption": "Each loss against ArcFace on masked test photos, in percentage points, with 95% intervals over seeds and people."}
 compared = {each: alternatives.against(by_twin["masked"], alternatives.REFERENCE) for each, by_twin in found.items()}
 display(*pages.parts({tables.FACES[each]: outcomes.in_points(table) for each, table in compared.items()}))
 display(pages.Words(captions.VERDICTS))

@@ -29,7 +29,7 @@
 # **How sure is a difference?** Two kinds of luck must not be taken for one.
 #
 # - *The people who are tested.* Photos of one person succeed and fail together. So a *bootstrap* ([Efron, 1979](#cite-efron1979)) draws as
-#   many people as there are, with replacement, each with all their photos. It does so 2,000 times. The interval holds 95 % of the results.
+#   many people as there are, with replacement, each with all their photos. It does so 2,000 times. The interval holds 95% of the results.
 # - *The seed.* Other initial weights and another order of the photos give another network. From the differences $d_1, \dots, d_n$ of $n$
 #   seeds, with mean $\bar d$ and standard deviation $\sigma_d$, Student's $t$ gives the interval
 #
@@ -37,7 +37,7 @@
 #
 # An interval in this book is the wider of the two at either end. A $p$ is the chance of a difference at least as large if there were none;
 # the larger one of the two is given. *Better* or *worse* is said only with three seeds or more, and only where the interval leaves out 0.
-# Simulated networks that do not differ are then called different in at most 5 % of cases, also where seeds matter as much as they do here
+# Simulated networks that do not differ are then called different in at most 5% of cases, also where seeds matter as much as they do here
 # (`tests/test_verdicts.py`).
 #
 # Among many comparisons some look large by luck. Holm's correction ([Holm, 1979](#cite-holm1979)) multiplies the smallest $p$ by the
@@ -52,7 +52,7 @@ from maskfr_utils.study import parameters, scales
 
 parameters.check(globals(), results=parameters.folder, scale=scales.SCALES)
 
-# %% tags=["hide-input"] mystnb={"name": "tab-1", "caption": "The report's Table 1 beside ours: IResNet-50 trained on one kind of faces or on both; test photos named correctly, with 95 % intervals over seeds and people."}
+# %% tags=["hide-input"] mystnb={"name": "tab-1", "caption": "The report's Table 1 beside ours: IResNet-50 trained on one kind of faces or on both; test photos named correctly, with 95% intervals over seeds and people."}
 # %config InlineBackend.figure_formats = ["svg"]
 import numpy as np
 import pandas as pd
@@ -72,7 +72,7 @@ display(*pages.run_so_far(tables.table_1(results)), made)
 #
 # [The accuracy of each seed](#tab-seeds), and how much the seeds differ:
 
-# %% tags=["hide-input"] mystnb={"name": "tab-seeds", "caption": "Accuracy of each seed in percent, their mean with its 95 % interval, and their standard deviation."}
+# %% tags=["hide-input"] mystnb={"name": "tab-seeds", "caption": "Accuracy of each seed in percent, their mean with its 95% interval, and their standard deviation."}
 found = {
     (run.condition, tested): result
     for tested in ("unmasked", "masked")
@@ -95,7 +95,7 @@ display(pages.shown(seeds), pages.made(captions.rerun("table_1", scale, results)
 # Each line of [the table](#tab-costs) is a difference on the same photos, of the same seeds; $p$ is corrected for the number of
 # lines.
 
-# %% tags=["hide-input"] mystnb={"name": "tab-costs", "caption": "What a mask costs and what training brings, in percentage points, with 95 % intervals over seeds and people."}
+# %% tags=["hide-input"] mystnb={"name": "tab-costs", "caption": "What a mask costs and what training brings, in percentage points, with 95% intervals over seeds and people."}
 lines = {
     "The report's comparison: each on its own kind": (("unmasked", "unmasked"), ("masked", "masked")),
     "Cost of a mask, trained on unmasked": (("unmasked", "unmasked"), ("unmasked", "masked")),
@@ -109,7 +109,7 @@ compared = outcomes.comparisons({k: (found[a], found[b]) for k, (a, b) in lines.
 differences = outcomes.in_points(compared).replace({"verdict": {"better": "beyond noise", "worse": "beyond noise"}})
 display(pages.shown(differences), pages.Words(captions.BEYOND))
 
-# %% tags=["hide-input"] mystnb={"name": "fig-costs", "caption": "The cost of a mask, and the gains of training, as differences on the same photos, with 95 % intervals over seeds and people.", "image": {"alt": "A dot with an error bar for each difference of the table above, beside a line at zero"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-costs", "caption": "The cost of a mask, and the gains of training, as differences on the same photos, with 95% intervals over seeds and people.", "image": {"alt": "A dot with an error bar for each difference of the table above, beside a line at zero"}}
 pages.drawn(
     compared,
     lambda: figures.results.estimates(
@@ -122,9 +122,9 @@ pages.drawn(
 #
 # [By the kind of mask](#fig-by-mask): the kinds were drawn by chance, and in unequal numbers. The unmasked twins of the same photos,
 # named by the network that was trained for them, show how much of a difference is due to the photos themselves.
-# An interval that is symmetric about its mean may reach beyond 100 %.
+# An interval that is symmetric about its mean may reach beyond 100%.
 
-# %% tags=["hide-input"] mystnb={"name": "fig-by-mask", "caption": "Accuracy by the kind of mask, with 95 % intervals.", "image": {"alt": "For each kind of mask, three dots with error bars: masked twins by both networks, unmasked twins by one"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-by-mask", "caption": "Accuracy by the kind of mask, with 95% intervals.", "image": {"alt": "For each kind of mask, three dots with error bars: masked twins by both networks, unmasked twins by one"}}
 shown = {
     "masked twin, trained on masked": found.get(("masked", "masked")),
     "masked twin, trained on unmasked": found.get(("unmasked", "masked")),
@@ -138,7 +138,7 @@ pages.drawn(by_mask, lambda: figures.results.estimates(by_mask, "top-1 accuracy,
 # %% [markdown]
 # [By how far the head is turned](#fig-by-yaw), estimated from the landmarks:
 
-# %% tags=["hide-input"] mystnb={"name": "fig-by-yaw", "caption": "Accuracy by how far the head is turned to either side, with 95 % intervals.", "image": {"alt": "For each range of head turn, three dots with error bars: masked twins by both networks, unmasked twins by one"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-by-yaw", "caption": "Accuracy by how far the head is turned to either side, with 95% intervals.", "image": {"alt": "For each range of head turn, three dots with error bars: masked twins by both networks, unmasked twins by one"}}
 by_yaw = {
     name: outcomes.by_group(result, [outcomes.yaw_groups(yaw) for yaw in result.photos("yaw")], list(outcomes.YAWS))
     for name, result in shown.items()
@@ -191,7 +191,7 @@ display(
 )
 
 # %% [markdown]
-# In brackets are 95 % intervals of the mean, over seeds and people. They are wide, since MFR2 has few people. $p$ is corrected for the
+# In brackets are 95% intervals of the mean, over seeds and people. They are wide, since MFR2 has few people. $p$ is corrected for the
 # number of lines. The pairs called *drawn* are all pairs of photos without masks, which are easier than MFR2's own pairs. And a real
 # mask hides the nose and mouth by which a face is aligned, while ours were drawn after alignment. So compare
 # [the gains](#fig-real), not the values themselves.
@@ -200,7 +200,7 @@ display(
 # photos of MFR2 ([Masking](masking.ipynb)). The networks were trained on none of its people, but the masks that they were trained on
 # were fitted to its masks. On other photos, where masks are worn in other ways, training on drawn ones may gain less.
 
-# %% tags=["hide-input"] mystnb={"name": "fig-real", "caption": "What training with drawn masks gains, measured with real and with drawn masks, with 95 % intervals.", "image": {"alt": "The gain of masked training with real and with drawn masks, dots with error bars beside a line at zero"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-real", "caption": "What training with drawn masks gains, measured with real and with drawn masks, with 95% intervals.", "image": {"alt": "The gain of masked training with real and with drawn masks, dots with error bars beside a line at zero"}}
 gains = {"": real_masks.results(real, "gain")} if real else {}
 pages.drawn(
     gains,

@@ -239,7 +239,7 @@ figures.masks.outlines(found)
 # %% [markdown]
 # [The numbers](#tab-outlines) to [this comparison](#fig-outlines):
 
-# %% tags=["hide-input"] mystnb={"name": "tab-outlines", "caption": "Differences of the medians, real less drawn, with 95 % intervals over people."}
+# %% tags=["hide-input"] mystnb={"name": "tab-outlines", "caption": "Differences of the medians, real less drawn, with 95% intervals over people."}
 pd.DataFrame(found["outline_difference"]).T.rename(index=outline.STATISTICS).style.format("{:+.3f}")
 
 # %% [markdown]
@@ -345,7 +345,7 @@ figures.designer.design(photo, points)
 # %% tags=["remove-input"]
 pins, auc = record["success"]["aligned"]["pins"], found["auc"]["draws"]
 text = f"""A mask is bent over the head that the landmarks show, lit like the face and blended into the photo. Aligned faces need no
-detector for that: {pins["masked"] / pins["faces"]:.1%} of the `pins` crops get a mask, where the report masked about 8 % of its pictures.
+detector for that: {pins["masked"] / pins["faces"]:.1%} of the `pins` crops get a mask, where the report masked about 8% of its pictures.
 
 Would a network take it for a real one? Not always. Drawn masks sit about where real ones sit, because they were fitted to them. But a simple
 classifier separates the two (AUC {min(auc):.2f} to {max(auc):.2f}; 0.5 would be a guess), mainly by the cloth. So a network can learn that a

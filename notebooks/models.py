@@ -54,7 +54,7 @@ from maskfr_utils.study import pages, state
 #
 # The report's table comes from the first ResNet paper ([the stages](#tab-resnet)). torchvision's networks differ from it in one thing: a
 # bottleneck halves the map in its 3×3 convolution, not in its first 1×1. With the stride put back, [the counts](#tab-resnet-counts) are
-# within 2 % of the printed ones, which have one decimal.
+# within 2% of the printed ones, which have one decimal.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-resnet", "caption": "The report's Figure 2: ResNets stage by stage, at 224 × 224; kernel and channels of each convolution, how often, and the size of the maps that come out."}
 with torch.device("meta"):  # shapes need no numbers
@@ -297,12 +297,12 @@ elsewhere = table.drop(index="before attention").filter(like="off").abs().min()
 def weight(**choices):
     """What other choices add to ResSaNet-50's parameters, or save."""
     other = total("ressanet50", Choices(**choices)).millions()
-    return f"{100 * abs(other / total('ressanet50').millions() - 1):.2f} %"
+    return f"{100 * abs(other / total('ressanet50').millions() - 1):.2f}%"
 
 
 pages.Words(
-    f"Any other place on the main path is off by {elsewhere.iloc[0]:.1f} % or more for ResSaNet-50, and "
-    f"by {elsewhere.iloc[1]:.1f} % or more for ResSaNet-100. The other choices change the parameters of "
+    f"Any other place on the main path is off by {elsewhere.iloc[0]:.1f}% or more for ResSaNet-50, and "
+    f"by {elsewhere.iloc[1]:.1f}% or more for ResSaNet-100. The other choices change the parameters of "
     f"ResSaNet-50 by less: a projection behind the attention by {weight(attention_projection=True)}, SE that "
     f"narrows the block's channels by {weight(se_from_input=True)}, biases in SE by "
     f"{weight(se_bias=True)}, a table of position terms by {weight(positions='table')}. "
@@ -310,7 +310,7 @@ pages.Words(
 )
 
 # %% tags=["remove-input"]
-text = f"""ResNet and IResNet are: counted as in their time, ResNet's totals agree with the published ones to 2 %, IResNet's to the last digit.
+text = f"""ResNet and IResNet are: counted as in their time, ResNet's totals agree with the published ones to 2%, IResNet's to the last digit.
 ResSaNet very probably is. With $k = 2$, $r = 4$, no biases, no
 projection, and the map halved between convolution and attention, ours has the published operations to the last digit. Of all settings that
 were tried, {"one has" if len(left) == 1 else f"{len(left)} have"} all four published numbers, apart from the kind of position terms.

@@ -176,7 +176,7 @@ print(f"kept in {out}/: gallery/, named/" if out else "nothing was kept")
 # has not seen; those of `mfr2` wear real masks. The masking program draws no second mask where this network sees one
 # (`mask_folder --leave-worn`), and a training run keeps such photos for a test (`worn_masks`).
 
-# %% tags=["hide-input"] mystnb={"name": "tab-worn", "caption": "Faces in which a mask is said to be worn, in percent, with 95 % intervals."}
+# %% tags=["hide-input"] mystnb={"name": "tab-worn", "caption": "Faces in which a mask is said to be worn, in percent, with 95% intervals."}
 worn = read_measurement("masks/worn.json")
 command = "python -m maskfr_utils.measure.worn_masks"
 pages.shown(worn_masks.table(worn) if worn else pd.DataFrame(), command)
@@ -223,13 +223,13 @@ fig
 # - *Rank 1*: the nearest person is the right one.
 # - *Named*: the nearest person is the right one and near enough.
 # - *Misnamed*: an enrolled person gets another's name.
-# - *False accepts*: a stranger gets a name. The threshold is to keep this at 1 %.
+# - *False accepts*: a stranger gets a name. The threshold is to keep this at 1%.
 #
 # On real photos the network names hardly anybody, since it has seen no real person. These are `lfw` ([Huang et al.,
 # 2007](#cite-huang2007)) and, with real masks, `mfr2` ([Anwar and Raychowdhury, 2020](#cite-anwar2020)); the threshold there comes from
 # other people of `lfw`.
 
-# %% tags=["hide-input"] mystnb={"name": "tab-recognition", "caption": "How good the package's network is, in percent of photos, with 95 % intervals over people."}
+# %% tags=["hide-input"] mystnb={"name": "tab-recognition", "caption": "How good the package's network is, in percent of photos, with 95% intervals over people."}
 record = read_measurement("recognise/rendered_people.json")
 command = "python -m maskfr_utils.measure.recognition"
 made = pages.made(f"{state.made_from('recognise')}, by `{command}`")

@@ -29,7 +29,7 @@ from maskfr_utils.study import parameters
 
 parameters.check(globals(), results=parameters.folder)
 
-# %% tags=["hide-input"] mystnb={"name": "tab-claims", "caption": "The report's conclusions by its own numbers and by ours: verdict and difference in percentage points, with 95 % intervals."}
+# %% tags=["hide-input"] mystnb={"name": "tab-claims", "caption": "The report's conclusions by its own numbers and by ours: verdict and difference in percentage points, with 95% intervals."}
 # %config InlineBackend.figure_formats = ["svg"]
 import pandas as pd
 from IPython.display import display
@@ -44,7 +44,7 @@ display(*pages.run_so_far(tables.claims(results)), pages.Words(captions.CLAIMED)
 # %% [markdown]
 # [The same as a picture](#fig-claims):
 
-# %% tags=["hide-input"] mystnb={"name": "fig-claims", "caption": "Each of the report's conclusions as a difference of two accuracies, by its own numbers and by ours, with 95 % intervals.", "image": {"alt": "For each conclusion three dots with error bars, the report, real photos and rendered faces, beside a line at zero"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-claims", "caption": "Each of the report's conclusions as a difference of two accuracies, by its own numbers and by ours, with 95% intervals.", "image": {"alt": "For each conclusion three dots with error bars, the report, real photos and rendered faces, beside a line at zero"}}
 compared = tables.claim_tables(results)
 figures.results.estimates(compared, "difference in top-1 accuracy, percentage points", value="difference", zero=True)
 
@@ -62,7 +62,7 @@ figures.results.estimates(compared, "difference in top-1 accuracy, percentage po
 # | Each picture is mirrored, then picture and mirror image are split at random: test photos are trained on, mirrored. | photos are split first, near copies stay together: [Data](data.ipynb) |
 # | No test calls `model.eval()`: BatchNorm uses the test batch's own statistics. | tests use the statistics of training |
 # | Pictures enter as blue, green, red from 0 to 255. | red, green, blue from -1 to 1 |
-# | 92.08 % of ResSaNet-100 was printed by a notebook that reads a folder whose name ends in `_no_mask`. | each network is tested on both twins: [Masked and unmasked](masked_vs_unmasked.ipynb) |
+# | 92.08% of ResSaNet-100 was printed by a notebook that reads a folder whose name ends in `_no_mask`. | each network is tested on both twins: [Masked and unmasked](masked_vs_unmasked.ipynb) |
 # | The accuracy is the mean over people, and batch sizes differ between networks. | both means stand side by side, and all networks have one batch size: [Five networks](compare_models.ipynb) |
 #
 # ## What the first version of this study got wrong
@@ -84,7 +84,7 @@ for run in [*first["runs"].values(), *first["pilots"].values()] if first else []
         rows.setdefault(setting, {}).setdefault(TITLES[run["model"]], []).append(100 * run["masked"])
 table = pd.DataFrame(rows).T
 shown = table.map(
-    lambda shares: ", ".join(f"{share:.1f}" for share in shares) + " %" if isinstance(shares, list) else ""
+    lambda shares: ", ".join(f"{share:.1f}" for share in shares) + "%" if isinstance(shares, list) else ""
 )
 display(pages.shown(shown, plan.command()), pages.made(state.made_from("results", results)))
 

@@ -27,7 +27,7 @@
 #
 # $$\mathrm{TAR}(t) = \frac{|\{g \in G : c_g \ge t\}|}{|G|}, \qquad \mathrm{FAR}(t) = \frac{|\{i \in I : c_i \ge t\}|}{|I|}.$$
 #
-# - *TAR at FAR 1 %* takes the lowest $t$ at which at most 1 % of the pairs of two are accepted.
+# - *TAR at FAR 1%* takes the lowest $t$ at which at most 1% of the pairs of two are accepted.
 # - The *equal error rate* (EER) is the error at the $t$ where as many pairs of one are refused as pairs of two accepted:
 #   $\mathrm{FAR} = 1 - \mathrm{TAR}$.
 # - *Accuracy* is that of the data set LFW ([Huang et al., 2007](#cite-huang2007)): the pairs are cut into ten parts, and each part is
@@ -37,10 +37,10 @@
 #
 # - *Rank $k$* is the share of probes whose person is among the $k$ nearest.
 # - In the *open set*, some probes are of nobody who is enrolled. DIR (detection and identification rate) at FPIR (false positive
-#   identification rate) 1 % is the share of enrolled people's probes that are named, and named correctly, where at most 1 % of the
+#   identification rate) 1% is the share of enrolled people's probes that are named, and named correctly, where at most 1% of the
 #   strangers' probes are given a name.
 #
-# People whom one of the networks was trained on are left out, by name. Intervals are of 95 %, over seeds and over people drawn
+# People whom one of the networks was trained on are left out, by name. Intervals are of 95%, over seeds and over people drawn
 # anew ([Masked and unmasked](masked_vs_unmasked.ipynb)). A pair of two people counts as often as the product of how often each of
 # them is drawn. [The sets that are tried](#tab-strangers):
 
@@ -89,7 +89,7 @@ display(pages.shown(pd.DataFrame.from_dict(rows, orient="index"), command), made
 # ([Anwar and Raychowdhury, 2020](#cite-anwar2020)) are real. [The curves](#fig-roc) show one network.
 
 
-# %% tags=["hide-input"] mystnb={"name": "tab-verification", "caption": "Verification of people whom no network was trained on: percent of pairs, with 95 % intervals over seeds and people."}
+# %% tags=["hide-input"] mystnb={"name": "tab-verification", "caption": "Verification of people whom no network was trained on: percent of pairs, with 95% intervals over seeds and people."}
 def tables(measures):
     for name in sets:
         if len(found := strangers.table(record, name, measures)):
@@ -101,7 +101,7 @@ def tables(measures):
 
 tables(list(strangers.VERIFICATION))
 
-# %% tags=["hide-input"] mystnb={"name": "fig-roc", "caption": "True accepts against false accepts of one network, by set and by what is worn.", "image": {"alt": "Curves that rise from the left to 100 %, a line for each set and what is worn, over a logarithmic axis"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-roc", "caption": "True accepts against false accepts of one network, by set and by what is worn.", "image": {"alt": "Curves that rise from the left to 100%, a line for each set and what is worn, over a logarithmic axis"}}
 roc = pages.drawn(details["roc"], lambda: figures.results.roc_curves(details["roc"]))
 display(roc, *([pages.made(network)] if network else []))
 
@@ -112,7 +112,7 @@ display(roc, *([pages.made(network)] if network else []))
 # show no mask. *Enrolled masked, bare probed* is a person who was first seen with one. For the open set, half of the people are
 # enrolled and the others are strangers; then the halves change places.
 
-# %% tags=["hide-input"] mystnb={"name": "tab-identification", "caption": "Probes of people whom the network was not trained on, named correctly: percent, with 95 % intervals over seeds and people."}
+# %% tags=["hide-input"] mystnb={"name": "tab-identification", "caption": "Probes of people whom the network was not trained on, named correctly: percent, with 95% intervals over seeds and people."}
 tables(["rank 1", "rank 5", *strangers.ALARMS])
 
 # %% [markdown]
@@ -131,18 +131,18 @@ else:
 # %% [markdown]
 # ## Does a threshold hold elsewhere?
 #
-# A threshold is chosen on some people and used on others. [Here](#tab-carried) it was set so that 1 % of the strangers' pairs of the
+# A threshold is chosen on some people and used on others. [Here](#tab-carried) it was set so that 1% of the strangers' pairs of the
 # *row* are accepted, and tried on the pairs of the *column*: percent of these strangers that it lets pass
 # ([drawn](#fig-carried) for the first set).
 
-# %% tags=["hide-input"] mystnb={"name": "tab-carried", "caption": "Strangers who pass, in percent, by the pairs that the threshold came from (rows) and is used on (columns); 1 % is meant."}
+# %% tags=["hide-input"] mystnb={"name": "tab-carried", "caption": "Strangers who pass, in percent, by the pairs that the threshold came from (rows) and is used on (columns); 1% is meant."}
 carried = {
     source: {target: strangers.percent(found["FAR"]) for target, found in by_target.items()}
     for source, by_target in details["carried"].items()
 }
 display(pages.shown(pd.DataFrame.from_dict(carried, orient="index")))
 
-# %% tags=["hide-input"] mystnb={"name": "fig-carried", "caption": "Strangers who pass a threshold that was set for 1 % of other pairs, with 95 % intervals over people.", "image": {"alt": "For each kind of pairs, dots with error bars for three sources of the threshold: those with masks lie far from 1 % where the threshold is for bare faces"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-carried", "caption": "Strangers who pass a threshold that was set for 1% of other pairs, with 95% intervals over people.", "image": {"alt": "For each kind of pairs, dots with error bars for three sources of the threshold: those with masks lie far from 1% where the threshold is for bare faces"}}
 own = {
     source: pd.DataFrame.from_dict({t: f["FAR"] for t, f in by_target.items()}, orient="index")
     for source, by_target in list(details["carried"].items())[:3]
@@ -175,7 +175,7 @@ pages.drawn(logistic, lambda: figures.results.reliability(logistic))
 # [Share of pairs decided correctly](#fig-strangers-hard), by the harder photo of the two: turned to the side, blurred, small, covered; and by
 # the kind of mask.
 
-# %% tags=["hide-input"] mystnb={"name": "fig-strangers-hard", "caption": "Pairs decided correctly by head turn, sharpness, size, share covered and kind of mask, with 95 % intervals over people.", "image": {"alt": "A dot with an error bar for each group of pairs, in a colour for each set"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-strangers-hard", "caption": "Pairs decided correctly by head turn, sharpness, size, share covered and kind of mask, with 95% intervals over people.", "image": {"alt": "A dot with an error bar for each group of pairs, in a colour for each set"}}
 groups = {
     label: pd.DataFrame.from_dict(
         {f"{what}, {group}": row for what, rows in by_what.items() for group, row in rows.items()},
@@ -226,7 +226,7 @@ if record:
             best = max(found, key=lambda label: found[label][masked]["accuracy"]["value"])
             right = [strangers.percent(found[best][worn]["accuracy"]) for worn in (bare, masked)]
             said.append(
-                f"{titles[name]}: with masks {best} is right most often, in {right[1]} % {words[masked]}, and in {right[0]} % "
+                f"{titles[name]}: with masks {best} is right most often, in {right[1]}% {words[masked]}, and in {right[0]}% "
                 f"{words[bare]}."
             )
     far = [
@@ -237,16 +237,16 @@ if record:
     ]
     if far:
         said.append(
-            f"A threshold that lets 1 % of the strangers without masks pass lets {100 * min(far):.1f} to {100 * max(far):.1f} % pass"
+            f"A threshold that lets 1% of the strangers without masks pass lets {100 * min(far):.1f} to {100 * max(far):.1f}% pass"
             " where masks are worn: a threshold belongs to the people, and the masks, that it was measured on."
         )
     text = " ".join(said) or text
 display(pages.box(text))
 
 # %% [markdown]
-# <details><summary><b>Exercise.</b> A gate sees 2,000 enrolled people. Why is a FAR of 0.1 % too much there?</summary>
+# <details><summary><b>Exercise.</b> A gate sees 2,000 enrolled people. Why is a FAR of 0.1% too much there?</summary>
 #
-# A stranger is compared with each of the 2,000. If each comparison lets 0.1 % pass, independently of the others, none of them does in
+# A stranger is compared with each of the 2,000. If each comparison lets 0.1% pass, independently of the others, none of them does in
 # $0.999^{2000} = 13.5\,\%$ of cases: most strangers are taken for somebody. That is why identification is measured by itself, and
 # why a threshold has to be higher the more people are enrolled ([Recognise](recognise.ipynb)).
 #

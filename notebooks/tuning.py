@@ -134,7 +134,7 @@ display(*pages.parts(changed, plan.command("changes")))
 # that start too small. [The table](#tab-report-recipe) compares it, on test photos, with the rates and the recipe that validation photos
 # chose:
 
-# %% tags=["hide-input"] mystnb={"name": "tab-report-recipe", "caption": "The tuned recipe against the report's on masked test photos, in percentage points, with 95 % intervals over seeds and people."}
+# %% tags=["hide-input"] mystnb={"name": "tab-report-recipe", "caption": "The tuned recipe against the report's on masked test photos, in percentage points, with 95% intervals over seeds and people."}
 recipes = {tables.FACES[each]: outcomes.in_points(alternatives.report_recipe(each, results)) for each in scales.SCALES}
 display(*pages.parts(recipes, plan.command("report")))
 display(pages.made(*(captions.made_with("report", each, results) for each in scales.SCALES)))

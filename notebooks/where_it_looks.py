@@ -73,7 +73,7 @@ figures.faces.face_grid({"": np.stack([people.images[0], half])}, size=2)
 # The share of a map that lies on eyes and brows, without a mask and with one: by [occlusion](#fig-eyes-occlusion), and by
 # [gradient times activation](#fig-eyes-gradient); [all parts](#tab-parts-looked-at) are in the table.
 
-# %% tags=["hide-input"] mystnb={"name": "fig-eyes-occlusion", "caption": "Share of the occlusion map on eyes and brows, with 95 % intervals over seeds and people.", "image": {"alt": "For each network two dots with error bars, without a mask and with one"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-eyes-occlusion", "caption": "Share of the occlusion map on eyes and brows, with 95% intervals over seeds and people.", "image": {"alt": "For each network two dots with error bars, without a mask and with one"}}
 shown = {
     way: where_it_looks.parts(record, way, regions.EYES)
     if record
@@ -93,10 +93,10 @@ def eyes(way):
 
 display(eyes("occlusion"), made)
 
-# %% tags=["hide-input"] mystnb={"name": "fig-eyes-gradient", "caption": "Share of gradient times activation on eyes and brows, with 95 % intervals over seeds and people.", "image": {"alt": "For each network two dots with error bars, without a mask and with one, as for occlusion"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-eyes-gradient", "caption": "Share of gradient times activation on eyes and brows, with 95% intervals over seeds and people.", "image": {"alt": "For each network two dots with error bars, without a mask and with one, as for occlusion"}}
 eyes("gradient times activation")
 
-# %% tags=["hide-input"] mystnb={"name": "tab-parts-looked-at", "caption": "Share of the maps on each part of the face: percent, with 95 % intervals over seeds and people."}
+# %% tags=["hide-input"] mystnb={"name": "tab-parts-looked-at", "caption": "Share of the maps on each part of the face: percent, with 95% intervals over seeds and people."}
 looked_at = {
     way: where_it_looks.table(record, way).rename_axis(["network", "face"]) if record else pd.DataFrame()
     for way in where_it_looks.WAYS
@@ -145,13 +145,13 @@ if record:
     said = []
     for way, by_twin in shown.items():
         each = [
-            f"{label} {100 * by_twin[where_it_looks.TWINS[0]].loc[label, 'share']:.0f} % without a mask and "
-            f"{100 * row['share']:.0f} % with one"
+            f"{label} {100 * by_twin[where_it_looks.TWINS[0]].loc[label, 'share']:.0f}% without a mask and "
+            f"{100 * row['share']:.0f}% with one"
             for label, row in by_twin[where_it_looks.TWINS[1]].iterrows()
         ]
         if each:
             said.append(f"Eyes and brows hold of the map by {way}: {'; '.join(each)}.")
-    text = " ".join([*said, f"They are {100 * record['area'][regions.EYES]:.0f} % of the picture."])
+    text = " ".join([*said, f"They are {100 * record['area'][regions.EYES]:.0f}% of the picture."])
 display(pages.box(text))
 
 # %% [markdown]

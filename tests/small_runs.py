@@ -4,7 +4,9 @@ import torch
 from safetensors.torch import load_file
 
 from maskfr_utils.config import TrainConfig
-from maskfr_utils.measure.kills import RUN
+from maskfr_utils.measure.kills import RUN, arguments
+
+__all__ = ["SMALL", "TINY", "arguments", "same", "small", "tiny", "weights"]
 
 SMALL = {
     "model": "iresnet50",

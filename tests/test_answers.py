@@ -20,10 +20,10 @@ def test_a_mask_costs_what_twins_differ_by(tmp_path):
     """Trained on bare faces: all 20 bare photos right, 10, 9 and 8 of the masked ones; trained on masked, 16, 17 and 18."""
     folder = hand_made_records.some_runs(tmp_path)
     said = answers.cost("demo", folder)
-    assert "100.0 % of the bare test photos" in said and "45.0 % of the same photos" in said
+    assert "100.0% of the bare test photos" in said and "45.0% of the same photos" in said
     assert "costs it 55.0 points." in said
     gained = answers.gain("demo", folder)
-    assert "names 85.0 % of the masked photos" in gained and "wins back 40.0 points" in gained
+    assert "names 85.0% of the masked photos" in gained and "wins back 40.0 points" in gained
     assert "15.0 points stay lost" in gained
 
 
@@ -35,7 +35,7 @@ def test_numbers_are_those_of_the_records(folder):
     assert f"costs it {cost:.1f} points" in answers.cost("demo", folder)
     assert f"wins back {gain:.1f} points" in answers.gain("demo", folder)
     shares = [100 * result.learnt for result in ours.values()]
-    assert f"named {min(shares):.0f} to {max(shares):.0f} % of their training photos" in answers.learnt("demo", folder)
+    assert f"named {min(shares):.0f} to {max(shares):.0f}% of their training photos" in answers.learnt("demo", folder)
 
 
 @pytest.mark.parametrize(

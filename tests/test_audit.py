@@ -128,7 +128,7 @@ def test_the_sentences_say_what_the_records_say(folder, tmp_path):
     text = audit.told("demo", folder)
     assert text.count(". ") == 2 and "unmasked photos for masked ones moves the number most" in text
     assert (
-        outcomes.percent(*audit.steps("demo", folder).iloc[0, :3]) in text and "53.3" in text and "about 62.1 %" in text
+        outcomes.percent(*audit.steps("demo", folder).iloc[0, :3]) in text and "53.3" in text and "about 62.1%" in text
     )
     assert "`python -m maskfr_utils.study audit --scale demo` makes them" in audit.told("demo", tmp_path)
 

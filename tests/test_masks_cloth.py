@@ -18,7 +18,7 @@ def test_patterns_look_the_same_at_any_size(pattern):
 
 
 def test_a_large_cloth_mask_has_no_slit_along_its_seam():
-    """Hardly anything near the seam faces into the head, whatever the folds; turned inside out it would be 2 %."""
+    """Hardly anything near the seam faces into the head, whatever the folds; turned inside out it would be 2%."""
     for folds in range(3):
         facing = normals("cloth", "normal", 512, folds, False).reshape(512, 512, 6)
         assert (facing[100:400, 240:272, 2] < 0).mean() < 0.005

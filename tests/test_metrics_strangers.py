@@ -48,7 +48,7 @@ def test_tar_at_far_by_trying_every_threshold(pairs, far):
 
 
 def test_tar_at_far_by_hand():
-    """Of 100 strangers one scores 0.9: at 1 % it may pass, below it may not."""
+    """Of 100 strangers one scores 0.9: at 1% it may pass, below it may not."""
     scores = np.r_[0.95, 0.91, 0.5, 0.1, 0.9, np.linspace(0, 0.4, 99)]
     same = np.arange(len(scores)) < 4
     assert metrics.tar_at_far(scores, same, 0.01) == 0.75  # the threshold is just above 0.4, the next stranger

@@ -105,7 +105,7 @@ def test_masked_vs_unmasked_tells_cost_and_gain_and_whether_they_are_more_than_l
         "Gain of masked training, on unmasked faces +0.0 (+0.0 to +0.0) +0.0, +0.0, +0.0 1.000 1.000 undecided" in text
     )
     assert "the two differ by 5.05 points" in text
-    assert "100.0 % of the bare test photos correctly, and 45.0 % of the same photos with a mask" in text
+    assert "100.0% of the bare test photos correctly, and 45.0% of the same photos with a mask" in text
     assert "Whether drawn masks stand in for real ones is not measured yet." in text
     assert "by mask: 12 cloth, 8 n95; by yaw: 20 under 10°" in text
     assert "Not measured yet: `python -m maskfr_utils.measure.real_masks" in text

@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from small_runs import TINY, same, weights
+from small_runs import TINY, arguments, same, weights
 
 from maskfr_utils import devices
 from maskfr_utils.config import ConfigError, TrainConfig
@@ -24,9 +24,7 @@ needs_processes = pytest.mark.skipif(not torch.distributed.is_available(), reaso
 
 def torchrun(values, processes=2):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    command += ["-m", "maskfr_utils.train"]
-    for name, value in values.items():
-        command += ["-p", name, str(value)]
+    command += ["-m", "maskfr_utils.train", *arguments(values)]
     return subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -73,10 +71,6 @@ def forked(script, *arguments, **environment):
     return done.stdout
 
 
-def argv(values):
-    return [part for name, value in values.items() for part in ("-p", name, str(value))]
-
-
 @needs_processes
 @pytest.mark.parametrize("given", [False, True], ids=["fresh weights", "given weights, head first"])
 def test_two_processes_with_one_batchnorm_train_as_one(tmp_path, given):
@@ -116,7 +110,7 @@ for world in (1, 2):
             create_model(TINY["model"], width=TINY["width"], embedding_dim=TINY["embedding_dim"]),
         )
         still |= {"weights": tmp_path / "given.safetensors", "head_epochs": 1, "epochs": 2}
-    assert forked(script, tmp_path, *argv(TINY | still)).splitlines()[-1] == "0 0"
+    assert forked(script, tmp_path, *arguments(TINY | still)).splitlines()[-1] == "0 0"
     (one, before), (two, after) = (torch.load(tmp_path / f"{world}/end.pt") for world in (1, 2))
     assert len(one) > 400 and before[0]["loss"] == pytest.approx(after[0]["loss"], abs=1e-4)
     assert before[0]["train_accuracy"] == after[0]["train_accuracy"]
@@ -141,7 +135,7 @@ for child in children:
 print("stopped", *ended(children))
 print("resumed", *ended(start(ports[2], 2, values)))
 """
-    said = forked(script, tmp_path, *argv(TINY | {"epochs": 3}))
+    said = forked(script, tmp_path, *arguments(TINY | {"epochs": 3}))
     assert "whole 0 0" in said and "resumed 0 0" in said, said
     assert "stopped 143 143" in said and "resumed after epoch" in said, said
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "stopped"))

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from lightning_fabric import Fabric
-from small_runs import SMALL, TINY, same, tiny, weights
+from small_runs import SMALL, TINY, arguments, same, tiny, weights
 
 from maskfr_utils import checkpoints, loop, paths, prepare, run_folder, train
 from maskfr_utils.config import ConfigError
@@ -42,10 +42,6 @@ def ended(finished, tmp_path):
     """A copy of that folder."""
     shutil.copytree(finished[1], tmp_path, dirs_exist_ok=True)
     return tmp_path
-
-
-def argv(values):
-    return [part for name, value in values.items() for part in ("-p", name, str(value))]
 
 
 def at_step(monkeypatch, number, act):
@@ -76,12 +72,12 @@ def test_stopped_run_saves_says_how_to_go_on_and_ends_like_one_that_was_not(
     values = TINY | {"out_dir": tmp_path, "checkpoint_minutes": 9}
     before = signal.getsignal(number)
     at_step(monkeypatch, step, lambda: os.kill(os.getpid(), number))
-    assert train.main(argv(values)) == 128 + number
+    assert train.main(arguments(values)) == 128 + number
     assert signal.getsignal(number) is before
     said = capsys.readouterr().err
     assert re.search(rf"stopped at step {step} of 10; the same command goes on.*unfinished\.ckpt", said)
     monkeypatch.undo()
-    assert train.main(argv(values)) == 0
+    assert train.main(arguments(values)) == 0
     assert f"step {step} of 10" in capsys.readouterr().out
     assert_ends_like(finished, tmp_path)
 
@@ -92,48 +88,9 @@ def test_the_second_ctrl_c_stops_at_once(tmp_path, monkeypatch, capsys):
         os.kill(os.getpid(), signal.SIGINT)
 
     at_step(monkeypatch, 4, twice)
-    assert train.main(argv(TINY | {"out_dir": tmp_path})) == 130
+    assert train.main(arguments(TINY | {"out_dir": tmp_path})) == 130
     assert "goes on from the last checkpoint" in capsys.readouterr().err
     assert checkpoints.read(checkpoints.Checkpoints(tmp_path).newest)["step"] == 3
-
-
-KILLS = """
-import os, random, signal, sys, time
-from maskfr_utils import devices, fingerprint, loop, prepare, run_folder, train
-from maskfr_utils.config import TrainConfig
-import pandas, torch, maskfr_utils.probes.runs
-
-folder, *values = sys.argv[1:]
-config = TrainConfig.from_argv(values + ["-p", "out_dir", folder])
-draw, killed = random.Random(1), 0
-while True:
-    started = time.monotonic()
-    child = os.fork()
-    if child == 0:
-        train.run(config)
-        os._exit(0)
-    wait = draw.uniform(0, float(os.environ["LONGEST"]))
-    while killed < 6 and time.monotonic() - started < wait and not os.path.exists(folder + "/record.json"):
-        time.sleep(0.005)
-    if killed < 6:
-        os.kill(child, signal.SIGKILL)
-    if os.waitpid(child, 0)[1] == 0:
-        break
-    killed += 1
-print(killed)
-"""
-
-
-@pytest.mark.slow
-def test_a_run_killed_at_random_points_ends_like_one_that_was_not(finished, tmp_path):
-    longest = 1.2 * finished[0]["provenance"]["seconds"]
-    command = [sys.executable, "-c", KILLS, str(tmp_path), *argv(TINY)]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"LONGEST": str(longest)})
-    assert done.returncode == 0, done.stderr[-3000:]
-    resumed = re.findall(r"resumed after epoch (\d), step (\d+)", done.stdout)
-    assert len(resumed) >= 1 and int(done.stdout.split()[-1]) >= 2, done.stdout
-    assert_ends_like(finished, tmp_path)
-    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".tmp")]
 
 
 def test_a_finished_run_is_handed_out_and_not_made_again(finished, ended, capsys, monkeypatch):
@@ -190,7 +147,7 @@ def test_a_folder_that_cannot_be_used_is_told_before_anything_else(tmp_path, kin
     monkeypatch.setattr(prepare, "prepare", lambda **_: 1 / 0)
     (tmp_path / "file").touch()
     places = {"file": "file", "below a file": "file/x", "not writable": "/proc/x", "name too long": "x" * 300}
-    assert train.main(argv(TINY | {"out_dir": tmp_path / places[kind]})) == 1
+    assert train.main(arguments(TINY | {"out_dir": tmp_path / places[kind]})) == 1
     said = capsys.readouterr().err
     assert "cannot be written to" in said and "another out_dir" in said and said.count("\n") == 1 and len(said) < 340
 
@@ -242,13 +199,13 @@ def test_a_disk_that_fills_up_is_named_and_the_same_command_goes_on(finished, tm
 
     for module in (checkpoints, train, records, files):
         monkeypatch.setattr(module, "replacing", replacing_on_a_full_disk)
-    assert train.main(argv(values)) == 1
+    assert train.main(arguments(values)) == 1
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert "No space left on device" in said and "same command goes on" in said and "checkpoint of step" in said
     assert len(said) < 340
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".tmp")]
     monkeypatch.undo()
-    assert train.main(argv(values)) == 0
+    assert train.main(arguments(values)) == 0
     assert_ends_like(finished, tmp_path)
 
 
@@ -279,13 +236,13 @@ def test_prepared_faces_that_are_deleted_in_the_middle_loses_nothing(finished, t
     monkeypatch.setenv("MASKFR_CACHE", str(own))
     values = TINY | {"out_dir": tmp_path / "run", "checkpoint_minutes": 9}
     at_step(monkeypatch, 6, lambda: (lose(), os.kill(os.getpid(), signal.SIGTERM)))
-    assert train.main(argv(values)) == 128 + signal.SIGTERM
+    assert train.main(arguments(values)) == 128 + signal.SIGTERM
     monkeypatch.setattr(loop, "augment", AUGMENT)
-    assert train.main(argv(values)) == 0  # faces are prepared again
+    assert train.main(arguments(values)) == 0  # faces are prepared again
     assert "step 6 of 10" in capsys.readouterr().out
     assert_ends_like(finished, tmp_path / "run")
     at_step(monkeypatch, 2, lose)
-    assert train.main(argv(values | {"out_dir": tmp_path / "other"})) == 0  # what is open is still read
+    assert train.main(arguments(values | {"out_dir": tmp_path / "other"})) == 0  # what is open is still read
     assert_ends_like(finished, tmp_path / "other")
 
 

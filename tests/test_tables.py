@@ -34,8 +34,8 @@ def test_table_1_stands_beside_the_report_and_says_what_is_missing(folder):
     assert table.loc["trained on masked, tested on masked", "rendered faces"] == "85.0\N{NO-BREAK SPACE}% (72.6–97.4)"
     assert table.loc["trained on masked, tested on unmasked", "rendered faces"].startswith("100.0")
     report = table["the report"]
-    assert report["trained on unmasked, tested on unmasked"] == "94.94 %"
-    assert report["trained on masked, tested on masked"] == "89.89 %"
+    assert report["trained on unmasked, tested on unmasked"] == "94.94%"
+    assert report["trained on masked, tested on masked"] == "89.89%"
     assert report["trained on masked, tested on unmasked"] == report["trained on unmasked, tested on masked"] == ""
     assert set(table["real photos"]) == {"not run yet"}
 
@@ -43,7 +43,7 @@ def test_table_1_stands_beside_the_report_and_says_what_is_missing(folder):
 def test_table_2_tells_the_masked_accuracy_of_each_network_and_how_much_it_learnt(folder):
     table = tables.table_2(folder)
     assert list(table.index) == ["ResNet-50", "IResNet-50", "IResNet-100", "ResSaNet-50", "ResSaNet-100"]
-    assert table.loc["ResSaNet-100", "the report"] == "92.08 % (batch 256)"
+    assert table.loc["ResSaNet-100", "the report"] == "92.08% (batch 256)"
     assert table.loc["ResSaNet-50", "rendered faces"].startswith("92.5\N{NO-BREAK SPACE}% (")
     seeds = tables.by_seed(tables.networks("demo", folder))
     assert seeds["accuracy by seed, %"].tolist() == ["80.0, 85.0, 90.0", "90.0, 95.0"]
@@ -194,7 +194,7 @@ def test_the_interval_of_a_published_difference_is_that_of_two_shares():
 
 
 def test_claims_say_what_holds_what_does_not_and_what_is_missing(folder):
-    """Tested on its own kind: 100 % of the unmasked against 80, 85 and 90 % of the masked."""
+    """Tested on its own kind: 100% of the unmasked against 80, 85 and 90% of the masked."""
     table = tables.claims(folder)
     verdict = table["rendered faces"].str.split(":").str[0]
     easier = "Unmasked faces are easier than masked ones (IResNet-50)"

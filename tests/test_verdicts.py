@@ -1,4 +1,4 @@
-"""Verdicts: intervals against scipy, and that two identical networks are called different in at most 5 % of cases."""
+"""Verdicts: intervals against scipy, and that two identical networks are called different in at most 5% of cases."""
 
 import numpy as np
 import pytest

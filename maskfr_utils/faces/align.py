@@ -64,7 +64,7 @@ def detect(photo: np.ndarray, threshold: float = 0.0) -> list[tuple[int, int, in
 
     dlib's HOG detector on the photo brought to at most 800 pixels; where it finds nothing, once more at twice the size
     (it knows faces of 80 pixels and more only), then with a border of a sixth: in a tight crop it misses the
-    surroundings (of 205 faces that fill the picture, 94 % are found at once, 99 % in the end). A doubtful box on the chest of
+    surroundings (of 205 faces that fill the picture, 94% are found at once, 99% in the end). A doubtful box on the chest of
     a sure face is a badge or a print, and is dropped.
 
     Args:

@@ -66,7 +66,7 @@ SLIDER = """<div class="playable" id="play-arcface">
     box.querySelectorAll("input").forEach(input => input.nextElementSibling.value = input.value);
     box.querySelector("path.plain").setAttribute("d", line(0));
     box.querySelector("path.margin").setAttribute("d", line(+m.value));
-    const at = x => (100 * p(60 * Math.PI / 180, x)).toPrecision(3) + " %";
+    const at = x => (100 * p(60 * Math.PI / 180, x)).toPrecision(3) + "%";
     box.querySelector(".said").textContent = "At 60°: " + at(+m.value) + " with the margin, " + at(0) + " without.";
   }};
   s.oninput = m.oninput = draw;

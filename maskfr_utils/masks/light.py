@@ -131,7 +131,7 @@ def _face(image: np.ndarray, eyes: list[float], scale: float) -> np.ndarray:
 
 
 # Blurring sharp faces by a known sigma gave these ratios; which faces is not recorded. Tried again on 300 aligned faces of
-# `pins`, blurred by 0.8, 1, 1.5, 2 and 3 pixels, the table gives a median of 0.73, 0.87, 1.29, 1.65 and 2.32: 10 to 20 % less.
+# `pins`, blurred by 0.8, 1, 1.5, 2 and 3 pixels, the table gives a median of 0.73, 0.87, 1.29, 1.65 and 2.32: 10 to 20% less.
 _BLUR_RATIO = (0.437, 0.490, 0.538, 0.622, 0.681, 0.839, 0.967)
 _BLUR_SIGMA = (3.0, 2.0, 1.5, 1.0, 0.8, 0.5, 0.0)
 

@@ -76,7 +76,7 @@ def separation(real: np.ndarray, drawn: np.ndarray, people: np.ndarray, drawn_pe
         people, drawn_people: (n,) whose faces they are; five folds by person.
 
     Returns:
-        `auc`, 0.5 where nothing tells them apart, with its 95 % interval `low`, `high` over people drawn anew.
+        `auc`, 0.5 where nothing tells them apart, with its 95% interval `low`, `high` over people drawn anew.
     """
     x = np.concatenate([real.reshape(len(real), -1), drawn.reshape(len(drawn), -1)])
     y, groups = np.repeat([1, 0], [len(real), len(drawn)]), np.concatenate([people, drawn_people])

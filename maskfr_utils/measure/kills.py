@@ -30,7 +30,7 @@ RUN = {
 }
 """Seconds long, with everything that draws (order, twins, masks, augmentation, dropout), and saved at each step."""
 KILLED = (-signal.SIGKILL, -signal.SIGTERM, 128 + signal.SIGTERM)  # exit statuses
-RESULTS = ("metrics", "history", "photos")
+COMPARED = ("params", "run", "metrics", "history", "photos")  # of the records
 
 
 def killed_runs(folder: str | Path, kills: int, seed: int = 0) -> dict[str, int]:
@@ -75,11 +75,16 @@ def killed_runs(folder: str | Path, kills: int, seed: int = 0) -> dict[str, int]
 
 
 def equal(folder: Path, other: Path) -> bool:
-    """Whether two runs have ended with the same weights, scores and history."""
+    """Whether two runs of one name and settings have ended with the same weights, scores and history."""
     files = ("model.safetensors", "head.safetensors")
     one, two = (read_record(each / "record.json") for each in (folder, other))
     same = all((folder / name).read_bytes() == (other / name).read_bytes() for name in files)
-    return same and all(one[part] == two[part] for part in RESULTS)
+    return same and all(one[part] == two[part] for part in COMPARED)
+
+
+def arguments(values: dict[str, object]) -> list[str]:
+    """Parameters as a command line gives them: `-p name value` each."""
+    return [part for name, value in values.items() for part in ("-p", name, str(value))]
 
 
 def _start(config: TrainConfig) -> int:
@@ -88,15 +93,7 @@ def _start(config: TrainConfig) -> int:
         return child
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        os._exit(
-            train.main(
-                [
-                    part
-                    for name, value in (RUN | {"out_dir": config.out_dir}).items()
-                    for part in ("-p", name, str(value))
-                ]
-            )
-        )
+        os._exit(train.main(arguments(RUN | {"out_dir": config.out_dir})))
     finally:
         os._exit(70)
 

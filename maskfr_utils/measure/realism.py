@@ -227,7 +227,7 @@ def _quartiles(values: np.ndarray) -> list[float]:
 
 
 def _difference(real: np.ndarray, drawn: np.ndarray, people: np.ndarray) -> dict[str, float]:
-    """Difference of the medians, real less drawn, with its 95 % interval over people drawn anew."""
+    """Difference of the medians, real less drawn, with its 95% interval over people drawn anew."""
     names, person = np.unique(people, return_inverse=True)
     draws = (np.arange(len(people)).repeat(times[person]) for times in drawn_anew(len(names)))
     found = [np.nanmedian(real[some]) - np.nanmedian(drawn[some]) for some in draws]

@@ -3,8 +3,8 @@
     python -m maskfr_utils.measure.recognition --network runs/RUN --out recognition.json
 
 On rendered people always; on LFW (Huang et al. 2007) and on the real masks of MFR2 (Anwar and Raychowdhury 2020) where they
-are below MASKFR_DATA, without the people whom the network was trained on. Threshold: at most 1 % of strangers are to be
-taken for somebody, by people of the same kind who are in no other part of the measurement. Intervals are of 95 %, over
+are below MASKFR_DATA, without the people whom the network was trained on. Threshold: at most 1% of strangers are to be
+taken for somebody, by people of the same kind who are in no other part of the measurement. Intervals are of 95%, over
 people drawn anew.
 """
 
@@ -82,7 +82,7 @@ def score(gallery: Gallery, known: Photos, strangers: Photos, *, seed: int = 0) 
 
 
 def over_people(hits: np.ndarray, people: np.ndarray, seed: int) -> dict[str, float]:
-    """A share of photos with its 95 % interval over people drawn anew; `hits` (n,) bool, `people` (n,)."""
+    """A share of photos with its 95% interval over people drawn anew; `hits` (n,) bool, `people` (n,)."""
     return summary(share(hits, Draws(people, RESAMPLES, seed=seed).photos(people)))
 
 

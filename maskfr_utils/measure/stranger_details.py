@@ -52,7 +52,7 @@ def _roc(scores: np.ndarray, same: np.ndarray) -> dict[str, list[float]]:
 def _carried(
     source: tuple[np.ndarray, np.ndarray], target: tuple[np.ndarray, np.ndarray], weights: np.ndarray
 ) -> dict[str, object]:
-    """The threshold of FAR 1 % and the logistic probability of one kind of pairs, tried on another."""
+    """The threshold of FAR 1% and the logistic probability of one kind of pairs, tried on another."""
     threshold = metrics.threshold_at_far(*source, FAR)
     far, tar = metrics.false_accepts(*target, threshold, weights)
     error = metrics.calibration_error(metrics.calibrator(*source)(target[0]), target[1], weights)

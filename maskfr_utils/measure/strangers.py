@@ -34,8 +34,8 @@ from maskfr_utils.verdicts import Comparison, from_draws
 RECORD = Path("recognise") / "strangers.json"  # below the records of the study
 COMMAND = "python -m maskfr_utils.measure.strangers"
 RESAMPLES = 1000
-VERIFICATION = {"accuracy": "ten folds", "TAR@FAR 1 %": 0.01, "TAR@FAR 0.1 %": 0.001, "EER": None, "AUC": None}
-ALARMS = {"DIR@FPIR 1 %": 0.01, "DIR@FPIR 10 %": 0.1}
+VERIFICATION = {"accuracy": "ten folds", "TAR@FAR 1%": 0.01, "TAR@FAR 0.1%": 0.001, "EER": None, "AUC": None}
+ALARMS = {"DIR@FPIR 1%": 0.01, "DIR@FPIR 10%": 0.1}
 COMPARED = ("accuracy", "rank 1")  # measures by which networks are compared
 NO_RECIPE = ("seed", "data_seed", "out_dir", "resume")  # parameters that make no other network
 LEAST_PEOPLE = 4  # in a set

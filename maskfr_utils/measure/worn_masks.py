@@ -98,7 +98,7 @@ def _disturbed(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def rates(network: nn.Module | None, groups: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
-    """Of each group of faces the share in which a mask is said to be worn, with its 95 % interval (Wilson's)."""
+    """Of each group of faces the share in which a mask is said to be worn, with its 95% interval (Wilson's)."""
     found = {}
     for name, faces in groups.items():
         said = int((worn.worn_probability(faces, network) > worn.LIKELY).sum())

@@ -8,7 +8,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-Z = stats.norm.ppf(0.975)  # of a 95 % interval
+Z = stats.norm.ppf(0.975)  # of a 95% interval
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Accuracy:
 
     Attributes:
         accuracy: share of photos named rightly (micro average, top-1).
-        accuracy_low, accuracy_high: its 95 % Wilson interval over photos.
+        accuracy_low, accuracy_high: its 95% Wilson interval over photos.
         macro: mean over identities of the share of their photos named rightly, what the original code printed.
         report_formula: (TP + TN) / (TP + TN + FP + FN) over all one-against-rest decisions. The many true negatives
             hold it near 1 for any network: it is no measure of a recogniser with many identities.
@@ -82,7 +82,7 @@ def accuracy(labels: np.ndarray, predictions: np.ndarray, num_classes: int) -> A
 
 
 def wilson(hits: float, photos: int) -> tuple[float, float]:
-    """95 % interval of a share after Wilson (1927), over photos drawn one by one.
+    """95% interval of a share after Wilson (1927), over photos drawn one by one.
 
     Args:
         hits: photos named rightly; the mean over several runs need not be whole.
@@ -140,7 +140,7 @@ def disagreement(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def half_width(a: float, b: float, photos: int, disagreement: float = 1.0) -> float:
-    """Half the 95 % interval of a - b, two accuracies on the same photos of which nothing else is known.
+    """Half the 95% interval of a - b, two accuracies on the same photos of which nothing else is known.
 
     Args:
         a, b: the accuracies, fractions.

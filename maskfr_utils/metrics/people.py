@@ -51,6 +51,6 @@ def share(hits: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def summary(values: np.ndarray, digits: int = 4) -> dict[str, float]:
-    """`value`, `low` and `high`: what is measured and its 95 % interval, of (1 + resamples,) values of a measure."""
+    """`value`, `low` and `high`: what is measured and its 95% interval, of (1 + resamples,) values of a measure."""
     low, high = np.nanpercentile(values[1:], (2.5, 97.5))  # nan where a draw has none of a kind
     return dict(zip(("value", "low", "high"), np.round([values[0], low, high], digits).tolist(), strict=True))

@@ -34,7 +34,7 @@ class Flaw:
 FLAWS = {
     "folders": Flaw(
         "unmasked photos for masked ones",
-        "The notebook that prints 0.9208 for ResSaNet-100 reads a folder whose name ends in `no_mask`; the report lists the "
+        "The notebook that prints 0.9208 for ResSaNet-100 reads a folder whose name ends in no_mask; the report lists the "
         "number as a masked result.",
         "train_test_ResSaNet.ipynb; report, Table 2",
         TRAINING,
@@ -63,7 +63,7 @@ FLAWS = {
         "mirrored twins before the split",
         "A mirrored copy of every photo is put beside it before photos are drawn for testing: of most test photos the "
         "mirror image was trained on.",
-        "data_augmentation.ipynb; train_test_iResNet.ipynb reads `random_with_aug`",
+        "data_augmentation.ipynb; train_test_iResNet.ipynb reads random_with_aug",
         TRAINING,
     ),
     "near_copies": Flaw(
@@ -83,7 +83,7 @@ FLAWS = {
     "bgr_255": Flaw(
         "BGR from 0 to 255",
         "Pictures go in as OpenCV reads them, blue first, as floats from 0 to 255.",
-        "transfer_data_to_H5.ipynb, train_test_ResSaNet.ipynb (`image_to_rgb` keeps the order)",
+        "transfer_data_to_H5.ipynb, train_test_ResSaNet.ipynb (image_to_rgb keeps the order)",
         TRAINING,
     ),
     "shared_modules": Flaw(

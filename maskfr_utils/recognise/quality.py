@@ -12,12 +12,12 @@ from maskfr_utils.faces.pictures import PictureError, read_picture
 from maskfr_utils.faces.pose import head_yaw
 from maskfr_utils.masks.worn import wears_mask
 
-# Below 0 the detector finds a masked face where it would find none: of 86 in photos with drawn masks 76 % instead of 50 %, with
+# Below 0 the detector finds a masked face where it would find none: of 86 in photos with drawn masks 76% instead of 50%, with
 # one false face in 40 photos.
 DETECTION = -0.5
 SMALL = 18.0  # pixels between the eyes in the photo: half of what an aligned face has
 TURNED = 35.0  # degrees to the side
-BLURRED = 0.1  # `sharpness` below which 0.5 % of photos from the web lie, and 96 % of those blurred by 3 pixels (standard deviation)
+BLURRED = 0.1  # `sharpness` below which 0.5% of photos from the web lie, and 96% of those blurred by 3 pixels (standard deviation)
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,7 @@ def one_for_all(scale: str, folder: Folder = None) -> pd.DataFrame:
 def reached(compared: pd.DataFrame, condition: str) -> str:
     """Whether a network of a condition is the one for all: `yes`, `not shown` or `no`, of `one_for_all`.
 
-    The rule, made before the runs. Its masked accuracy is within a point of its unmasked accuracy: *yes* needs the whole 95 %
+    The rule, made before the runs. Its masked accuracy is within a point of its unmasked accuracy: *yes* needs the whole 95%
     interval above -1 point, *no* the whole of it below. It is not below a specialist: *yes* needs a difference that is not
     *worse* and whose interval lies above -1 point, *no* is one that is *worse*.
     """

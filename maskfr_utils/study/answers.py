@@ -49,8 +49,8 @@ def cost(scale: str, folder: Folder = None) -> str:
         return ""
     lost = outcomes.comparisons({"": (bare, masked)}).iloc[0]
     return (
-        f"On {FACES[scale]}, an IResNet-50 that has seen no masks names {100 * bare.mean:.1f} % of the bare test photos correctly,"
-        f" and {100 * masked.mean:.1f} % of the same photos with a mask: a mask costs it {100 * lost['difference']:.1f} points"
+        f"On {FACES[scale]}, an IResNet-50 that has seen no masks names {100 * bare.mean:.1f}% of the bare test photos correctly,"
+        f" and {100 * masked.mean:.1f}% of the same photos with a mask: a mask costs it {100 * lost['difference']:.1f} points"
         f"{_unless_sure(lost)}."
     )
 
@@ -64,7 +64,7 @@ def gain(scale: str, folder: Folder = None) -> str:
     won, left = (row for _, row in outcomes.comparisons(pairs).iterrows())
     rest = 100 * left["difference"]
     return (
-        f"Trained on masked faces, it names {100 * trained.mean:.1f} % of the masked photos: training wins back"
+        f"Trained on masked faces, it names {100 * trained.mean:.1f}% of the masked photos: training wins back"
         f" {100 * won['difference']:.1f} points{_unless_sure(won)}, and "
         + (f"{rest:.1f} points stay lost." if rest > 0 else "nothing is lost.")
     )
@@ -84,8 +84,8 @@ def both(scale: str, folder: Folder = None) -> str:
         f"{signed(row['difference'])} points on {name} faces" for name, row in outcomes.comparisons(pairs).iterrows()
     ]
     return (
-        f"One network that sees either kind names {100 * found['masked'].mean:.1f} % of the masked and"
-        f" {100 * found['unmasked'].mean:.1f} % of the bare photos; against the two that were trained for one kind each, that is"
+        f"One network that sees either kind names {100 * found['masked'].mean:.1f}% of the masked and"
+        f" {100 * found['unmasked'].mean:.1f}% of the bare photos; against the two that were trained for one kind each, that is"
         f" {' and '.join(words)}."
     )
 
@@ -152,11 +152,11 @@ def learnt(scale: str, folder: Folder = None) -> str:
     ours, text = outcomes.specialists(scale, folder), []
     if shares := [100 * result.learnt for result in ours.values()]:
         text.append(
-            f"In the last epoch the networks named {min(shares):.0f} to {max(shares):.0f} % of their training photos correctly."
+            f"In the last epoch the networks named {min(shares):.0f} to {max(shares):.0f}% of their training photos correctly."
         )
         if min(shares) < LEARNT:
             text.append(
-                "Those far below 100 % were still learning: they are ordered by how fast they learn, not by how good they get."
+                "Those far below 100% were still learning: they are ordered by how fast they learn, not by how good they get."
             )
     if len(tables.curves(scale, folder)) > 1 and not climbing(scale, folder):
         text.append("On validation photos the last epoch added little.")

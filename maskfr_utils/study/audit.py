@@ -151,7 +151,7 @@ def alone(scale: str, folder: str | Path | None = None) -> pd.DataFrame:
 
 def table(scales: Collection[str], folder: str | Path | None = None) -> pd.DataFrame:
     """Every deviation: what the code does, where it shows, and what it does alone to the accuracy of each scale."""
-    plain = {flaw.title: [text.replace("`", "") for text in (flaw.fact, flaw.source)] for flaw in FLAWS.values()}
+    plain = {flaw.title: [flaw.fact, flaw.source] for flaw in FLAWS.values()}
     found = pd.DataFrame.from_dict(plain, orient="index", columns=["what the code does", "where that is seen"])
     for scale in scales:
         words, faces = outcomes.in_points(alone(scale, folder)), SCALES[scale].faces
@@ -208,10 +208,10 @@ def told(scale: str, folder: str | Path | None = None) -> str:
     folders = FLAWS["folders"].title
     theirs = 100 * published.TABLE_2["ressanet100"][0]
     if folders not in effects.index:
-        return text + f"What the {theirs:.2f} % would be on masked photos was not measured here."
+        return text + f"What the {theirs:.2f}% would be on masked photos was not measured here."
     low, high = theirs - 100 * effects.loc[folders, ["high", "low"]].to_numpy(float)
     would = theirs - 100 * effects["difference"][folders]
     return text + (
-        f"If reading unmasked photos gave the original as many points as it gives here, its {theirs:.2f} % would have been "
-        f"about {would:.1f} % on masked ones ({low:.1f} to {min(high, 100):.1f}), which its other data and training leave open."
+        f"If reading unmasked photos gave the original as many points as it gives here, its {theirs:.2f}% would have been "
+        f"about {would:.1f}% on masked ones ({low:.1f} to {min(high, 100):.1f}), which its other data and training leave open."
     )

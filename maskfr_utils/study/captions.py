@@ -9,15 +9,13 @@ from maskfr_utils.study.scales import SCALES
 from maskfr_utils.study.tables import FACES, NOT_RUN
 
 NAMED = 3  # so many missing runs are listed by name; of more, their number says enough
-VERDICTS = (
-    "*better*, *worse*: three seeds or more, the interval over seeds and people leaves 0 out, and the corrected *p* is below"
-    " 0.05; *undecided*: all else."
+RULE = "three seeds or more, the interval over seeds and people leaves 0 out, and the corrected *p* is below 0.05"
+VERDICTS = f"*better*, *worse*: {RULE}; *undecided*: all else."
+CLAIMED = (
+    f"*holds*, *the opposite*: {RULE}; *beyond noise*: the report's single runs, as far as their photos alone can tell;"
+    " *undecided*: all else."
 )
-
-CLAIMED = VERDICTS.replace("*better*, *worse*", "*holds*, *the opposite*").replace(
-    "; *undecided*", "; *beyond noise*: the report's single runs, as far as their photos alone can tell; *undecided*"
-)
-BEYOND = VERDICTS.replace("*better*, *worse*", "*beyond noise*")  # of costs and gains, where more need not be better
+BEYOND = f"*beyond noise*: {RULE}; *undecided*: all else."  # of costs and gains, where more need not be better
 
 
 def made_with(group: str | None, scale: str, folder: str | Path | None = None) -> str:
@@ -82,7 +80,7 @@ def headline(folder: str | Path | None = None) -> str:
     text = [f"{i}. {answer}" for i, answer in enumerate(answers.page_one(folder), 1)]
     text += [
         "",
-        "```{table} Share of the test photos named correctly, beside the report's numbers. In brackets: 95 % intervals.",
+        "```{table} Share of the test photos named correctly, beside the report's numbers. In brackets: 95% intervals.",
         ":name: tab-headline",
         f"| network and test | the report | {' | '.join(FACES[scale] for scale in scales)} |",
         f"| --- | --- |{' --- |' * len(scales)}",

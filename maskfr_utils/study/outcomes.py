@@ -75,7 +75,7 @@ class Result:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Its 95 % interval over seeds and people; with fewer than three seeds over people alone."""
+        """Its 95% interval over seeds and people; with fewer than three seeds over people alone."""
         return self.estimate.low, self.estimate.high
 
     @property
@@ -127,7 +127,7 @@ def specialists(scale: str, folder: str | Path | None = None) -> dict[tuple[str,
 
 
 def by_group(result: Result, groups: list[np.ndarray], names: list[str]) -> pd.DataFrame:
-    """Accuracy in each group of the test photos, with its 95 % interval over seeds and people.
+    """Accuracy in each group of the test photos, with its 95% interval over seeds and people.
 
     Args:
         result: of some runs.

@@ -11,5 +11,5 @@ TABLE_2 = {
     "ressanet100": (0.9208, 256),
 }
 BEST_BATCH = 512
-# It tested on a random 10 % of about 100,000 photos and as many mirror images: on so many different photos.
+# It tested on a random 10% of about 100,000 photos and as many mirror images: on so many different photos.
 TEST_PHOTOS = round(100_000 * (1 - 0.9**2))

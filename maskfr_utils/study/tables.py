@@ -60,7 +60,7 @@ def table_1(folder: str | Path | None = None) -> pd.DataFrame:
         for tested in ("unmasked", "masked")
     }
     theirs = {
-        line: f"{100 * published.TABLE_1[tested]:.2f} %" if trained == tested else ""
+        line: f"{100 * published.TABLE_1[tested]:.2f}%" if trained == tested else ""
         for line, (trained, tested) in lines.items()
     }
     ours = {}
@@ -77,7 +77,7 @@ def table_1(folder: str | Path | None = None) -> pd.DataFrame:
 def table_2(folder: str | Path | None = None) -> pd.DataFrame:
     """The report's Table 2 beside ours: the networks trained and tested on masked faces."""
     theirs = {
-        TITLES[model]: f"{100 * value:.2f} % (batch {batch})" for model, (value, batch) in published.TABLE_2.items()
+        TITLES[model]: f"{100 * value:.2f}% (batch {batch})" for model, (value, batch) in published.TABLE_2.items()
     }
     return _beside(theirs, {scale: networks(scale, folder) for scale in reversed(SCALES)})
 
@@ -290,7 +290,7 @@ def claims(folder: str | Path | None = None) -> pd.DataFrame:
 
 
 def result_table(records: dict[str, dict]) -> pd.DataFrame:
-    """One row a run: masked and unmasked test accuracy in percent with its 95 % interval, and what it was made with.
+    """One row a run: masked and unmasked test accuracy in percent with its 95% interval, and what it was made with.
 
     Args:
         records: name of the run -> its record.
