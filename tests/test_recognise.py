@@ -3,6 +3,7 @@
 import csv
 import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from safetensors.numpy import load_file, save_file
 from torch import nn
 
 from maskfr_utils.models import create_model, load_model, save_model
-from maskfr_utils.recognise import UNKNOWN, Embedder, Gallery, load_embedder, quality
+from maskfr_utils.names import NETWORKS
+from maskfr_utils.recognise import UNKNOWN, Embedder, Gallery, Match, load_embedder, quality
 from maskfr_utils.recognise.__main__ import main
 from maskfr_utils.recognise.calibration import Calibration, calibrate
 from maskfr_utils.recognise.compare import embed_folder, verify
@@ -544,6 +546,17 @@ def test_annotation_marks_the_face(gallery):
     assert (image == (0, 0x72, 0xB2)).all(2).sum() > 100  # the colour of named faces
 
 
+def test_labels_of_neighbours_do_not_cover_each_other():
+    wall, blank = np.zeros((480, 640, 3), np.uint8), np.zeros((112, 112, 3), np.uint8)
+    boxes = [(left, 200, left + 60, 260) for left in (200, 280, 360)]
+    matches = [Match(f"Person of a long name {i}", 0.7, "x", 0.5, box, (), blank) for i, box in enumerate(boxes)]
+
+    def coloured(*of):
+        return (np.asarray(annotate(wall, of)) == (0, 0x72, 0xB2)).all(2).sum()
+
+    assert coloured(*matches) > 0.97 * sum(map(coloured, matches))
+
+
 # Commands
 
 
@@ -592,7 +605,9 @@ def test_mistakes_are_one_line(people, tmp_path, monkeypatch, capsys, mistake):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_export_to_onnx_says_how_pictures_become_its_input(tmp_path, capsys):
+def test_export_to_onnx_says_how_pictures_become_its_input(tmp_path, capsys, monkeypatch):
+    shallow = replace(NETWORKS["iresnet50"], depths=(1, 1, 1, 1))  # the exporter takes its time for each block
+    monkeypatch.setitem(NETWORKS, "iresnet50", shallow)
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxscript")
     onnxruntime = pytest.importorskip("onnxruntime")

@@ -127,18 +127,26 @@ def annotate(photo: np.ndarray, matches: Sequence[Match]) -> Image.Image:
     factor = max(1.0, SMALLEST / min(height, width)) if max(height, width) < 4 * SMALLEST else 1.0
     image = Image.fromarray(photo).resize((round(width * factor), round(height * factor)), Image.Resampling.BICUBIC)
     draw = ImageDraw.Draw(image)
-    size = max(14, round(min(image.size) / 18))
+    size, taken = max(14, round(min(image.size) / 18)), []
     for match in matches:
         colour = STRANGER if match.name == UNKNOWN else NAMED
         left, top, right, bottom = (round(value * factor) for value in match.box)
         draw.rectangle((left, top, right, bottom), outline=colour, width=max(2, size // 8))
         text = f"{match.name} {match.cosine:.2f}" + "".join(f"\n{note}" for note in match.notes)
-        box = draw.multiline_textbbox((0, 0), text, font=_font(size))
-        x = min(max(left, 0), max(0, image.width - round(box[2]) - 4))
-        y = min(max(bottom, 0), max(0, image.height - round(box[3]) - 4))
-        draw.rectangle((x, y, x + box[2] + 4, y + box[3] + 4), fill=colour)
+        wide, high = (round(value) + 4 for value in draw.multiline_textbbox((0, 0), text, font=_font(size))[2:])
+        x = min(max(left, 0), max(0, image.width - wide))
+        places = [(x, min(max(y, 0), max(0, image.height - high))) for y in (bottom, top - high, bottom + high, top)]
+        x, y = next((place for place in places if _free(place, wide, high, taken)), places[0])
+        taken.append((x, y, x + wide, y + high))
+        draw.rectangle(taken[-1], fill=colour)
         draw.multiline_text((x + 2, y + 1), text, fill="white", font=_font(size))
     return image
+
+
+def _free(place: tuple[int, int], wide: int, high: int, taken: list[tuple[int, int, int, int]]) -> bool:
+    """Whether a label at this place covers none of those that are written already."""
+    x, y = place
+    return all(x + wide <= a or c <= x or y + high <= b or d <= y for a, b, c, d in taken)
 
 
 @cache
