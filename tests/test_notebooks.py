@@ -114,7 +114,7 @@ def test_masked_vs_unmasked_tells_cost_and_gain_and_whether_they_are_more_than_l
 def test_compare_models_orders_networks_without_calling_two_seeds_a_verdict(page):
     _, text = page("compare_models")
     assert re.search(r"ResSaNet-50 − IResNet-50 \+10\.0 \([^)]*\) \+10\.0, \+10\.0 undecided \(2 of 3 seeds\)", text)
-    assert re.search(r"highest mean accuracy is ResSaNet-50, 92\.5\s% [^;]*; after it comes IResNet-50, 85\.0\s%", text)
+    assert re.search(r"highest mean accuracy is ResSaNet-50, 92\.5% [^;]*; after it comes IResNet-50, 85\.0%", text)
     assert "ResSaNet-50, seed 0: 2 of 20 photos are named wrongly" in text and "happens 1 time." in text
     # 3 of 20 wrong on average; the report's formula counts 80 decisions, of which each wrong name spoils two
     assert "IResNet-50 85.0% 85.0% 92.5% 17 3 3 57" in text
