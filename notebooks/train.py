@@ -143,7 +143,7 @@ figures.results.training_curves([*earlier, last])
 # %% [markdown]
 # ## The result
 #
-# The interval is Wilson's ([Wilson, 1927](#cite-wilson1927)) at 95 %, over test photos.
+# The interval is Wilson's ([Wilson, 1927](#cite-wilson1927)) at 95%, over test photos.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-run", "caption": "The result of this run on its test photos, and how it was made."}
 from maskfr_utils.study import outcomes, tables
@@ -167,7 +167,7 @@ wrong or pages.Words("*None was taken for somebody else.*")
 # %% [markdown]
 # [By kind of mask](#tab-by-mask), each with its interval, which is wide for so few photos:
 
-# %% tags=["hide-input"] mystnb={"name": "tab-by-mask", "caption": "Accuracy on masked test photos by the kind of mask, with 95 % intervals."}
+# %% tags=["hide-input"] mystnb={"name": "tab-by-mask", "caption": "Accuracy on masked test photos by the kind of mask, with 95% intervals."}
 from maskfr_utils import metrics
 
 by_kind = (predictions["masked"] == predictions["label"]).groupby(predictions["mask"]).agg(["sum", "size"])

@@ -233,7 +233,7 @@ def test_sliders_move_the_curve_of_arcface(built_book, tab):
     before = tab.evaluate(said)
     tab.evaluate(set_s)
     after = tab.evaluate(said)
-    share = float(after.split(", ")[1].split(" %")[0])  # "At 60°: ... % with the margin, ... % without."
+    share = float(after.split(", ")[1].split("%")[0])  # "At 60°: ...% with the margin, ...% without."
     assert before != after and share == pytest.approx(
         100 / (1 + 999 * math.exp(-10 * math.cos(math.radians(60)))), rel=0.01
     )

@@ -38,7 +38,7 @@ def test_headline_answers_and_is_a_table_of_the_reports_results(folder):
     ours = outcomes.specialists("demo", folder)
     assert rows[2] == [
         "IResNet-50, without masks",
-        "94.94\N{NO-BREAK SPACE}%",
+        "94.94%",
         str(ours["iresnet50", "unmasked"]),
     ]
     text = "\n".join(lines)

@@ -58,14 +58,14 @@ def ended(children):
 """
 
 
-def forked(script, *arguments, **environment):
+def forked(script, *given, **environment):
     """What a script prints whose processes are forked: they import nothing anew."""
     ports = []
     for _ in range(4):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             ports.append(str(free.getsockname()[1]))
-    command = [sys.executable, "-c", f"{FORKED}\nports = {ports}\n{script}", *map(str, arguments)]
+    command = [sys.executable, "-c", f"{FORKED}\nports = {ports}\n{script}", *map(str, given)]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | environment, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout

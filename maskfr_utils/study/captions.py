@@ -87,7 +87,7 @@ def headline(folder: str | Path | None = None) -> str:
     ]
     for name, (value, run) in lines.items():
         cells = [str(ours[scale].get(run, NOT_RUN)) for scale in scales]
-        text.append(f"| {name} | {100 * value:.2f}\N{NO-BREAK SPACE}% | {' | '.join(cells)} |")
+        text.append(f"| {name} | {100 * value:.2f}% | {' | '.join(cells)} |")
     untrained = [str(answers.untrained(scale, folder) or NOT_RUN) for scale in scales]
     text.append(f"| IResNet-50, with masks, but trained without | | {' | '.join(untrained)} |")
     settings = [line for scale in scales if (line := _settings(scale, folder))]

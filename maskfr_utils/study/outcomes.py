@@ -200,7 +200,7 @@ def in_points(table: pd.DataFrame) -> pd.DataFrame:
 
 def percent(share: float, low: float, high: float) -> str:
     """A share and its interval, in percent."""
-    return f"{100 * share:.1f}\N{NO-BREAK SPACE}% ({100 * low:.1f}–{100 * high:.1f})"
+    return f"{100 * share:.1f}% ({100 * low:.1f}–{100 * high:.1f})"
 
 
 def points(difference: float, low: float, high: float) -> str:
