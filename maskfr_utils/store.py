@@ -201,7 +201,9 @@ class FaceWriter:
             data.resize(start + count, axis=0)
             if name in ("sources", "mask_kinds"):
                 column = [str(text) for text in column] if column is not None else [""] * count
-            data[start:] = default if column is None else column
+            if column is None:  # as an array: one number for many places is written place by place
+                column = np.full((len(data) - start, *data.shape[1:]), default, data.dtype)
+            data[start:] = column
         self._identities.extend(str(name) for name in identities)
         self._scratch.check()
 

@@ -32,7 +32,7 @@ limit = 16.0  # GiB of memory that there are
 # %% tags=["remove-input"]
 from maskfr_utils.study import parameters
 
-parameters.check(globals(), batch_size=parameters.number(1, 2**16, whole=True), limit=parameters.number(0.1, 2**12))
+parameters.check(globals(), batch_size=parameters.number(2, 2**16, whole=True), limit=parameters.number(0.1, 2**12))
 
 # %% [markdown]
 # ## Predicted from the modules

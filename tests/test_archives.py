@@ -212,15 +212,16 @@ def test_links_of_a_folder_are_followed_but_not_in_circles(tmp_path):
 def peak(code: str, tmp_path) -> float:
     """MB that a process takes at most to run some lines, beyond those that the imports take."""
     code = f"""
-        import resource, sys
+        import sys
         from maskfr_utils.masks import cloth as mask_cloth
         from maskfr_utils.faces.pictures import read_picture
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        from maskfr_utils.measure.peaks import peak
+        before = peak()
         try:
             {code}
         except ValueError as error:
             print(error, file=sys.stderr)
-        print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+        print((peak() - before) / 1e6)
     """
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True, cwd=tmp_path

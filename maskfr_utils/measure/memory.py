@@ -13,7 +13,7 @@ from maskfr_utils.models import create_model
 from maskfr_utils.records import write_json
 
 CASES = (("iresnet50", 4), ("iresnet50", 8), ("ressanet100", 4), ("ressanet100", 8))
-PREDICTED = (1, 16, 64, 256, 512)  # pictures a step
+PREDICTED = (2, 16, 64, 256, 512)  # pictures a step
 NETWORKS = ("iresnet50", "ressanet50", "ressanet100")
 
 
