@@ -130,6 +130,14 @@ def write_zip(path, data: bytes = DATA) -> bytearray:
     return bytearray(path.read_bytes())
 
 
+def test_zip_members_without_a_name_are_refused(tmp_path):
+    data = write_zip(tmp_path / "x.zip")
+    for start in (data.index(b"a/1.png"), data.rindex(b"a/1.png")):
+        data[start] = 0  # where a name ends
+    (tmp_path / "x.zip").write_bytes(data)
+    assert [*content(archives.open_archive(tmp_path / "x.zip"))] == ["a/2.png"]
+
+
 def test_encrypted_zip_members_are_counted(tmp_path):
     data = write_zip(tmp_path / "x.zip")
     data[data.index(b"PK\1\2") + 8] |= 1  # the flag in the list of contents

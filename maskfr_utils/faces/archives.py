@@ -188,7 +188,7 @@ class Zip(Archive):
             members = archive.infolist()
         for member in sorted(members, key=lambda member: _posix(member.filename)):
             kind = stat.S_IFMT(member.external_attr >> 16)
-            if member.is_dir():
+            if member.filename.endswith("/"):
                 continue
             if kind not in (0, stat.S_IFREG) or not _is_safe(member.filename):
                 self.skipped["unsafe zip member"] += 1

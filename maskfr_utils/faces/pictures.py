@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from contextlib import suppress
 from functools import partial
 
 import numpy as np
@@ -65,10 +66,9 @@ def read_picture(data: bytes) -> np.ndarray:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # a broken EXIF block is no reason to lose the picture
-        return image
+    with suppress(Exception):  # a broken EXIF block is no reason to lose the picture
+        ImageOps.exif_transpose(image, in_place=True)  # else most pictures would be copied
+    return image
 
 
 def _rgb(image: Image.Image) -> np.ndarray:

@@ -51,7 +51,7 @@ def killed_runs(folder: str | Path, kills: int, seed: int = 0) -> dict[str, int]
     config = TrainConfig(**RUN, out_dir=str(folder / "whole"))
     prepare.prepare(**config.data(), progress=False)
     runs.of_run(config.science())  # imported before the first fork
-    started = time.monotonic()
+    started = time.monotonic()  # what later runs find warm takes a third of the time
     if status := _status(_start(config)):
         raise ValueError(f"a run that nobody killed ended with status {status}")
     seconds, found = (
@@ -62,9 +62,10 @@ def killed_runs(folder: str | Path, kills: int, seed: int = 0) -> dict[str, int]
         own = TrainConfig(**RUN, out_dir=str(folder / f"run{found['runs']}"))
         while True:
             found["resumed"] += bool(Checkpoints(own.folder).paths)
+            ended = (own.folder / "record.json").exists()
             child = _start(own)
-            if found["kills"] < kills:
-                _kill(child, draw.uniform(0, 1.1 * seconds), own, draw, found)
+            if found["kills"] < kills and not ended:  # a run that has ended only says so
+                _kill(child, draw.uniform(0, 0.6 * seconds), own, draw, found)
             if (status := _status(child)) not in KILLED:
                 break
         found["runs"] += 1
@@ -99,7 +100,7 @@ def _start(config: TrainConfig) -> int:
 
 
 def _kill(child: int, wait: float, config: TrainConfig, draw: random.Random, found: dict[str, int]) -> None:
-    """Kills a run after so many seconds, unless it has ended by then."""
+    """Kills a run after so many seconds, or when its record is there."""
     deadline = time.monotonic() + wait
     while time.monotonic() < deadline and not (config.folder / "record.json").exists():
         time.sleep(0.002)
