@@ -72,7 +72,13 @@ def forked(script, *given, **environment):
 
 
 @needs_processes
-@pytest.mark.parametrize("given", [False, True], ids=["fresh weights", "given weights, head first"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param(False, id="fresh weights"),
+        pytest.param(True, id="given weights, head first", marks=pytest.mark.slow),
+    ],
+)
 def test_two_processes_with_one_batchnorm_train_as_one(tmp_path, given):
     """The same batches, without what each process draws by itself (mirroring, dropout, new masks), in double precision.
 
