@@ -8,11 +8,11 @@ import torch
 
 from maskfr_utils.measure import record as made_by
 from maskfr_utils.measure.peaks import in_fresh_process, peak
-from maskfr_utils.memory import footprint, recompute
+from maskfr_utils.memory import footprint, free_memory, recompute
 from maskfr_utils.models import create_model
 from maskfr_utils.records import write_json
 
-CASES = (("iresnet50", 4), ("iresnet50", 8), ("ressanet100", 4), ("ressanet100", 8))
+CASES = (("iresnet50", 4), ("iresnet50", 8), ("ressanet100", 4), ("ressanet100", 8), ("ressanet100", 512))
 PREDICTED = (2, 16, 64, 256, 512)  # pictures a step
 NETWORKS = ("iresnet50", "ressanet50", "ressanet100")
 
@@ -45,7 +45,10 @@ def step_of(name: str, batch: int, twice: bool, width: float = 1.0) -> dict[str,
 
 
 def measure(out: Path, cases: tuple[tuple[str, int], ...] = CASES, width: float = 1.0) -> None:
-    """Writes the record: predictions for each network, and measured steps beside what was predicted of them."""
+    """Writes the record: predictions for each network, and measured steps beside what was predicted of them.
+
+    A step that would not fit into the memory that is free is left out.
+    """
     started, measured, predicted = time.perf_counter(), [], []
     for name in NETWORKS:
         model = create_model(name, width=width)
@@ -57,6 +60,9 @@ def measure(out: Path, cases: tuple[tuple[str, int], ...] = CASES, width: float 
     for name, batch in cases:
         told = footprint(create_model(name, width=width), batch)
         for twice in (False, True):
+            if told.peak(recompute=twice) > 0.8 * free_memory(torch.device("cpu")):
+                print(f"{name}, batch {batch}: left out, it needs {told.peak(recompute=twice) / 2**30:.1f} GiB")
+                continue
             row = {"network": name, "batch": batch, "recomputed": twice, "predicted": told.peak(recompute=twice)}
             measured.append(row | in_fresh_process(step_of, name, batch, twice, width))
             print(measured[-1])

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from tqdm.auto import tqdm
 
 from maskfr_utils import devices, metrics, paths
 from maskfr_utils.faces.people import OVERLAP, same_people
@@ -257,16 +258,20 @@ def make_record(sources: Sequence[Path], names: Sequence[str] | None = None) -> 
     if not sets:
         raise ValueError(f"no set with {LEAST_PEOPLE} people whom none of the networks knows: name other sets")
     found, details = defaultdict(dict), {}
+    bar = tqdm(total=len(networks) * len(sets), unit="set")
     for network in networks:
+        bar.set_description(f"{network.label}, seed {network.seed}")
         values, embedded = {}, {}
         for pictures, some, keep in sets:
             embedded[some.name] = picture_sets.embed(network.embedder, pictures)[:, keep]
             draws = Draws(some.people, RESAMPLES)
             values |= verify(embedded[some.name], some, draws) | identify(embedded[some.name], some, draws)
+            bar.update()
         found[network.label][network.seed] = values
         if network.label not in details:  # of its first seed
             pairs = {some.name: (some, scored(embedded[some.name], some)) for _, some, _ in sets}
             details[network.label] = stranger_details.details(pairs, RESAMPLES)
+    bar.close()
     return {
         "runs": [source.name for source in sources],
         "seeds": {label: sorted(seeds) for label, seeds in found.items()},

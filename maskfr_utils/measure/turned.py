@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from tqdm.auto import tqdm
 
 from maskfr_utils import paths
 from maskfr_utils.faces import align
@@ -54,7 +55,7 @@ def count(folder: Path, every: int = 1) -> tuple[dict[str, dict[str, int]], int]
     rows = record.read_list(folder / "index.csv", ["file"], as_text=True)["file"].to_list()[::every]
     counts, photos = {f"{degrees} degrees": Counter(dict.fromkeys(OUTCOMES, 0)) for degrees in TURNS}, 0
     with tarfile.open(folder / "raw_photos.tar") as archive:
-        for name in rows:
+        for name in tqdm(rows, unit="photo"):
             try:
                 photo = read_picture(archive.extractfile(name).read())
             except PictureError:

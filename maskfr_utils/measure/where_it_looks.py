@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from tqdm.auto import tqdm
 
 from maskfr_utils import devices, paths
 from maskfr_utils.attribution import attention, gradient_times_activation, occlusion
@@ -113,7 +114,7 @@ def make_record(sources: Sequence[Path], name: str = "rendered", people: int = P
     some, left_out = unseen(everybody, networks)
     pictures = chosen(some, people)
     found = defaultdict(list)
-    for network in networks:
+    for network in tqdm(networks, unit="network"):
         found[network.label].append(looked_at(network, pictures))
     area = [regions(points) for points in pictures.landmarks[_first(pictures)]]
     return {
