@@ -62,12 +62,13 @@ book: $(READY)  ## build the HTML into _build/html
 pdf: $(READY)  ## the whole book as _build/masked_face_recognition.pdf; Chromium prints it
 	@test -n "$(CHROMIUM)" || { echo "no Chromium found: install it, or name it: make pdf CHROMIUM=/path/to/chromium"; exit 1; }
 	$(BIN)/jupyter-book build -W -n --keep-going --all --builder singlehtml book/
-	$(CHROMIUM) --headless --no-sandbox --disable-gpu --virtual-time-budget=120000 --no-pdf-header-footer \
+	$(CHROMIUM) --headless --no-sandbox --disable-gpu --virtual-time-budget=20000 --no-pdf-header-footer \
 		--print-to-pdf=_build/masked_face_recognition.pdf "file://$(CURDIR)/_build/singlehtml/intro.html"
 
 release: book  ## into dist/: the wheel, the source, the book as zip, its PDF if it was made, and their checksums
-	rm -rf dist && mkdir dist
+	rm -rf dist build && mkdir dist
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	rm -rf build
 	git archive --format=tar.gz --prefix=masked_face_recognition/ --output=dist/source.tar.gz HEAD
 	$(BIN)/python -m zipfile -c dist/book.zip _build/html
 	if [ -f _build/masked_face_recognition.pdf ]; then cp _build/masked_face_recognition.pdf dist/; fi
