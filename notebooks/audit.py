@@ -46,7 +46,7 @@ from maskfr_utils import figures
 from maskfr_utils.study import audit, captions, outcomes, pages
 
 # %% [markdown]
-# ## From the reported number to the honest one
+# ## From the reported number to the one without deviations
 #
 # The first bar of [the figure](#fig-audit) is what would be printed with all deviations at once. Each line below takes one more
 # away. The last bar is the network trained and scored as in the rest of this book.

@@ -89,7 +89,7 @@ pd.DataFrame.from_dict(rows, orient="index")
 # %% [markdown]
 # ## Every pair
 #
-# Five networks make ten pairs, and ten chances to find something by luck. So $p$ is corrected for all of them
+# Five networks make ten pairs, and ten chances to find something by luck. So $p$ is corrected for as many pairs as have three seeds
 # ([the differences](#tab-pairs)). The network that the report ranks higher comes first in each pair.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-pairs", "caption": "Differences between networks on masked test photos, in percentage points, with 95% intervals over seeds and people."}

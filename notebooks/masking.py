@@ -190,14 +190,14 @@ display(table.style.format("{:.1%}", subset=list(table)[1:]).format("{:,}", subs
 # %% tags=["remove-input"]
 speed = record["speed"]
 given, predicted = (1e3 / speed["one_core"][f"landmarks_{how}"] for how in ("given", "predicted"))
-text = f"A mask takes {given:.1f} ms where the landmarks are given, {predicted:.1f} ms where they are predicted, too"
+text = f"A mask takes {given:.1f} ms where the landmarks are given, and {predicted:.1f} ms where they are predicted as well"
 how = "`python -m maskfr_utils.measure.mask_success success` measures the tables again, `speed` the speed"
 made = f"One core of {speed['processor']}. {how}. The numbers of this page are {state.made_from('masking')}."
 display(pages.Words(f"{text}."), pages.made(made))
 
 # %% [markdown]
-# In [whole photos](#tab-photos) a face has to be found first. The detector knows frontal faces. It finds the face in nearly every photo
-# of a bare one, and nothing in photos without a face. Of people who wear a real mask already it finds about half. Where
+# In [whole photos](#tab-photos) a face has to be found first. The detector knows frontal faces. It finds the face in every photo or nearly
+# every one of a bare face, and nothing in photos without a face. Of people who wear a real mask already it finds about half. Where
 # there are more masks than photos, several people are on one, in a group or in the background.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-photos", "caption": "Whole photos: how many faces were found and masked, by set of photos."}
@@ -345,10 +345,10 @@ figures.designer.design(photo, points)
 # %% tags=["remove-input"]
 pins, auc = record["success"]["aligned"]["pins"], found["auc"]["draws"]
 text = f"""A mask is bent over the head that the landmarks show, lit like the face and blended into the photo. Aligned faces need no
-detector for that: {pins["masked"] / pins["faces"]:.1%} of the `pins` crops get a mask, where the report masked about 8% of its pictures.
+detector for that: {pins["masked"] / pins["faces"]:.1%} of the `pins` crops get a mask. The report had masked pictures of about 8% of its photos.
 
 Would a network take it for a real one? Not always. Drawn masks sit about where real ones sit, because they were fitted to them. But a simple
-classifier separates the two (AUC {min(auc):.2f} to {max(auc):.2f}; 0.5 would be a guess), mainly by the cloth. So a network can learn that a
+classifier separates the two (AUC {min(auc):.2f} to {max(auc):.2f}; the dashed line is what bare parts of the two sets give), mainly by the cloth. So a network can learn that a
 mask is drawn, and accuracies with drawn masks must be checked on real ones."""
 display(pages.box(text))
 

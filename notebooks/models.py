@@ -302,8 +302,8 @@ def weight(**choices):
 
 pages.Words(
     f"Any other place on the main path is off by {elsewhere.iloc[0]:.1f}% or more for ResSaNet-50, and "
-    f"by {elsewhere.iloc[1]:.1f}% or more for ResSaNet-100. The other choices change the parameters of "
-    f"ResSaNet-50 by less: a projection behind the attention by {weight(attention_projection=True)}, SE that "
+    f"by {elsewhere.iloc[1]:.1f}% or more for ResSaNet-100. Other choices change the parameters, of "
+    f"ResSaNet-50: a projection behind the attention by {weight(attention_projection=True)}, SE that "
     f"narrows the block's channels by {weight(se_from_input=True)}, biases in SE by "
     f"{weight(se_bias=True)}, a table of position terms by {weight(positions='table')}. "
     f"By parameters alone the first two cancel."

@@ -24,7 +24,7 @@
 #   and the names of the person and of the file, in one folder that only its owner can read. Nothing leaves the machine.
 # - **How to delete.** `python -m maskfr_utils.recognise remove GALLERY NAME` writes the files anew without that person; deleting the
 #   folder removes everybody. Backups, and the annotated pictures that you made, are yours to delete.
-# - **The network that comes with this package names no real person.** It has seen rendered people only: it is here so that
+# - **The network that comes with this package is not for real people.** It names few of them, and some wrongly. It has seen rendered people only: it is here so that
 #   this page works at once. For photos, name a network that was trained on photos. Even so: no door, no payment and no
 #   decision about a person should depend on it (see the [model card](../book/model_card.md)).
 #
@@ -172,7 +172,7 @@ print(f"kept in {out}/: gallery/, named/" if out else "nothing was kept")
 # ## What is said of a face
 #
 # *Too small*, *blurred*, *turned* and *already masked* are notes, no refusals. Whether a mask is worn is decided by a network of 13,000
-# weights that has seen only rendered people, bare and with drawn masks. [How often it is right](#tab-worn) was measured on faces that it
+# weights that has seen only rendered people, bare and with drawn masks. [How often it finds a mask](#tab-worn) was measured on faces that it
 # has not seen; those of `mfr2` wear real masks. The masking program draws no second mask where this network sees one
 # (`mask_folder --leave-worn`), and a training run keeps such photos for a test (`worn_masks`).
 
@@ -246,7 +246,9 @@ display.display(
 
 # %% tags=["hide-input"] mystnb={"name": "tab-recognition-real", "caption": "The same for IResNet-50 trained on 105 masked people (pocket scale: width 0.25, 8 epochs, seed 0)."}
 real = read_measurement("recognise/real_people.json")
-command_real = "python -m maskfr_utils.measure.recognition --network runs/RUN --out book/results/recognise/real_people.json"
+command_real = (
+    "python -m maskfr_utils.measure.recognition --network runs/RUN --out book/results/recognise/real_people.json"
+)
 pages.shown(
     recognition.table(real).rename_axis(["faces", "mask"]).rename(columns=lambda name: name.replace("_", " "))
     if real
@@ -266,7 +268,7 @@ met = [row for photo in named for row in photo.rows()]
 unknown = sum(row["name"] == "unknown" for row in met)
 text = f"""A face gets the name of the enrolled person whose photo is most like it, if the likeness reaches a threshold that few pairs of
 strangers reach. Otherwise the answer is "unknown", which a closed set of names as in [Training](train.ipynb) cannot give. On this page
-{len(met) - unknown} of {len(met)} faces got a name and {unknown} did not.
+{len(met) - unknown} of {len(met)} faces got a name and {unknown} did not: strangers, and some who are enrolled but were not near enough.
 
 A mask hides the lower half of the face, and brings people nearer to each other. So at the same share of strangers who are taken for somebody,
 fewer people are named. The network that comes with the package does this for rendered people only: real people need one that was trained on

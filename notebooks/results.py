@@ -107,7 +107,7 @@ display(pages.shown(shown, plan.command()), pages.made(state.made_from("results"
 # ## What these numbers are not
 #
 # - They are not the report's experiment. It used MS-Celeb-1M, a set that its publisher withdrew. We have fewer people,
-#   mostly networks with a fraction of the channels, and few epochs. What differs between networks here
+#   so far only networks with a quarter of the channels, and few epochs. What differs between networks here
 #   may differ otherwise at full size.
 # - Each network has the learning rate that suits it. The rest of the recipe, and the number of epochs, is the same for all. A
 #   network that needs more epochs is judged below its best: [Tuning](tuning.ipynb) shows which were still learning.

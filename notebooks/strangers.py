@@ -131,9 +131,9 @@ else:
 # %% [markdown]
 # ## Does a threshold hold elsewhere?
 #
-# A threshold is chosen on some people and used on others. [Here](#tab-carried) it was set so that 1% of the strangers' pairs of the
-# *row* are accepted, and tried on the pairs of the *column*: percent of these strangers that it lets pass
-# ([drawn](#fig-carried) for the first set).
+# A threshold is chosen on some people and used on others. [Here](#tab-carried) it was set so that at most 1% of the strangers' pairs of
+# the *row* are accepted. Then it was tried on the strangers' pairs of the *column*. The table says what percentage of these it lets
+# pass ([drawn](#fig-carried) for the first set).
 
 # %% tags=["hide-input"] mystnb={"name": "tab-carried", "caption": "Strangers who pass, in percent, by the pairs that the threshold came from (rows) and is used on (columns); 1% is meant."}
 carried = {
@@ -199,7 +199,7 @@ pages.drawn(groups, lambda: figures.results.estimates(groups, "pairs decided cor
 # ```
 #
 # Two folders are taken for one person if they have the same name or share photos. LFW's frequent people are then no strangers any
-# more: they are left out above, for all networks that are compared.
+# more: if such a network is among those compared, they are left out above for all.
 
 # %% tags=["remove-input"]
 trained = [label for label in (record["networks"] if record else ()) if "faces.tar" in label]
@@ -222,12 +222,15 @@ if record:
         ("rendered", "no mask", "masks on both"),
     ):
         found = {label: by[name] for label, by in record["networks"].items() if masked in by.get(name, {})}
+        verdicts = [row["verdict"] for (_, *of), row in compared.iterrows() if of == [name, f"accuracy, {masked}"]]
         if found and len(said) < 2:
             best = max(found, key=lambda label: found[label][masked]["accuracy"]["value"])
             right = [strangers.percent(found[best][worn]["accuracy"]) for worn in (bare, masked)]
             said.append(
                 f"{titles[name]}: with masks {best} is right most often, in {right[1]}% {words[masked]}, and in {right[0]}% "
                 f"{words[bare]}."
+                + " The differences with masks are undecided."
+                * all(each.startswith("undecided") for each in verdicts)
             )
     far = [
         found["FAR"]["value"]

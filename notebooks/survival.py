@@ -30,8 +30,9 @@ parameters.check(globals(), results=parameters.folder)
 # %% [markdown]
 # ## Damaged files
 #
-# `make soak` takes small whole files of each format and changes them at random: bits flipped, pieces cut out, put in, doubled or swapped for
-# words of the format, integers set to the ends of their range; most get right checksums again, so that what lies behind these is reached.
+# `make soak` takes small whole files of each format and changes them at random. Bits are flipped; pieces are cut out, put in, doubled
+# or swapped for words of the format; integers are set to the ends of their range. Most files then get right checksums again, so that
+# what lies behind these is reached.
 # A process of its own reads each as a user's call does. It counts as failed if it hangs, ends the interpreter, takes too much memory, starts
 # another program, asks for a class of another module, writes outside its folder, or ends in an error that is no clear line naming the file.
 
@@ -79,8 +80,8 @@ figure
 # %% [markdown]
 # ## Kills
 #
-# A run of seconds, with everything that draws at random and a checkpoint at each step, is killed at random moments, three times out of four
-# by SIGKILL, else by SIGTERM, and started again until it ends. Weights, scores and history must then be those of a run that nobody killed.
+# A run of seconds, with everything that draws at random and a checkpoint at each step, is killed at random moments, by SIGKILL with a
+# chance of three in four, else by SIGTERM, and started again until it ends. Weights, scores and history must then be those of a run that nobody killed.
 
 # %% tags=["hide-input"]
 kills = (soak or {}).get("kills")

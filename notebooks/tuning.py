@@ -129,7 +129,7 @@ display(*pages.parts(changed, plan.command("changes")))
 # %% [markdown]
 # ## The report's recipe
 #
-# The report trains every network at a rate of 0.05 with batches of 512, and with weight decay on all parameters. For the same step a
+# The report trains every network at a rate of 0.05, by its text with batches of 512 (ResSaNet-100: 256), and with weight decay on all parameters. For the same step a
 # photo, a smaller batch has a lower rate: 0.0016 at a batch of 16. `params/<scale>/report.yaml` holds this recipe, with depthwise filters
 # that start too small. [The table](#tab-report-recipe) compares it, on test photos, with the rates and the recipe that validation photos
 # chose:

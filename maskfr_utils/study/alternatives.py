@@ -170,7 +170,7 @@ def condition_answer(scale: str, folder: Folder = None) -> list[str]:
         " −1 point (masked against bare faces, and each kind against the network that was trained for it alone)."
     )
     gaps = [f"{_points(compared.loc[(n, 'masked − unmasked faces')])} when trained on {title(n)}" for n in said]
-    text.append(f"Its accuracy on masked faces less that on bare ones is, in points, {'; '.join(gaps)}.")
+    text.append(f"The accuracy on masked faces less that on bare ones is, in points, {'; '.join(gaps)}.")
     parts = {title(name): masked[name] for name in ("both", "upper", "periocular") if name in masked}
     if (least := against(parts, title("both"))).empty:
         return text

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from maskfr_utils.names import TITLES
+from maskfr_utils.names import REPORTED, TITLES
 from maskfr_utils.study import outcomes, published, tables, trials
 from maskfr_utils.study.outcomes import Result, signed
 from maskfr_utils.study.run import Run
@@ -177,6 +177,7 @@ def networks(scale: str, folder: Folder = None) -> str:
     first, *others = (f"{name}, {found[name]}" for name in sorted(found, key=lambda name: -found[name].mean))
     if not others:
         return f"On {FACES[scale]} one network has been run: {first}."
+    missing = [TITLES[name] for name in REPORTED if TITLES[name] not in found]
     verdicts = tables.pairs_of_networks(scale, folder)["verdict"].str.split(" ").str[0]
     sure = int(verdicts.isin(["better", "worse"]).sum())
     beyond = (
@@ -186,7 +187,7 @@ def networks(scale: str, folder: Folder = None) -> str:
     )
     return (
         f"On {FACES[scale]} the network with the highest mean accuracy is {first}; after it {'comes' if len(others) == 1 else 'come'}"
-        f" {'; '.join(others)}. {beyond}."
+        f" {'; '.join(others)}. {beyond}." + (f" Not run yet: {', '.join(missing)}." if missing else "")
     )
 
 
@@ -208,7 +209,8 @@ def rates(scale: str, folder: Folder = None) -> str:
     return (
         f"On {FACES[scale]}, at the same rate for both, the difference between ResSaNet-50 and IResNet-50 lies anywhere from"
         f" {signed(same.min() / 100)} to {signed(same.max() / 100)} points of the validation photos: {turns}. At the best rate of each"
-        f" it is {signed(best / 100)} points." + (f" So the other chapters compare {judged}." if judged else "")
+        f" it is {signed(best / 100)} points."
+        + (f" So the other chapters compare, on {FACES[scale]}, {judged}." if judged else "")
     )
 
 
@@ -242,7 +244,7 @@ def claims(folder: Folder = None) -> str:
             continue
         counts = [f"{verdicts[verdict]} {words}" for verdict, words in CLAIMED.items() if verdict in verdicts]
         whose = "the report's own numbers" if name == "the report" else f"ours on {name}"
-        text.append(f"By {whose}, of {len(cells)} conclusions {', '.join(counts)}.")
+        text.append(f"By {whose}, {len(cells)} conclusions were looked at: {', '.join(counts)}.")
     return " ".join(text)
 
 
