@@ -116,9 +116,16 @@ display(shown, pages.made(state.made_from("memory")))
 
 # %% tags=["remove-input"]
 each = told["ressanet100"]
+large = [
+    row["bytes"] / GIB
+    for row in (measured["measured"] if measured else [])
+    if (row["network"], row["batch"], row["recomputed"]) == ("ressanet100", batch_size, True)
+]
 pages.box(
     f"By prediction, a step of ResSaNet-100 with {batch_size} pictures in fp32 keeps {each.peak(recompute=False) / GIB:.0f} GiB; with each "
-    f"block recomputed it keeps {each.peak(recompute=True) / GIB:.1f} GiB, for a third more computing. {limit:g} GiB hold a batch of "
+    f"block recomputed it keeps {each.peak(recompute=True) / GIB:.1f} GiB, for a third more computing"
+    + (f"; measured, it held {large[0]:.1f} GiB" if large else "")
+    + f". {limit:g} GiB hold a batch of "
     f"{largest(each, False)} pictures, or of {largest(each, True)} if blocks are recomputed. `recompute: auto` recomputes where a step "
     "would not fit."
 )
