@@ -125,9 +125,9 @@ pages.box(
     f"By prediction, a step of ResSaNet-100 with {batch_size} pictures in fp32 keeps {each.peak(recompute=False) / GIB:.0f} GiB; with each "
     f"block recomputed it keeps {each.peak(recompute=True) / GIB:.1f} GiB, for a third more computing"
     + (f"; measured, it held {large[0]:.1f} GiB" if large else "")
-    + f". {limit:g} GiB hold a batch of "
-    f"{largest(each, False)} pictures, or of {largest(each, True)} if blocks are recomputed. `recompute: auto` recomputes where a step "
-    "would not fit."
+    + f". By prediction {limit:g} GiB hold a batch of {largest(each, False)} pictures, or of {largest(each, True)} if blocks are "
+    "recomputed; a step takes more than that by the gradients on their way and the libraries' working space. `recompute: auto` "
+    "recomputes where a step would not fit."
 )
 
 # %% [markdown]

@@ -73,7 +73,7 @@ for colour, what in enumerate(("read", "skipped", "refused", "failed")):
     left = left + share
 ax.set(xlabel="% of the inputs", xlim=(0, 100))
 ax.invert_yaxis()
-ax.legend(loc="lower right")
+ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=4)
 plt.close(figure)
 figure
 

@@ -37,7 +37,7 @@ def made(*texts: str) -> Words:
 
 
 def shown(table: pd.DataFrame, command: str = "") -> "pd.DataFrame | Words":
-    """A table with one header row; of one that has no line yet, the command that fills it.
+    """A table with one header row and no line numbers; of one that has no line yet, the command that fills it.
 
     Args:
         table: any.
@@ -45,8 +45,8 @@ def shown(table: pd.DataFrame, command: str = "") -> "pd.DataFrame | Words":
     """
     if table.empty:
         return Words(f"*Not run yet:* `{command}` runs it." if command else WAITING)
-    if table.index.nlevels > 1:
-        table = table.reset_index()
+    if table.index.nlevels > 1 or isinstance(table.index, pd.RangeIndex):
+        table = table.reset_index(drop=table.index.nlevels == 1)
         table = table.set_index(table.columns[0])
     return table.rename_axis(index=None, columns=table.index.name or table.columns.name)
 
