@@ -134,3 +134,11 @@ def test_faces_that_another_program_masked(tmp_path):
     cv2.imwrite(str(tmp_path / "014.png"), face[:50])
     with pytest.raises(ValueError, match="014.png is no face of 112 x 112"):
         realism.read_peer(tmp_path)
+
+
+def test_a_set_without_real_masks_is_refused_in_a_line(drawn):
+    faces, _ = drawn
+    nobody = np.array([], str)
+    none = realism.RealMasks(faces.images[:0], nobody, nobody, faces.images[:0], faces.landmarks[:0], 0)
+    with pytest.raises(ValueError, match="no photo with a real mask"):
+        realism.measure(none)

@@ -312,6 +312,13 @@ def test_a_record_of_older_code_is_shown_with_the_command_of_today_and_without_a
     assert "verdict" not in real_masks.table(record)
 
 
+def test_people_too_few_for_either_side_are_told_of(runs, data, monkeypatch):
+    monkeypatch.setenv("MASKFR_DATA", str(data))
+    monkeypatch.setattr(real_masks, "LEAST", 10_000)
+    with pytest.raises(ValueError, match="of nobody are there"):
+        real_masks.make_record(runs)
+
+
 def test_broken_mfr2(data, tmp_path):
     for name in ("mfr2_112.tar", "index.csv", "landmarks68.npz"):
         (tmp_path / name).symlink_to(data / "mfr2" / name)

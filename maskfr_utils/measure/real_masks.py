@@ -179,6 +179,11 @@ def make_record(folders: Sequence[Path]) -> dict:
     drawn[bare] = masks.mask_faces(drawn[bare], photos.landmarks[bare], style=params["style"]).images
     subsets = {"all photos": np.ones(len(drawn), bool), "detected faces": photos.detected}
     subsets = {name: on_both_sides(photos, among) for name, among in subsets.items()}
+    for name, keep in subsets.items():
+        if not keep.any():
+            raise ValueError(
+                f"{folder}: of nobody are there {LEAST} photos with a real mask and {LEAST} without ({name})"
+            )
     found = {name: {} for name in subsets}
     for run, (model, _) in zip(runs, networks, strict=True):
         embeddings = np.stack([embed(model, faces) for faces in (photos.images, drawn)])

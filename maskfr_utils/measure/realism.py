@@ -150,6 +150,8 @@ def measure(data: RealMasks, *, seed: int = 0, peer: dict[int, np.ndarray] | Non
         peer: masks that another program drew: index of the bare face -> (112, 112, 3) uint8.
     """
     n = len(data.real)
+    if n == 0:
+        raise ValueError("mfr2 has no photo with a real mask on a face that was found")
     alike_images, alpha = _draw_alike(data, seed)
     mixed = masks.mask_faces(data.bare, data.landmarks, seed=seed)
     inside = [image[a == 255].mean(0) for image, a in zip(alike_images, alpha, strict=True)]
