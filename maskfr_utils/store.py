@@ -202,7 +202,7 @@ class FaceWriter:
             if name in ("sources", "mask_kinds"):
                 column = [str(text) for text in column] if column is not None else [""] * count
             if column is None:  # as an array: one number for many places is written place by place
-                column = np.full((len(data) - start, *data.shape[1:]), default, data.dtype)
+                column = np.full((count, *data.shape[1:]), default, data.dtype)
             data[start:] = column
         self._identities.extend(str(name) for name in identities)
         self._scratch.check()

@@ -31,7 +31,7 @@
 # | CurricularFace | as ArcFace; wrong identities that come near count for more as training goes on |
 # | MagFace | as ArcFace; the margin grows with the length of the embedding |
 # | AdaFace | the margin changes its form with the length of the embedding: hard pictures of poor quality count for less |
-# | the report's code | as ArcFace, but on scores that are no cosines: the loss of the report's code |
+# | the original's | as ArcFace, but on scores that are no cosines: the loss of the report's code |
 #
 # With the wrong *s* or margin any loss is bad, so each is tuned. **Every loss gets nine trials**: three values of *s*
 # (half, once and twice the recipe's), three margins around its paper's, and three learning rates (half, once and twice

@@ -302,7 +302,7 @@ def weight(**choices):
 
 pages.Words(
     f"Any other place on the main path is off by {elsewhere.iloc[0]:.1f}% or more for ResSaNet-50, and "
-    f"by {elsewhere.iloc[1]:.1f}% or more for ResSaNet-100. Other choices change the parameters, of "
+    f"by {elsewhere.iloc[1]:.1f}% or more for ResSaNet-100. Other choices change the parameters of "
     f"ResSaNet-50: a projection behind the attention by {weight(attention_projection=True)}, SE that "
     f"narrows the block's channels by {weight(se_from_input=True)}, biases in SE by "
     f"{weight(se_bias=True)}, a table of position terms by {weight(positions='table')}. "

@@ -231,30 +231,24 @@ fig
 # other people of `lfw`.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-recognition", "caption": "How good the package's network is, in percent of photos, with 95% intervals over people."}
-record = read_measurement("recognise/rendered_people.json")
 command = "python -m maskfr_utils.measure.recognition"
+
+
+def measured(record, command):
+    """The table of a record of `measure.recognition`, or the command that makes it."""
+    if not record:
+        return pages.shown(pd.DataFrame(), command)
+    table = recognition.table(record).rename_axis(["faces", "mask"])
+    return pages.shown(table.rename(columns=lambda name: name.replace("_", " ")), command)
+
+
+record = read_measurement("recognise/rendered_people.json")
 made = pages.made(f"{state.made_from('recognise')}, by `{command}`")
-display.display(
-    pages.shown(
-        recognition.table(record).rename_axis(["faces", "mask"]).rename(columns=lambda name: name.replace("_", " "))
-        if record
-        else pd.DataFrame(),
-        command,
-    ),
-    made,
-)
+display.display(measured(record, command), made)
 
 # %% tags=["hide-input"] mystnb={"name": "tab-recognition-real", "caption": "The same for IResNet-50 trained on 105 masked people (pocket scale: width 0.25, 8 epochs, seed 0)."}
-real = read_measurement("recognise/real_people.json")
-command_real = (
-    "python -m maskfr_utils.measure.recognition --network runs/RUN --out book/results/recognise/real_people.json"
-)
-pages.shown(
-    recognition.table(real).rename_axis(["faces", "mask"]).rename(columns=lambda name: name.replace("_", " "))
-    if real
-    else pd.DataFrame(),
-    command_real,
-)
+options = "--network runs/RUN --out book/results/recognise/real_people.json"
+measured(read_measurement("recognise/real_people.json"), f"{command} {options}")
 
 # %% [markdown]
 # A face is compared with all enrolled photos, none is skipped. [How long](#tab-search) that takes:

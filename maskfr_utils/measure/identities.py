@@ -10,7 +10,7 @@ import torch
 from maskfr_utils.losses import ArcFace
 from maskfr_utils.measure import record as made_by
 from maskfr_utils.measure.peaks import in_fresh_process, peak
-from maskfr_utils.memory import free_memory
+from maskfr_utils.memory import SHARE, free_memory
 from maskfr_utils.partial import PartialLoss, RowSGD
 from maskfr_utils.records import write_json
 
@@ -54,7 +54,7 @@ def measure(out: Path, counts: tuple[int, ...] = COUNTS) -> None:
         for rate in RATES:
             needed = 4 * COPIES * DIM * count * (1 if rate == 1 else 0.6)
             name = f"{count} at {rate:g}"
-            if needed > 0.7 * free_memory(torch.device("cpu")):
+            if needed > SHARE * free_memory(torch.device("cpu")):
                 found[name] = {"left_out": f"{needed / 2**30:.1f} GiB were not free"}
             else:
                 found[name] = {k: round(v, 6) for k, v in in_fresh_process(step_of, count, rate).items()}

@@ -51,7 +51,7 @@ def killed_runs(folder: str | Path, kills: int, seed: int = 0) -> dict[str, int]
     config = TrainConfig(**RUN, out_dir=str(folder / "whole"))
     prepare.prepare(**config.data(), progress=False)
     runs.of_run(config.science())  # imported before the first fork
-    started = time.monotonic()  # what later runs find warm takes a third of the time
+    started = time.monotonic()
     if status := _status(_start(config)):
         raise ValueError(f"a run that nobody killed ended with status {status}")
     seconds, found = (
@@ -65,7 +65,8 @@ def killed_runs(folder: str | Path, kills: int, seed: int = 0) -> dict[str, int]
             ended = (own.folder / "record.json").exists()
             child = _start(own)
             if found["kills"] < kills and not ended:  # a run that has ended only says so
-                _kill(child, draw.uniform(0, 0.6 * seconds), own, draw, found)
+                wait = draw.uniform(0, 0.6 * seconds)  # later runs find much warm and take less than the first
+                _kill(child, wait, own, draw, found)
             if (status := _status(child)) not in KILLED:
                 break
         found["runs"] += 1

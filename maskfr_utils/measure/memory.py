@@ -8,7 +8,7 @@ import torch
 
 from maskfr_utils.measure import record as made_by
 from maskfr_utils.measure.peaks import in_fresh_process, peak
-from maskfr_utils.memory import footprint, free_memory, recompute
+from maskfr_utils.memory import SHARE, footprint, free_memory, recompute
 from maskfr_utils.models import create_model
 from maskfr_utils.records import write_json
 
@@ -60,10 +60,11 @@ def measure(out: Path, cases: tuple[tuple[str, int], ...] = CASES, width: float 
     for name, batch in cases:
         told = footprint(create_model(name, width=width), batch)
         for twice in (False, True):
-            if told.peak(recompute=twice) > 0.8 * free_memory(torch.device("cpu")):
-                print(f"{name}, batch {batch}: left out, it needs {told.peak(recompute=twice) / 2**30:.1f} GiB")
+            needed = told.peak(recompute=twice)
+            if needed > SHARE * free_memory(torch.device("cpu")):
+                print(f"{name}, batch {batch}: left out, it needs {needed / 2**30:.1f} GiB")
                 continue
-            row = {"network": name, "batch": batch, "recomputed": twice, "predicted": told.peak(recompute=twice)}
+            row = {"network": name, "batch": batch, "recomputed": twice, "predicted": needed}
             measured.append(row | in_fresh_process(step_of, name, batch, twice, width))
             print(measured[-1])
     made = made_by.made(started, data="random pictures")

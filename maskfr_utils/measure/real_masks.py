@@ -256,10 +256,10 @@ def answer(record: dict) -> str:
         f"Do drawn masks stand in for real ones? Here {how}: on new people, training on drawn masks gains {either[0]} points of rank 1"
         f" with real masks, and {either[1]} with drawn ones."
     )
-    told = table(record).get("verdict", {})
-    if unsure := [
-        kind for kind in ("real", "drawn") if str(told.get(f"rank 1, {kind} mask", "")).startswith("undecided")
-    ]:
+    told = table(record)
+    kinds = ("real", "drawn") if "verdict" in told else ()
+    unsure = [kind for kind in kinds if told.loc[f"rank 1, {kind} mask", "verdict"].startswith("undecided")]
+    if unsure:
         text += f" After correction the gain with {' and that with '.join(unsure)} masks is not beyond noise."
     if "least" not in record:
         text += " Real and drawn masks were on different people in this measurement, so it has to be repeated."

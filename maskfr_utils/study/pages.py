@@ -45,8 +45,9 @@ def shown(table: pd.DataFrame, command: str = "") -> "pd.DataFrame | Words":
     """
     if table.empty:
         return Words(f"*Not run yet:* `{command}` runs it." if command else WAITING)
-    if table.index.nlevels > 1 or isinstance(table.index, pd.RangeIndex):
-        table = table.reset_index(drop=table.index.nlevels == 1)
+    if table.index.nlevels > 1:
+        table = table.reset_index()
+    if isinstance(table.index, pd.RangeIndex):
         table = table.set_index(table.columns[0])
     return table.rename_axis(index=None, columns=table.index.name or table.columns.name)
 
