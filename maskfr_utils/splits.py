@@ -197,7 +197,7 @@ def make_splits(
     names: Sequence[str],
     usable: np.ndarray,
     hashes: Sequence[int],
-    read: Callable[[np.ndarray], np.ndarray] | None,
+    read: Callable[[np.ndarray], np.ndarray],
     *,
     min_pictures: int = 5,
     test_fraction: float = 0.1,
@@ -213,7 +213,7 @@ def make_splits(
         names: N different names of pictures; of near-duplicates the first by name stays.
         usable: (N,) bool; the others are left out (a mask could not be placed).
         hashes: N results of `picture_hash`.
-        read: gives the pictures (n, 112, 112, 3) at n indices; called once an identity, and never without `copies`.
+        read: gives the pictures (n, 112, 112, 3) at n indices; called once an identity.
         min_pictures: an identity with fewer pictures after cleaning is left out; at least 2.
         test_fraction: share of each identity's pictures for testing, in (0, 1); at least one, and one stays for training.
         validation_fraction: share of each identity's other pictures for validation, in [0, 1).

@@ -1,5 +1,6 @@
 """What pictures cost, measured in small; and what the committed record must say."""
 
+import numpy as np
 import pytest
 
 from maskfr_utils import rendered, store
@@ -23,6 +24,11 @@ def test_jpegs_save_room_and_cost_time_and_a_little_exactness(faces, tmp_path):
     assert raw["grey_levels_off"] == 0 < jpeg["grey_levels_off"] < 1.5 and jpeg["at_most"] > 2
     assert jpeg["bytes_a_picture"] < raw["bytes_a_picture"] / 2
     assert raw["pictures_a_second"] > 2 * jpeg["pictures_a_second"]
+
+
+def test_noise_holds_no_copies():
+    pictures = data_costs.noise(np.arange(40))
+    assert pictures.shape == (40, 112, 112, 3) and len(np.unique(pictures.reshape(40, -1), axis=0)) == 40
 
 
 @pytest.mark.slow
