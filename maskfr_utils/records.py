@@ -4,6 +4,7 @@ import json
 import platform
 import re
 import subprocess
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -25,11 +26,18 @@ def write_json(path: Path, content: dict) -> None:
 
 
 def read_record(path: str | Path) -> dict:
-    """A run's record.
+    """A run's record, not to be changed: the next reader of the same file gets the same object.
 
     Raises:
         ValueError: the file is no record; the message names it.
+        OSError: it cannot be read.
     """
+    at = Path(path).stat()
+    return _read_record(path, (at.st_ino, at.st_size, at.st_mtime_ns))
+
+
+@lru_cache(maxsize=1024)  # the check of a study looks at each record a dozen times
+def _read_record(path: str | Path, state: tuple[int, int, int]) -> dict:
     try:
         record = read_json(path)
         params, metrics, made = (record[part] for part in ("params", "metrics", "provenance"))
