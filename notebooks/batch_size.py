@@ -51,7 +51,8 @@ made = pages.made(*(captions.made_with("figure_9", each, results) for each in sc
 display(pages.drawn(lines, lambda: figures.results.batch_sizes(lines)), made)
 
 # %% [markdown]
-# [In numbers](#tab-9):
+# [In numbers](#tab-9). Each point has three seeds. Other chapters show all seeds of the same network, on rendered faces five, so its
+# number may differ there by some tenths.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-9", "caption": "Accuracy on masked test photos by batch size, with 95% intervals over seeds and people."}
 display(*pages.parts({tables.FACES[each]: tables.figure_9_table(each, results) for each in scales.SCALES}))

@@ -93,9 +93,9 @@ pd.DataFrame.from_dict(rows, orient="index")
 # ([the differences](#tab-pairs)). The network that the report ranks higher comes first in each pair.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-pairs", "caption": "Differences between networks on masked test photos, in percentage points, with 95% intervals over seeds and people."}
-compared = tables.pairs_of_networks(scale, results)
-differences = pages.shown(outcomes.in_points(compared))
-display(differences, pages.Words(captions.VERDICTS), made)
+pairs = {each: tables.pairs_of_networks(each, results) for each in scales.SCALES}
+compared, words = pairs[scale], {tables.FACES[each]: outcomes.in_points(table) for each, table in pairs.items()}
+display(*pages.parts(words), pages.Words(captions.VERDICTS), made)
 
 # %% [markdown]
 # ## The noise in the report's own differences

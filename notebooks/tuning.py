@@ -47,7 +47,6 @@ parameters.check(globals(), results=parameters.folder, scale=scales.SCALES)
 
 # %% tags=["hide-input"] mystnb={"name": "fig-rates", "caption": "Share of masked validation photos named correctly, by learning rate. Rings: the rates that were chosen.", "image": {"alt": "For each network a line of validation accuracy against the learning rate, with a ring at the chosen rate"}}
 # %config InlineBackend.figure_formats = ["svg"]
-import pandas as pd
 from IPython.display import display
 
 from maskfr_utils import figures
@@ -78,12 +77,9 @@ display(*pages.parts({tables.FACES[each]: tables.tuning_table(each, results) for
 # [The difference](#tab-one-rate) between ResSaNet-50 and IResNet-50 on validation photos, if both are given the same rate:
 
 # %% tags=["hide-input"] mystnb={"name": "tab-one-rate", "caption": "ResSaNet-50 less IResNet-50 in percentage points of the validation photos, both at the same learning rate."}
-pair = [TITLES[model] for model in ("ressanet50", "iresnet50")]
-both = pd.DataFrame({name: tried[name]["masked"] for name in pair if name in tried}).dropna()
-same = 100 * (both[pair[0]] - both[pair[1]]) if len(both.columns) == 2 else pd.Series(dtype=float)
-points = pd.DataFrame({f"{rate:g}": [f"{difference:+.1f}"] for rate, difference in same.items()}, index=["points"])
-points = points.rename_axis(columns="learning rate") if len(same) else points.iloc[:0]
-display(pages.shown(points))
+same = {tables.FACES[each]: tables.at_one_rate(each, results) for each in scales.SCALES}
+points = {name: at.rename("{:g}".format).map(outcomes.signed).to_frame("points") for name, at in same.items()}
+display(*pages.parts(points))
 
 # %% [markdown]
 # ## Accuracy by epoch

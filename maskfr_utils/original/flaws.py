@@ -33,7 +33,7 @@ class Flaw:
 # In the order in which the audit takes them away.
 FLAWS = {
     "folders": Flaw(
-        "unmasked photos for masked ones",
+        "faces from the folder _no_mask",
         "The notebook that prints 0.9208 for ResSaNet-100 reads a folder whose name ends in no_mask; the report lists the "
         "number as a masked result.",
         "train_test_ResSaNet.ipynb; report, Table 2",

@@ -29,7 +29,8 @@ def made_with(group: str | None, scale: str, folder: str | Path | None = None) -
         epochs = [record["params"]["epochs"] for run, record in records.items() if not run.steps_of]
         facts = [
             f"{made['identities']} people of `{Path(one['params']['dataset']).stem}`",
-            f"{made['train_photos']:,} photos to train and {len(one['photos']['label']):,} {_scored(one)}",
+            f"{_span(r['provenance']['train_photos'] for r in all_records)} photos to train"
+            f" and {_span(len(r['photos']['label']) for r in all_records)} {_scored(one)}",
             f"width {_all(r['params']['width'] for r in all_records)}",
             f"epochs {_all(epochs)}",
             f"batch size {_all(r['params']['batch_size'] for r in all_records)}",
@@ -37,7 +38,7 @@ def made_with(group: str | None, scale: str, folder: str | Path | None = None) -
             f"*s* = {_numbers(all_records, 'scale')}, *m* = {_numbers(all_records, 'margin')}",
             f"seed {_all(run.seed for run in records)}",
             f"{_all(r['provenance']['device'] for r in all_records)}, threads {_all(r['provenance']['threads'] for r in all_records)}",
-            f"{_all({min(minutes), max(minutes)}, ' to ')} minutes a run",
+            f"{_span(minutes)} minutes a run",
         ]
         text += "; ".join(facts) + ". "
     text += (
@@ -65,6 +66,12 @@ def _numbers(records: Iterable[dict], name: str) -> str:
 def _all(values: Iterable, joint: str = ", ") -> str:
     """The different values, in order."""
     return joint.join(str(v) for v in sorted(set(values)))
+
+
+def _span(values: Iterable[int]) -> str:
+    """The smallest and the largest value, or the one where all are equal."""
+    found = sorted(set(values))
+    return f"{found[0]:,} to {found[-1]:,}" if len(found) > 1 else f"{found[0]:,}"
 
 
 def headline(folder: str | Path | None = None) -> str:
@@ -108,8 +115,9 @@ def _settings(scale: str, folder: str | Path | None) -> str:
         return ""
     one = next(iter(ours.values())).one
     seeds = _all((len(result.records) for result in ours.values()), " or ")
+    photos = _span(len(labels) for result in ours.values() for labels in result.people)
     return (
-        f"- *{FACES[scale].capitalize()}*: {one['provenance']['identities']} people, {len(one['photos']['label']):,} test photos,"
+        f"- *{FACES[scale].capitalize()}*: {one['provenance']['identities']} people, {photos} test photos a seed,"
         f" width {one['params']['width']:g}, {one['params']['epochs']} epochs, seeds a network: {seeds};"
         f" {one['provenance']['device']}. {answers.learnt(scale, folder)}"
     )

@@ -103,6 +103,15 @@ def tried(scale: str, folder: str | Path | None = None) -> dict[str, pd.DataFram
     }
 
 
+def at_one_rate(scale: str, folder: str | Path | None = None) -> pd.Series:
+    """Learning rate -> ResSaNet-50 less IResNet-50, a fraction of the masked validation photos; empty where one was not tried."""
+    found = tried(scale, folder)
+    ours, theirs = (
+        found[TITLES[m]]["masked"] if TITLES[m] in found else pd.Series(dtype=float) for m in reversed(CHANGED)
+    )
+    return (ours - theirs).dropna()
+
+
 def tuning_table(scale: str, folder: str | Path | None = None) -> pd.DataFrame:
     """The trials in percent of the masked validation photos; the rate that was chosen for each network, and what it gave."""
     table = pd.DataFrame({name: 100 * by_rate["masked"] for name, by_rate in tried(scale, folder).items()}).T
