@@ -93,12 +93,13 @@ pd.DataFrame.from_dict(rows, orient="index")
 # [Measured](#tab-memory-measured) is the most that a process held during two steps, beyond what it held before. The time is
 # that of the second step, of all cores together.
 
-# %% tags=["hide-input"] mystnb={"name": "tab-memory-measured", "caption": "Memory of steps in fp32 on a CPU, measured, beside the prediction."}
+# %% tags=["hide-input"] mystnb={"name": "tab-memory-measured", "caption": "Memory of steps on a CPU, measured, beside the prediction; in bf16 activations are predicted to take half."}
 measured = records.read_measurement("speed/memory.json")
 rows = [
     {
         "network": TITLES[row["network"]],
         "batch": row["batch"],
+        "precision": row["precision"],
         "activations": "recomputed" if row["recomputed"] else "kept",
         "predicted, GiB": f"{row['predicted'] / GIB:.2f}",
         "measured, GiB": f"{row['bytes'] / GIB:.2f}",
@@ -117,14 +118,14 @@ display(shown, pages.made(state.made_from("memory")))
 # %% tags=["remove-input"]
 each = told["ressanet100"]
 large = [
-    row["bytes"] / GIB
+    f"{row['bytes'] / GIB:.1f} GiB in {row['precision']}"
     for row in (measured["measured"] if measured else [])
     if (row["network"], row["batch"], row["recomputed"]) == ("ressanet100", batch_size, True)
 ]
 pages.box(
     f"By prediction, a step of ResSaNet-100 with {batch_size} pictures in fp32 keeps {each.peak(recompute=False) / GIB:.0f} GiB; with each "
     f"block recomputed it keeps {each.peak(recompute=True) / GIB:.1f} GiB, for a third more computing"
-    + (f"; measured, it held {large[0]:.1f} GiB" if large else "")
+    + (f"; measured, it held {' and '.join(large)}" if large else "")
     + f". By prediction {limit:g} GiB hold a batch of {largest(each, False)} pictures, or of {largest(each, True)} if blocks are "
     "recomputed; a step takes more than that by the gradients on their way and the libraries' working space. `recompute: auto` "
     "recomputes where a step would not fit."

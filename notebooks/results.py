@@ -36,7 +36,7 @@ from IPython.display import display
 
 from maskfr_utils import figures, records
 from maskfr_utils.names import TITLES
-from maskfr_utils.study import answers, captions, pages, plan, scales, state, tables
+from maskfr_utils.study import answers, captions, pages, plan, scales, state, tables, variants
 
 made = pages.made(*(captions.made_with(None, each, results) for each in scales.SCALES))
 display(*pages.run_so_far(tables.claims(results)), pages.Words(captions.CLAIMED), made)
@@ -114,6 +114,47 @@ display(pages.shown(shown, plan.command()), pages.made(state.made_from("results"
 # - The masks are drawn. A network can learn how they are drawn, and a real mask is not.
 # - The people are a *closed set*: each test photo shows somebody who was trained on. [Strangers](strangers.ipynb) is about others.
 # - Intervals over people assume that other people would be like these. The people of the real photos are public figures, mostly well lit.
+
+# %% [markdown]
+# ## The report's future work, line by line
+#
+# The report ends with what its authors would do next. [The table](#tab-future) ticks it off. The chapters are [Memory](memory.ipynb),
+# [Scaling](scaling.ipynb), [Losses](losses.ipynb), [Conditions](conditions.ipynb), [Five networks](compare_models.ipynb) and
+# [Strangers](strangers.ipynb).
+
+# %% tags=["hide-input"] mystnb={"name": "tab-future", "caption": "What the report left for later: what was done here, and the command for what waits."}
+memory = records.read_measurement("speed/memory.json", results)
+loss_steps = records.read_measurement("speed/identities.json", results)
+strangers = records.read_measurement("recognise/strangers.json", results)
+large = [row for row in (memory["measured"] if memory else []) if row["batch"] == 512 and row["recomputed"]]
+sizes = " and ".join(f"{row['bytes'] / 2**30:.1f} GiB in {row['precision']}" for row in large)
+most = max((int(name.split()[0]) for name in (loss_steps["steps"] if loss_steps else ())), default=0)
+training = "python -m maskfr_utils.train -f params/paper/ressanet100_masked.yaml"
+rows = {
+    "ResSaNet-100 with batches of 512": [
+        f"steps were made on a CPU, activations computed twice: {sizes or 'not yet'}",
+        f"the training: {training} -p batch_size 512",
+    ],
+    "larger data sets": [
+        f"the loss was measured with up to {most:,} people; MS1M and Glint360K are read as they are packed",
+        f"the training: {training}",
+    ],
+    "other losses": [
+        f"{len(variants.LOSS_VARIANTS) - 1} beside ArcFace are built and tested; {captions.progress('losses', results)}",
+        plan.command("losses"),
+    ],
+    "a loss for masked faces": [
+        f"a term that draws the twins of a photo together; {captions.progress('conditions', results)}",
+        plan.command("conditions"),
+    ],
+    "more metrics": [
+        "three ways to count known people; of strangers, accuracy of pairs, TAR at FAR, EER, ranks, the open set and"
+        f" calibration, on {len(strangers['sets']) if strangers else 'no'} sets",
+        "",
+    ],
+}
+with pd.option_context("display.max_colwidth", None):
+    display(pd.DataFrame.from_dict(rows, orient="index", columns=["done here", "what waits"]))
 
 # %% tags=["remove-input"]
 text = answers.claims(results)

@@ -1,13 +1,16 @@
 """Recomputed activations give the same numbers and keep less; what is predicted is what is kept."""
 
 import copy
+from itertools import count
 
 import pytest
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
 from maskfr_utils import memory
+from maskfr_utils.measure import memory as measured
 from maskfr_utils.models import create_model
+from maskfr_utils.records import read_json
 
 
 def step(model, images):
@@ -66,3 +69,19 @@ def test_the_largest_network_fits_where_its_blocks_are_recomputed():
 
 def test_some_memory_is_free():
     assert 2**20 < memory.free_memory(torch.device("cpu")) < 2**50
+
+
+def test_a_step_is_measured_in_each_precision_or_left_out_where_it_does_not_fit(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(measured, "in_fresh_process", lambda work, *given: work(*given))
+    monkeypatch.setattr(measured, "free_memory", lambda device: 2**30)
+    peaks = count(step=1000)
+    monkeypatch.setattr(measured, "peak", lambda: next(peaks))
+    cases = [("iresnet50", 2, "fp32"), ("iresnet50", 2, "bf16"), ("iresnet50", 512, "fp32")]
+    measured.measure(tmp_path / "memory.json", cases, width=0.1)
+    rows = read_json(tmp_path / "memory.json")["measured"]
+    assert [(row["precision"], row["recomputed"]) for row in rows] == [(p, r) for p in ("fp32", "bf16") for r in (0, 1)]
+    assert all(row["bytes"] == 1000 for row in rows)
+    single, half = (row["predicted"] for row in rows[::2])
+    weights = memory.footprint(create_model("iresnet50", width=0.1), 2).weights
+    assert half - weights == pytest.approx((single - weights) / 2, abs=1)
+    assert "iresnet50, batch 512, fp32: left out, it needs" in capsys.readouterr().out

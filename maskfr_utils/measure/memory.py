@@ -12,12 +12,15 @@ from maskfr_utils.memory import SHARE, footprint, free_memory, recompute
 from maskfr_utils.models import create_model
 from maskfr_utils.records import write_json
 
-CASES = (("iresnet50", 4), ("iresnet50", 8), ("ressanet100", 4), ("ressanet100", 8), ("ressanet100", 512))
+CASES = (
+    *((name, batch, "fp32") for name in ("iresnet50", "ressanet100") for batch in (4, 8)),
+    *(("ressanet100", 512, precision) for precision in ("fp32", "bf16")),
+)
 PREDICTED = (2, 16, 64, 256, 512)  # pictures a step
 NETWORKS = ("iresnet50", "ressanet50", "ressanet100")
 
 
-def step_of(name: str, batch: int, twice: bool, width: float = 1.0) -> dict[str, float]:
+def step_of(name: str, batch: int, twice: bool, width: float = 1.0, precision: str = "fp32") -> dict[str, float]:
     """Bytes of two steps at their peak, beyond what torch itself takes, and the second one's seconds of processor time.
 
     Args:
@@ -25,6 +28,7 @@ def step_of(name: str, batch: int, twice: bool, width: float = 1.0) -> dict[str,
         batch: pictures.
         twice: compute activations twice.
         width: of the network.
+        precision: `fp32`, or `bf16`: activations in half precision, weights and their gradients in single.
     """
     torch.manual_seed(0)
     create_model("iresnet50", width=0.25)(
@@ -39,15 +43,17 @@ def step_of(name: str, batch: int, twice: bool, width: float = 1.0) -> dict[str,
     for _ in range(2):
         start = time.process_time()
         optimizer.zero_grad()
-        model(images).square().sum().backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            embeddings = model(images)
+        embeddings.float().square().sum().backward()
         optimizer.step()
     return {"bytes": peak() - before, "core_seconds": round(time.process_time() - start, 3)}
 
 
-def measure(out: Path, cases: tuple[tuple[str, int], ...] = CASES, width: float = 1.0) -> None:
-    """Writes the record: predictions for each network, and measured steps beside what was predicted of them.
+def measure(out: Path, cases: tuple[tuple[str, int, str], ...] = CASES, width: float = 1.0) -> None:
+    """Writes the record: predictions for each network in fp32, and measured steps beside what was predicted of them.
 
-    A step that would not fit into the memory that is free is left out.
+    A step that would not fit into the memory that is free is left out. Activations of a step in bf16 take half.
     """
     started, measured, predicted = time.perf_counter(), [], []
     for name in NETWORKS:
@@ -57,15 +63,16 @@ def measure(out: Path, cases: tuple[tuple[str, int], ...] = CASES, width: float 
                 told = footprint(model, batch, device=device)
                 row = {"network": name, "batch": batch, "device": device}
                 predicted.append(row | {"kept": told.peak(recompute=False), "recomputed": told.peak(recompute=True)})
-    for name, batch in cases:
+    for name, batch, precision in cases:
         told = footprint(create_model(name, width=width), batch)
         for twice in (False, True):
-            needed = told.peak(recompute=twice)
+            activations = told.peak(recompute=twice) - told.weights
+            needed = told.weights + activations // (2 if precision == "bf16" else 1)
             if needed > SHARE * free_memory(torch.device("cpu")):
-                print(f"{name}, batch {batch}: left out, it needs {needed / 2**30:.1f} GiB")
+                print(f"{name}, batch {batch}, {precision}: left out, it needs {needed / 2**30:.1f} GiB")
                 continue
-            row = {"network": name, "batch": batch, "recomputed": twice, "predicted": needed}
-            measured.append(row | in_fresh_process(step_of, name, batch, twice, width))
+            row = {"network": name, "batch": batch, "precision": precision, "recomputed": twice, "predicted": needed}
+            measured.append(row | in_fresh_process(step_of, name, batch, twice, width, precision))
             print(measured[-1])
     made = made_by.made(started, data="random pictures")
     write_json(out, {"width": width, "predicted": predicted, "measured": measured, "provenance": made})

@@ -48,6 +48,12 @@ def made_with(group: str | None, scale: str, folder: str | Path | None = None) -
     return text + (f" Not run yet: {', '.join(missing)}." if 0 < len(missing) <= NAMED else "")
 
 
+def progress(group: str, folder: str | Path | None = None) -> str:
+    """How many of a group's runs are made, over all scales."""
+    wanted = plan.runs([group], folder=folder)
+    return f"{sum(run.record_path(folder).exists() for run in wanted)} of {len(wanted)} runs are made"
+
+
 def rerun(group: str | None, scale: str, folder: str | Path | None = None) -> str:
     """`made_with` in short, where the page has said the rest before: faces, seeds, the command."""
     seeds = _all(run.seed for run in state.load(group, scale, folder)) or "none yet"
