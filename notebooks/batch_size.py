@@ -46,7 +46,7 @@ from IPython.display import display
 from maskfr_utils import figures
 from maskfr_utils.study import answers, captions, outcomes, pages, plan, tables
 
-lines = tables.figure_9(scale, results)
+lines = {name: line for name, line in tables.figure_9(scale, results).items() if len(line) > 1}
 made = pages.made(*(captions.made_with("figure_9", each, results) for each in scales.SCALES))
 display(pages.drawn(lines, lambda: figures.results.batch_sizes(lines)), made)
 

@@ -322,14 +322,14 @@ them. We can say where that difference lies, but not why."""
 display(pages.box(text))
 
 # %% [markdown]
-# <details><summary><b>Exercise.</b> Why do the two depths together say more about $r$ than either total alone?</summary>
+# <details><summary><b>Exercise.</b> Why do the two depths together say more about <i>r</i> than either total alone?</summary>
 #
 # In the difference of the two totals all that they share (stem, embedding, stage 4, position terms) cancels. What is left is 9 + 16
 # blocks with SE. Their size depends on $r$, and hardly on anything else that is open.
 #
 # </details>
 #
-# <details><summary><b>Exercise.</b> Search without $k = 2$: <code>papermill notebooks/models.ipynb out.ipynb -y "expansions: [1, 3]"</code>.
+# <details><summary><b>Exercise.</b> Search without <i>k</i> = 2: <code>papermill notebooks/models.ipynb out.ipynb -y "expansions: [1, 3]"</code>.
 # What do you expect?</summary>
 #
 # No combination prints the published parameters: a step of $k$ moves them by some three million.

@@ -174,12 +174,17 @@ pages.drawn(logistic, lambda: figures.results.reliability(logistic))
 # ## What makes a face hard
 #
 # [Share of pairs decided correctly](#fig-strangers-hard), by the harder photo of the two: turned to the side, blurred, small, covered; and by
-# the kind of mask.
+# the kind of mask. Thirds are those of each set's own pairs.
 
 # %% tags=["hide-input"] mystnb={"name": "fig-strangers-hard", "caption": "Pairs decided correctly by head turn, sharpness, size, share covered and kind of mask, with 95% intervals over people.", "image": {"alt": "A dot with an error bar for each group of pairs, in a colour for each set"}}
+thirds = {"1:": "lowest third", "2:": "middle third", "3:": "highest third"}  # of a set's own pairs
 groups = {
     label: pd.DataFrame.from_dict(
-        {f"{what}, {group}": row for what, rows in by_what.items() for group, row in rows.items()},
+        {
+            f"{what}, {thirds.get(group[:2], group)}": row
+            for what, rows in by_what.items()
+            for group, row in rows.items()
+        },
         orient="index",
         columns=["value", "low", "high", "pairs"],
     )

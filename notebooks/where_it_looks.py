@@ -142,16 +142,7 @@ pages.drawn(heads, lambda: figures.attribution.heads(mean[twin], heads))
 # %% tags=["remove-input"]
 text = f"Where the networks look is not measured yet: `{command}` measures it."
 if record:
-    said = []
-    for way, by_twin in shown.items():
-        each = [
-            f"{label} {100 * by_twin[where_it_looks.TWINS[0]].loc[label, 'share']:.0f}% without a mask and "
-            f"{100 * row['share']:.0f}% with one"
-            for label, row in by_twin[where_it_looks.TWINS[1]].iterrows()
-        ]
-        if each:
-            said.append(f"Eyes and brows hold of the map by {way}: {'; '.join(each)}.")
-    text = " ".join([*said, f"They are {100 * record['area'][regions.EYES]:.0f}% of the picture."])
+    text = where_it_looks.answer(record) + " A finding counts where both kinds of map agree."
 display(pages.box(text))
 
 # %% [markdown]

@@ -137,3 +137,31 @@ def test_the_record_and_what_the_chapter_shows(tmp_path, monkeypatch):
     shown = where_it_looks.table(record, "occlusion")
     assert len(shown) == 5 and list(shown) == list(REGIONS)
     assert [len(t) for t in where_it_looks.parts(record, "occlusion", EYES).values()] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("masked", "begins", "said"),
+    [
+        (((0.5, 0.6), (0.5, 0.6)), "Yes for IResNet-50.", "without a mask by occlusion (55% against 25%)"),
+        (
+            ((0.5, 0.6), (0.2, 0.6)),
+            "Not shown for IResNet-50.",
+            "overlap without a mask by gradient times activation (40%",
+        ),
+        (((0.1, 0.3), (0.1, 0.3)), "Not shown for IResNet-50.", "beyond the intervals, in no case."),
+    ],
+)
+def test_training_teaches_where_to_look_only_if_both_maps_say_so(masked, begins, said):
+    def seen(*intervals):
+        some = ({"value": (low + high) / 2, "low": low, "high": high} for low, high in intervals)
+        one = {way: {"parts": {EYES: row}} for way, row in zip(where_it_looks.WAYS, some, strict=True)}
+        return dict.fromkeys(where_it_looks.TWINS, one)
+
+    networks = {
+        "IResNet-50 trained on masked": seen(*masked),
+        "IResNet-50 trained on unmasked": seen((0.2, 0.3), (0.2, 0.3)),
+        "ResSaNet-50 trained on masked": seen((0.9, 1.0), (0.9, 1.0)),
+    }
+    text = where_it_looks.answer({"networks": networks, "area": {EYES: 0.12}})
+    assert text.startswith(begins) and said in text and "ResSaNet" not in text
+    assert text.endswith("Eyes and brows are 12% of the picture.")

@@ -30,6 +30,7 @@ from maskfr_utils.metrics import Draws
 from maskfr_utils.names import TITLES
 from maskfr_utils.recognise import Embedder, load_embedder
 from maskfr_utils.records import read_record, write_json
+from maskfr_utils.study.outcomes import points
 from maskfr_utils.verdicts import Comparison, from_draws
 
 RECORD = Path("recognise") / "strangers.json"  # below the records of the study
@@ -329,7 +330,7 @@ def differences(record: dict) -> pd.DataFrame:
     corrected = metrics.holm([c.p for c in one])
     told = {
         key: {
-            "difference, points": "{:+.1f} ({:+.1f} to {:+.1f})".format(*(100 * x for x in (c.value, c.low, c.high))),
+            "difference, points": points(c.value, c.low, c.high),
             "p, Holm": "" if np.isnan(p) else f"{p:.3f}",
             "verdict": c.verdict(p),
         }

@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from maskfr_utils import devices, paths
 from maskfr_utils.attribution import attention, gradient_times_activation, occlusion
-from maskfr_utils.faces.regions import REGIONS, regions
+from maskfr_utils.faces.regions import EYES, REGIONS, regions
 from maskfr_utils.measure.picture_sets import PictureSet
 from maskfr_utils.measure.record import made, parser, status
 from maskfr_utils.measure.strangers import Network, estimate, load_networks, load_sets, percent, unseen
@@ -175,6 +175,30 @@ def table(record: dict, way: str) -> pd.DataFrame:
             if way in by_twin[twin]:
                 rows[label, twin] = {part: percent(x) for part, x in by_twin[twin][way]["parts"].items()}
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def answer(record: dict) -> str:
+    """Whether training on masked faces draws a network to eyes and brows, in words: where both maps say so beyond their intervals."""
+    shown, said = {way: parts(record, way, EYES) for way in WAYS}, []
+    for label in record["networks"]:
+        name, _, trained = label.partition(" trained on ")
+        other = f"{name} trained on unmasked"
+        if trained != "masked" or other not in record["networks"]:
+            continue
+        apart, alike, agreed = [], [], False
+        for twin in TWINS:
+            pairs = {way: (shown[way][twin].loc[label], shown[way][twin].loc[other]) for way in WAYS}
+            higher = {way: ours["low"] > theirs["high"] for way, (ours, theirs) in pairs.items()}
+            for way, (ours, theirs) in pairs.items():
+                words = f"{twin} by {way} ({100 * ours['share']:.0f}% against {100 * theirs['share']:.0f}%)"
+                (apart if higher[way] else alike).append(words)
+            agreed |= all(higher.values())
+        said.append(
+            f"{'Yes' if agreed else 'Not shown'} for {name}. Trained on masked faces instead of bare ones, it looks at eyes and"
+            f" brows more, beyond the intervals, {', and '.join(apart) or 'in no case'}."
+            + (f" The intervals overlap {', and '.join(alike)}." if alike else "")
+        )
+    return " ".join([*said, f"Eyes and brows are {100 * record['area'][EYES]:.0f}% of the picture."])
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -306,7 +306,7 @@ def result_table(records: dict[str, dict]) -> pd.DataFrame:
     """
 
     def share(scores: dict) -> str:
-        return f"{scores['accuracy']:.1%} ({scores['accuracy_low']:.1%}-{scores['accuracy_high']:.1%})"
+        return percent(*(scores[name] for name in ("accuracy", "accuracy_low", "accuracy_high")))
 
     rows = {
         name: {
