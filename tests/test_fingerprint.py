@@ -201,7 +201,7 @@ def python(folder, code):
 SHOW = """
 from maskfr_utils import fingerprint
 from maskfr_utils.study.run import Run
-run = Run(scale="demo", model="resnet50")
+run = Run(scale="pocket", model="resnet50")
 print(fingerprint.sources(), fingerprint.digest(run.behaviour()))
 """
 

@@ -23,7 +23,7 @@ def waterfall(table: pd.DataFrame, xlabel: str) -> Figure:
     if len(table):
         values = 100 * table.to_numpy(float)
         after, changes = values[:, 0], values[:, 3]
-        lines = [*table.index, "honest"]
+        lines = [*table.index, "without any"]
         place = np.arange(len(table))
         ends, at = after[[0, -1]], np.array([0, len(table)])
         bars = np.abs(values[[0, -1], 1:3].T - ends)
