@@ -117,6 +117,9 @@ display(pages.shown(printed))
 # - **How sure its numbers are.** Each is one run: of seeds nothing is known. ResSaNet-100 was tested after 30 of 100 planned
 #   epochs, as the session broke off in the 34th.
 # - **How many near-copies its faces held.** MS1M-RetinaFace is not at hand; the real photos here are of another set.
+# - **What a deviation would do at a learning rate of its own.** All runs here have the rate that suits ResSaNet-50 without deviations.
+#   Another loss or network may want another rate, and then it loses more here than it must: part of what the loss and the stem cost may
+#   be the rate.
 # - **What its batch sizes would have done at its rate.** Here a batch of half the size takes twice the steps at the
 #   network's own rate; there the rate was 0.05 for all.
 #

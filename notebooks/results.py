@@ -36,7 +36,7 @@ from IPython.display import display
 
 from maskfr_utils import figures, records
 from maskfr_utils.names import TITLES
-from maskfr_utils.study import answers, captions, pages, plan, scales, state, tables, variants
+from maskfr_utils.study import answers, audit, captions, pages, plan, scales, state, tables, variants
 
 made = pages.made(*(captions.made_with(None, each, results) for each in scales.SCALES))
 display(*pages.run_so_far(tables.claims(results)), pages.Words(captions.CLAIMED), made)
@@ -65,6 +65,13 @@ figures.results.estimates(compared, "difference in top-1 accuracy, percentage po
 # | 92.08% of ResSaNet-100 was printed by a notebook that reads a folder whose name ends in `_no_mask`. | each network is tested on both twins: [Masked and unmasked](masked_vs_unmasked.ipynb) |
 # | The accuracy is the mean over people, and batch sizes differ between networks. | both means stand side by side, and all networks have one batch size: [Five networks](compare_models.ipynb) |
 #
+# What these differences did to the accuracy, where it was measured:
+
+# %% tags=["remove-input"]
+measured = [each for each in scales.SCALES if len(audit.alone(each, results))]
+display(pages.Words("\n\n".join(audit.told(each, results) for each in measured) or pages.WAITING))
+
+# %% [markdown]
 # ## What the first version of this study got wrong
 #
 # It said that ResSaNet-50 names far fewer people than IResNet-50. [Its numbers](#tab-first) stand here beside trial runs of the same code

@@ -15,7 +15,7 @@ from maskfr_utils.names import REPORTED
 TINY = Plan(
     rounds=2,
     width=0.1,
-    batch=8,
+    batch=2,
     compile=False,
     networks=("iresnet50",),
     exported=(),
