@@ -51,7 +51,7 @@ from maskfr_utils.study import audit, captions, outcomes, pages
 # The first bar of [the figure](#fig-audit) is what would be printed with all deviations at once. Each line below takes one more
 # away. The last bar is the network trained and scored as in the rest of this book.
 
-# %% tags=["hide-input"] mystnb={"name": "fig-audit", "caption": "The accuracy that would be reported, less each deviation in turn, down to the honest one. Lines are 95% intervals over seeds and people; that of a change stands at its end.", "image": {"alt": "A waterfall: the accuracy with all deviations, the change by each that is taken away, and the accuracy without any, with error bars"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-audit", "caption": "The accuracy that would be reported, less each deviation in turn, down to the one without any. Lines are 95% intervals over seeds and people; that of a change stands at its end.", "image": {"alt": "A waterfall: the accuracy with all deviations, the change by each that is taken away, and the accuracy without any, with error bars"}}
 steps = audit.steps(scale, results)
 display(
     pages.drawn(steps, lambda: figures.audit.waterfall(steps, "accuracy as reported, %")),
@@ -83,9 +83,12 @@ display(pages.shown(outcomes.in_points(audit.alone(scale, results))))
 # Where mirror images or near-copies are split like photos of their own, some test photos have a copy among the training
 # photos and others have none. [The same network](#tab-audit-copies) can be asked about both:
 
-# %% tags=["hide-input"] mystnb={"name": "tab-audit-copies", "caption": "Share of test photos named correctly, of those of which a copy was trained on and of the others; means over seeds."}
+# %% tags=["hide-input"] mystnb={"name": "tab-audit-copies", "caption": "Share of test photos named correctly, of those of which a copy was trained on and of those with none; means over seeds."}
 both = [audit.copies(each, results).assign(faces=scales.SCALES[each].faces) for each in scales.SCALES]
-display(pages.shown(pd.concat([table for table in both if len(table)] or both[:1])))
+seen = pd.concat([table for table in both if len(table)] or both[:1])
+shares = ["copy trained on", "none", "share"]
+seen[shares] = seen[shares].map("{:.1%}".format)
+display(pages.shown(seen.rename(columns={"share": "photos with a copy"})))
 
 # %% [markdown]
 # Here three tenths (`demo`) or two (`pocket`) of the photos are tested on, and a tenth of the rest validates. In the
@@ -103,7 +106,7 @@ plain = audit.runs(scale, results).get((), {})
 losses = {f"seed {seed}": record["audit"]["loss"] for seed, record in sorted(plain.items())}
 printed = pd.DataFrame.from_dict(losses, orient="index", columns=["reported", "honest"])
 printed.columns = ["printed as there", "mean loss"]
-display(pages.shown(printed))
+display(pages.shown(printed.round(2)))
 
 # %% [markdown]
 # ## What cannot be known
