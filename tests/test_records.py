@@ -32,6 +32,18 @@ def test_json_is_written_whole_or_not_at_all(tmp_path):
     assert records.read_record(path) == record()
 
 
+def test_a_record_is_read_once_and_anew_where_it_was_written_since(tmp_path):
+    path, sizes = tmp_path / "record.json", []
+    for accuracy in (0.5, 0.6, 0.5):  # files of one size
+        records.write_json(path, record(accuracy))
+        assert records.read_record(path) == record(accuracy) and records.read_record(path) is records.read_record(path)
+        sizes.append(path.stat().st_size)
+    assert len(set(sizes)) == 1
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        records.read_record(path)
+
+
 def test_a_failed_write_leaves_nothing_behind(tmp_path):
     with pytest.raises(TypeError):
         records.write_json(tmp_path / "x.json", {"a": object()})
