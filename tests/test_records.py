@@ -122,7 +122,7 @@ def test_an_installed_package_does_not_name_the_commit_of_who_encloses_it(tmp_pa
 
 def test_table():
     table = tables.result_table({"one": record(), "two": record(0.5)})
-    assert table.loc["one", "masked"] == "90.0% (80.0%-95.0%)"
+    assert table.loc["one", "masked"] == "90.0% (80.0–95.0)"
     assert table.loc["two", "minutes"] == 1.0
 
 
