@@ -119,14 +119,6 @@ else:
     table = pd.DataFrame()
 pages.shown(table, "python -m maskfr_utils.measure.data_costs")
 
-# %% [markdown]
-# <details><summary><b>Exercise.</b> A checkpoint is protected by a checksum. Why does the soak put it right again on most damaged ones?</summary>
-#
-# Otherwise nearly all inputs would end at the checksum, and what reads the fields behind it would never be tried. A checksum tells of
-# failing disks; whoever means harm can compute it as well.
-#
-# </details>
-
 # %% tags=["remove-input"]
 if soak:
     inputs, failed = (sum(each[what] for each in soak["formats"].values()) for what in ("inputs", "failed"))
@@ -141,3 +133,11 @@ if costs:
         "are prepared."
     )
 pages.box(told)
+
+# %% [markdown]
+# <details><summary><b>Exercise.</b> A checkpoint is protected by a checksum. Why does the soak put it right again on most damaged ones?</summary>
+#
+# Otherwise nearly all inputs would end at the checksum, and what reads the fields behind it would never be tried. A checksum tells of
+# failing disks; whoever means harm can compute it as well.
+#
+# </details>
