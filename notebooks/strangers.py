@@ -231,8 +231,7 @@ if record:
         verdicts = [row["verdict"] for (_, *of), row in compared.iterrows() if of == [name, f"accuracy, {masked}"]]
         if found and len(said) < 2:
             best = max(found, key=lambda label: found[label][masked]["accuracy"]["value"])
-            shares = [strangers.percent(found[best][worn]["accuracy"]) for worn in (bare, masked)]
-            right = [share.replace(" (", "% (") for share in shares]
+            right = [strangers.percent(found[best][worn]["accuracy"], "%") for worn in (bare, masked)]
             said.append(
                 f"{titles[name]}: with masks {best} is right most often, in {right[1]} {words[masked]}, and in {right[0]} "
                 f"{words[bare]}."

@@ -314,9 +314,15 @@ def table(record: dict, name: str, measures: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def percent(found: Mapping[str, float]) -> str:
-    """A share in percent, with as much of its interval as a share can have: Student's *t* may go beyond."""
-    return "{:.1f} ({:.1f}–{:.1f})".format(*(100 * min(max(found[k], 0), 1) for k in ("value", "low", "high")))
+def percent(found: Mapping[str, float], sign: str = "") -> str:
+    """A share in percent, with as much of its interval as a share can have: Student's *t* may go beyond.
+
+    Args:
+        found: `value`, `low`, `high`, fractions.
+        sign: behind the value, for what stands in a sentence and not below a title that says percent.
+    """
+    value, low, high = (100 * min(max(found[k], 0), 1) for k in ("value", "low", "high"))
+    return f"{value:.1f}{sign} ({low:.1f}–{high:.1f})"
 
 
 def differences(record: dict) -> pd.DataFrame:

@@ -196,7 +196,8 @@ def rates(scale: str, folder: Folder = None) -> str:
     same = tables.at_one_rate(scale, folder)
     if same.empty:
         return ""
-    ours, theirs = (tables.tried(scale, folder)[TITLES[model]]["masked"].max() for model in PAIRS[0])
+    tried = tables.tried(scale, folder)
+    ours, theirs = (tried[TITLES[model]]["masked"].max() for model in PAIRS[0])
     chosen = trials.chosen(scale, folder)
     turns = (
         "the order depends on the rate"
@@ -247,8 +248,9 @@ def claims(folder: Folder = None) -> str:
             cell.startswith("beyond noise") for claim, cell in cells.items() if TITLES["ressanet100"] in claim
         )
         if name == "the report" and doubtful:
+            share = published.TABLE_2["ressanet100"][0]
             text.append(
-                f"Of these, {doubtful} rest on the 92.08%, which was printed for a folder whose name ends in `_no_mask`."
+                f"Of these, {doubtful} rest on the {share:.2%}, which was printed for a folder whose name ends in `_no_mask`."
             )
     return " ".join(text)
 
