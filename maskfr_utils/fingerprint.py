@@ -65,7 +65,7 @@ def _same(then: Numbers, now: Numbers) -> bool:
     for name, values in then.items():
         if np.shape(now.get(name)) != np.shape(values):
             return False
-        if not np.allclose(now[name], values, RELATIVE, ABSOLUTE, equal_nan=True):
+        if now[name] != values and not np.allclose(now[name], values, RELATIVE, ABSOLUTE, equal_nan=True):
             return False
     return True
 

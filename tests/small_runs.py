@@ -5,8 +5,9 @@ from safetensors.torch import load_file
 
 from maskfr_utils.config import TrainConfig
 from maskfr_utils.measure.kills import RUN, arguments
+from maskfr_utils.measure.speed import Plan
 
-__all__ = ["SMALL", "TINY", "arguments", "same", "small", "tiny", "weights"]
+__all__ = ["PLAN", "SMALL", "TINY", "arguments", "same", "small", "tiny", "weights"]
 
 SMALL = {
     "model": "iresnet50",
@@ -20,6 +21,19 @@ SMALL = {
     "precision": "32-true",
     "compile": False,
 }
+PLAN = Plan(
+    rounds=2,
+    width=0.1,
+    batch=16,  # two steps an epoch
+    compile=False,
+    networks=("iresnet50",),
+    exported=(),
+    answers=(1, 2),
+    narrow=(),
+    narrow_batch=2,
+    cuda_batches=(2,),
+)
+"""What a measurement of speed measures in a test."""
 TINY = RUN  # everything that draws; saved at every step
 
 

@@ -198,9 +198,11 @@ def python(folder, code):
 
 SHOW = """
 from maskfr_utils import fingerprint
+from maskfr_utils.probes.runs import of_run
 from maskfr_utils.study.run import Run
-run = Run(scale="pocket", model="resnet50")
-print(fingerprint.sources(), fingerprint.digest(run.behaviour()))
+parts = of_run(Run(scale="pocket").params())
+few = {name: parts[name] for name in ("batches", "schedule", "loss arcface")}
+print(fingerprint.sources(), fingerprint.digest(fingerprint.numbers(few)))
 """
 
 

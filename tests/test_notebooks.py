@@ -16,8 +16,10 @@ import papermill
 import pytest
 from hand_made_records import other_runs, some_runs
 from papermill.exceptions import PapermillExecutionError
+from small_runs import PLAN
 
 from maskfr_utils.config import TrainConfig
+from maskfr_utils.measure import speed
 from maskfr_utils.paths import ROOT, results_dir
 from maskfr_utils.study.pages import WAITING
 
@@ -56,6 +58,7 @@ def page(tmp_path_factory):
             if name in ON_MEASUREMENTS:
                 parameters["results"] = str(folder)
             with pytest.MonkeyPatch.context() as patch:
+                patch.setitem(speed.PLANS, "smoke", PLAN)
                 patch.chdir(folder)  # no notebook depends on the current folder
                 source = ROOT / "notebooks" / f"{name}.ipynb"
                 engine = None if name == "train" else in_process.NAME  # one in a kernel, as users run them all
@@ -83,9 +86,7 @@ def words(notebook) -> str:
     return " ".join(" ".join(shown).replace("&lt;", "<").split())
 
 
-@pytest.mark.parametrize(
-    "path", [pytest.param(p, id=p.stem, marks=[pytest.mark.slow] * (p.stem == "benchmarks")) for p in NOTEBOOKS]
-)
+@pytest.mark.parametrize("path", [pytest.param(p, id=p.stem) for p in NOTEBOOKS])
 def test_runs_and_draws(path, page):
     folder, _ = page(path.stem)
     done = nbformat.read(folder / "out.ipynb", as_version=4)

@@ -114,10 +114,15 @@ def test_resumed_ends_as_if_it_had_not_stopped():
     assert torch.equal(again.loss.weight, loss.loss.weight)
 
 
-def parted(rank, world, port, folder, rate, stop):
+def parted(rank, world, port, folder, cases):
     torch.set_num_threads(1)
     address = f"tcp://127.0.0.1:{port}"
     distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=world)
+    torch.save([steps_of_a_part(rank, world, folder, *case) for case in cases], f"{folder}/out-{rank}.pt")
+    distributed.destroy_process_group()
+
+
+def steps_of_a_part(rank, world, folder, rate, stop):
     torch.manual_seed(rank)
     loss = head(rows=share_of(CLASSES, rank, world), rate=rate)
     optimiser = optimizer(loss.parameters())
@@ -139,30 +144,28 @@ def parted(rank, world, port, folder, rate, stop):
         value.backward()
         optimiser.step()
         said.append(value.item())
-    gradient = embeddings.grad / world  # as DDP averages
-    torch.save((said, loss.whole_weight(), gradient), f"{folder}/out-{rank}.pt")
-    distributed.destroy_process_group()
+    return said, loss.whole_weight(), embeddings.grad / world  # as DDP averages
 
 
-def in_two(folder, rate, stop=None):
+def in_two(folder, cases):
+    """Of each case (rate, step at which it is stopped) what both processes end with; they are started once."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    multiprocessing.spawn(parted, (2, port, str(folder), rate, stop), nprocs=2)
-    return [torch.load(folder / f"out-{rank}.pt") for rank in range(2)]
+    multiprocessing.spawn(parted, (2, port, str(folder), cases), nprocs=2)
+    return zip(*(torch.load(folder / f"out-{rank}.pt") for rank in range(2)), strict=True)
 
 
 @pytest.mark.skipif(not distributed.is_available(), reason="this torch has no torch.distributed")
 def test_two_processes_are_one(tmp_path):
     whole = head()
     *losses, gradient = train(whole, optimizer(whole.parameters(), torch.optim.SGD), range(6))
-    first, second = in_two(tmp_path, 1.0)
+    (first, second), through, stopped = in_two(tmp_path, [(1.0, None), (0.4, None), (0.4, 3)])
     torch.testing.assert_close(torch.tensor(first[0]), torch.stack(losses), rtol=1e-5, atol=1e-6)
     assert first[0] == second[0] and torch.equal(first[1], second[1])
     torch.testing.assert_close(first[1], whole.weight.detach(), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(torch.cat([first[2], second[2]]), gradient, rtol=1e-4, atol=1e-6)
     # Sampled, and stopped in between: the same to the bit as without the stop.
-    through, stopped = in_two(tmp_path, 0.4), in_two(tmp_path, 0.4, stop=3)
     for a, b in zip(through, stopped, strict=True):
         assert a[0] == b[0] and torch.equal(a[1], b[1]) and torch.equal(a[2], b[2])
 

@@ -141,7 +141,7 @@ for child in children:
 print("stopped", *ended(children))
 print("resumed", *ended(start(ports[2], 2, values)))
 """
-    said = forked(script, tmp_path, *arguments(TINY | {"epochs": 3}))
+    said = forked(script, tmp_path, *arguments(TINY))
     assert "whole 0 0" in said and "resumed 0 0" in said, said
     assert "stopped 143 143" in said and "resumed after epoch" in said, said
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "stopped"))

@@ -4,31 +4,18 @@ import json
 
 import pytest
 import torch
+from small_runs import PLAN
 from torch import nn
 
 from maskfr_utils import paths
 from maskfr_utils.measure import speed, steps
-from maskfr_utils.measure.speed import Plan
 from maskfr_utils.models import create_model
 from maskfr_utils.names import REPORTED
-
-TINY = Plan(
-    rounds=2,
-    width=0.1,
-    batch=2,
-    compile=False,
-    networks=("iresnet50",),
-    exported=(),
-    answers=(1, 2),
-    narrow=(),
-    narrow_batch=2,
-    cuda_batches=(2,),
-)
 
 
 @pytest.fixture(scope="module")
 def record():
-    return speed.measure(TINY)
+    return speed.measure(PLAN)
 
 
 def test_record_holds_a_value_a_round(record):
@@ -92,7 +79,7 @@ def test_ratio_is_taken_round_by_round():
 
 
 def test_gpu_part_in_small():
-    seconds = speed.cuda(TINY, "bf16", device="cpu")
+    seconds = speed.cuda(PLAN, "bf16", device="cpu")
     assert seconds["2"].keys() == {"iresnet50, plain loop with AMP", "iresnet50, ours"}
 
 

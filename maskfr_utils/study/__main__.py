@@ -6,6 +6,7 @@ and `--collect` let another machine make them.
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -137,4 +138,10 @@ def _next(states: dict[Run, str]) -> list[Run]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        ended = main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # `--list | head` wants no more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        ended = 0
+    sys.exit(ended)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 from maskfr_utils import paths
 from maskfr_utils.config import TrainConfig, load_params
@@ -49,14 +50,24 @@ def recipe(scale: str) -> dict[str, object]:
 
 def tuned_rates(scale: str) -> dict[str, float]:
     """Network -> the learning rate that its trials chose; those that were not tried yet are not in it."""
-    path = PARAMS / scale / "tuned.yaml"
-    return load_params(path) if path.exists() else {}
+    return _chosen(PARAMS / scale / "tuned.yaml")
 
 
 def tuned_variants(scale: str) -> dict[str, dict[str, float]]:
     """Loss or twin term -> the parameters that its trials chose; those that were not tried yet are not in it."""
-    path = PARAMS / scale / "tuned_variants.yaml"
-    return load_params(path) if path.exists() else {}
+    return _chosen(PARAMS / scale / "tuned_variants.yaml")
+
+
+def _chosen(path: Path) -> dict:
+    if not path.exists():
+        return {}
+    state = path.stat()
+    return dict(_parsed(path, state.st_mtime_ns, state.st_size))
+
+
+@cache  # of each state of the file: the study asks for it hundreds of times
+def _parsed(path: Path, *state: int) -> dict[str, object]:
+    return load_params(path)
 
 
 @cache
