@@ -107,12 +107,12 @@ pages.drawn(differences, lambda: figures.results.estimates(differences, label, v
 # %% [markdown]
 # ## Less to see
 #
-# [Against the network that sees whole faces](#tab-less) of either kind:
+# [Against the network that sees whole faces](#tab-less) of either kind; $p$ is corrected for all lines:
 
 # %% tags=["hide-input"] mystnb={"name": "tab-less", "caption": "Networks that see a part of the face only, against one that sees it whole, in percentage points with 95% intervals over seeds and people."}
-less = {twin: {lines[name]: of[lines[name]] for name in parts if lines[name] in of} for twin, of in named.items()}
-against = {f"on {twin} faces": alternatives.against(of, lines["both"]) for twin, of in less.items()}
-display(*pages.parts({name: outcomes.in_points(table) for name, table in against.items()}))
+less = outcomes.in_points(alternatives.less_to_see(scale, results))
+less.index = [f"{lines[name]}, {twin} faces" for twin, name in less.index]
+display(pages.shown(less, plan.command("conditions", scale)), pages.Words(captions.VERDICTS))
 
 # %% tags=["remove-input"]
 text = alternatives.condition_answer(scale, results) or [

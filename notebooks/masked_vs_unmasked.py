@@ -36,7 +36,8 @@
 # $$\bar d \pm t_{0.975,\,n-1} \frac{\sigma_d}{\sqrt n}.$$
 #
 # An interval in this book is the wider of the two at either end. A $p$ is the chance of a difference at least as large if there were none;
-# the larger one of the two is given. *Better* or *worse* is said only with three seeds or more, and only where the interval leaves out 0.
+# the larger one of the two is given. *Better* or *worse* is said only with three seeds or more, and only where the interval leaves out 0
+# and $p$, corrected as below, is under 0.05.
 # Simulated networks that do not differ are then called different in at most 5% of cases, also where seeds matter as much as they do here
 # (`tests/test_verdicts.py`).
 #
@@ -186,7 +187,7 @@ real = records.read_measurement("masks/transfer.json", results)
 table = real_masks.table(real) if real else pd.DataFrame()
 display(
     pages.shown(table, "python -m maskfr_utils.measure.real_masks runs/..."),
-    pages.Words(captions.VERDICTS if real else ""),
+    pages.Words(f"{captions.VERDICTS} {real_masks.without_guessed(real)}" if real else ""),
     pages.made(real_masks.made_with(real), state.made_from("masked_vs_unmasked", results)),
 )
 
@@ -208,7 +209,7 @@ pages.drawn(
 )
 
 # %% tags=["remove-input"]
-said = [answer(scale, results) for answer in (answers.cost, answers.gain, answers.both)]
+said = [answer(scale, results) for answer in (answers.cost, answers.gain, answers.price, answers.both)]
 gap = 100 * tables.claim_tables(results)["the report"].iloc[0]["difference"]
 text = " ".join(filter(None, said)) or f"These runs are not made yet: `{plan.command('table_1', scale)}` makes them."
 text += f" In the report, which tested each network on its own kind of faces only, the two differ by {gap:.2f} points."

@@ -218,8 +218,9 @@ photos.loc[order, list(names)].rename(columns=names)
 # The data set MFR2 ([Anwar and Raychowdhury, 2020](#cite-anwar2020)) has photos of the same people with a real mask and without. On each
 # bare face a mask of the same kind and colour as the real one is drawn. Both pictures are saved as JPEG and aligned anew, by the eyes as
 # they are predicted *with the mask on*. In some photos no face was detected under the mask, and it was cropped where faces usually lie.
-# These faces are *guessed*, and left out here. ([Masked and unmasked](masked_vs_unmasked.ipynb) leaves out more: also the faces that the detector found only
-# below its usual threshold. Here they stay, since every face is aligned anew.)
+# These faces are *guessed*, and left out here. ([Masked and unmasked](masked_vs_unmasked.ipynb) keeps all photos in its table, and says what
+# changes without the guessed ones. There faces that the detector found only below its usual threshold count as guessed, too; here they
+# stay, since every face is aligned anew.)
 #
 # Where a real mask lies is found by GrabCut ([Rother et al., 2004](#cite-rother2004)). It cuts a picture in two along its edges, so that
 # colours within each part are alike, and starts from a sketch: the mouth belongs to the mask, everything above the eyes does not. How good
@@ -351,7 +352,8 @@ text = f"""A mask is bent over the head that the landmarks show, lit like the fa
 detector for that: {pins["masked"] / pins["faces"]:.1%} of the `pins` crops get a mask. The report had masked pictures of about 8% of its photos.
 
 Would a network take it for a real one? Not always. Drawn masks sit about where real ones sit, because they were fitted to them. But a simple
-classifier separates the two (AUC {min(auc):.2f} to {max(auc):.2f}; forehead and eyes of the same photos give {control["auc"]:.2f}), mainly by the cloth. So a network can learn that a
+classifier separates the two (AUC {min(auc):.2f} to {max(auc):.2f}, and {more["auc"]:.2f} when it learns from all photos; forehead and eyes give
+{control["auc"]:.2f}), mainly by the cloth. So a network can learn that a
 mask is drawn, and accuracies with drawn masks must be checked on real ones."""
 display(pages.box(text))
 

@@ -203,7 +203,7 @@ for *most, norm in itertools.product(expansions, reductions, *[flags] * 5, POSIT
 print(f"{len(allowed)} of {tried:,} combinations print the published parameters")
 
 # %% [markdown]
-# In all of these the count lacks the depthwise convolutions and the position terms. [The totals of both networks](#fig-fits) show
+# In all of these the count lacks the depthwise convolutions, and the position terms where there are any. [The totals of both networks](#fig-fits) show
 # why:
 
 

@@ -100,7 +100,7 @@ display(pages.shown(shown, plan.command()), pages.made(state.made_from("results"
 #
 # - **One learning rate for all.** It was 32 times the report's for each photo: more than suits either network, and far
 #   more than suits ResSaNet. [Tuning](tuning.ipynb) shows how far the rate alone moves the two apart. At full width, with a
-#   rate nearer the report's, ResSaNet-50 came out ahead in two seeds.
+#   rate nearer the report's, ResSaNet-50 came out ahead in two seeds, too few to decide.
 # - **Runs that stopped early.** ResSaNet starts slowly. A short run judges it by its start.
 # - **Choices made on test photos**, as there were no validation photos.
 # - **Intervals that left out the seed.** Copies of one network that differ only in their seeds were called different far too often.
@@ -125,7 +125,7 @@ display(pages.shown(shown, plan.command()), pages.made(state.made_from("results"
 # %% [markdown]
 # ## The report's future work, line by line
 #
-# The report ends with what its authors would do next. [The table](#tab-future) ticks it off. The chapters are [Memory](memory.ipynb),
+# The report ends with what its authors would do next. [The table](#tab-future) ticks it off. More is in [Memory](memory.ipynb),
 # [Scaling](scaling.ipynb), [Losses](losses.ipynb), [Conditions](conditions.ipynb), [Five networks](compare_models.ipynb) and
 # [Strangers](strangers.ipynb).
 
@@ -151,7 +151,7 @@ rows = {
         plan.command("losses"),
     ],
     "a loss for masked faces": [
-        f"a term that draws the twins of a photo together; {captions.progress('conditions', results)}",
+        f"a term that draws the twins of a photo together; {captions.progress('conditions', results, variants.TWIN_TERM)}",
         plan.command("conditions"),
     ],
     "more metrics": [

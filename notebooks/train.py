@@ -202,7 +202,8 @@ pd.Series(made, name="this run").to_frame()
 #
 # A run need not begin with random weights: `weights` names a network that knows faces already. With `head_epochs` only the classes are
 # trained at first, since their own random weights would spoil it. How much this brings with twenty photos a person is [measured](#tab-head-start)
-# on rendered people whom that network, the small one of the package, has never seen.
+# on rendered people whom that network, the small one of the package, has never seen. Where every way of using the given weights names
+# all photos, the table shows what the weights bring, and not whether to train the classes first.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-head-start", "caption": "Test photos named correctly with 20 photos a person, in percent: the mean over seeds, and the lowest and highest."}
 from IPython.display import display

@@ -80,8 +80,7 @@ shown = {
     else {twin: pd.DataFrame() for twin in where_it_looks.TWINS}
     for way in where_it_looks.WAYS
 }
-seeds = "; ".join(f"{label}: seed {', '.join(map(str, s))}" for label, s in record["seeds"].items()) if record else ""
-who = f"{record['people']} people ({record['set']}), {record['left_out']} left out. {seeds}." if record else ""
+who = f"{record['people']} people ({record['set']}), {record['left_out']} left out." if record else ""
 made = pages.made(f"`{command}` looks at finished runs.", who, state.made_from("where_it_looks", results))
 
 
@@ -91,7 +90,7 @@ def eyes(way):
     )
 
 
-display(eyes("occlusion"), made)
+display(eyes("occlusion"), pages.Words(pages.networks(record)), made)
 
 # %% tags=["hide-input"] mystnb={"name": "fig-eyes-gradient", "caption": "Share of gradient times activation on eyes and brows, with 95% intervals over seeds and people.", "image": {"alt": "For each network two dots with error bars, without a mask and with one, as for occlusion"}}
 eyes("gradient times activation")

@@ -24,7 +24,11 @@ def test_a_mask_costs_what_twins_differ_by(tmp_path):
     assert "costs it 55.0 points." in said
     gained = answers.gain("demo", folder)
     assert "names 85.0% of the masked photos" in gained and "wins back 40.0 points" in gained
-    assert "15.0 points stay lost" in gained
+    assert "leaves it 15.0 points below the network" in gained
+    # It names all 20 bare photos as well: as the other does, and 4, 3 and 2 more than masked ones.
+    price = answers.price("demo", folder)
+    assert "+0.0 points against the network that was trained on them" in price
+    assert "changes its accuracy by -15.0 points" in price.replace("−", "-")
 
 
 def test_numbers_are_those_of_the_records(folder):

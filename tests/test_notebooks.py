@@ -126,7 +126,7 @@ def test_results_say_of_each_conclusion_whether_it_holds(page):
     _, text = page("results")
     assert "Unmasked faces are easier than masked ones (IResNet-50)" in text and "holds: +15.0 (+2.6 to +27.4)" in text
     assert (
-        re.search(r"By ours on rendered faces, 6 conclusions were looked at: .*4 not run yet\.", text)
+        re.search(r"By ours on rendered faces, of 6 conclusions: .*4 not run yet\.", text)
         and "ours on real photos" not in text
     )
 

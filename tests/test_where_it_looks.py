@@ -162,6 +162,9 @@ def test_training_teaches_where_to_look_only_if_both_maps_say_so(masked, begins,
         "IResNet-50 trained on unmasked": seen((0.2, 0.3), (0.2, 0.3)),
         "ResSaNet-50 trained on masked": seen((0.9, 1.0), (0.9, 1.0)),
     }
-    text = where_it_looks.answer({"networks": networks, "area": {EYES: 0.12}})
+    record = {"networks": networks, "area": {EYES: 0.12}, "seeds": {key: [0, 1, 2] for key in networks}}
+    few = where_it_looks.answer(record | {"seeds": {key: [0] for key in networks}})
+    assert few.startswith("Undecided (1 of 3 seeds) for IResNet-50.") and said in few
+    text = where_it_looks.answer(record)
     assert text.startswith(begins) and said in text and "ResSaNet" not in text
     assert text.endswith("Eyes and brows are 12% of the picture.")

@@ -194,7 +194,8 @@ def against_the_peer(success: dict, speed: dict, realism: dict, peer: dict) -> p
         return f"{counts[what] / counts[of]:.1%} of {counts[of]:,}"
 
     pins, glint, photos = success["aligned"]["pins"], success["aligned"]["glint24"], success["photos"]
-    theirs, draws = realism["auc"]["masks"]["MaskTheFace"]["auc"], realism["auc"]["draws"]
+    auc, draws = realism["auc"]["masks"], realism["auc"]["draws"]
+    drawn = f"{min(draws):.2f} to {max(draws):.2f} with the real masks' kinds and colours"
     clear = [c for name, c in photos.items() if name in ("full_photo", "portrait_250", "loose_face_crop", "rgba_png")]
     cores = {int(workers): rate for workers, rate in speed["folder"].items()}
     most = max(cores)
@@ -216,7 +217,7 @@ def against_the_peer(success: dict, speed: dict, realism: dict, peer: dict) -> p
         ("height of the upper edge", "the same on all", "varies as among real masks"),
         ("edges", "jagged", "anti-aliased, as sharp as the photo"),
         ("light", "mean brightness", "direction, exposure, colour cast, contact shadow, grain, JPEG traces"),
-        ("separated from real masks (AUC)", f"{theirs:.2f}", f"{min(draws):.2f} to {max(draws):.2f} in {len(draws)} draws"),
+        ("separated from real masks (AUC)", f"{auc['MaskTheFace']['auc']:.2f}", f"{auc['style random']['auc']:.2f} at random; {drawn}"),
         ("several faces in a photo", "yes", "yes; a nearer face stays in front"),
         ("outside the masks", "compressed anew as JPEG", "not a bit changes"),
         ("EXIF and colour profile", "lost", "kept"),

@@ -244,6 +244,13 @@ def in_words(record: dict) -> str:
     )
 
 
+def without_guessed(record: dict) -> str:
+    """What the gains are where only photos count on which the detector found the face."""
+    detected = results(record, "gain", "detected faces")[["value", "low", "high"]]
+    real, drawn = (points(*detected.loc[f"rank 1, {kind} mask"]) for kind in ("real", "drawn"))
+    return f"Without photos whose face was guessed, the gain of rank 1 is {real} with real masks and {drawn} with drawn ones."
+
+
 def answer(record: dict) -> str:
     """Whether drawn masks stand in for real ones, by what training on drawn ones gains with either."""
     gains = results(record, "gain")
@@ -252,13 +259,13 @@ def answer(record: dict) -> str:
     parts = {0.1: "hardly", 0.35: "for less than half", 0.65: "for about half", 0.9: "for most", np.inf: "in full"}
     how = next((words for most, words in parts.items() if share <= most), "in a way that these numbers do not tell")
     either = [points(*row[["value", "low", "high"]]) for row in (real, drawn)]
-    text = (
-        f"Do drawn masks stand in for real ones? Here {how}: on new people, training on drawn masks gains {either[0]} points of rank 1"
-        f" with real masks, and {either[1]} with drawn ones."
-    )
     told = table(record)
     kinds = ("real", "drawn") if "verdict" in told else ()
     unsure = [kind for kind in kinds if told.loc[f"rank 1, {kind} mask", "verdict"].startswith("undecided")]
+    text = (
+        f"Do drawn masks stand in for real ones? {'Not decided' if unsure else f'Here {how}'}: on new people, training on drawn"
+        f" masks gains {either[0]} points of rank 1 with real masks, and {either[1]} with drawn ones."
+    )
     if unsure:
         text += f" After correction the gain with {' and that with '.join(unsure)} masks is not beyond noise."
     if "least" not in record:

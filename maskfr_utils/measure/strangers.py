@@ -31,11 +31,10 @@ from maskfr_utils.names import TITLES
 from maskfr_utils.recognise import Embedder, load_embedder
 from maskfr_utils.records import read_record, write_json
 from maskfr_utils.study.outcomes import points
-from maskfr_utils.verdicts import Comparison, from_draws
+from maskfr_utils.verdicts import RESAMPLES, Comparison, from_draws
 
 RECORD = Path("recognise") / "strangers.json"  # below the records of the study
 COMMAND = "python -m maskfr_utils.measure.strangers"
-RESAMPLES = 1000
 VERIFICATION = {"accuracy": "ten folds", "TAR@FAR 1%": 0.01, "TAR@FAR 0.1%": 0.001, "EER": None, "AUC": None}
 ALARMS = {"DIR@FPIR 1%": 0.01, "DIR@FPIR 10%": 0.1}
 COMPARED = ("accuracy", "rank 1")  # measures by which networks are compared

@@ -26,6 +26,7 @@ from maskfr_utils.measure.record import made, parser, status
 from maskfr_utils.measure.strangers import Network, estimate, load_networks, load_sets, percent, unseen
 from maskfr_utils.metrics import Draws, share
 from maskfr_utils.records import write_json
+from maskfr_utils.verdicts import RESAMPLES, SEEDS
 
 RECORD = Path("recognise") / "where_it_looks.json"  # below the records of the study
 COMMAND = "python -m maskfr_utils.measure.where_it_looks"
@@ -35,7 +36,6 @@ LAYER = "layer2"  # whose output has 28 x 28 places
 SQUARE, STRIDE = 16, 8  # pixels, of occlusion
 GRID = 28  # rows and columns of a map in the record
 PEOPLE, PHOTOS = 30, 4  # who are looked at, and photos of each, one of which is
-RESAMPLES = 1000
 
 
 def chosen(pictures: PictureSet, people: int) -> PictureSet:
@@ -183,6 +183,7 @@ def answer(record: dict) -> str:
     for label in record["networks"]:
         name, _, trained = label.partition(" trained on ")
         other = f"{name} trained on unmasked"
+        seeds = min(len(record["seeds"].get(each, ())) for each in (label, other))
         if trained != "masked" or other not in record["networks"]:
             continue
         apart, alike, agreed = [], [], False
@@ -194,7 +195,7 @@ def answer(record: dict) -> str:
                 (apart if higher[way] else alike).append(words)
             agreed |= all(higher.values())
         said.append(
-            f"{'Yes' if agreed else 'Not shown'} for {name}. Trained on masked faces instead of bare ones, it looks at eyes and"
+            f"{f'Undecided ({seeds} of {SEEDS} seeds)' if seeds < SEEDS else 'Yes' if agreed else 'Not shown'} for {name}. Trained on masked faces instead of bare ones, it looks at eyes and"
             f" brows more, beyond the intervals, {', and '.join(apart) or 'in no case'}."
             + (f" The intervals overlap {', and '.join(alike)}." if alike else "")
         )

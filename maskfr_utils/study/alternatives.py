@@ -16,6 +16,7 @@ Folder = str | Path | None
 REFERENCE = LOSS_VARIANTS["arcface"].title  # the loss that the others are compared with
 TWINS = ("masked", "unmasked")
 GENERALISTS = ("both", "twins", TWIN_TERM)  # that see whole faces of either kind
+PARTS = ("upper", "periocular")  # that see a part of the face
 POINT = 0.01  # as near as masked accuracy is to come to unmasked accuracy
 
 
@@ -108,6 +109,19 @@ def one_for_all(scale: str, folder: Folder = None) -> pd.DataFrame:
     return comparisons(pairs)
 
 
+def less_to_see(scale: str, folder: Folder = None) -> pd.DataFrame:
+    """Networks that see a part of the face only against the one that sees it whole, of either kind, see `comparisons`.
+
+    Returns:
+        Indexed by (`masked` or `unmasked`, condition).
+    """
+    pairs = {}
+    for twin in TWINS:
+        found = conditions(scale, folder, twin)
+        pairs |= {(twin, name): (found[name], found["both"]) for name in PARTS if name in found and "both" in found}
+    return comparisons(pairs)
+
+
 def reached(compared: pd.DataFrame, condition: str) -> str:
     """Whether a network of a condition is the one for all: `yes`, `not shown` or `no`, of `one_for_all`.
 
@@ -157,24 +171,25 @@ def loss_answer(scale: str, folder: Folder = None) -> list[str]:
 def condition_answer(scale: str, folder: Folder = None) -> list[str]:
     """What the conditions' records say, in three sentences; fewer where runs are missing."""
     compared, text = one_for_all(scale, folder), []
-    masked = conditions(scale, folder)
     if compared.empty:
         return []
     said = verdicts(compared)
-    good = [title(name) for name, verdict in said.items() if verdict == "yes"]
+    which = {verdict: " and ".join(title(n) for n in said if said[n] == verdict) for verdict in said.values()}
     text.append(
-        f"Yes, on {FACES[scale]}: trained on {' or on '.join(good)}, one network names masked faces to within a point of bare ones,"
+        f"Yes, on {FACES[scale]}: trained on {which['yes']}, one network names masked faces to within a point of bare ones,"
         " and neither kind worse than the network that was trained for it alone."
-        if good
-        else f"{'No' if set(said.values()) == {'no'} else 'Not shown'}, on {FACES[scale]}: of no network do all three intervals lie above"
+        if "yes" in which
+        else f"{'Not shown' if 'not shown' in which else 'No'}, on {FACES[scale]}: of no network do all three intervals lie above"
         " −1 point (masked against bare faces, and each kind against the network that was trained for it alone)."
     )
+    if {"no", "not shown"} <= which.keys():
+        text.append(f"For {which['no']} the answer is no by the rule above, for {which['not shown']} it stays open.")
     gaps = [f"{_points(compared.loc[(n, 'masked − unmasked faces')])} when trained on {title(n)}" for n in said]
     text.append(f"The accuracy on masked faces less that on bare ones is, in points, {'; '.join(gaps)}.")
-    parts = {title(name): masked[name] for name in ("both", "upper", "periocular") if name in masked}
-    if (least := against(parts, title("both"))).empty:
+    least = less_to_see(scale, folder)
+    said = [f"{title(n)} {_points(row)} ({row['verdict']})" for (twin, n), row in least.iterrows() if twin == "masked"]
+    if not said:
         return text
-    said = [f"{name.split(' − ')[0]} {_points(row)} ({row['verdict']})" for name, row in least.iterrows()]
     return [*text, f"With less to see than the whole face, on masked photos, in points: {'; '.join(said)}."]
 
 

@@ -66,7 +66,26 @@ def gain(scale: str, folder: Folder = None) -> str:
     return (
         f"Trained on masked faces, it names {100 * trained.mean:.1f}% of the masked photos: training wins back"
         f" {100 * won['difference']:.1f} points{_unless_sure(won)}, and "
-        + (f"{rest:.1f} points stay lost." if rest > 0 else "nothing is lost.")
+        + (
+            f"leaves it {rest:.1f} points below the network that was trained and tested on bare faces."
+            if rest > 0
+            else "nothing is lost."
+        )
+    )
+
+
+def price(scale: str, folder: Folder = None) -> str:
+    """What training with masks costs on bare faces, and what a mask then costs."""
+    found = outcomes.results("table_1", scale, folder, "unmasked").get(Run(scale=scale))
+    bare, _, trained = _iresnet(scale, folder)
+    if not (found and bare and trained):
+        return ""
+    pairs = {"bare": (found, bare), "mask": (trained, found)}
+    other, mask = (row for _, row in outcomes.comparisons(pairs).iterrows())
+    return (
+        f"That has its price on bare faces: {signed(other['difference'])} points against the network that was trained on"
+        f" them{_unless_sure(other)}. A mask itself now changes its accuracy by {signed(mask['difference'])} points"
+        f"{_unless_sure(mask)}."
     )
 
 
@@ -243,7 +262,7 @@ def claims(folder: Folder = None) -> str:
             continue
         counts = [f"{verdicts[verdict]} {words}" for verdict, words in CLAIMED.items() if verdict in verdicts]
         whose = "the report's own numbers" if name == "the report" else f"ours on {name}"
-        text.append(f"By {whose}, {len(cells)} conclusions were looked at: {', '.join(counts)}.")
+        text.append(f"By {whose}, of {len(cells)} conclusions: {', '.join(counts)}.")
         doubtful = sum(
             cell.startswith("beyond noise") for claim, cell in cells.items() if TITLES["ressanet100"] in claim
         )

@@ -191,27 +191,34 @@ def copies(scale: str, folder: str | Path | None = None) -> pd.DataFrame:
 
 
 def told(scale: str, folder: str | Path | None = None) -> str:
-    """What the audit found, in three sentences; where its runs are missing, the command that makes them."""
+    """What the audit found, in a few sentences; where its runs are missing, the command that makes them."""
     way, effects = steps(scale, folder), alone(scale, folder)
     if not len(way) or not len(effects):
         return f"These runs are not made yet: `{plan.command('audit', scale)}` makes them."
     shown = [outcomes.percent(*row) for row in way[["accuracy", "low", "high"]].to_numpy(float)]
-    largest = effects["difference"].abs().idxmax()
-    words = outcomes.in_points(effects)["difference, points"]
+    turns = way.iloc[1:][["change", "change_low", "change_high"]].astype(float)
+    largest, turn = effects["difference"].abs().idxmax(), turns["change"].abs().idxmax()
     sure = [name for name in effects.index if effects["verdict"][name] in SAYS.values()]
     text = (
         f"With all deviations together {TITLES[plan.AUDITED]} on {SCALES[scale].faces} would be reported at {shown[0]}; "
         f"trained and scored as this study does it reaches {shown[-1]}. "
-        f"Alone, {largest} moves the number most, by {words[largest]} points, and {len(sure)} of {len(effects)} deviations "
-        f"have an effect that seeds and people do not explain ({', '.join(sure) or 'none'}). "
+        f"Alone, {largest} moves the number most, by {outcomes.points(*effects.iloc[:, :3].loc[largest])} points, and {len(sure)} of "
+        f"{len(effects)} deviations have an effect that seeds and people do not explain ({', '.join(sure) or 'none'}). "
+        f"Taken away one after the other, that of {turn} is the largest step, {outcomes.points(*turns.loc[turn])}. "
     )
     folders = FLAWS["folders"].title
     theirs = 100 * published.TABLE_2["ressanet100"][0]
     if folders not in effects.index:
         return text + f"What the {theirs:.2f}% would be on masked photos was not measured here."
-    low, high = theirs - 100 * effects.loc[folders, ["high", "low"]].to_numpy(float)
-    would = theirs - 100 * effects["difference"][folders]
+    ways = {"alone": effects.loc[folders, ["difference", "low", "high"]]}
+    if folders in turns.index:
+        ways["with all other deviations present"] = -turns.loc[folders, ["change", "change_high", "change_low"]]
+    brings = " and ".join(f"{outcomes.points(*row)} {name}" for name, row in ways.items())
+    left = " or ".join(
+        f"{theirs - 100 * value:.1f}% ({theirs - 100 * high:.1f} to {min(theirs - 100 * low, 100):.1f})"
+        for value, low, high in ways.values()
+    )
     return text + (
-        f"If reading unmasked photos gave the original as many points as it gives here, its {theirs:.2f}% would have been "
-        f"about {would:.1f}% on masked ones ({low:.1f} to {min(high, 100):.1f}), which its other data and training leave open."
+        f"Reading unmasked photos brings {brings}. Taken from the report's {theirs:.2f}%, that leaves about {left} on masked ones;"
+        " its other data and training leave that open."
     )

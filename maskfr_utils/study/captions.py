@@ -29,8 +29,7 @@ def made_with(group: str | None, scale: str, folder: str | Path | None = None) -
         epochs = [record["params"]["epochs"] for run, record in records.items() if not run.steps_of]
         facts = [
             f"{made['identities']} people of `{Path(one['params']['dataset']).stem}`",
-            f"{_span(r['provenance']['train_photos'] for r in all_records)} photos to train"
-            f" and {_span(len(r['photos']['label']) for r in all_records)} {_scored(one)}",
+            f"{_span(r['provenance']['train_photos'] for r in all_records)} photos to train and {_scored(all_records)}",
             f"width {_all(r['params']['width'] for r in all_records)}",
             f"epochs {_all(epochs)}",
             f"batch size {_all(r['params']['batch_size'] for r in all_records)}",
@@ -48,9 +47,9 @@ def made_with(group: str | None, scale: str, folder: str | Path | None = None) -
     return text + (f" Not run yet: {', '.join(missing)}." if 0 < len(missing) <= NAMED else "")
 
 
-def progress(group: str, folder: str | Path | None = None) -> str:
-    """How many of a group's runs are made, over all scales."""
-    wanted = plan.runs([group], folder=folder)
+def progress(group: str, folder: str | Path | None = None, variant: str | None = None) -> str:
+    """How many of a group's runs, or of those of one variant, are made, over all scales."""
+    wanted = [run for run in plan.runs([group], folder=folder) if variant in (None, run.variant)]
     return f"{sum(run.record_path(folder).exists() for run in wanted)} of {len(wanted)} runs are made"
 
 
@@ -60,8 +59,13 @@ def rerun(group: str | None, scale: str, folder: str | Path | None = None) -> st
     return f"*{FACES[scale].capitalize()}*, seeds {seeds}: `{plan.command(group, scale)}`."
 
 
-def _scored(record: dict) -> str:
-    return {"test": "to test", "validation": "to validate"}[record["params"]["scored_on"]]
+def _scored(records: Iterable[dict]) -> str:
+    """How many photos the records score: to validate by trials, to test by all else."""
+    found = {"validation": [], "test": []}
+    for record in records:
+        found[record["params"]["scored_on"]].append(len(record["photos"]["label"]))
+    words = {"validation": "to validate", "test": "to test"}
+    return " or ".join(f"{_span(numbers)} {words[kind]}" for kind, numbers in found.items() if numbers)
 
 
 def _numbers(records: Iterable[dict], name: str) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 
 import pandas as pd
 
+from maskfr_utils.study.scales import SCALES
 from maskfr_utils.study.tables import NOT_RUN
 
 WAITING = "*Not run yet.*"
@@ -34,6 +35,16 @@ def made(*texts: str) -> Words:
     """
     inside = "\n\n".join(texts)
     return Words(f'<details class="made"><summary>How this was made</summary>\n\n{inside}\n\n</details>')
+
+
+def networks(record: Mapping | None) -> str:
+    """Which networks a record of a measurement looked at: what they were trained on, and their seeds; nothing without a record."""
+    if not record:
+        return ""
+    of = dict.fromkeys(run.split("-")[0] for run in record["runs"])
+    faces = [f"{SCALES[scale].faces} (scale `{scale}`)" for scale in of if scale in SCALES]
+    seeds = "; ".join(f"{label}: seed {', '.join(map(str, found))}" for label, found in record["seeds"].items())
+    return f"{seeds}." + (f" They were trained on {' or '.join(faces)}." if faces else "")
 
 
 def shown(table: pd.DataFrame, command: str = "") -> "pd.DataFrame | Words":
