@@ -20,10 +20,11 @@ from tqdm.auto import tqdm
 from maskfr_utils import store
 from maskfr_utils.faces import recordio, sources, verification
 from maskfr_utils.faces.pictures import PictureError
-from maskfr_utils.messages import brief
+from maskfr_utils.messages import brief, print_anything
 from maskfr_utils.paths import find_data, replacing
 
 SHARD = 10_000  # pictures a WebDataset shard
+JPEG = (".jpg", ".jpeg")
 KINDS = ("recordio", "webdataset", "folder", "bin")
 
 Sample = tuple[str, str, bytes]  # identity, name below it, encoded picture
@@ -50,20 +51,28 @@ def convert(source: str | Path, out: str | Path, to: str, *, faces: bool = True,
     source, out = find_data(source), Path(out)
     if to == "bin":
         pictures, same = verification.read_lfw_pairs(source)
+        skipped: Counter[str] = Counter()
         if faces:
             pairs = verification.decode_pairs(pictures, same)
             pictures, same = [store.encode(face) for face in pairs.images.reshape(-1, 112, 112, 3)], pairs.same.tolist()
+            skipped = pairs.skipped
+        if not same:
+            raise ValueError(f"no pair to write to {out}{_left_out(skipped)}")
         verification.write_verification_bin(out, pictures, same)
-        return f"{len(same):,} pairs -> {out}"
+        return f"{len(same):,} pairs -> {out}{_left_out(skipped)}"
     write = {"recordio": recordio.write_set, "webdataset": write_shards, "folder": write_folder}.get(to)
     if write is None:
         raise ValueError(f"unknown format {to!r}: one of {', '.join(KINDS)}")
     opened = sources.open_source(source)
     bar = tqdm(opened.pictures(), desc=f"to {to}", total=opened.total, unit="picture", disable=not progress)
-    skipped: Counter[str] = Counter()
+    skipped = Counter()
     count, people = write(out, samples(opened, bar, faces, skipped))
-    told = ", ".join(f"{n:,} {reason}" for reason, n in sorted((skipped + opened.skipped).items()))
-    return f"{count:,} pictures of {people:,} identities -> {out}" + (f"; left out: {told}" if told else "")
+    return f"{count:,} pictures of {people:,} identities -> {out}{_left_out(skipped + opened.skipped)}"
+
+
+def _left_out(skipped: Counter[str]) -> str:
+    told = ", ".join(f"{n:,} {reason}" for reason, n in sorted(skipped.items()))
+    return f"; left out: {told}" if told else ""
 
 
 def samples(
@@ -73,11 +82,10 @@ def samples(
     for name, data in pictures:
         identity, _, rest = name.partition("/")
         try:
-            yield (
-                identity,
-                rest,
-                store.encode(sources.to_face(name, data, source.landmarks.get(name)).image) if faces else data,
-            )
+            if faces:
+                data = store.encode(sources.to_face(name, data, source.landmarks.get(name)).image)
+                rest = rest if Path(rest).suffix.lower() in JPEG else f"{rest}.jpg"
+            yield identity, rest, data
         except PictureError as error:
             skipped[str(error)] += 1
 
@@ -141,6 +149,7 @@ def main(argv: list[str] | None = None) -> int:
         "--as-they-are", dest="faces", action="store_false", help="neither detect nor align: copy the pictures"
     )
     parser.add_argument("--no-progress", dest="progress", action="store_false", help="show no progress bar")
+    print_anything()
     try:
         print(convert(**vars(parser.parse_args(argv))))
     except (OSError, ValueError) as error:

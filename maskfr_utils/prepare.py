@@ -92,8 +92,8 @@ def prepare(
     splits.check_parameters(min_masked, test_fraction, validation_fraction)
     parameters: dict = {"seed": seed, "min_masked": min_masked, "test_fraction": test_fraction}
     parameters["validation_fraction"] = validation_fraction
-    if found is not None:  # named where they are asked for: what was prepared without them is what it was
-        parameters |= {name: True for name, on in (("keep_copies", keep_copies), ("worn_masks", worn_masks)) if on}
+    if found is not None:
+        parameters |= _switches(keep_copies, worn_masks)
     if found is None and per_identity < min_masked:
         raise ValueError(f"per_identity is {per_identity}, fewer than min_masked = {min_masked}: raise it")
     data = Photos(found) if found else Rendered(identities, per_identity, difficulty, seed)
@@ -232,6 +232,18 @@ def _fingerprint(content: str, looks: str, parameters: dict[str, float], is_demo
     now = fingerprint.numbers(of_data(is_demo))
     described = json.dumps([content, looks, parameters, now], sort_keys=True).encode()
     return hashlib.blake2b(described, digest_size=6).hexdigest()
+
+
+def _switches(keep_copies: bool, worn_masks: bool) -> dict[str, object]:
+    """Named where they are asked for: what was prepared without them is what it was."""
+    found: dict[str, object] = {"keep_copies": True} if keep_copies else {}
+    if worn_masks:
+        from maskfr_utils.masks.worn import WEIGHTS  # which takes torch
+
+        found["worn_masks"] = hashlib.blake2b(
+            WEIGHTS.read_bytes(), digest_size=6
+        ).hexdigest()  # another one sees others
+    return found
 
 
 def _is_current(path: Path, key: str) -> bool:

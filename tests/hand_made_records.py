@@ -20,7 +20,7 @@ def write(folder: Path, name: str, masked: str, unmasked: str = ALL, learnt: flo
     common = {"dataset": "demo", "lr": 0.1, "width": 0.25, "epochs": 2, "batch_size": 16, "scale": 16, "margin": 0.3}
     record = {
         "params": common
-        | {"model": model, "condition": condition, "seed": int(seed[1:]), "scored_on": "test"}
+        | {"model": model, "condition": condition, "seed": int(seed[1:]), "data_seed": 0, "scored_on": "test"}
         | params,
         "metrics": {twin: scores(row.count(1)) for twin, row in ranks.items()},
         "photos": {"label": people, "mask": KINDS, "yaw": [0] * 20, **guesses}

@@ -39,6 +39,9 @@ def test_what_is_written_is_read_again(people, tmp_path, to):
         assert [name[-1] for name in names] == [name[-1] for name in wanted[0]]  # 0, 1 in each format's spelling
         difference = np.abs(images.astype(int) - wanted[1])
         assert difference.mean() < (1.5 if faces else 1e-9)
+        if faces and to == "folder":
+            assert sorted(path.name for path in (tmp_path / "out" / "person 1").iterdir())[:2] == ["3.png", "3.png.jpg"]
+            assert Image.open(tmp_path / "out" / "person 1" / "3.png.jpg").format == "JPEG"
         if to == "folder":
             break
     assert not list(tmp_path.rglob(".tmp-*"))
@@ -53,6 +56,17 @@ def test_lfw_becomes_a_bin(people, tmp_path):
     assert convert.main([str(root), str(tmp_path / "x.bin"), "--to", "bin"]) == 0
     pictures, same = pickle.loads((tmp_path / "x.bin").read_bytes())
     assert same == [True, False] and Image.open(io.BytesIO(pictures[0])).size == (112, 112)
+
+
+def test_pairs_without_a_face_are_told_and_none_is_an_error(tmp_path, capsys):
+    noise = np.random.default_rng(0).integers(0, 256, (90, 90, 3), np.uint8)
+    for number in (1, 2):
+        (tmp_path / "lfw" / "A").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(noise).save(tmp_path / "lfw" / "A" / f"A_{number:04d}.png")
+    (tmp_path / "lfw" / "pairs.txt").write_text("A\t1\t2\n")
+    assert convert.main([str(tmp_path / "lfw"), str(tmp_path / "x.bin"), "--to", "bin"]) == 2
+    error = capsys.readouterr().err
+    assert "no pair to write" in error and "left out: 1 " in error and not (tmp_path / "x.bin").exists()
 
 
 def test_what_cannot_be_converted_is_one_line(tmp_path, capsys):

@@ -159,6 +159,17 @@ def test_only_the_records_that_hang_on_a_part_are_stale():
     assert set(fresh) - demo == {"fresh masks", "loss cosface"}
 
 
+def test_the_reports_recipe_has_parts_of_its_own(monkeypatch):
+    report = of_run(Run(scale="demo", recipe="report").params())
+    new = {"steps iresnet50 decay=all", "steps iresnet50 depthwise_fan=layer"}
+    assert set(report) - set(of_run(DEMO.params())) == new
+    decay = report["steps iresnet50 decay=all"]
+    then = {"decay": decay()}
+    assert fingerprint.moved({"decay": report["steps iresnet50"]()}, then)  # it is another recipe
+    wrap(monkeypatch, recogniser.Recogniser, "groups", lambda groups: [groups[0] | {"weight_decay": 0.0}, *groups[1:]])
+    assert fingerprint.moved(then, {"decay": decay()}) == ["decay"]
+
+
 def test_what_is_new_makes_nothing_stale():
     then = {"masks": {"cloth": [1.0, 2.0]}, "loss arcface": {"x": [3.0]}}
     now = {"masks": {"cloth": [1.0, 2.0004], "snood": [7.0]}, "loss arcface": {"x": [3.0]}, "loss mine": {"x": [0.0]}}

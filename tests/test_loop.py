@@ -183,12 +183,12 @@ def test_trial_of_compiling_leaves_no_trace(tmp_path, store, monkeypatch):
         return {"eager": 2.0, "compiled": 1.0}
 
     for compile in (False, "auto"):
-        config = small(tmp_path, compile=compile, dropout=0.5, max_steps=2, eval_every=0, resume=False)
+        config = small(tmp_path, compile=compile, accumulate=2, dropout=0.5, max_steps=2, eval_every=0, resume=False)
         trainer = loop.Trainer(config, store, Fabric(accelerator="cpu"))
         backbone = trainer.recogniser.backbone
 
         def compiled(images, backbone=backbone):
-            calls.append(backbone.training)
+            calls.append((len(images), backbone.training))
             return backbone(images)
 
         fake_compile(monkeypatch, trainer, compiled)
@@ -197,7 +197,7 @@ def test_trial_of_compiling_leaves_no_trace(tmp_path, store, monkeypatch):
         trainer.evaluate()
         states.append(trainer.recogniser.state_dict())
     assert same(*states)
-    assert calls == [True] * 4  # to compile, to time, two steps
+    assert calls == [(4, True)] * 6  # to compile, to time, two steps of two parts each
 
 
 def test_kept_memory_is_not_fetched_anew():

@@ -257,6 +257,27 @@ def test_names_that_collide_are_not_overwritten(portrait, tmp_path):
     assert sorted(path.name for path in (out / "images").iterdir()) == ["a.png", "a.png.png"]
 
 
+def test_coverage_masks_that_would_share_a_name_are_kept_apart(portrait, tmp_path):
+    """Both `a.jpg` and `a.jpg.png` would have `coverage/a.jpg.png`."""
+    photos, out = tmp_path / "photos", tmp_path / "masked"
+    photos.mkdir()
+    (photos / "a.jpg").write_bytes(encode(portrait, "JPEG"))
+    (photos / "a.jpg.png").write_bytes(encode(portrait[:, ::-1]))
+    for _ in range(2):
+        assert folder.mask_folder(photos, out, form="source", workers=1, progress=False)["pictures"] == 2
+    assert len(list((out / "images").iterdir())) == len(list((out / "coverage").iterdir())) == 2
+
+
+def test_a_picture_that_changed_is_masked_again_and_counts_once(portrait, tmp_path):
+    photos, out = tmp_path / "photos", tmp_path / "masked"
+    photos.mkdir()
+    for picture in (portrait, portrait[:, ::-1], np.zeros_like(portrait)):
+        (photos / "a.png").write_bytes(encode(np.ascontiguousarray(picture)))
+        for _ in range(2):
+            counts = +folder.mask_folder(photos, out, workers=1, progress=False)
+            assert counts == ({"pictures": 1, "faces": 1} if picture.any() else {"no face found": 1})
+
+
 def test_odd_names_and_containers(portrait, tmp_path):
     """Names that are no UTF-8, or as long as the file system allows; a folder and its zip give the same."""
     photos, data = tmp_path / "photos", encode(render_faces(1, 1, seed=1).images[0])

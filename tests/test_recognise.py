@@ -17,7 +17,7 @@ from torch import nn
 from maskfr_utils.models import create_model, load_model, save_model
 from maskfr_utils.names import NETWORKS
 from maskfr_utils.recognise import UNKNOWN, Embedder, Gallery, Match, load_embedder, quality
-from maskfr_utils.recognise.__main__ import main
+from maskfr_utils.recognise.__main__ import COMMANDS, main
 from maskfr_utils.recognise.calibration import Calibration, calibrate
 from maskfr_utils.recognise.compare import embed_folder, verify
 from maskfr_utils.recognise.results import annotate, name_photos
@@ -103,6 +103,14 @@ def test_removed_people_are_unknown(gallery):
     assert gallery.name(face(2, 9))[0].name == "Chloé"
     with pytest.raises(ValueError, match="did you mean Ada"):
         gallery.remove("Adda")
+
+
+def test_photos_without_a_name_replace_none(gallery):
+    embeddings = gallery.embedder(np.stack([face(4, photo) for photo in range(3)]))
+    gallery.add(["Eva"] * 3, embeddings)
+    gallery.remove("Ada")
+    gallery.add(["Eva"] * 2, embeddings[:2])
+    assert gallery.people["Eva"] == 5
 
 
 def test_one_spelling_of_a_name(gallery):
@@ -605,7 +613,7 @@ def test_mistakes_are_one_line(people, tmp_path, monkeypatch, capsys, mistake):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_export_to_onnx_says_how_pictures_become_its_input(tmp_path, capsys, monkeypatch):
+def test_export_to_onnx_says_how_pictures_become_its_input(people, tmp_path, capsys, monkeypatch):
     shallow = replace(NETWORKS["iresnet50"], depths=(1, 1, 1, 1))  # the exporter takes its time for each block
     monkeypatch.setitem(NETWORKS, "iresnet50", shallow)
     onnx = pytest.importorskip("onnx")
@@ -620,3 +628,20 @@ def test_export_to_onnx_says_how_pictures_become_its_input(tmp_path, capsys, mon
     images = (face(0)[None].transpose(0, 3, 1, 2).astype(np.float32) - 127.5) / 127.5
     (found,) = onnxruntime.InferenceSession(tmp_path / "m.onnx").run(["embeddings"], {"images": images})
     np.testing.assert_allclose(found / np.linalg.norm(found), embedder(face(0)[None]), atol=1e-4)
+    # A gallery does not keep it: it is named each time.
+    g, given = tmp_path / "g", ("--network", tmp_path / "m.onnx")
+    assert run(capsys, "enrol", g, people, *given)[0] == 0
+    status, out = run(capsys, "remove", g, "Ada")
+    assert status == 1 and "--network" in out.err and out.err.count("\n") == 1
+    assert run(capsys, "name", g, people / "Ada" / "0.png", "--out", tmp_path / "out", *given)[0] == 0
+    assert run(capsys, "remove", g, "Ada", *given)[0] == 0 and "Ada" not in run(capsys, "people", g)[1].out
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_is_there(capsys, command):
+    with pytest.raises(SystemExit) as ended:
+        main([command, "-h"] if command else ["-h"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert ended.value.code == 0 and all(
+        text in said for _, text in ([COMMANDS[command]] if command else COMMANDS.values())
+    )

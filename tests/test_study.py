@@ -390,6 +390,6 @@ def test_list_and_wrong_names(empty, capsys):
 
 
 def test_check_is_the_state_of_the_book(book, monkeypatch, capsys):
-    monkeypatch.setattr(command, "problems", lambda: ["x is stale"])
-    assert command.main(["--check"]) == 1
-    assert capsys.readouterr().out == "x is stale\n"
+    monkeypatch.setattr(command, "problems", lambda folder: [f"{folder} is stale"])
+    assert command.main(["--check"]) == 1 and capsys.readouterr().out == "None is stale\n"
+    assert command.main(["--check", "--results", "x"]) == 1 and capsys.readouterr().out == "x is stale\n"

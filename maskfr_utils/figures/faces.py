@@ -67,7 +67,7 @@ def sheet(images: np.ndarray, *, columns: int = 10, inches: float = 1.0) -> Figu
 
 
 def distinct_people(record: dict) -> Figure:
-    """Distances within and between rendered people, and accuracy by difficulty; from the record of `identities`."""
+    """Distances within and between rendered people, and accuracy by difficulty; from the record of `rendered_people`."""
     fig, (top, bottom) = plt.subplots(2, 1, figsize=(7.2, 5.6))
     found = record["distances"]
     edges = np.array(found["bins"])

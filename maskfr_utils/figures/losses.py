@@ -64,7 +64,7 @@ def decision_boundaries(losses: Mapping[str, CosineLoss]) -> Figure:
     return finished(fig)
 
 
-def curves(series: Mapping[str, tuple[np.ndarray, np.ndarray]], xlabel: str, ylabel: str, log: bool = False) -> Figure:
+def curves(series: Mapping[str, tuple[np.ndarray, np.ndarray]], xlabel: str, ylabel: str) -> Figure:
     """Lines over a common axis.
 
     Args:

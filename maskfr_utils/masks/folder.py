@@ -30,7 +30,7 @@ from maskfr_utils.faces import align, pictures
 from maskfr_utils.faces.archives import Archive, open_archive
 from maskfr_utils.masks import styles
 from maskfr_utils.masks.draw import find_landmarks
-from maskfr_utils.masks.manifest import Manifest
+from maskfr_utils.masks.manifest import Manifest, coverage_name
 from maskfr_utils.messages import brief, print_anything
 from maskfr_utils.names import unknown
 from maskfr_utils.paths import replacing
@@ -118,9 +118,9 @@ def _jobs(archive: Archive, manifest: Manifest, form: str) -> Iterator[Job]:
             if manifest.done.get(entry.name) == entry.size:
                 continue
             name = _out_name(entry.name, form)
-            if name in manifest.taken and entry.name not in manifest.done:
-                name = f"{entry.name}.png"
-            manifest.taken.add(name)
+            while coverage_name(name) in manifest.taken and entry.name not in manifest.done:
+                name = f"{name}.png"
+            manifest.taken.add(coverage_name(name))
             try:
                 yield entry.name, read(entry), name
             except pictures.PictureError as error:
@@ -190,7 +190,7 @@ def mask_one(
     to = to or _out_name(name, "png")
     covered = Image.fromarray(np.where(alpha >= 128, 255, 0).astype(np.uint8))
     try:
-        _write(out / "coverage" / (to if to.endswith(".png") else f"{to}.png"), covered)
+        _write(out / "coverage" / coverage_name(to), covered)
         _write(out / "images" / to, Image.fromarray(image), **_metadata(data))
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:

@@ -19,6 +19,11 @@ NAME = "manifest.jsonl"
 _START = b'{"style"'  # of the first line
 
 
+def coverage_name(name: str) -> str:
+    """The name of the coverage mask of a masked picture: a PNG, whatever the picture is."""
+    return name if name.endswith(".png") else f"{name}.png"
+
+
 class Manifest:
     """The manifest of a folder; begun where there is none, read and gone on with where there is.
 
@@ -31,8 +36,8 @@ class Manifest:
 
     Attributes:
         done: size of each source by its name, of the pictures that need not be drawn again.
-        taken: names of the pictures that are there.
-        counts: of "pictures", "faces", and what was skipped, by reason; see `add`.
+        taken: names of the coverage masks that are there, see `coverage_name`.
+        counts: of "pictures", "faces", and what was skipped, by reason; of a source that has changed its last picture counts.
 
     Raises:
         ValueError: the manifest is another program's, broken, or of other settings.
@@ -44,6 +49,7 @@ class Manifest:
         self._file = self.path.open("a", encoding="utf-8")
         self._lock()
         self.done: dict[str, int] = {}
+        self._told: dict[str, str | tuple[int, int, int]] = {}  # of each source why it was skipped, or its faces
         self.taken: set[str] = set()
         self.counts: Counter[str] = Counter()
         whole = self._read(json.loads(json.dumps(settings)))
@@ -119,19 +125,24 @@ class Manifest:
                 self._count(entry)
                 self.done[name] = size
                 if out is not None:
-                    self.taken.add(out)
+                    self.taken.add(coverage_name(out))
         except (AttributeError, KeyError, TypeError):
             raise ValueError(
                 f"{self.path}, line {number + 1} is of another program: move the folder away and begin anew"
             ) from None
 
     def _count(self, entry: dict) -> None:
-        if "skipped" in entry:
-            self.counts[entry["skipped"]] += 1
-            return
-        kinds = entry["kinds"]
+        name, kinds = entry["source"], entry.get("kinds", ())
         bare = kinds.count(NO_MASK)
-        self.counts["pictures"] += 1
-        self.counts["faces"] += sum(map(bool, kinds)) - bare
-        self.counts["faces left bare by the style"] += bare
-        self.counts["faces without a mask"] += kinds.count("")
+        faces = sum(map(bool, kinds)) - bare, bare, kinds.count("")
+        if name in self._told:
+            self.counts.subtract(_counted(self._told[name]))
+        self._told[name] = entry.get("skipped", faces)
+        self.counts.update(_counted(self._told[name]))
+
+
+def _counted(told: str | tuple[int, int, int]) -> dict[str, int]:
+    if isinstance(told, str):
+        return {told: 1}
+    faces, bare, without = told
+    return {"pictures": 1, "faces": faces, "faces left bare by the style": bare, "faces without a mask": without}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from maskfr_utils.messages import brief
+from maskfr_utils.messages import brief, print_anything
 from maskfr_utils.records import code_revision, provenance
 
 
@@ -53,6 +53,7 @@ def made(started: float, *, data: str, device: str = "cpu", **more: object) -> d
 
 def status(command: str, measure: Callable[[], None]) -> int:
     """Runs a measurement and returns the command's exit status; what is wrong with its input is one line on stderr."""
+    print_anything()
     try:
         measure()
     except (ValueError, OSError, KeyError) as error:

@@ -283,7 +283,7 @@ def make_record(sources: Sequence[Path], names: Sequence[str] | None = None) -> 
         "details": details,
         "provenance": made(
             started,
-            device=devices.device_name(next(networks[0].embedder.model.parameters(), torch.zeros(1)).device),
+            device=devices.device_name(networks[0].embedder.device),
             data=" ".join(f"{pictures.name} {pictures.content}" for pictures, _, _ in sets),
         ),
     }

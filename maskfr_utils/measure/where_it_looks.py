@@ -127,7 +127,7 @@ def make_record(sources: Sequence[Path], name: str = "rendered", people: int = P
         "networks": {label: _over_seeds(seeds) for label, seeds in found.items()},
         "provenance": made(
             started,
-            device=devices.device_name(next(networks[0].embedder.model.parameters()).device),
+            device=devices.device_name(networks[0].embedder.device),
             data=f"{everybody.name} {everybody.content}",
         ),
     }

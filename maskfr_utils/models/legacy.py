@@ -16,8 +16,6 @@ from maskfr_utils.models.blocks import SE, FReLU, conv1x1, conv3x3
 from maskfr_utils.models.networks import initialise
 
 REDUCTION = 16
-PLACES = ("start", "second", "middle", "end")
-"""Where a block stands in its stage: the first, the second, any other, the last."""
 
 
 def pooled_shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:

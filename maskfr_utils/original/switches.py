@@ -17,16 +17,12 @@ from torch import Tensor
 from maskfr_utils import loop
 from maskfr_utils.batches import to_input
 from maskfr_utils.config import TrainConfig
+from maskfr_utils.faces.pose import MIRROR
 from maskfr_utils.models import create_model
 from maskfr_utils.recogniser import Recogniser
 from maskfr_utils.store import FACE_SHAPE, TEST, TRAIN, VALIDATION, FaceStore
 
 TEST_BATCH = 256  # photos, of its ResSaNet notebook
-# Where a landmark of a face lies in its mirror image: jaw, brows, nose, nostrils, eyes, lips.
-MIRROR = [
-    *range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1), *(45, 44, 43, 42, 47, 46),
-    *(39, 38, 37, 36, 41, 40), *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), *range(67, 64, -1),
-]  # fmt: skip
 
 
 class Pool(FaceStore):

@@ -3,8 +3,11 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from maskfr_utils.config import TrainConfig
 from maskfr_utils.fingerprint import Numbers
 from maskfr_utils.names import SIMPLE_CONDITIONS
+
+OPTIONS = ("decay", "depthwise_fan")  # of a recipe; a value other than the default is a part of its own
 
 
 def of_run(params: Mapping[str, object]) -> dict[str, Callable[[], Numbers]]:
@@ -18,6 +21,9 @@ def of_run(params: Mapping[str, object]) -> dict[str, Callable[[], Numbers]]:
     names += ["twin term"] * bool(params.get("twin_weight"))
     names += ["fresh masks"] * bool(params["fresh_masks"]) + ["augmentation", "schedule"]
     names += [f"network {params['model']}", f"loss {params['loss']}", f"steps {params['model']}", "evaluation"]
+    usual = {option: getattr(TrainConfig, option) for option in OPTIONS}
+    options = [option for option in OPTIONS if params.get(option, usual[option]) != usual[option]]
+    names += [f"steps {params['model']} {option}={params[option]}" for option in options]
     return {name: partial(_compute, name) for name in names}
 
 

@@ -155,12 +155,13 @@ def loss(name: str) -> Numbers:
     return found
 
 
-def steps(model: str) -> Numbers:
+def steps(model: str, *options: str) -> Numbers:
     """Losses of the first steps, and what they leave of the weights: a step too large would hide the optimiser in chaos.
 
-    Without dropout, which torch draws otherwise on Intel's processors than on AMD's.
+    With options of the recipe, such as `decay=all`. Without dropout, which torch draws otherwise on Intel's processors than on AMD's.
     """
     values = {"lr": 0.02, "weight_decay": 0.5, "warmup_epochs": 0.0, "epochs": 4, "max_steps": 3}
+    values |= dict(option.split("=") for option in options)
     with trainer(model=model, condition="both", augment=0.2, **values) as run:
         seen = []
         run.recogniser.register_forward_hook(lambda module, given, out: seen.append([x.item() for x in out]))

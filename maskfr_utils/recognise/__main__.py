@@ -40,7 +40,7 @@ def name(args: argparse.Namespace) -> None:
     from maskfr_utils.recognise.gallery import Gallery
     from maskfr_utils.recognise.results import name_photos
 
-    gallery = Gallery.load(args.gallery)
+    gallery = Gallery.load(args.gallery, args.network)
     named, skipped = name_photos(gallery, args.source, args.out)
     for row in (row for photo in named for row in photo.rows()):
         told = f"{row['name']:20} {row['cosine']:6.2f}  {row['notes']}" if row["name"] else row["notes"]
@@ -60,7 +60,7 @@ def people(args: argparse.Namespace) -> None:
 def remove(args: argparse.Namespace) -> None:
     from maskfr_utils.recognise.gallery import Gallery
 
-    gallery = Gallery.load(args.gallery)
+    gallery = Gallery.load(args.gallery, args.network)
     for person in args.person:
         gallery.remove(person)
     gallery.save(args.gallery)
@@ -156,17 +156,20 @@ def parser() -> argparse.ArgumentParser:
     whole = argparse.ArgumentParser(prog="python -m maskfr_utils.recognise", description=__doc__, epilog=PRIVACY)
     commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
     made = {
-        name: commands.add_parser(name, help=text, description=text, epilog=PRIVACY) for name, text in COMMANDS.items()
+        name: commands.add_parser(name, help=text, description=text, epilog=PRIVACY)
+        for name, (_, text) in COMMANDS.items()
     }
     for name in ("enrol", "name", "people", "remove"):
         made[name].add_argument("gallery", type=Path, help="folder of the gallery")
     for name in ("enrol", "name", "embed"):
         made[name].add_argument("source", type=Path, help="a photo, folder, zip or tar")
-    for name in ("enrol", "verify", "embed", "export", "calibrate"):
+    default = {"enrol": "an enrolled gallery's own, else the package's"}
+    default |= dict.fromkeys(("name", "remove"), "the gallery's own; one of ONNX is not kept in it, so name it here")
+    for name in ("enrol", "name", "remove", "verify", "embed", "export", "calibrate"):
         made[name].add_argument(
             "--network",
-            help="a run's folder, its model.safetensors, or arcface_torch's backbone.pth (default: the network of the "
-            "package, for rendered people only)",
+            help="a run's folder, its model.safetensors, arcface_torch's backbone.pth, or .onnx (default: "
+            f"{default.get(name, 'the network of the package')}; the package's is for rendered people only)",
         )
     made["enrol"].add_argument(
         "--person", help="whose all these photos are (default: the name of the folder they lie in)"

@@ -46,6 +46,11 @@ class Embedder:
         self.fingerprint = fingerprint(self.model)
         self.dim = self(np.zeros((1, FACE_SIZE, FACE_SIZE, 3), np.uint8)).shape[1]
 
+    @property
+    def device(self) -> torch.device:
+        """Where it computes; onnxruntime, which has no parameters, on the CPU."""
+        return next((p.device for p in self.model.parameters()), torch.device("cpu"))
+
     @torch.inference_mode()
     def __call__(self, faces: np.ndarray) -> np.ndarray:
         """Embeds aligned faces.
@@ -64,9 +69,8 @@ class Embedder:
             raise ValueError(
                 f"faces must be (n, {FACE_SIZE}, {FACE_SIZE}, 3) uint8 RGB, got {faces.shape} {faces.dtype}"
             )
-        device = next((p.device for p in self.model.parameters()), torch.device("cpu"))
         parts = torch.from_numpy(faces).split(_BATCH)
-        found = torch.cat([self.model(to_input(part.to(device))).float() for part in parts]).cpu()
+        found = torch.cat([self.model(to_input(part.to(self.device))).float() for part in parts]).cpu()
         if not found.isfinite().all():
             raise ValueError(f"{self.title} gives embeddings that are not finite: its weights are broken")
         return torch.nn.functional.normalize(found).numpy()

@@ -126,7 +126,7 @@ def network_of(folder: Path) -> Path:
         ValueError: there is none.
     """
     if not (folder / NETWORK).is_file():
-        raise ValueError(f"{folder} has no {NETWORK}: name the network that made it")
+        raise ValueError(f"{folder} has no {NETWORK}: name the network that made it (`--network`)")
     return folder / NETWORK
 
 

@@ -4,6 +4,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import count, islice
 from pathlib import Path
 
 import numpy as np
@@ -174,7 +175,9 @@ class Gallery:
         if not (np.abs(np.linalg.norm(embeddings, axis=1) - 1) < 1e-3).all():  # also where one is not finite
             raise ValueError("embeddings must have length 1")
         if photos is None:
-            photos = [f"{len(self) + i}" for i in range(len(people))]
+            known = {photo for theirs in self._people.values() for photo in theirs}
+            unused = (name for number in count() if (name := str(number)) not in known)
+            photos = list(islice(unused, len(people)))
         if len(photos) != len(people):
             raise ValueError(f"{len(photos)} photos of {len(people)} embeddings")
         rows = {(name, photo): row for row, (name, photo) in enumerate(self._rows())}
@@ -249,7 +252,7 @@ class Gallery:
         """Writes the gallery into a folder of its own; who was removed is deleted there, too.
 
         `gallery.json` (names of people and photos, the network's hash, calibration), `embeddings-….safetensors`, and the
-        network itself where it did not come with the package. Whoever may read these files can look for the people in other
+        network itself, unless it is an ONNX file. Whoever may read these files can look for the people in other
         photos: they are readable by their owner only.
 
         Raises:
@@ -270,7 +273,7 @@ class Gallery:
 
         Args:
             path: its folder.
-            model: the network that made it; by default the one beside it, or of the package.
+            model: the network that made it; by default the one beside it. A gallery of an ONNX network has none.
 
         Raises:
             FileNotFoundError: there is no gallery.

@@ -78,7 +78,7 @@ def draw_person(rng: np.random.Generator, spread: float) -> SimpleNamespace:
     p.make_up = chance(0.5) * max(0.0, -sex) * rng.random()
     p.moles = int(rng.poisson(1.2))
     p.iris = int(rng.choice(6, p=[0.3, 0.25, 0.15, 0.1, 0.12, 0.08]) if tone < 2 else rng.choice(3, p=[0.6, 0.3, 0.1]))
-    _draw_hair(p, rng, about, chance)
+    _draw_hair(p, rng, about)
     p.beard = "none"
     if sex > 0.2:
         p.beard = str(rng.choice(list(_BEARDS), p=[0.4, 0.25, 0.06, 0.1, 0.13, 0.06]))
@@ -90,12 +90,7 @@ def draw_person(rng: np.random.Generator, spread: float) -> SimpleNamespace:
     return p
 
 
-def _draw_hair(
-    p: SimpleNamespace,
-    rng: np.random.Generator,
-    about: Callable[[float, float], float],
-    chance: Callable[[float], float],
-) -> None:
+def _draw_hair(p: SimpleNamespace, rng: np.random.Generator, about: Callable[[float, float], float]) -> None:
     """Hair of a person: colour, style, curl."""
     dark = rng.random() < min(p.tone / 2.2, 1.0)
     p.hair_colour = int(rng.choice(2) if dark else rng.choice(6, p=[0.24, 0.26, 0.22, 0.13, 0.09, 0.06]))

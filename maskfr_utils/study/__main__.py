@@ -36,12 +36,12 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("--pack needs --scale")
     scales = [args.scale] if args.scale else list(SCALES)
     if args.check:
-        found = problems()
+        found = problems(args.results)
         print(*found, sep="\n") if found else print("every record is what the study would make now")
         return bool(found)
     if args.headline:
-        with paths.replacing(paths.results_dir() / HEADLINE) as temporary:
-            temporary.write_text(captions.headline(), encoding="utf-8")
+        with paths.replacing((args.results or paths.results_dir()) / HEADLINE) as temporary:
+            temporary.write_text(captions.headline(args.results), encoding="utf-8")
         return 0
     if args.choose:
         for scale in scales:

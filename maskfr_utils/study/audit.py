@@ -60,15 +60,8 @@ def difference(a: Way, b: Way) -> Comparison | None:
     return from_draws(mine - theirs, mine_drawn - theirs_drawn)
 
 
-def _who(record: dict, labels: np.ndarray) -> np.ndarray:
-    """(N,) who is on photos with these labels: rendered people of other seeds are other people."""
-    params = record["params"]
-    seed = params["seed"] if params.get("data_seed") is None else params["data_seed"]
-    return labels + 10**6 * (params["dataset"] == "demo") * seed
-
-
 def _people(way: Way) -> np.ndarray:
-    return np.unique(np.concatenate([_who(r, np.array(r["photos"]["label"])) for r in way[0].values()]))
+    return np.unique(np.concatenate([outcomes.who(record) for record in way[0].values()]))
 
 
 def _drawn(way: Way, people: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -77,7 +70,7 @@ def _drawn(way: Way, people: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     hits, counts = np.zeros((2, len(records), len(people)))
     for i, record in enumerate(records.values()):
         labels, right = named(record, scoring)
-        place = np.searchsorted(people, _who(record, labels))
+        place = np.searchsorted(people, outcomes.who(record, labels))
         hits[i], counts[i] = np.bincount(place, right, len(people)), np.bincount(place, minlength=len(people))
     if "people_mean" in scoring:
         hits, counts = hits / np.maximum(counts, 1), (counts > 0).astype(float)

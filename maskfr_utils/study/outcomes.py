@@ -17,6 +17,14 @@ from maskfr_utils.verdicts import Comparison, compare, over_seeds_and_people
 YAWS = {"under 10°": (0, 10), "10 to 20°": (10, 20), "20 to 30°": (20, 30), "30° and more": (30, 91)}
 
 
+def who(record: Mapping, labels: np.ndarray | None = None) -> np.ndarray:
+    """(N,) integers, who is on each photo of a record, or on photos with these labels: rendered people of other seeds are other people."""
+    params = record["params"]
+    seed = params["seed"] if params["data_seed"] is None else params["data_seed"]
+    labels = np.array(record["photos"]["label"], int) if labels is None else labels
+    return labels + 10**6 * (params["dataset"] == "demo") * seed
+
+
 @dataclass(frozen=True)
 class Result:
     """What runs that differ in their seed only did with the same test photos.
@@ -41,12 +49,7 @@ class Result:
     @property
     def people(self) -> list[np.ndarray]:
         """Of each seed (N,) who is on each photo: rendered people of other seeds are other people."""
-        rendered = self.one["params"]["dataset"] == "demo"
-        draws = {seed: r["params"].get("data_seed", 0) for seed, r in self.records.items()}
-        names = zip(draws.items(), self.photos("label"), strict=True)
-        return [
-            label.astype(int) + 10**6 * rendered * (seed if draw is None else draw) for (seed, draw), label in names
-        ]
+        return [who(record) for record in self.records.values()]
 
     @cached_property
     def ranks(self) -> list[np.ndarray]:
@@ -106,7 +109,7 @@ def results(
 
     Args:
         group: name of a group of `study`, or None for all runs.
-        scale: `demo` or `pocket`.
+        scale: one of `SCALES`.
         folder: of the records; default: the book's.
         tested: which twin of each test photo.
     """
