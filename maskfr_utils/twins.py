@@ -10,11 +10,9 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import joblib
 import numpy as np
 
-from maskfr_utils import masks, rendered, store
-from maskfr_utils.engines import processes
+from maskfr_utils import engines, masks, rendered, store
 from maskfr_utils.faces import align, sources
 from maskfr_utils.faces.pictures import PictureError
 from maskfr_utils.splits import picture_hash
@@ -103,12 +101,12 @@ def _computed(jobs: Iterator[tuple[Callable, Any]], least: int, how: How) -> Ite
     if len(first) < least:
         yield from (job(what, how) for job, what in first)
         return
-    at_once = processes(most=16)
-    with joblib.Parallel(n_jobs=at_once) as parallel:
-        at_once = 8 * joblib.effective_n_jobs(at_once)
-        # A few blocks a core at a time: memory stays bounded however many pictures there are.
-        for batch in batches(chain(first, jobs), at_once):
-            yield from parallel(joblib.delayed(job)(what, how) for job, what in batch)
+    # A few blocks a core at a time: memory stays bounded however many pictures there are.
+    yield from engines.results(_done, ((job, what, how) for job, what in chain(first, jobs)), engines.processes(16), 8)
+
+
+def _done(job: Callable, what: Any, how: How) -> Block:
+    return job(what, how)
 
 
 def batches(items: Iterable, size: int) -> Iterator[list]:

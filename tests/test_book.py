@@ -59,7 +59,7 @@ def test_a_chapter_that_is_not_its_notebook_is_named(tmp_path):
     edited, missing = chapter_problems(notebooks, book)
     assert edited.startswith("book/edited.ipynb is not notebooks/edited.ipynb")
     assert missing.startswith("book/missing.ipynb is missing")
-    assert "python -m maskfr_utils.study.chapters notebooks/missing.ipynb book/missing.ipynb" in missing
+    assert "`make chapters NOTEBOOKS=missing` executes it" in missing
     (book / "same.ipynb").write_text("{")
     with pytest.raises(ValueError, match=r"same\.ipynb is no notebook"):
         chapter_problems(notebooks, book)

@@ -34,7 +34,7 @@ ENCLOSED = re.compile(rf"\({NUMBERED.pattern}\)")
 REPORTED = re.compile(r"The report's ((?:Figure|Table) \d)\b")
 
 
-def code(notebook: Path) -> list[str]:
+def texts(notebook: Path) -> list[str]:
     """The text of a notebook's cells, without the parameters that papermill injected.
 
     Raises:
@@ -56,11 +56,13 @@ def chapter_problems(notebooks: Path, book: Path) -> list[str]:
     found = []
     for notebook in sorted(notebooks.glob("*.ipynb")):
         chapter, name = book / notebook.name, notebook.name
-        again = f"`python -m maskfr_utils.study.chapters notebooks/{name} book/{name}` executes it"
+        again = f"`make chapters NOTEBOOKS={notebook.stem}` executes it"
         if not chapter.exists():
             found.append(f"book/{name} is missing: {again}")
-        elif code(chapter) != code(notebook):
-            found.append(f"book/{name} is not notebooks/{name} as it is now: {again}")
+        elif texts(chapter) != texts(notebook):
+            found.append(
+                f"book/{name} is not notebooks/{name} as it is now: {again}; `make words` does where only words changed"
+            )
     return found
 
 
