@@ -143,7 +143,8 @@ display(
 # ## Three ways to count
 #
 # *micro* is the share of the photos that are named correctly: what this book means by accuracy. *macro* is the mean of the
-# people's own shares: what the report's code printed. The report's formula, $(TP + TN) / (TP + TN + FP + FN)$, counts a
+# people's own shares: what the report's code printed; where each person has as many test photos, as in `demo`, the two are the same.
+# The report's formula, $(TP + TN) / (TP + TN + FP + FN)$, counts a
 # decision for each photo and each person. With $n$ people, a photo that is named wrongly still brings $n - 2$ of $n$
 # decisions right, and any network looks nearly perfect ([all three](#tab-counts)). Counts are means over seeds.
 

@@ -227,15 +227,19 @@ if record:
         ("rendered", "no mask", "masks on both"),
     ):
         found = {label: by[name] for label, by in record["networks"].items() if masked in by.get(name, {})}
-        verdicts = [row["verdict"] for (_, *of), row in compared.iterrows() if of == [name, f"accuracy, {masked}"]]
+        against = [(label, row) for (label, *of), row in compared.iterrows() if of == [name, f"accuracy, {masked}"]]
+        sure = [f"{n} {row['difference, points']}" for n, row in against if row["verdict"] in ("better", "worse")]
         if found and len(said) < 2:
             best = max(found, key=lambda label: found[label][masked]["accuracy"]["value"])
             right = [strangers.percent(found[best][worn]["accuracy"], "%") for worn in (bare, masked)]
             said.append(
                 f"{titles[name]}: with masks {best} is right most often, in {right[1]} {words[masked]}, and in {right[0]} "
                 f"{words[bare]}."
-                + " The differences with masks are undecided."
-                * all(each.startswith("undecided") for each in verdicts)
+                + (
+                    f" Against {next(iter(record['networks']))}, with masks, in points, beyond noise: {'; '.join(sure)}."
+                    if sure
+                    else " The differences with masks are undecided." * bool(against)
+                )
             )
     passed = {
         (source, target): found["FAR"]["value"]

@@ -77,6 +77,13 @@ def test_values_that_cannot_be_meant_are_refused(name, given, words):
     assert len(str(caught.value)) <= 300 and "\n" not in str(caught.value)
 
 
+def test_networks_are_told_with_what_they_were_trained_on():
+    record = {"runs": ["pocket-iresnet50-masked-s0-1", "pocket-iresnet50-masked-s1-2"], "seeds": {"IResNet-50": [0, 1]}}
+    said = "IResNet-50: seed 0, 1."
+    assert pages.networks(record) == f"{said} They were trained on real photos (scale `pocket`)."
+    assert pages.networks(record | {"runs": [*record["runs"], "backbone.pth"]}) == said and pages.networks(None) == ""
+
+
 def test_what_jupyter_and_imports_bring_is_no_parameter():
     parameters.check({"In": [], "Out": {}, "_": 1, "plan": plan, "x": 1}, x=parameters.number(0))
 

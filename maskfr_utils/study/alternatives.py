@@ -183,7 +183,9 @@ def condition_answer(scale: str, folder: Folder = None) -> list[str]:
         " −1 point (masked against bare faces, and each kind against the network that was trained for it alone)."
     )
     if {"no", "not shown"} <= which.keys():
-        text.append(f"For {which['no']} the answer is no by the rule above, for {which['not shown']} it stays open.")
+        text.append(
+            f"By the rule above the answer is no when trained on {which['no']}; when trained on {which['not shown']} it stays open."
+        )
     gaps = [f"{_points(compared.loc[(n, 'masked − unmasked faces')])} when trained on {title(n)}" for n in said]
     text.append(f"The accuracy on masked faces less that on bare ones is, in points, {'; '.join(gaps)}.")
     least = less_to_see(scale, folder)

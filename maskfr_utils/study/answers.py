@@ -7,7 +7,7 @@ import pandas as pd
 
 from maskfr_utils.names import REPORTED, TITLES
 from maskfr_utils.study import outcomes, published, tables, trials
-from maskfr_utils.study.outcomes import Result, signed
+from maskfr_utils.study.outcomes import Result, points, signed
 from maskfr_utils.study.run import Run
 from maskfr_utils.study.scales import SCALES
 from maskfr_utils.study.tables import FACES
@@ -141,12 +141,19 @@ def parts(scale: str, folder: Folder = None) -> str:
     single = compared[[not name.startswith(TITLES["ressanet50"]) for name in compared.index]]
     if single.empty:
         return ""
-    words = [
-        f"{name.split(' − ')[0].removeprefix(TITLES['iresnet50'] + ' + ')} {signed(row['difference'])} points"
-        f" ({row['verdict']})"
-        for name, row in single.iterrows()
-    ]
-    return f"Put into IResNet-50 one by one, on {FACES[scale]}, its parts change the accuracy by: {'; '.join(words)}."
+    sure, unsure = [], []
+    for name, row in single.iterrows():
+        part = (
+            name.split(" − ")[0]
+            .removeprefix(f"{TITLES['iresnet50']} + ")
+            .replace("IBT", "IBT, the block with self-attention,")
+        )
+        if row["verdict"] in ("better", "worse"):
+            sure.append(f"{part} changes the accuracy by {points(row['difference'], row['low'], row['high'])} points")
+        else:
+            unsure.append(f"{part.rstrip(',')} ({signed(row['difference'])})")
+    said = [*sure, *([f"of {' and '.join(unsure)} no effect is shown"] if unsure else [])]
+    return f"Of its parts, each put into IResNet-50 alone, on {FACES[scale]}: {'; '.join(said)}."
 
 
 def _unless_sure(row: pd.Series) -> str:
@@ -160,7 +167,7 @@ def climbing(scale: str, folder: Folder = None, names: Collection[str] = ()) -> 
     if len(curves) < 2:
         return ""
     rise = 100 * (curves.iloc[-1] - curves.iloc[-2])
-    still = [f"{name} still gained {points:.1f} points" for name, points in rise.items() if points >= STILL]
+    still = [f"{name} still gained {gained:.1f} points" for name, gained in rise.items() if gained >= STILL]
     if not still:
         return ""
     return f"In the last epoch {' and '.join(still)} on validation photos, so longer runs may change the order."

@@ -42,9 +42,11 @@ def networks(record: Mapping | None) -> str:
     if not record:
         return ""
     of = dict.fromkeys(run.split("-")[0] for run in record["runs"])
-    faces = [f"{SCALES[scale].faces} (scale `{scale}`)" for scale in of if scale in SCALES]
     seeds = "; ".join(f"{label}: seed {', '.join(map(str, found))}" for label, found in record["seeds"].items())
-    return f"{seeds}." + (f" They were trained on {' or '.join(faces)}." if faces else "")
+    if not of.keys() <= SCALES.keys():  # others' weights
+        return f"{seeds}."
+    faces = " or ".join(f"{SCALES[scale].faces} (scale `{scale}`)" for scale in of)
+    return f"{seeds}. They were trained on {faces}."
 
 
 def shown(table: pd.DataFrame, command: str = "") -> "pd.DataFrame | Words":
