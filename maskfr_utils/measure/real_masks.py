@@ -19,24 +19,24 @@ import numpy as np
 import pandas as pd
 import torch
 
-from maskfr_utils import batches, devices, fingerprint, masks, models, paths
+from maskfr_utils import devices, fingerprint, masks, models, paths
 from maskfr_utils.faces.people import plain
 from maskfr_utils.faces.sources import open_source
 from maskfr_utils.measure import mfr2
 from maskfr_utils.measure.mfr2 import Photos
-from maskfr_utils.measure.record import made, parser, status
+from maskfr_utils.measure.record import estimate, made, parser, status
 from maskfr_utils.metrics import Draws, auc, holm, share
 from maskfr_utils.names import TITLES
 from maskfr_utils.probes.runs import of_run
+from maskfr_utils.recognise import Embedder
 from maskfr_utils.records import read_record, write_json
 from maskfr_utils.study import plan, state
 from maskfr_utils.study.outcomes import points, signed
 from maskfr_utils.study.run import Run
-from maskfr_utils.verdicts import Comparison, from_draws
+from maskfr_utils.verdicts import RESAMPLES, Comparison
 
 RECORD = Path("masks") / "transfer.json"  # below the records of the study
 COMMAND = "python -m maskfr_utils.measure.real_masks"
-RESAMPLES = 2000
 LEAST = 2  # photos with and without a real mask that each person has who is compared
 # Probes of identification by whether they wear a real mask, and whether one is drawn.
 PROBES = {"real mask": (True, 0), "drawn mask": (False, 1), "no mask": (False, 0)}
@@ -123,12 +123,7 @@ def summaries(found: Mapping[tuple[str, int], Mapping[str, np.ndarray]]) -> dict
     for name in next(iter(found.values())):
         masked, unmasked = (np.array([found[c, seed][name] for seed in seeds]) for c in ("masked", "unmasked"))
         for condition, values in {"masked": masked, "unmasked": unmasked, "gain": masked - unmasked}.items():
-            one = from_draws(values[:, 0], values[:, 1:].mean(0))
-            numbers = np.round([one.value, one.low, one.high], 4).tolist()
-            summary[condition][name] = dict(zip(("value", "low", "high"), numbers, strict=True)) | {
-                "seeds": np.round(one.by_seed, 4).tolist(),
-                "p": None if np.isnan(one.p) else float(f"{one.p:.3g}"),
-            }
+            summary[condition][name] = estimate(values)
     return dict(summary)
 
 
@@ -160,13 +155,6 @@ def recipe(record: dict) -> dict[str, object]:
     return {k: v for k, v in record["params"].items() if k not in ("condition", "seed")}
 
 
-@torch.inference_mode()
-def embed(model: torch.nn.Module, faces: np.ndarray) -> np.ndarray:
-    """Embeddings (n, d) of length 1 of faces (n, 112, 112, 3) uint8, on the CPU in single precision."""
-    found = torch.cat([model(batches.to_input(part)) for part in torch.from_numpy(faces).split(64)])
-    return torch.nn.functional.normalize(found).numpy()
-
-
 def make_record(folders: Sequence[Path]) -> dict:
     """Tries the runs in these folders on MFR2; errors are those of `load_runs`, `mfr2.read` and `paths.find_data`."""
     started, runs, folder = time.perf_counter(), load_runs(folders), paths.find_data("mfr2")
@@ -186,7 +174,7 @@ def make_record(folders: Sequence[Path]) -> dict:
             )
     found = {name: {} for name in subsets}
     for run, (model, _) in zip(runs, networks, strict=True):
-        embeddings = np.stack([embed(model, faces) for faces in (photos.images, drawn)])
+        embeddings = np.stack([Embedder(model)(faces) for faces in (photos.images, drawn)])
         for name, keep in subsets.items():
             found[name][run] = measure(embeddings[:, keep], photos.only(keep))
     return {

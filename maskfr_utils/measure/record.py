@@ -6,10 +6,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from maskfr_utils.messages import brief, print_anything
 from maskfr_utils.records import code_revision, provenance
+from maskfr_utils.verdicts import from_draws
 
 
 def parser(command: str, doc: str, out: Path | None = None) -> argparse.ArgumentParser:
@@ -49,6 +51,16 @@ def made(started: float, *, data: str, device: str = "cpu", **more: object) -> d
     """What made a record that was begun at `started` (`time.perf_counter`); the rest is `records.provenance`'s."""
     seconds = time.perf_counter() - started
     return provenance(device=device, data=data, seconds=seconds, code_revision=code_revision(), **more)
+
+
+def estimate(by_seed: np.ndarray) -> dict[str, object]:
+    """`value`, `low`, `high`, `seeds` and `p` (None with few) of values (seeds, 1 + resamples), as `verdicts.Comparison`."""
+    drawn = by_seed[:, 1:].mean(0)
+    one = from_draws(by_seed[:, 0], drawn[np.isfinite(drawn)])
+    return dict(zip(("value", "low", "high"), np.round([one.value, one.low, one.high], 4).tolist(), strict=True)) | {
+        "seeds": np.round(one.by_seed, 4).tolist(),
+        "p": None if np.isnan(one.p) else float(f"{one.p:.3g}"),
+    }
 
 
 def status(command: str, measure: Callable[[], None]) -> int:

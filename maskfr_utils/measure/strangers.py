@@ -25,13 +25,13 @@ from maskfr_utils.faces.people import OVERLAP, same_people
 from maskfr_utils.measure import picture_sets, stranger_details
 from maskfr_utils.measure.picture_sets import PictureSet
 from maskfr_utils.measure.recognition import classes_of
-from maskfr_utils.measure.record import made, parser, status
+from maskfr_utils.measure.record import estimate, made, parser, status
 from maskfr_utils.metrics import Draws
 from maskfr_utils.names import TITLES
 from maskfr_utils.recognise import Embedder, load_embedder
 from maskfr_utils.records import read_record, write_json
 from maskfr_utils.study.outcomes import points
-from maskfr_utils.verdicts import RESAMPLES, Comparison, from_draws
+from maskfr_utils.verdicts import RESAMPLES, Comparison
 
 RECORD = Path("recognise") / "strangers.json"  # below the records of the study
 COMMAND = "python -m maskfr_utils.measure.strangers"
@@ -235,16 +235,6 @@ def _tree(values: Mapping[tuple[str, str, str], list[np.ndarray]]) -> dict:
     for (name, worn, measure), by_seed in values.items():
         tree[name][worn][measure] = estimate(np.array(by_seed))
     return {name: dict(by) for name, by in tree.items()}
-
-
-def estimate(by_seed: np.ndarray) -> dict[str, object]:
-    """`value`, `low`, `high`, `seeds` and `p` (None with few) of values (seeds, 1 + resamples), as `verdicts.Comparison`."""
-    drawn = by_seed[:, 1:].mean(0)
-    one = from_draws(by_seed[:, 0], drawn[np.isfinite(drawn)])
-    return dict(zip(("value", "low", "high"), np.round([one.value, one.low, one.high], 4).tolist(), strict=True)) | {
-        "seeds": np.round(one.by_seed, 4).tolist(),
-        "p": None if np.isnan(one.p) else float(f"{one.p:.3g}"),
-    }
 
 
 def make_record(sources: Sequence[Path], names: Sequence[str] | None = None) -> dict:

@@ -22,8 +22,8 @@ from maskfr_utils import devices, paths
 from maskfr_utils.attribution import attention, gradient_times_activation, occlusion
 from maskfr_utils.faces.regions import EYES, REGIONS, regions
 from maskfr_utils.measure.picture_sets import PictureSet
-from maskfr_utils.measure.record import made, parser, status
-from maskfr_utils.measure.strangers import Network, estimate, load_networks, load_sets, percent, unseen
+from maskfr_utils.measure.record import estimate, made, parser, status
+from maskfr_utils.measure.strangers import Network, load_networks, load_sets, percent, unseen
 from maskfr_utils.metrics import Draws, share
 from maskfr_utils.records import write_json
 from maskfr_utils.verdicts import RESAMPLES, SEEDS

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from maskfr_utils import metrics
 from maskfr_utils.names import TITLES
 from maskfr_utils.original.flaws import FLAWS, LOGGING, NEEDS, SCORED, ordered
 from maskfr_utils.original.scores import named
@@ -124,22 +123,8 @@ def alone(scale: str, folder: str | Path | None = None) -> pd.DataFrame:
         base = {NEEDS[name]} if name in NEEDS else set()
         ways = _way(found, base | {name}), _way(found, base)
         if None not in ways and (change := difference(*ways)):
-            compared[name] = change
-    corrected = metrics.holm([c.p for c in compared.values()])
-    rows = {
-        FLAWS[name].title: {
-            "difference": c.value,
-            "low": c.low,
-            "high": c.high,
-            "seeds": c.by_seed,
-            "p": c.p,
-            "p, Holm": p,
-            "verdict": SAYS.get(c.verdict(p), c.verdict(p)),
-        }
-        for (name, c), p in zip(compared.items(), corrected, strict=True)
-    }
-    columns = ["difference", "low", "high", "seeds", "p", "p, Holm", "verdict"]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+            compared[FLAWS[name].title] = change
+    return outcomes.with_verdicts(compared).replace({"verdict": SAYS})
 
 
 def table(scales: Collection[str], folder: str | Path | None = None) -> pd.DataFrame:

@@ -170,6 +170,11 @@ def comparisons(pairs: Mapping[str, tuple[Result, Result]]) -> pd.DataFrame:
         if common := a.records.keys() & b.records.keys():
             a, b = a.seeds(common), b.seeds(common)
             compared[name] = compare(a.hits, b.hits, a.people)
+    return with_verdicts(compared)
+
+
+def with_verdicts(compared: Mapping[str, Comparison]) -> pd.DataFrame:
+    """Comparisons that are made together as a table, see `comparisons`."""
     corrected = metrics.holm([c.p for c in compared.values()])
     rows = {
         name: {
