@@ -268,7 +268,6 @@ class FaceStore:
 
     Args:
         path: a file that `FaceWriter` wrote.
-        in_memory: hold all pictures in memory (75 KB a face): for discs that are slow at random reads.
 
     Attributes:
         labels: (N,) int64, 0..n-1; -1 where the identity was left out.
@@ -281,8 +280,8 @@ class FaceStore:
         ValueError: not such a file, or a damaged one; the message says which.
     """
 
-    def __init__(self, path: str | Path, *, in_memory: bool = False):
-        self.path, self.in_memory = Path(path), in_memory
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
         self._descriptor: int | None = None
         if not self.path.is_file():
             raise FileNotFoundError(f"no store at {self.path}")
@@ -375,9 +374,6 @@ class FaceStore:
         masked = np.asarray(masked, bool)
         if masked.shape not in ((), indices.shape):
             raise ValueError(f"masked has shape {masked.shape} for {len(indices)} indices")
-        if self.in_memory:
-            pick = np.broadcast_to(masked.astype(int), indices.shape)
-            return self._pictures[pick, indices], self.labels[indices]
         starts, lengths = (
             np.where(masked, twin[indices], plain[indices]).tolist()
             for plain, twin in zip(self._spans["images"], self._spans["masked"], strict=True)
@@ -409,13 +405,6 @@ class FaceStore:
             raise ValueError(
                 f"{self._damaged} ({brief(error, 120)}): make it anew with maskfr_utils.prepare"
             ) from error
-
-    @cached_property
-    def _pictures(self) -> np.ndarray:
-        if self._jpeg:
-            places, plain = np.arange(len(self)), FaceStore(self.path)
-            return np.stack([plain.batch(places, masked=masked)[0] for masked in (False, True)])
-        return np.stack([self._column("images"), self._column("masked")])
 
     @cached_property
     def landmarks(self) -> np.ndarray:

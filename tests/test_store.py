@@ -77,11 +77,10 @@ def test_what_goes_in_comes_out(path, columns):
         assert file["sources"].asstr()[3] == columns["sources"][3]
 
 
-@pytest.mark.parametrize("in_memory", [False, True])
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_batch_is_indexing(path, columns, in_memory, data):
-    store = FaceStore(path, in_memory=in_memory)
+def test_batch_is_indexing(path, columns, data):
+    store = FaceStore(path)
     indices = np.array(data.draw(st.lists(st.integers(-COUNT, COUNT - 1), max_size=20)), int)
     masked = data.draw(st.one_of(st.booleans(), st.lists(st.booleans(), min_size=len(indices), max_size=len(indices))))
     images, labels = store.batch(indices, masked=np.array(masked, bool))
@@ -119,8 +118,8 @@ def test_threads_share_a_store(path, columns):
 
 
 def test_pickle_carries_no_pictures(path, columns):
-    store = FaceStore(path, in_memory=True)
-    store.batch([0])
+    store = FaceStore(path)
+    store.batch(range(COUNT))
     data = pickle.dumps(store)
     assert len(data) < FACE_BYTES
     np.testing.assert_array_equal(pickle.loads(data).batch([7])[0][0], columns["images"][7])

@@ -33,9 +33,8 @@ def decoded(face: np.ndarray) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(store.encode(face))))
 
 
-@pytest.mark.parametrize("in_memory", [False, True])
-def test_what_was_encoded_is_decoded(path, images, in_memory):
-    found = FaceStore(path, in_memory=in_memory)
+def test_what_was_encoded_is_decoded(path, images):
+    found = FaceStore(path)
     assert len(found) == COUNT and found.identities == [f"person {i}" for i in range(4)] and found.attrs["seed"] == 3
     places, masked = np.array([59, 0, 31, 31]), np.array([True, False, True, False])
     batch, labels = pickle.loads(pickle.dumps(found)).batch(places, masked=masked)
