@@ -59,6 +59,18 @@ def test_the_verdict_chooses_the_words(tmp_path, ranks, words):
     assert f"ResSaNet-50 {words} IResNet-50" in said
 
 
+def test_parts_are_told_with_their_intervals_and_which_are_beyond_noise(tmp_path):
+    rows = {"": "11111 11111 11111 11111", "_se": "11111 11111 11111 11111", "_ibt": "12222 12222 12222 12222"}
+    for seed in range(3):
+        for part, row in rows.items():
+            hand_made_records.write(tmp_path, f"demo-iresnet50{part}-masked-s{seed}", row)
+    said = answers.parts("demo", tmp_path)
+    assert "SE +0.0 (+0.0 to +0.0); IBT, the block with self-attention, −80.0 (−80.0 to −80.0)" in said
+    assert said.endswith("Beyond noise: IBT.")
+    (tmp_path / "demo-iresnet50_ibt-masked-s2.json").unlink()
+    assert answers.parts("demo", tmp_path).endswith("Beyond noise: none of them.")
+
+
 def test_nothing_is_said_of_what_was_not_run(tmp_path):
     for answer in (
         answers.cost,

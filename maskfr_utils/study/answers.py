@@ -141,19 +141,16 @@ def parts(scale: str, folder: Folder = None) -> str:
     single = compared[[not name.startswith(TITLES["ressanet50"]) for name in compared.index]]
     if single.empty:
         return ""
-    sure, unsure = [], []
+    told, sure = [], []
     for name, row in single.iterrows():
-        part = (
-            name.split(" − ")[0]
-            .removeprefix(f"{TITLES['iresnet50']} + ")
-            .replace("IBT", "IBT, the block with self-attention,")
-        )
-        if row["verdict"] in ("better", "worse"):
-            sure.append(f"{part} changes the accuracy by {points(row['difference'], row['low'], row['high'])} points")
-        else:
-            unsure.append(f"{part.rstrip(',')} ({signed(row['difference'])})")
-    said = [*sure, *([f"of {' and '.join(unsure)} no effect is shown"] if unsure else [])]
-    return f"Of its parts, each put into IResNet-50 alone, on {FACES[scale]}: {'; '.join(said)}."
+        part = name.split(" − ")[0].removeprefix(f"{TITLES['iresnet50']} + ")
+        sure += [part] if row["verdict"] in ("better", "worse") else []
+        part += ", the block with self-attention," if part == "IBT" else ""
+        told.append(f"{part} {points(*row[['difference', 'low', 'high']])}")
+    return (
+        f"Each of its parts put into IResNet-50 alone changes the accuracy, on {FACES[scale]}, in points: {'; '.join(told)}."
+        f" Beyond noise: {', '.join(sure) or 'none of them'}."
+    )
 
 
 def _unless_sure(row: pd.Series) -> str:

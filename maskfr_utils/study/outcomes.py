@@ -1,5 +1,6 @@
 """What runs did that differ in their seed only, and how they differ from others: accuracies, comparisons, words for both."""
 
+import itertools
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,8 +11,11 @@ import numpy as np
 import pandas as pd
 
 from maskfr_utils import metrics
+from maskfr_utils.names import NETWORKS
+from maskfr_utils.records import read_record
 from maskfr_utils.study import state
 from maskfr_utils.study.run import Run
+from maskfr_utils.study.scales import SCALES
 from maskfr_utils.verdicts import Comparison, compare, over_seeds_and_people
 
 YAWS = {"under 10°": (0, 10), "10 to 20°": (10, 20), "20 to 30°": (20, 30), "30° and more": (30, 91)}
@@ -122,10 +126,11 @@ def results(
 def specialists(scale: str, folder: str | Path | None = None) -> dict[tuple[str, str], Result]:
     """(network, condition) -> its result where it is tested on what it was trained on, by the recipe and at its tuned rate."""
     found = {}
-    for condition in ("masked", "unmasked"):
-        for run, result in results(None, scale, folder, tested=condition).items():
-            if run == Run(scale=scale, model=run.model, condition=condition):
-                found[run.model, condition] = result
+    for model, condition in itertools.product(NETWORKS, ("masked", "unmasked")):
+        runs = [Run(scale=scale, model=model, condition=condition, seed=seed) for seed in range(SCALES[scale].seeds)]
+        records = {run.seed: read_record(path) for run in runs if (path := run.record_path(folder)).exists()}
+        if records:
+            found[model, condition] = Result(records, condition)
     return found
 
 
