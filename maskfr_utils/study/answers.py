@@ -141,15 +141,15 @@ def parts(scale: str, folder: Folder = None) -> str:
     single = compared[[not name.startswith(TITLES["ressanet50"]) for name in compared.index]]
     if single.empty:
         return ""
-    told, sure = [], []
-    for name, row in single.iterrows():
-        part = name.split(" − ")[0].removeprefix(f"{TITLES['iresnet50']} + ")
+    told, sure, names = [], [], [name.split(" − ")[0] for name in single.index]
+    for name, (_, row) in zip(names, single.iterrows(), strict=True):
+        part = name.removeprefix(f"{TITLES['iresnet50']} + ")
         sure += [part] if row["verdict"] in ("better", "worse") else []
         part += ", the block with self-attention," if part == "IBT" else ""
         told.append(f"{part} {points(*row[['difference', 'low', 'high']])}")
     return (
         f"Each of its parts put into IResNet-50 alone changes the accuracy, on {FACES[scale]}, in points: {'; '.join(told)}."
-        f" Beyond noise: {', '.join(sure) or 'none of them'}."
+        f" Beyond noise: {', '.join(sure) or 'none of them'}. {climbing(scale, folder, names, 'ablation')}".rstrip()
     )
 
 
@@ -157,9 +157,9 @@ def _unless_sure(row: pd.Series) -> str:
     return "" if row["verdict"] in ("better", "worse") else " (not beyond noise)"
 
 
-def climbing(scale: str, folder: Folder = None, names: Collection[str] = ()) -> str:
-    """Which networks, of these or of all, still gained in their last epoch, or nothing."""
-    curves = tables.curves(scale, folder)
+def climbing(scale: str, folder: Folder = None, names: Collection[str] = (), group: str = "table_2") -> str:
+    """Which networks of a group, of these or of all, still gained in their last epoch, or nothing."""
+    curves = tables.curves(scale, folder, group)
     curves = curves[[name for name in curves if name in names or not names]]
     if len(curves) < 2:
         return ""
