@@ -240,9 +240,8 @@ def _switches(keep_copies: bool, worn_masks: bool) -> dict[str, object]:
     if worn_masks:
         from maskfr_utils.masks.worn import WEIGHTS  # which takes torch
 
-        found["worn_masks"] = hashlib.blake2b(
-            WEIGHTS.read_bytes(), digest_size=6
-        ).hexdigest()  # another one sees others
+        network = WEIGHTS.read_bytes()  # another one sees other masks
+        found["worn_masks"] = hashlib.blake2b(network, digest_size=6).hexdigest()
     return found
 
 

@@ -135,6 +135,8 @@ class Manifest:
         name, kinds = entry["source"], entry.get("kinds", ())
         bare = kinds.count(NO_MASK)
         faces = sum(map(bool, kinds)) - bare, bare, kinds.count("")
+        if not isinstance(entry.get("skipped", ""), str):
+            raise TypeError("a reason is text")
         if name in self._told:
             self.counts.subtract(_counted(self._told[name]))
         self._told[name] = entry.get("skipped", faces)

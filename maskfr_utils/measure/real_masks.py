@@ -174,7 +174,8 @@ def make_record(folders: Sequence[Path]) -> dict:
             )
     found = {name: {} for name in subsets}
     for run, (model, _) in zip(runs, networks, strict=True):
-        embeddings = np.stack([Embedder(model)(faces) for faces in (photos.images, drawn)])
+        embedder = Embedder(model)
+        embeddings = np.stack([embedder(faces) for faces in (photos.images, drawn)])
         for name, keep in subsets.items():
             found[name][run] = measure(embeddings[:, keep], photos.only(keep))
     return {
