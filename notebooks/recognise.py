@@ -174,7 +174,7 @@ print(f"kept in {out}/: gallery/, named/" if out else "nothing was kept")
 # *Too small*, *blurred*, *turned* and *already masked* are notes, no refusals. Whether a mask is worn is decided by a network of 13,000
 # weights that has seen only rendered people, bare and with drawn masks. [How often it finds a mask](#tab-worn) was measured on faces that it
 # has not seen; those of `mfr2` wear real masks. The masking program draws no second mask where this network sees one
-# (`mask_folder --leave-worn`), and a training run keeps such photos for a test (`worn_masks`).
+# (`masks.folder --leave-worn`), and a training run keeps such photos for a test (`worn_masks`).
 
 # %% tags=["hide-input"] mystnb={"name": "tab-worn", "caption": "Faces in which a mask is said to be worn, in percent, with 95% intervals."}
 worn = read_measurement("masks/worn.json")
