@@ -242,18 +242,20 @@ def batches(scale: str, folder: Folder = None) -> str:
     compared = tables.batches_compared(scale, folder)
     if not lines or compared.empty:
         return ""
-    more, fewer = (int((compared["verdict"] == verdict).sum()) for verdict in ("better", "worse"))
+    kinds, told = set(), []
+    for line, rows in compared.groupby(compared.index.str.split(": ").str[0], sort=False):
+        more, fewer = (int((rows["verdict"] == verdict).sum()) for verdict in ("better", "worse"))
+        kinds.add((more > 0, fewer > 0))
+        told.append(f"{more or 'none'} of {len(rows)}, and fewer by {fewer or 'none'} ({line})")
     answer = {
         (True, False): "yes",
         (False, True): "no",
-        (True, True): "that depends on what is kept the same",
         (False, False): "that is not shown",
-    }[more > 0, fewer > 0]
+    }.get(kinds.pop() if len(kinds) == 1 else None, "that depends on what is kept the same")
     highest = "; ".join(f"{accuracy.idxmax()} ({name})" for name, accuracy in lines.items())
     return (
-        f"On {FACES[scale]}, {answer}: of {len(compared)} larger batches, {more} named more masked people than the smallest one beyond"
-        f" noise, {fewer} fewer, and {len(compared) - more - fewer} cannot be told apart from it. The batches with the highest accuracy:"
-        f" {highest}."
+        f"On {FACES[scale]}, {answer}. Beyond noise, more masked people than with the smallest batch are named by {'; '.join(told)} of"
+        f" the larger ones. With as many steps, a larger batch sees more photos. The highest accuracy: {highest}."
     )
 
 
