@@ -148,7 +148,7 @@ def parts(scale: str, folder: Folder = None) -> str:
         part += ", the block with self-attention," if part == "IBT" else ""
         told.append(f"{part} {points(*row[['difference', 'low', 'high']])}")
     return (
-        f"Each of its parts put into IResNet-50 alone changes the accuracy, on {FACES[scale]}, in points: {'; '.join(told)}."
+        f"Each of ResSaNet's parts put into IResNet-50 alone changes the accuracy, on {FACES[scale]}, in points: {'; '.join(told)}."
         f" Beyond noise: {', '.join(sure) or 'none of them'}. {climbing(scale, folder, names, 'ablation')}".rstrip()
     )
 
@@ -242,11 +242,12 @@ def batches(scale: str, folder: Folder = None) -> str:
     compared = tables.batches_compared(scale, folder)
     if not lines or compared.empty:
         return ""
-    kinds, told = set(), []
+    kinds, told, fallen = set(), [], int((compared["verdict"] == "worse").sum())
     for line, rows in compared.groupby(compared.index.str.split(": ").str[0], sort=False):
         more, fewer = (int((rows["verdict"] == verdict).sum()) for verdict in ("better", "worse"))
         kinds.add((more > 0, fewer > 0))
-        told.append(f"{more or 'none'} of {len(rows)}, and fewer by {fewer or 'none'} ({line})")
+        why = " (there a larger batch sees more photos)" if line.endswith("steps") else ""
+        told.append(f"{line}, {more or 'none'} of {len(rows)}{why}")
     answer = {
         (True, False): "yes",
         (False, True): "no",
@@ -254,8 +255,9 @@ def batches(scale: str, folder: Folder = None) -> str:
     }.get(kinds.pop() if len(kinds) == 1 else None, "that depends on what is kept the same")
     highest = "; ".join(f"{accuracy.idxmax()} ({name})" for name, accuracy in lines.items())
     return (
-        f"On {FACES[scale]}, {answer}. Beyond noise, more masked people than with the smallest batch are named by {'; '.join(told)} of"
-        f" the larger ones. With as many steps, a larger batch sees more photos. The highest accuracy: {highest}."
+        f"On {FACES[scale]}, {answer}. Of the larger batches, so many name more masked people than the smallest one, beyond noise:"
+        f" {'; '.join(told)}. {fallen or 'None'} of them {'name' if fallen > 1 else 'names'} fewer"
+        f" beyond noise. The highest accuracy: {highest}."
     )
 
 
