@@ -84,7 +84,8 @@ pages.drawn(
 text = answers.parts(scale, results) or (
     f"Which part does what is not measured yet on {tables.FACES[scale]}: `{plan.command('ablation', scale)}` measures it."
 )
-text += f"\n\nAll parts together are ResSaNet. {answers.attention(scale, results)} A part whose verdict is *undecided* is shown neither to help nor to harm at this size."
+whole = " ".join(filter(None, (answers.attention(each, results) for each in dict.fromkeys((scale, *scales.SCALES)))))
+text += f"\n\nAll parts together are ResSaNet. {whole} A part whose verdict is *undecided* is shown neither to help nor to harm at this size."
 display(pages.box(text))
 
 # %% [markdown]

@@ -225,7 +225,7 @@ fig
 # - *Named*: the nearest person is the right one and near enough.
 # - *Misnamed*: an enrolled person gets another's name.
 # - *False accepts*: a stranger gets a name. The threshold is to keep this at 1% of the photos that it was set on, bare and masked ones
-#   together. On others it can be more or less, and is as a rule more without a mask than with one.
+#   together. On others, and with masks or without, it can be more or less.
 #
 # On real photos the package's network names hardly anybody, since it has seen no real person. These are `lfw` ([Huang et al.,
 # 2007](#cite-huang2007)) and, with real masks, `mfr2` ([Anwar and Raychowdhury, 2020](#cite-anwar2020)); the threshold there comes from
@@ -265,8 +265,7 @@ text = f"""A face gets the name of the enrolled person whose photo is most like 
 strangers reach. Otherwise the answer is "unknown", which a closed set of names as in [Training](train.ipynb) cannot give. On this page
 {len(met) - unknown} of {len(met)} faces got a name and {unknown} did not: strangers, and some who are enrolled but were not near enough.
 
-A mask makes two photos of one person less alike, while photos of two people stay as unlike as they were. So at the same threshold
-fewer people are named. The network that comes with the package does this for rendered people only: real people need one that was trained on
+A mask makes two photos of one person less alike, so at the same threshold fewer people are named. The network that comes with the package does this for rendered people only: real people need one that was trained on
 photos."""
 pages.box(text)
 

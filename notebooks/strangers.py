@@ -233,10 +233,11 @@ if record:
             best = max(found, key=lambda label: found[label][masked]["accuracy"]["value"])
             right = [strangers.percent(found[best][worn]["accuracy"], "%") for worn in (bare, masked)]
             said.append(
-                f"{titles[name]}: with masks {best} is right most often, in {right[1]} {words[masked]}, and in {right[0]} "
-                f"{words[bare]}."
+                f"{titles[name]}: with masks {best} is right most often, in {right[1]} {words[masked]}; {words[bare]} it is right in"
+                f" {right[0]}."
                 + (
                     f" Against {next(iter(record['networks']))}, with masks, in points, beyond noise: {'; '.join(sure)}."
+                    + " The other differences are undecided." * (len(sure) < len(against))
                     if sure
                     else " The differences with masks are undecided." * bool(against)
                 )

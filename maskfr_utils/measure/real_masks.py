@@ -256,7 +256,8 @@ def answer(record: dict) -> str:
         f" masks gains {either[0]} points of rank 1 with real masks, and {either[1]} with drawn ones."
     )
     if unsure:
-        text += f" After correction the gain with {' and that with '.join(unsure)} masks is not beyond noise."
+        which = "neither gain of rank 1 is" if len(unsure) == 2 else f"that with {unsure[0]} masks is not"
+        text += f" After correction {which} beyond noise."
     if "least" not in record:
         text += " Real and drawn masks were on different people in this measurement, so it has to be repeated."
     return text

@@ -174,18 +174,16 @@ def condition_answer(scale: str, folder: Folder = None) -> list[str]:
     if compared.empty:
         return []
     said = verdicts(compared)
-    which = {verdict: " and ".join(title(n) for n in said if said[n] == verdict) for verdict in said.values()}
+    which = {verdict: " or on ".join(f"“{title(n)}”" for n in said if said[n] == verdict) for verdict in said.values()}
     text.append(
         f"Yes, on {FACES[scale]}: trained on {which['yes']}, one network names masked faces to within a point of bare ones,"
         " and neither kind worse than the network that was trained for it alone."
         if "yes" in which
-        else f"{'Not shown' if 'not shown' in which else 'No'}, on {FACES[scale]}: of no network do all three intervals lie above"
-        " −1 point (masked against bare faces, and each kind against the network that was trained for it alone)."
+        else f"On {FACES[scale]} no network is shown to be one for all: of none do all three intervals lie above −1 point (masked against"
+        " bare faces, and each kind against the network that was trained for it alone)."
     )
-    if {"no", "not shown"} <= which.keys():
-        text.append(
-            f"By the rule above the answer is no when trained on {which['no']}; when trained on {which['not shown']} it stays open."
-        )
+    if told := [f"*{verdict}* when trained on {which[verdict]}" for verdict in ("no", "not shown") if verdict in which]:
+        text.append(f"By the rule above the answer is {', and '.join(told)}.")
     gaps = [f"{_points(compared.loc[(n, 'masked − unmasked faces')])} when trained on {title(n)}" for n in said]
     text.append(f"The accuracy on masked faces less that on bare ones is, in points, {'; '.join(gaps)}.")
     least = less_to_see(scale, folder)

@@ -222,25 +222,20 @@ def rates(scale: str, folder: Folder = None) -> str:
     tried = tables.tried(scale, folder)
     ours, theirs = (tried[TITLES[model]]["masked"].max() for model in PAIRS[0])
     chosen = trials.chosen(scale, folder)
-    turns = (
-        "the order depends on the rate"
-        if same.min() < 0 < same.max()
-        else "the order does not turn round, but the distance changes"
-    )
+    turns = "the order depends on the rate" if same.min() < 0 < same.max() else "the order does not turn round"
     judged = " and ".join(f"{TITLES[model]} at {chosen[model]:g}" for model in PAIRS[0] if model in chosen)
     return (
         f"On {FACES[scale]}, at the same rate for both, the difference between ResSaNet-50 and IResNet-50 lies anywhere from"
         f" {signed(same.min())} to {signed(same.max())} points of the validation photos: {turns}. At the best rate of each"
-        f" it is {signed(ours - theirs)} points."
+        f" it is {signed(ours - theirs)} points. Trials have one seed: they choose rates, and are no verdict."
         + (f" So the other chapters compare, on {FACES[scale]}, {judged}." if judged else "")
     )
 
 
 def batches(scale: str, folder: Folder = None) -> str:
     """Whether a larger batch is better."""
-    lines = {name: table["accuracy"] for name, table in tables.figure_9(scale, folder).items() if len(table) > 1}
     compared = tables.batches_compared(scale, folder)
-    if not lines or compared.empty:
+    if compared.empty:
         return ""
     kinds, told, fallen = set(), [], int((compared["verdict"] == "worse").sum())
     for line, rows in compared.groupby(compared.index.str.split(": ").str[0], sort=False):
@@ -253,11 +248,10 @@ def batches(scale: str, folder: Folder = None) -> str:
         (False, True): "no",
         (False, False): "that is not shown",
     }.get(kinds.pop() if len(kinds) == 1 else None, "that depends on what is kept the same")
-    highest = "; ".join(f"{accuracy.idxmax()} ({name})" for name, accuracy in lines.items())
     return (
         f"On {FACES[scale]}, {answer}. Of the larger batches, so many name more masked people than the smallest one, beyond noise:"
         f" {'; '.join(told)}. {fallen or 'None'} of them {'name' if fallen > 1 else 'names'} fewer"
-        f" beyond noise. The highest accuracy: {highest}."
+        " beyond noise."
     )
 
 
