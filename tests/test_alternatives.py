@@ -57,8 +57,9 @@ def test_one_network_for_all_is_held_against_itself_and_both_specialists(records
     )
     assert {name for name, _ in compared.index} == {"both"}
     text = alternatives.condition_answer("demo", records)
-    assert text[0].startswith("Not shown, on rendered faces:")
-    assert re.search(r"−10\.0 \([^)]*\) when trained on either twin, by the toss of a coin", text[1])
+    assert text[0].startswith("On rendered faces no network is shown to be one for all:")
+    assert text[1].endswith("is *not shown* when trained on “either twin, by the toss of a coin”.")
+    assert re.search(r"−10\.0 \([^)]*\) when trained on either twin, by the toss of a coin", text[2])
 
 
 def test_the_reports_recipe_stands_beside_the_tuned_one(records):
