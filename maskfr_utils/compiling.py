@@ -31,8 +31,7 @@ def compile_network(run: RunState) -> None:
     """
     trial = run.config.compile == "auto" and run.compiled is None
     run.say("compiling the network: this takes a minute or two, and is repaid over the run")
-    part = -(-run.batches.photos // run.fabric.world_size // run.config.accumulate)  # as many as a step takes at once
-    faces, labels = TwinDataset(run.store, run.config)[run.batches.indices[:part].tolist()]
+    faces, labels = TwinDataset(run.store, run.config)[run.batches.indices[: run.photos_at_once].tolist()]
     # As Fabric hands them over: of another type they would have to be compiled for once more.
     images = run.fabric.strategy.precision.convert_input(to_input(run.fabric.to_device(faces)))
     labels = run.fabric.to_device(labels)

@@ -85,6 +85,12 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def state_of(path: str | Path) -> tuple[int, int, int]:
+    """Other numbers once a file is written anew: what was read of it may be kept under them. `OSError` where it is not."""
+    at = Path(path).stat()
+    return at.st_ino, at.st_size, at.st_mtime_ns
+
+
 def is_file(path: Path) -> bool:
     """Whether there is a file; no name from outside is too long or too odd to be asked for."""
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from maskfr_utils.messages import brief, shown
-from maskfr_utils.paths import ROOT, replacing, results_dir
+from maskfr_utils.paths import ROOT, replacing, results_dir, state_of
 
 SAMPLE_TOLERANCE = 0.3  # grey levels
 REVISION = "REVISION"  # file of a packed study, whose code is checked against its hashes: the commit that it is of
@@ -32,8 +32,7 @@ def read_record(path: str | Path) -> dict:
         ValueError: the file is no record; the message names it.
         OSError: it cannot be read.
     """
-    at = Path(path).stat()
-    return _read_record(path, (at.st_ino, at.st_size, at.st_mtime_ns))
+    return _read_record(path, state_of(path))
 
 
 @lru_cache(maxsize=1024)  # the check of a study looks at each record a dozen times

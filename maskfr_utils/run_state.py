@@ -123,6 +123,11 @@ class RunState:
         if config.resume:
             self.resume()
 
+    @property
+    def photos_at_once(self) -> int:
+        """Photos that a process takes at once: of its share of a batch as much as is not added up one after the other."""
+        return -(-self.batches.photos // self.fabric.world_size // self.config.accumulate)
+
     def share_out(self, together: bool) -> None:
         """Looks at how a batch is shared out, over processes and one after the other, and what of it fits into the memory.
 
@@ -136,7 +141,7 @@ class RunState:
             )
         if config.class_rate < 1 and world > 1:
             raise TrainingError(f"class_rate={config.class_rate:g} in {world} processes: train in one, or set it to 1")
-        part = (1 + together) * -(-self.batches.photos // world // config.accumulate)
+        part = (1 + together) * self.photos_at_once
         backbone = self.recogniser.backbone
         self.recomputes = config.recompute is True or (
             config.recompute == "auto" and memory.is_tight(backbone, part, config.width, self.fabric.device)

@@ -84,7 +84,7 @@ pages.drawn(
 text = answers.parts(scale, results) or (
     f"Which part does what is not measured yet on {tables.FACES[scale]}: `{plan.command('ablation', scale)}` measures it."
 )
-whole = " ".join(filter(None, (answers.attention(each, results) for each in dict.fromkeys((scale, *scales.SCALES)))))
+whole = " ".join(answers.at_all_scales(answers.attention, scale, results))
 text += f"\n\nAll parts together are ResSaNet. {whole} A part whose verdict is *undecided* is shown neither to help nor to harm at this size."
 display(pages.box(text))
 

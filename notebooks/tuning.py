@@ -136,8 +136,7 @@ display(*pages.parts(recipes, plan.command("report")))
 display(pages.made(*(captions.made_with("report", each, results) for each in scales.SCALES)))
 
 # %% tags=["remove-input"]
-said = [answers.rates(each, results) for each in dict.fromkeys((scale, *scales.SCALES))]
-text = "\n\n".join(filter(None, said)) or "No network has been tried yet."
+text = "\n\n".join(answers.at_all_scales(answers.rates, scale, results)) or "No network has been tried yet."
 text += "\n\nA comparison at one rate for all compares rates. So each network is judged at the rate that its own trials chose."
 display(pages.box(text))
 

@@ -28,7 +28,7 @@ def test_a_mask_costs_what_twins_differ_by(tmp_path):
     # It names all 20 bare photos as well: as the other does, and 4, 3 and 2 more than masked ones.
     price = answers.price("demo", folder)
     assert "+0.0 points against the network that was trained on them" in price
-    assert "changes its accuracy by -15.0 points" in price.replace("−", "-")
+    assert "changes its accuracy by −15.0 points" in price
 
 
 def test_numbers_are_those_of_the_records(folder):

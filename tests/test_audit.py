@@ -126,7 +126,7 @@ def test_copies_by_hand(folder, tmp_path):
 
 def test_the_sentences_say_what_the_records_say(folder, tmp_path):
     text = audit.told("demo", folder)
-    assert "faces from the folder _no_mask moves the number most" in text
+    assert text.count(". ") == 4 and "faces from the folder _no_mask moves the number most" in text
     assert (
         outcomes.percent(*audit.steps("demo", folder).iloc[0, :3]) in text and "53.3" in text and "about 62.1%" in text
     )

@@ -353,6 +353,14 @@ def test_nothing_to_do_is_no_success(tmp_path, capsys):
         ("[1]\n", "no manifest of masked pictures"),
         ('{"style": "random", "seed": 0, "style_files": {}}\n[1]\n', "line 2 is of another program"),
         ('{"style": "random", "seed": 0, "style_files": {}}\n{"a": 1}\n', "line 2 is of another program"),
+        (
+            '{"style": "random", "seed": 0, "style_files": {}}\n{"source": "a", "size": 1}\n',
+            "line 2 is of another program",
+        ),
+        (
+            '{"style": "random", "seed": 0, "style_files": {}}\n{"source": "a", "size": 1, "skipped": [1]}\n',
+            "line 2 is of another program",
+        ),
         ("\xff\xfe\n\n", "line 1 is broken"),
         ("notes of mine", "line 1 is broken"),
         ("notes of mine\n", "line 1 is broken"),

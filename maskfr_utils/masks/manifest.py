@@ -132,18 +132,23 @@ class Manifest:
             ) from None
 
     def _count(self, entry: dict) -> None:
-        name, kinds = entry["source"], entry.get("kinds", ())
-        bare = kinds.count(NO_MASK)
-        faces = sum(map(bool, kinds)) - bare, bare, kinds.count("")
-        if not isinstance(entry.get("skipped", ""), str):
-            raise TypeError("a reason is text")
+        name = entry["source"]
+        if "skipped" in entry:
+            told = entry["skipped"]
+            if not isinstance(told, str):
+                raise TypeError("a reason is text")
+        else:
+            kinds = entry["kinds"]
+            bare = kinds.count(NO_MASK)
+            told = sum(map(bool, kinds)) - bare, bare, kinds.count("")
         if name in self._told:
             self.counts.subtract(_counted(self._told[name]))
-        self._told[name] = entry.get("skipped", faces)
-        self.counts.update(_counted(self._told[name]))
+        self._told[name] = told
+        self.counts.update(_counted(told))
 
 
 def _counted(told: str | tuple[int, int, int]) -> dict[str, int]:
+    """What a source adds to the counts: a reason, or faces masked, left bare by the style, and without a mask."""
     if isinstance(told, str):
         return {told: 1}
     faces, bare, without = told

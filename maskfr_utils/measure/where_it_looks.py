@@ -183,7 +183,6 @@ def answer(record: dict) -> str:
     for label in record["networks"]:
         name, _, trained = label.partition(" trained on ")
         other = f"{name} trained on unmasked"
-        seeds = min(len(record["seeds"].get(each, ())) for each in (label, other))
         if trained != "masked" or other not in record["networks"]:
             continue
         apart, alike, agreed = [], [], False
@@ -194,8 +193,11 @@ def answer(record: dict) -> str:
                 words = f"{twin} by {way} ({100 * ours['share']:.0f}% against {100 * theirs['share']:.0f}%)"
                 (apart if higher[way] else alike).append(words)
             agreed |= all(higher.values())
+        verdict = "Yes" if agreed else "Not shown"
+        if (seeds := min(len(record["seeds"][each]) for each in (label, other))) < SEEDS:
+            verdict = f"Undecided ({seeds} of {SEEDS} seeds)"
         said.append(
-            f"{f'Undecided ({seeds} of {SEEDS} seeds)' if seeds < SEEDS else 'Yes' if agreed else 'Not shown'} for {name}. Trained on masked faces instead of bare ones, it looks at eyes and"
+            f"{verdict} for {name}. Trained on masked faces instead of bare ones, it looks at eyes and"
             f" brows more, beyond the intervals, {', and '.join(apart) or 'in no case'}."
             + (f" The intervals overlap {', and '.join(alike)}." if alike else "")
         )

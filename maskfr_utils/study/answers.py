@@ -31,6 +31,11 @@ def most_real(answer: Callable[[str, Folder], str], folder: Folder = None) -> st
     return next((said for scale in reversed(SCALES) if (said := answer(scale, folder))), "")
 
 
+def at_all_scales(answer: Callable[[str, Folder], str], first: str, folder: Folder = None) -> list[str]:
+    """The answers of all scales that have one, that of a certain scale first."""
+    return [said for scale in dict.fromkeys((first, *SCALES)) if (said := answer(scale, folder))]
+
+
 def untrained(scale: str, folder: Folder = None) -> Result | None:
     """IResNet-50 trained without masks and tested with them."""
     return outcomes.results("table_1", scale, folder, "masked").get(Run(scale=scale, condition="unmasked"))
@@ -237,10 +242,11 @@ def batches(scale: str, folder: Folder = None) -> str:
     compared = tables.batches_compared(scale, folder)
     if compared.empty:
         return ""
-    kinds, told, fallen = set(), [], int((compared["verdict"] == "worse").sum())
+    kinds, told, fallen = set(), [], 0
     for line, rows in compared.groupby(compared.index.str.split(": ").str[0], sort=False):
         more, fewer = (int((rows["verdict"] == verdict).sum()) for verdict in ("better", "worse"))
         kinds.add((more > 0, fewer > 0))
+        fallen += fewer
         why = " (there a larger batch sees more photos)" if line.endswith("steps") else ""
         told.append(f"{line}, {more or 'none'} of {len(rows)}{why}")
     answer = {

@@ -59,14 +59,11 @@ def tuned_variants(scale: str) -> dict[str, dict[str, float]]:
 
 
 def _chosen(path: Path) -> dict:
-    if not path.exists():
-        return {}
-    state = path.stat()
-    return dict(_parsed(path, state.st_mtime_ns, state.st_size))
+    return dict(_parsed(path, paths.state_of(path))) if path.exists() else {}
 
 
 @cache  # of each state of the file: the study asks for it hundreds of times
-def _parsed(path: Path, *state: int) -> dict[str, object]:
+def _parsed(path: Path, state: tuple[int, int, int]) -> dict[str, object]:
     return load_params(path)
 
 
