@@ -143,6 +143,35 @@ shown = pages.shown(
 )
 display(shown, pages.made(state.made_from("scaling")))
 
+# %% [markdown]
+# ## The report's own size
+#
+# The report trained on about 100,000 photos of 1,000 people, a tenth of them kept for the test. [So many rendered photos](#tab-report-size)
+# were made here with their masked twins, and one epoch was trained on them. The whole comparison at this size is left to a GPU.
+
+# %% tags=["hide-input"] mystnb={"name": "tab-report-size", "caption": "1,000 rendered people with 100 photos each, prepared and trained on for one epoch; the minutes of an epoch hold the test as well."}
+size = records.read_measurement("speed/report_size.json")
+works = {"prepared": "faces and masks, on all cores", "epoch": "an epoch of IResNet-50, a quarter of the channels"}
+rows = [
+    {
+        "work": name,
+        "minutes": f"{size[part]['seconds'] / 60:.0f}",
+        "photos a second": f"{size[part]['photos_a_second']:.0f}",
+        "memory, GiB": f"{size[part]['peak_bytes'] / 2**30:.1f}",
+    }
+    for part, name in (works if size else {}).items()
+]
+display(pages.shown(pd.DataFrame(rows), "python -m maskfr_utils.measure.report_size"))
+if size:
+    faces, epoch = size["prepared"], size["epoch"]
+    display(
+        pages.made(
+            f"{size['provenance']['device']}; {epoch['precision']}; one seed. {faces['training']:,} photos are trained on, "
+            f"{faces['test']:,} are for the test; faces and masked twins take {faces['file_bytes'] / 2**30:.1f} GiB of the disk. "
+            f"After the epoch {epoch['accuracy']['masked']:.1%} of the masked test photos get the right name of {size['people']:,}."
+        )
+    )
+
 # %% tags=["remove-input"]
 one, most = found["WebFace42M"][8], found["WebFace42M"][64]
 pages.box(

@@ -257,6 +257,20 @@ def test_names_that_collide_are_not_overwritten(portrait, tmp_path):
     assert sorted(path.name for path in (out / "images").iterdir()) == ["a.png", "a.png.png"]
 
 
+def test_a_picture_that_changed_keeps_the_name_it_was_written_under(portrait, tmp_path):
+    photos, out = tmp_path / "photos", tmp_path / "masked"
+    photos.mkdir()
+    (photos / "a.jpg").write_bytes(encode(portrait, "JPEG"))
+    (photos / "a.png").write_bytes(encode(portrait))
+    folder.mask_folder(photos, out, workers=1, progress=False)
+    before = {name: (out / "images" / name).read_bytes() for name in ("a.png", "a.png.png")}
+    (photos / "a.png").write_bytes(encode(np.ascontiguousarray(portrait[:, ::-1])))
+    assert folder.mask_folder(photos, out, workers=1, progress=False)["pictures"] == 2
+    after = {name: (out / "images" / name).read_bytes() for name in before}
+    assert after["a.png"] == before["a.png"] and after["a.png.png"] != before["a.png.png"]
+    assert len(list((out / "images").iterdir())) == 2
+
+
 def test_coverage_masks_that_would_share_a_name_are_kept_apart(portrait, tmp_path):
     """Both `a.jpg` and `a.jpg.png` would have `coverage/a.jpg.png`."""
     photos, out = tmp_path / "photos", tmp_path / "masked"

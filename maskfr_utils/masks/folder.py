@@ -118,9 +118,8 @@ def _jobs(archive: Archive, manifest: Manifest, form: str) -> Iterator[Job]:
             if manifest.done.get(entry.name) == entry.size:
                 continue
             name = _out_name(entry.name, form)
-            while coverage_name(name) in manifest.taken and entry.name not in manifest.done:
+            while manifest.owners.setdefault(coverage_name(name), entry.name) != entry.name:
                 name = f"{name}.png"
-            manifest.taken.add(coverage_name(name))
             try:
                 yield entry.name, read(entry), name
             except pictures.PictureError as error:

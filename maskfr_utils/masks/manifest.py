@@ -36,7 +36,7 @@ class Manifest:
 
     Attributes:
         done: size of each source by its name, of the pictures that need not be drawn again.
-        taken: names of the coverage masks that are there, see `coverage_name`.
+        owners: the source of each coverage mask that is there, by the mask's name, see `coverage_name`.
         counts: of "pictures", "faces", and what was skipped, by reason; of a source that has changed its last picture counts.
 
     Raises:
@@ -50,7 +50,7 @@ class Manifest:
         self._lock()
         self.done: dict[str, int] = {}
         self._told: dict[str, str | tuple[int, int, int]] = {}  # of each source why it was skipped, or its faces
-        self.taken: set[str] = set()
+        self.owners: dict[str, str] = {}
         self.counts: Counter[str] = Counter()
         whole = self._read(json.loads(json.dumps(settings)))
         os.truncate(self.path, whole)
@@ -125,7 +125,7 @@ class Manifest:
                 self._count(entry)
                 self.done[name] = size
                 if out is not None:
-                    self.taken.add(coverage_name(out))
+                    self.owners[coverage_name(out)] = name
         except (AttributeError, KeyError, TypeError):
             raise ValueError(
                 f"{self.path}, line {number + 1} is of another program: move the folder away and begin anew"
