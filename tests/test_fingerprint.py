@@ -16,6 +16,7 @@ from maskfr_utils import batches, fingerprint, loop, losses, recogniser, run_sta
 from maskfr_utils.masks import draw
 from maskfr_utils.metrics import closed_set
 from maskfr_utils.models import blocks, networks
+from maskfr_utils.original import probes
 from maskfr_utils.paths import ROOT
 from maskfr_utils.probes import faces
 from maskfr_utils.probes.runs import of_run
@@ -282,7 +283,7 @@ def test_numbers_do_not_hang_on_the_threads_that_a_process_has():
         found = []
         for count in (1, 2):
             torch.set_num_threads(count)
-            found.append(PARTS["network iresnet50"]())
+            found.append([PARTS["network iresnet50"](), probes.network("ressanet50", ("shared_modules", "network"))])
             assert torch.get_num_threads() == count
     finally:
         torch.set_num_threads(threads)

@@ -74,11 +74,15 @@ def test_some_memory_is_free():
 def test_a_step_is_measured_in_each_precision_or_left_out_where_it_does_not_fit(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(measured, "in_fresh_process", lambda work, *given: work(*given))
     monkeypatch.setattr(measured, "free_memory", lambda device: 2**30)
+    monkeypatch.setattr(measured, "NETWORKS", ("iresnet50",))
+    monkeypatch.setattr(measured, "PREDICTED", (2,))
     peaks = count(step=1000)
     monkeypatch.setattr(measured, "peak", lambda: next(peaks))
     cases = [("iresnet50", 2, "fp32"), ("iresnet50", 2, "bf16"), ("iresnet50", 512, "fp32")]
     measured.measure(tmp_path / "memory.json", cases, width=0.1)
-    rows = read_json(tmp_path / "memory.json")["measured"]
+    found = read_json(tmp_path / "memory.json")
+    assert [(row["batch"], row["device"]) for row in found["predicted"]] == [(2, "cpu"), (2, "cuda")]
+    rows = found["measured"]
     assert [(row["precision"], row["recomputed"]) for row in rows] == [(p, r) for p in ("fp32", "bf16") for r in (0, 1)]
     assert all(row["bytes"] == 1000 for row in rows)
     single, half = (row["predicted"] for row in rows[::2])

@@ -8,7 +8,7 @@ import numpy as np
 from maskfr_utils.fingerprint import Numbers, sketch
 from maskfr_utils.original import scores
 from maskfr_utils.original.flaws import NETWORK, POOL, SCORED
-from maskfr_utils.probes.runs import of_run
+from maskfr_utils.probes.runs import of_run, one_thread
 
 EMBEDDING = 24  # of the original's networks at width 0.05
 
@@ -30,6 +30,7 @@ def of_flaws(params: Mapping[str, object], flaws: Collection[str]) -> dict[str, 
     return parts | {"audit's scores": scored}
 
 
+@one_thread()
 def network(model: str, flaws: tuple[str, ...]) -> Numbers:
     """Embeddings by fresh weights, and how strongly the parameters are pulled."""
     import torch
@@ -49,6 +50,7 @@ def network(model: str, flaws: tuple[str, ...]) -> Numbers:
     return {"embeddings": embeddings[:2].flatten().tolist(), "gradients": sorted(pulled, reverse=True)[:20]}
 
 
+@one_thread()
 def pool(flaws: tuple[str, ...]) -> Numbers:
     """Which photos are in which part, and some as they are read."""
     from maskfr_utils.original.switches import Pool
@@ -64,6 +66,7 @@ def pool(flaws: tuple[str, ...]) -> Numbers:
         }
 
 
+@one_thread()
 def scored() -> Numbers:
     """Accuracies of given results by each flaw of scoring, and who is named on the statistics of a batch."""
     import torch

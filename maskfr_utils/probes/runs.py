@@ -1,6 +1,7 @@
 """Which parts of the code decide a run. Free of torch, which is loaded only where a part has to be computed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 
 from maskfr_utils.config import TrainConfig
@@ -27,17 +28,24 @@ def of_run(params: Mapping[str, object]) -> dict[str, Callable[[], Numbers]]:
     return {name: partial(_compute, name) for name in names}
 
 
-def _compute(name: str) -> Numbers:
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch computes with one thread: as sums are cut, so they round, and a run's folder must not hang on the threads it has."""
     import torch
 
-    from maskfr_utils.probes import faces, training
-
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as sums are cut, so they round: the folder of a run must not hang on the threads it has
+    torch.set_num_threads(1)
     try:
-        if name in faces.PARTS:
-            return faces.PARTS[name]()
-        part, *of = name.split()
-        return training.PARTS[name]() if name in training.PARTS else training.PARTS[part](*of)
+        yield
     finally:
         torch.set_num_threads(threads)
+
+
+@one_thread()
+def _compute(name: str) -> Numbers:
+    from maskfr_utils.probes import faces, training
+
+    if name in faces.PARTS:
+        return faces.PARTS[name]()
+    part, *of = name.split()
+    return training.PARTS[name]() if name in training.PARTS else training.PARTS[part](*of)
