@@ -52,7 +52,7 @@ def numbers(parts: Mapping[str, Callable[[], Numbers]]) -> dict[str, Numbers]:
 
 
 def moved(then: Mapping[str, Numbers], now: Mapping[str, Numbers]) -> list[str]:
-    """The parts that compute something else now than they did then; what only one of both knows is no move.
+    """The parts that compute something else now than they did then; what only the present code knows is no move.
 
     Args:
         then: the numbers in a record.

@@ -60,7 +60,10 @@ for model in plan.ABLATION:
         f"masked {tables.FACES[scale]}": str(ours.get(name, tables.NOT_RUN)),
         "by seed": ours[name].each() if name in ours else "",
     }
-made = pages.made(*(captions.made_with("ablation", each, results) for each in scales.SCALES))
+made = pages.made(
+    *(captions.made_with("ablation", each, results) for each in scales.SCALES),
+    "The rates: " + captions.rerun("tuning", scale, results),
+)
 display(pd.DataFrame.from_dict(rows, orient="index"), made)
 
 # %% [markdown]
@@ -86,7 +89,7 @@ text = answers.parts(scale, results) or (
 )
 whole = " ".join(answers.at_all_scales(answers.attention, scale, results))
 text += f"\n\nAll parts together are ResSaNet. {whole} A part whose verdict is *undecided* is shown neither to help nor to harm at this size."
-display(pages.box(text))
+display(pages.box(text), pages.made("ResSaNet beside IResNet: " + captions.rerun("table_2", scale, results)))
 
 # %% [markdown]
 # <details><summary><b>Exercise.</b> Why is each part added to IResNet-50, and not taken out of ResSaNet-50?</summary>

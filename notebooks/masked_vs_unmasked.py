@@ -157,7 +157,7 @@ display(pages.made(f"Photos {counted}", captions.rerun("table_1", scale, results
 # A recogniser that is wrong may still have the right person among its best guesses. [The rank-$k$ curve](#fig-ranks) is the share of
 # photos for which it has:
 
-# %% tags=["hide-input"] mystnb={"name": "fig-ranks", "caption": "Share of photos whose person is among the k best guesses.", "image": {"alt": "Four curves that rise with k: two networks, each tested on masked and on unmasked twins"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-ranks", "caption": "Share of photos whose person is among the k best guesses.", "image": {"alt": "Curves that rise with k: for each network one of masked and one of unmasked twins"}}
 curves = {
     f"trained on {trained}, tested on {tested}": metrics.rank_curve(np.concatenate(result.ranks), 20)
     for (trained, tested), result in found.items()

@@ -123,7 +123,7 @@ calibration = gallery.calibration
 fig, ax = plt.subplots(figsize=(6, 2.8))
 ax.semilogy(calibration.cosines, calibration.rates, "o-")
 ax.axvline(gallery.threshold, color="grey", linestyle=":")
-ax.annotate(f"{len(gallery)} photos, {rate:.0%} of strangers ", (gallery.threshold, 0.03), ha="right")
+ax.annotate(f"{len(gallery)} photos, {100 * rate:g}% of strangers ", (gallery.threshold, 0.03), ha="right")
 ax.set(xlabel="cosine", ylabel="pairs of strangers that reach it", title=calibration.validation)
 plt.close(fig)
 fig
@@ -259,7 +259,7 @@ seconds = pd.DataFrame(record["search_seconds"] if record else {}).T
 pages.shown(seconds.add_suffix(" photos").rename(index="{} numbers".format), command)
 
 # %% tags=["remove-input"]
-met = [row for photo in named for row in photo.rows()]
+met = [row for photo in named for row in photo.rows() if row["name"]]  # a photo without a face has no name
 unknown = sum(row["name"] == "unknown" for row in met)
 text = f"""A face gets the name of the enrolled person whose photo is most like it, if the likeness reaches a threshold that few pairs of
 strangers reach. Otherwise the answer is "unknown", which a closed set of names as in [Training](train.ipynb) cannot give. On this page

@@ -74,8 +74,8 @@ display(pages.Words("\n\n".join(audit.told(each, results) for each in measured) 
 # %% [markdown]
 # ## What the first version of this study got wrong
 #
-# It said that ResSaNet-50 names far fewer people than IResNet-50. At this width it still names fewer, but by four to five points and not by
-# some twenty. [Its numbers](#tab-first) stand here beside trial runs of the same code
+# It said that ResSaNet-50 names far fewer people than IResNet-50. The tuned runs above put the difference at a few points and not at some twenty.
+# [Its numbers](#tab-first) stand here beside trial runs of the same code
 # at full width on a GPU. None of them is in the tables above any more.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-first", "caption": "The first version of this study: masked test photos named correctly, each number one seed; the last line are trial runs at full width."}

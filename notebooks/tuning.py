@@ -118,9 +118,10 @@ display(pages.shown(shown.round(1)))
 # [The best validation accuracy](#tab-recipe) over the rates tried:
 
 # %% tags=["hide-input"] mystnb={"name": "tab-recipe", "caption": "The recipe, and each change of it alone: best accuracy on masked validation photos over the rates tried, in percent."}
-changed = {tables.FACES[each]: tables.recipe_changes(each, results).round(1) for each in scales.SCALES}
+changed = {tables.FACES[each]: tables.recipe_changes(each, results) for each in scales.SCALES}
 changed = {name: table if len(table) > 1 else table.iloc[:0] for name, table in changed.items()}
-display(*pages.parts(changed, plan.command("changes")))
+made = pages.made(*(captions.made_with("changes", each, results) for each in scales.SCALES))
+display(*pages.parts(changed, plan.command("changes")), made)
 
 # %% [markdown]
 # ## The report's recipe
@@ -132,7 +133,7 @@ display(*pages.parts(changed, plan.command("changes")))
 
 # %% tags=["hide-input"] mystnb={"name": "tab-report-recipe", "caption": "The tuned recipe against the report's on masked test photos, in percentage points, with 95% intervals over seeds and people."}
 recipes = {tables.FACES[each]: outcomes.in_points(alternatives.report_recipe(each, results)) for each in scales.SCALES}
-display(*pages.parts(recipes, plan.command("report")))
+display(*pages.parts(recipes, plan.command("report")), pages.Words(captions.VERDICTS))
 display(pages.made(*(captions.made_with("report", each, results) for each in scales.SCALES)))
 
 # %% tags=["remove-input"]

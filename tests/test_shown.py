@@ -15,7 +15,7 @@ ages = records.read_measurement("ages/pins.json", results)
 mine = records.read_measurement(Path(own).resolve() if own else "ages/mfr2.json")
 for scale in ("pocket", "demo"):
     print(captions.made_with("table_1", scale, results), other.made_with(ages), state.made_from("ageing"))
-print(captions.made_with(None, "demo"))
+print(captions.made_with(None, "demo"), captions.rerun("tuning", "demo"))
 """
 
 
@@ -30,14 +30,14 @@ def notebook(tmp_path):
 def test_what_a_new_notebook_opens_is_found(notebook):
     assert shown.chapters(notebook.parent) == [notebook]
     assert shown.measurements(notebook) == ["ages/pins.json", "ages/mfr2.json"]
-    assert shown.groups(notebook) == ["table_1", None]
+    assert shown.groups(notebook) == ["table_1", None, "tuning"]
 
 
 def test_a_new_chapter_is_stale_when_what_it_shows_changes(notebook, tmp_path):
     chapter = tmp_path / "ageing.ipynb"
 
     def execute():
-        lines = [f"records {state.digest(group, tmp_path)}" for group in ("table_1", None)]
+        lines = [f"records {state.digest(group, tmp_path)}" for group in ("table_1", None, "tuning")]
         chapter.write_text("\n".join([*lines, state.made_from("ageing", tmp_path, notebook.parent)]))
 
     assert [problem.split(":")[0] for problem in check.of_chapter(notebook, tmp_path, chapter)] == [

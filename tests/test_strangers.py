@@ -298,3 +298,6 @@ def test_seeds_are_taken_together(pictures):
     assert one["seeds"] == pytest.approx(each, abs=1e-4) and one["value"] == pytest.approx(np.mean(each), abs=1e-4)
     gap = told["differences"]["bad"]["rendered"]["no mask"]["accuracy"]
     assert gap["high"] < 0 and gap["p"] < 0.05 and list(told["differences"]) == ["bad"]
+    del found["bad"][0]  # compared at the seeds that both have
+    gap = strangers.summaries(found)["differences"]["bad"]["rendered"]["no mask"]["accuracy"]
+    assert len(gap["seeds"]) == 2 and gap["p"] is None

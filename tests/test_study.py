@@ -328,7 +328,9 @@ def empty(tmp_path, monkeypatch):
     tiny = {"dataset": "demo", "identities": 3, "per_identity": 8, "width": 0.25, "embedding_dim": 16, "epochs": 1}
     tiny |= {"lr": 0.01, "batch_size": 8, "warmup_epochs": 0.0, "margin_warmup_epochs": 0.0, "compile": False}
     monkeypatch.setattr(scales, "recipe", lambda scale: tiny if scale == "demo" else tiny | {"dataset": "nowhere.tar"})
-    (tmp_path / "params" / "demo").mkdir(parents=True)
+    for scale in ("demo", "pocket"):
+        (tmp_path / "params" / scale).mkdir(parents=True)
+        (tmp_path / "params" / scale / "tuned.yaml").write_text("iresnet50: 0.01")
     (tmp_path / "params" / "demo" / "study.yaml").write_text(json.dumps(tiny))
     monkeypatch.setattr(scales, "PARAMS", tmp_path / "params")
     monkeypatch.setattr(
@@ -360,6 +362,15 @@ def test_a_run_that_fails_does_not_stop_the_next(empty, monkeypatch, capfd):
     assert command.main(["table_1", "--scale", "demo"]) == 1
     assert made == ["demo-iresnet50-masked-s0", "demo-iresnet50-unmasked-s0"]
     assert "failed: demo-iresnet50-masked-s0" in capfd.readouterr().err
+
+
+def test_a_run_waits_for_the_trials_that_choose_its_rate(empty, monkeypatch, capsys):
+    (scales.PARAMS / "demo" / "tuned.yaml").unlink()
+    monkeypatch.setattr(command, "run_all", lambda runs, folder: pytest.fail("made at a rate that nobody chose"))
+    assert command.main(["table_1", "--scale", "demo"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "2 runs wait for the trials of iresnet50: `python -m maskfr_utils.study tuning --scale demo`"
+    )
 
 
 def test_without_real_faces_their_scale_is_left_out(empty, monkeypatch, capsys):

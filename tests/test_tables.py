@@ -99,8 +99,10 @@ def test_trials_by_rate_and_what_they_chose(folder):
     trials(folder, "iresnet50", {rates[1]: 17}, "-augment")
     trials(folder, "ressanet50", {rates[0]: 11, rates[1]: 13}, "-augment")
     changes = tables.recipe_changes("demo", folder)
-    assert changes.loc["the recipe"].to_dict() == pytest.approx({"IResNet-50": 80, "ResSaNet-50": 75})
-    assert changes.loc["augment"].to_dict() == pytest.approx({"IResNet-50": 85, "ResSaNet-50": 65})
+    assert changes.loc["the recipe"].to_dict() == {"IResNet-50": "80.0", "ResSaNet-50": "75.0"}
+    assert changes.loc["augment"].to_dict() == {"IResNet-50": "85.0", "ResSaNet-50": "65.0"}
+    trials(folder, "ressanet50", {rates[0]: 12}, "-fan_layer")
+    assert tables.recipe_changes("demo", folder).loc["fan_layer", "IResNet-50"] == ""  # which has no such filters
 
 
 def test_validation_accuracy_by_epoch_is_the_mean_over_seeds(folder):
@@ -165,6 +167,28 @@ def test_only_seeds_that_both_have_are_compared_and_two_allow_no_verdict(folder)
     assert table.loc["a", "verdict"] == "undecided (2 of 3 seeds)"
     assert outcomes.in_points(table).loc["a", ["p", "p, Holm"]].tolist() == ["", ""]
     assert list(tables.pairs_of_networks("demo", folder).index) == ["ResSaNet-50 − IResNet-50"]
+
+
+def test_the_question_of_the_study_is_no_part_of_the_search_among_other_pairs(tmp_path):
+    """p of the pair that was asked for is corrected for itself, that of the other two for two."""
+    for seed, row in enumerate(("11112 11112 11112 11112", "11112 11111 11112 11112", "11111 11112 11112 11111")):
+        write(tmp_path, f"demo-ressanet50-masked-s{seed}", row)
+        write(tmp_path, f"demo-iresnet50-masked-s{seed}", row.replace("11111", "11122"))
+        write(
+            tmp_path, f"demo-resnet50-masked-s{seed}", "12222 12222 12222 12222" if seed else "11222 12222 12222 12222"
+        )
+    table = tables.pairs_of_networks("demo", tmp_path)
+    asked, *others = table.index
+    assert asked == "ResSaNet-50 − IResNet-50" and others == ["ResSaNet-50 − ResNet-50", "IResNet-50 − ResNet-50"]
+    assert table.loc[asked, "p, Holm"] == pytest.approx(table.loc[asked, "p"])
+    assert min(table.loc[others, "p, Holm"]) == pytest.approx(2 * min(table.loc[others, "p"]))
+    assert outcomes.comparisons({"a": tuple(tables.networks("demo", tmp_path).values())[:2]}).shape == (1, 7)
+
+
+def test_disagreement_compares_the_same_seed(folder):
+    whole = tables.disagreements("demo", folder)
+    (folder / "demo-ressanet50-masked-s0.json").unlink()
+    assert list(tables.disagreements("demo", folder)) == [whole[1]]
 
 
 def test_disagreement_is_told_as_a_multiple_of_chance(folder):

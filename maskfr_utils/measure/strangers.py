@@ -211,7 +211,7 @@ def identify(embeddings: np.ndarray, pictures: PictureSet, draws: Draws) -> Valu
 
 
 def summaries(found: Mapping[str, Mapping[int, Values]]) -> dict[str, dict]:
-    """What the record holds of the values by label and seed: means over seeds, and differences to the first label.
+    """What the record holds of the values by label and seed: means over seeds, and differences to the first label at common seeds.
 
     Returns:
         `networks` and `differences`, each label -> set -> what is worn -> measure -> `value`, `low`, `high`, `seeds` and `p`.
@@ -222,9 +222,10 @@ def summaries(found: Mapping[str, Mapping[int, Values]]) -> dict[str, dict]:
         summary["networks"][label] = _tree(
             {key: [v[key] for v in seeds.values()] for key in next(iter(seeds.values()))}
         )
-        if label == first or seeds.keys() != found[first].keys():
+        common = sorted(seeds.keys() & found[first].keys())
+        if label == first or not common:
             continue
-        pairs = [(seeds[seed], found[first][seed]) for seed in seeds]
+        pairs = [(seeds[seed], found[first][seed]) for seed in common]
         chosen = [key for key in pairs[0][0] if key[2] in COMPARED]
         summary["differences"][label] = _tree({key: [a[key] - b[key] for a, b in pairs] for key in chosen})
     return summary

@@ -120,8 +120,6 @@ def _make(args: argparse.Namespace, scales: list[str]) -> int:
         )
         scales = [scale for scale in scales if scale not in left_out]
         now = states()
-    if not _next(now):
-        print("nothing to run")
     before, result = None, 0
     while (waiting := _next(now)) and waiting != before and not result:  # trials go on while the best is at an edge
         before, result = waiting, run_all(waiting, args.results)
@@ -129,13 +127,21 @@ def _make(args: argparse.Namespace, scales: list[str]) -> int:
             if args.results is None:
                 trials.write_tuned(scale)
         now = states()
+    left = [run for run, state in now.items() if state != "done" and trials.waits(run)]
+    for scale in dict.fromkeys(run.scale for run in left):
+        models = " and ".join(dict.fromkeys(run.model for run in left if run.scale == scale))
+        print(
+            f"{sum(run.scale == scale for run in left)} runs wait for the trials of {models}: `{plan.command('tuning', scale)}`"
+        )
+    if before is None and not left:
+        print("nothing to run")
     return result
 
 
 def _next(states: dict[Run, str]) -> list[Run]:
-    """The runs to make next: trials first, since the others take what they choose."""
-    waiting = [run for run, state in states.items() if state != "done"]
-    return [run for run in waiting if run.trial] or waiting
+    """The runs to make next: trials first, since the others take what they choose; none whose parameters are not chosen yet."""
+    ready = [run for run, state in states.items() if state != "done" and not trials.waits(run)]
+    return [run for run in ready if run.trial] or ready
 
 
 if __name__ == "__main__":

@@ -11,12 +11,14 @@ from maskfr_utils.study.outcomes import Result, comparisons, points, results
 from maskfr_utils.study.run import Run
 from maskfr_utils.study.tables import FACES, NOT_RUN
 from maskfr_utils.study.variants import LOSS_VARIANTS, TWIN_TERM, VARIANTS
+from maskfr_utils.verdicts import SEEDS
 
 Folder = str | Path | None
 REFERENCE = LOSS_VARIANTS["arcface"].title  # the loss that the others are compared with
 TWINS = ("masked", "unmasked")
 GENERALISTS = ("both", "twins", TWIN_TERM)  # that see whole faces of either kind
 PARTS = ("upper", "periocular")  # that see a part of the face
+TRIALS = len(LOSS_VARIANTS["arcface"].settings)  # as many for each loss
 POINT = 0.01  # as near as masked accuracy is to come to unmasked accuracy
 
 
@@ -126,11 +128,13 @@ def reached(compared: pd.DataFrame, condition: str) -> str:
     """Whether a network of a condition is the one for all: `yes`, `not shown` or `no`, of `one_for_all`.
 
     The rule, made before the runs. Its masked accuracy is within a point of its unmasked accuracy: *yes* needs the whole 95%
-    interval above -1 point, *no* the whole of it below. It is not below a specialist: *yes* needs a difference that is not
-    *worse* and whose interval lies above -1 point, *no* is one that is *worse*.
+    interval above -1 point, *no* the whole of it below, which goes first. It is not below a specialist: *yes* needs a difference that is not
+    *worse* and whose interval lies above -1 point, *no* is one that is *worse*. With fewer than three seeds nothing is shown.
     """
     own = compared.loc[[key for key in compared.index if key[0] == condition]]
     gap, *specialists = (row for _, row in own.iterrows())
+    if len(gap["seeds"]) < SEEDS:
+        return "not shown"
     if gap["high"] < -POINT or any(row["verdict"] == "worse" for row in specialists):
         return "no"
     return "yes" if all(row["low"] > -POINT for row in (gap, *specialists)) else "not shown"
@@ -155,15 +159,12 @@ def loss_answer(scale: str, folder: Folder = None) -> list[str]:
         f" lowest ({found[order[-1]]}).",
         f"Against {REFERENCE}, {len(sure)} of {len(compared)} losses differ beyond noise" + _listed(said) + ".",
     ]
-    if len(made := loss_trials(scale, folder)):
+    made = loss_trials(scale, folder)
+    if len(made := made[made["trials"] == f"{TRIALS} of {TRIALS}"]):
         spread = made["best trial, %"].astype(float) - made["worst trial, %"].astype(float)
         text.append(
-            f"From the worst to the best of its trials a loss gains {spread.min():.1f} to {spread.max():.1f} points: "
-            + (
-                "how it is set matters more than which it is."
-                if spread.median() > 100 * (found[order[0]].mean - found[order[-1]].mean)
-                else "which it is matters more than how it is set."
-            )
+            f"From the worst to the best of its {TRIALS} trials, of one seed each, a loss gains {spread.min():.1f} to"
+            f" {spread.max():.1f} points on validation photos."
         )
     return text
 
@@ -179,8 +180,7 @@ def condition_answer(scale: str, folder: Folder = None) -> list[str]:
         f"Yes, on {FACES[scale]}: trained on {which['yes']}, one network names masked faces to within a point of bare ones,"
         " and neither kind worse than the network that was trained for it alone."
         if "yes" in which
-        else f"On {FACES[scale]} no network is shown to be one for all: of none do all three intervals lie above −1 point (masked against"
-        " bare faces, and each kind against the network that was trained for it alone)."
+        else f"On {FACES[scale]} no network is shown to be one for all."
     )
     if told := [f"*{verdict}* when trained on {which[verdict]}" for verdict in ("no", "not shown") if verdict in which]:
         text.append(f"By the rule above the answer is {', and '.join(told)}.")

@@ -11,6 +11,7 @@ from maskfr_utils.study.outcomes import Result, points, signed
 from maskfr_utils.study.run import Run
 from maskfr_utils.study.scales import SCALES
 from maskfr_utils.study.tables import FACES
+from maskfr_utils.verdicts import SEEDS
 
 Folder = str | Path | None
 STILL = 1.0  # points of validation accuracy that the last epoch adds: from here on a network is still climbing
@@ -23,7 +24,6 @@ CLAIMED = {
     "undecided": "undecided",
     tables.NOT_RUN: tables.NOT_RUN,
 }
-PAIRS = (("ressanet50", "iresnet50"), ("ressanet100", "iresnet100"))
 
 
 def most_real(answer: Callable[[str, Folder], str], folder: Folder = None) -> str:
@@ -69,10 +69,10 @@ def gain(scale: str, folder: Folder = None) -> str:
     won, left = (row for _, row in outcomes.comparisons(pairs).iterrows())
     rest = 100 * left["difference"]
     return (
-        f"Trained on masked faces, it names {100 * trained.mean:.1f}% of the masked photos: training wins back"
+        f"On {FACES[scale]}, trained on masked faces, it names {100 * trained.mean:.1f}% of the masked photos: training wins back"
         f" {100 * won['difference']:.1f} points{_unless_sure(won)}, and "
         + (
-            f"leaves it {rest:.1f} points below the network that was trained and tested on bare faces."
+            f"leaves it {rest:.1f} points below the network that was trained and tested on bare faces{_unless_sure(left)}."
             if rest > 0
             else "nothing is lost."
         )
@@ -88,7 +88,7 @@ def price(scale: str, folder: Folder = None) -> str:
     pairs = {"bare": (found, bare), "mask": (trained, found)}
     other, mask = (row for _, row in outcomes.comparisons(pairs).iterrows())
     return (
-        f"That has its price on bare faces: {signed(other['difference'])} points against the network that was trained on"
+        f"On bare faces that changes it by {signed(other['difference'])} points, against the network that was trained on"
         f" them{_unless_sure(other)}. A mask itself now changes its accuracy by {signed(mask['difference'])} points"
         f"{_unless_sure(mask)}."
     )
@@ -116,12 +116,9 @@ def both(scale: str, folder: Folder = None) -> str:
 
 def attention(scale: str, folder: Folder = None) -> str:
     """Whether ResSaNet beats IResNet."""
-    ours = outcomes.specialists(scale, folder)
-    pairs = {
-        (TITLES[a], TITLES[b]): (ours[a, "masked"], ours[b, "masked"])
-        for a, b in PAIRS
-        if (a, "masked") in ours and (b, "masked") in ours
-    }
+    compared = tables.pairs_of_networks(scale, folder)
+    asked = [(TITLES[a], TITLES[b]) for a, b in tables.QUESTION]
+    pairs = {(a, b): compared.loc[f"{a} − {b}"] for a, b in asked if f"{a} − {b}" in compared.index}
     if not pairs:
         return ""
     said = {
@@ -130,8 +127,8 @@ def attention(scale: str, folder: Folder = None) -> str:
     }
     words = [
         f"{a} {said.get(row['verdict'], 'cannot be told apart from')} {b} ({signed(row['difference'])} points,"
-        f" {signed(row['low'])} to {signed(row['high'])})"
-        for (a, b), (_, row) in zip(pairs, outcomes.comparisons(pairs).iterrows(), strict=True)
+        f" {signed(row['low'])} to {signed(row['high'])}{_few(row)})"
+        for (a, b), row in pairs.items()
     ]
     said = (
         f"On {FACES[scale]}, with the learning rate that suits each, {', and '.join(words)}."
@@ -160,6 +157,11 @@ def parts(scale: str, folder: Folder = None) -> str:
 
 def _unless_sure(row: pd.Series) -> str:
     return "" if row["verdict"] in ("better", "worse") else " (not beyond noise)"
+
+
+def _few(row: pd.Series) -> str:
+    """How many seeds there are, where there are too few for a verdict."""
+    return "" if len(row["seeds"]) >= SEEDS else f"; {len(row['seeds'])} of {SEEDS} seeds"
 
 
 def climbing(scale: str, folder: Folder = None, names: Collection[str] = (), group: str = "table_2") -> str:
@@ -225,10 +227,10 @@ def rates(scale: str, folder: Folder = None) -> str:
     if same.empty:
         return ""
     tried = tables.tried(scale, folder)
-    ours, theirs = (tried[TITLES[model]]["masked"].max() for model in PAIRS[0])
+    ours, theirs = (tried[TITLES[model]]["masked"].max() for model in tables.QUESTION[0])
     chosen = trials.chosen(scale, folder)
     turns = "the order depends on the rate" if same.min() < 0 < same.max() else "the order does not turn round"
-    judged = " and ".join(f"{TITLES[model]} at {chosen[model]:g}" for model in PAIRS[0] if model in chosen)
+    judged = " and ".join(f"{TITLES[model]} at {chosen[model]:g}" for model in tables.QUESTION[0] if model in chosen)
     return (
         f"On {FACES[scale]}, at the same rate for both, the difference between ResSaNet-50 and IResNet-50 lies anywhere from"
         f" {signed(same.min())} to {signed(same.max())} points of the validation photos: {turns}. At the best rate of each"

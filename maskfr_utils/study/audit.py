@@ -174,16 +174,21 @@ def told(scale: str, folder: str | Path | None = None) -> str:
     if not len(way) or not len(effects):
         return f"These runs are not made yet: `{plan.command('audit', scale)}` makes them."
     shown = [outcomes.percent(*row) for row in way[["accuracy", "low", "high"]].to_numpy(float)]
-    turns = way.iloc[1:][["change", "change_low", "change_high"]].astype(float)
-    largest, turn = effects["difference"].abs().idxmax(), turns["change"].abs().idxmax()
+    one_each = [line in {flaw.title for flaw in FLAWS.values()} for line in way.index]
+    turns = way.loc[one_each, ["change", "change_low", "change_high"]].astype(float)
+    largest = effects["difference"].abs().idxmax()
     sure = [name for name in effects.index if effects["verdict"][name] in SAYS.values()]
     text = (
         f"With all deviations together {TITLES[plan.AUDITED]} on {SCALES[scale].faces} would be reported at {shown[0]}; "
         f"trained and scored as this study does it reaches {shown[-1]}. "
         f"Alone, {largest} moves the number most, by {outcomes.points(*effects.iloc[:, :3].loc[largest])} points, and {len(sure)} of "
         f"{len(effects)} deviations have an effect that seeds and people do not explain ({', '.join(sure) or 'none'}). "
-        f"Taken away one after the other, that of {turn} is the largest step, {outcomes.points(*turns.loc[turn])}. "
     )
+    if len(turns) > 1:
+        turn = turns["change"].abs().idxmax()
+        text += (
+            f"Taken away one after the other, that of {turn} is the largest step, {outcomes.points(*turns.loc[turn])}. "
+        )
     folders = FLAWS["folders"].title
     theirs = 100 * published.TABLE_2["ressanet100"][0]
     if folders not in effects.index:

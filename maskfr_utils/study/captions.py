@@ -54,9 +54,9 @@ def progress(group: str, folder: str | Path | None = None, variant: str | None =
 
 
 def rerun(group: str | None, scale: str, folder: str | Path | None = None) -> str:
-    """`made_with` in short, where the page has said the rest before: faces, seeds, the command."""
+    """`made_with` in short, where a page has said the rest before: faces, seeds, records, the command."""
     seeds = _all(run.seed for run in state.load(group, scale, folder)) or "none yet"
-    return f"*{FACES[scale].capitalize()}*, seeds {seeds}: `{plan.command(group, scale)}`."
+    return f"*{FACES[scale].capitalize()}*, seeds {seeds} (records {state.digest(group, folder)}): `{plan.command(group, scale)}`."
 
 
 def _scored(records: Iterable[dict]) -> str:

@@ -1,7 +1,8 @@
 """What a chapter shows, read from its notebook: the measurements that it opens, and the groups of runs that it tells of.
 
 A notebook opens a measurement by `records.read_measurement("masks/success.json")` and tells of runs by
-`captions.made_with("table_1", ...)`. Both names stand there written out, so that whoever adds a chapter lists it nowhere else.
+`captions.made_with("table_1", ...)`, or `captions.rerun` in short. The names stand there written out, so that whoever adds a
+chapter lists it nowhere else.
 """
 
 import ast
@@ -43,7 +44,7 @@ def measurements(notebook: Path) -> list[str]:
 
 def groups(notebook: Path) -> list[str | None]:
     """The groups of the study's runs that a notebook tells of, None for all runs; arguments and errors as above."""
-    first = [call.args[0] for call in _calls(notebook, "made_with", of="captions")]
+    first = [call.args[0] for name in ("made_with", "rerun") for call in _calls(notebook, name, of="captions")]
     return list(dict.fromkeys(name.value for name in first if isinstance(name, ast.Constant)))
 
 

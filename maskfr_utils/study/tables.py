@@ -19,6 +19,7 @@ from maskfr_utils.study.scales import SCALES
 NOT_RUN = "not run yet"
 FACES = {name: scale.faces for name, scale in SCALES.items()}
 CHANGED = ("iresnet50", "ressanet50")  # the networks that each change of the recipe was tried with
+QUESTION = (("ressanet50", "iresnet50"), ("ressanet100", "iresnet100"))  # does self-attention pay: what the study asks
 # The report's orderings: claim, the better, the worse; each a run's network and training condition, tested on the same.
 CLAIMS = (
     ("Unmasked faces are easier than masked ones (IResNet-50)", ("iresnet50", "unmasked"), ("iresnet50", "masked")),
@@ -89,14 +90,10 @@ def networks(scale: str, folder: str | Path | None = None) -> dict[str, Result]:
 
 
 def tried(scale: str, folder: str | Path | None = None) -> dict[str, pd.DataFrame]:
-    """The trials: network -> a table indexed by learning rate with `masked`, `unmasked` (validation accuracy) and `learnt`.
-
-    `learnt` is the share of the training photos named correctly during the last epoch.
-    """
+    """The trials: network -> a table indexed by learning rate with `masked`, `unmasked`: accuracy on validation photos."""
     rows = defaultdict(dict)
     for run, record in state.load("tuning", scale, folder).items():
-        values = {name: score["accuracy"] for name, score in record["metrics"].items()}
-        rows[TITLES[run.model]][run.rate] = values | {"learnt": record["history"][-1]["train_accuracy"]}
+        rows[TITLES[run.model]][run.rate] = {name: score["accuracy"] for name, score in record["metrics"].items()}
     return {
         name: pd.DataFrame.from_dict(by_rate, orient="index").sort_index().rename_axis("learning rate")
         for name, by_rate in rows.items()
@@ -122,7 +119,7 @@ def tuning_table(scale: str, folder: str | Path | None = None) -> pd.DataFrame:
 
 
 def recipe_changes(scale: str, folder: str | Path | None = None) -> pd.DataFrame:
-    """Each change of the recipe at its best rate, beside the recipe at its best: validation accuracy in percent."""
+    """Each change of the recipe at its best rate, beside the recipe at its best: validation accuracy in percent, as words."""
     rows: dict[str, dict[str, float]] = defaultdict(dict)
     for group in ("tuning", "changes"):
         for run, record in state.load(group, scale, folder).items():
@@ -130,7 +127,7 @@ def recipe_changes(scale: str, folder: str | Path | None = None) -> pd.DataFrame
                 best = rows[run.change or "the recipe"]
                 name, score = TITLES[run.model], 100 * record["metrics"]["masked"]["accuracy"]
                 best[name] = max(best.get(name, 0.0), score)
-    return pd.DataFrame.from_dict(rows, orient="index")
+    return pd.DataFrame.from_dict(rows, orient="index").map(lambda share: "" if np.isnan(share) else f"{share:.1f}")
 
 
 def curves(scale: str, folder: str | Path | None = None, group: str = "table_2") -> pd.DataFrame:
@@ -224,19 +221,26 @@ def figure_9_table(scale: str, folder: str | Path | None = None) -> pd.DataFrame
 
 
 def pairs_of_networks(scale: str, folder: str | Path | None = None) -> pd.DataFrame:
-    """All pairs of networks on masked faces, see `comparisons`; each pair in the report's order, its better one first."""
+    """All pairs of networks on masked faces, see `comparisons`; each pair in the report's order, its better one first.
+
+    Those of `QUESTION`, which were fixed before any run, come first and are corrected for their own number; all others together.
+    """
     ours = networks(scale, folder)
     theirs = {TITLES[m]: value for m, (value, _) in published.TABLE_2.items()}
     order = sorted(ours, key=lambda name: -theirs[name])
-    return comparisons({f"{a} − {b}": (ours[a], ours[b]) for a, b in itertools.combinations(order, 2)})
+    pairs = {pair: (ours[pair[0]], ours[pair[1]]) for pair in itertools.combinations(order, 2)}
+    asked = {(TITLES[a], TITLES[b]) for a, b in QUESTION}
+    families = ({" − ".join(p): pairs[p] for p in pairs if (p in asked) == first} for first in (True, False))
+    compared = [comparisons(family) for family in families if family]
+    return pd.concat(compared) if compared else comparisons({})
 
 
 def disagreements(scale: str, folder: str | Path | None = None) -> np.ndarray:
     """How often two of our networks disagree, as a multiple of chance, of each pair and seed; 1 where none has run."""
     values = [
-        metrics.disagreement(a.hits[i], b.hits[i])
+        metrics.disagreement(a.seeds({seed}).hits[0], b.seeds({seed}).hits[0])
         for a, b in itertools.combinations(networks(scale, folder).values(), 2)
-        for i in range(min(len(a.hits), len(b.hits)))
+        for seed in sorted(a.records.keys() & b.records.keys())
     ]
     return np.array(values or [1.0])
 

@@ -88,7 +88,7 @@ def choices(scale: str, folder: str | Path | None = None) -> dict[str, tuple[str
 def write_tuned(scale: str, folder: str | Path | None = None) -> None:
     """Writes `tuned.yaml` and `tuned_variants.yaml` of a scale: what its trials chose, if there were any."""
     for name, (head, now, before) in choices(scale, folder).items():
-        if now != before:
+        if now and now != before:
             with paths.replacing(scales.PARAMS / scale / name) as temporary:
                 temporary.write_text(head + yaml.safe_dump(now, sort_keys=False), encoding="utf-8")
 
