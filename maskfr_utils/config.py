@@ -159,7 +159,7 @@ class TrainConfig:
             )
         if self.class_rate < 1 and self.loss not in SAMPLED:
             raise ConfigError(f"class_rate={self.class_rate:g} needs a loss of: {', '.join(SAMPLED)}, not {self.loss}")
-        if self.weights is not None and not Path(self.weights).expanduser().exists():
+        if self.weights is not None and not _is_there(self.weights):
             raise ConfigError(f"weights {shown(self.weights)}: no such file or folder")
         if self.head_epochs and self.weights is None:
             raise ConfigError("head_epochs needs weights: a network that has learnt nothing must not rest")
@@ -266,9 +266,21 @@ class TrainConfig:
         return f"{self.model}-{Path(self.dataset).stem}-{self.condition}-s{self.seed}-{digest}"
 
     @property
+    def again(self) -> str:
+        """What goes on with the run once it was stopped, in words."""
+        return "the same command" if self.resume else "the same command, with resume set to true,"
+
+    @property
     def folder(self) -> Path:
         """The folder that the run writes to."""
         return Path(self.out_dir).expanduser() if self.out_dir else runs_dir() / self.run_name
+
+
+def _is_there(name: str) -> bool:
+    try:
+        return Path(name).expanduser().exists()
+    except (OSError, ValueError, RuntimeError):  # too long, a zero byte, nobody of that name
+        return False
 
 
 def load_params(path: str | Path) -> dict[str, object]:

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from maskfr_utils import store
 from maskfr_utils.faces import recordio, sources, verification
-from maskfr_utils.faces.pictures import PictureError
+from maskfr_utils.faces.pictures import PictureError, suffix_of
 from maskfr_utils.messages import brief, print_anything
 from maskfr_utils.paths import find_data, replacing
 
@@ -104,7 +104,7 @@ def write_shards(folder: Path, pictures: Iterator[Sample]) -> tuple[int, int]:
         with replacing(folder / f"shards-{shard:06d}.tar") as temporary, tarfile.open(temporary, "w") as archive:
             for identity, name, data in chain([first], islice(pictures, SHARD - 1)):
                 label = labels.setdefault(identity, len(labels))
-                suffix = Path(name).suffix.lower() or ".jpg"
+                suffix = suffix_of(name) or ".jpg"
                 for ending, content in ((suffix, data), (".cls", b"%d" % label), (".txt", identity.encode())):
                     member = tarfile.TarInfo(f"{count:09d}{ending}")
                     member.size = len(content)
@@ -127,7 +127,7 @@ def write_folder(folder: Path, pictures: Iterator[Sample]) -> tuple[int, int]:
     people, count = set(), 0
     for identity, name, data in pictures:
         file = name.replace("/", "_")
-        path = folder / identity / (file if Path(file).suffix else f"{file}.jpg")
+        path = folder / identity / (file if suffix_of(file) else f"{file}.jpg")
         if path.parent.parent != folder or identity in ("", ".", "..") or file in ("", ".", "..") or "\0" in f"{path}":
             raise ValueError(f"{brief(f'{identity}/{name}', 100)!r} is no name of a file in {folder}")
         with replacing(path) as temporary:

@@ -221,7 +221,7 @@ class Trainer(RunState):
     def stop_if_asked(self, stop: bool) -> None:
         """Ends the run, whose state has been saved, where that was asked for."""
         if stop:
-            text = f"stopped at step {self.step} of {self.total_steps}; the same command goes on from there"
+            text = f"stopped at step {self.step} of {self.total_steps}; {self.config.again} goes on from there"
             if self.fabric.is_global_zero:
                 write_log(self.config.folder / "train.log", text)
             raise Stopped(f"{text} ({self.checkpoints.newest})", self.stopping.asked or signal.SIGTERM)

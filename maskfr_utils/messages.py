@@ -24,7 +24,7 @@ def shown(value: object) -> str:
     try:
         return _repr.repr(value)
     except ValueError:  # Python writes out no number of more than 4,300 digits
-        return f"a number of {value.bit_length():,} bits"
+        return f"a number of {value.bit_length():,} bits" if isinstance(value, int) else "a value too long to be shown"
 
 
 def print_anything() -> None:

@@ -16,7 +16,8 @@ class _AcrossProcesses(_BatchNorm):
         if not self.training:
             return super().forward(x)
         world, around = distributed.get_world_size(), [0, *range(2, x.ndim)]
-        shape = [1, -1] + [1] * (x.ndim - 2)
+        shape, given = [1, -1] + [1] * (x.ndim - 2), x.dtype
+        x = x.to(torch.promote_types(given, torch.float32))  # statistics of half precision would be rounded
         mean = all_reduce(x.mean(around)) / world
         centred = x - mean.view(shape)
         variance = all_reduce(centred.square().mean(around)) / world
@@ -28,7 +29,7 @@ class _AcrossProcesses(_BatchNorm):
         scale = (variance + self.eps).rsqrt()
         scale, shift = scale if self.weight is None else scale * self.weight, self.bias
         normed = centred * scale.view(shape)
-        return normed if shift is None else normed + shift.view(shape)
+        return (normed if shift is None else normed + shift.view(shape)).to(given)
 
 
 def across_processes(module: nn.Module, device: torch.device) -> nn.Module:

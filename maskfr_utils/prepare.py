@@ -21,6 +21,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from filelock import FileLock
 from tqdm.auto import tqdm
 
 from maskfr_utils import fingerprint, masks, paths, splits, store
@@ -108,15 +109,18 @@ def _made(
     decisive = parameters | ({"encoding": "jpeg"} if how.jpeg else {})
     key = _fingerprint(data.content, looks, decisive, isinstance(data, Rendered))
     path = Path(out) if out is not None else paths.cache_dir() / f"{data.name}-{key}.h5"
-    if _is_current(path, key):
-        print(f"{data.name}: prepared already, {path}")
-        return path
     attrs = parameters | {"style": str(how.style), "dataset": data.name, "content": data.content, "fingerprint": key}
     parts = Parts(path, key) if data.about >= KEPT_FROM else None
-    with workers(engine):
-        print(_write(path, attrs, data, how, parts, progress))
-    if parts is not None:
-        parts.remove()
+    if not _is_current(path, key):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_name(f".{path.name}.lock")):  # whoever comes second waits, and finds it made
+            if not _is_current(path, key):
+                with workers(engine):
+                    print(_write(path, attrs, data, how, parts, progress))
+                if parts is not None:
+                    parts.remove()
+                return path
+    print(f"{data.name}: prepared already, {path}")
     return path
 
 

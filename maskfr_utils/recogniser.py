@@ -79,7 +79,7 @@ class Recogniser(nn.Module):
     def groups(self, weight_decay: float, decay: str) -> list[dict]:
         """Parameter groups of the optimiser: what decays, and what does not.
 
-        Norms, slopes, biases and position terms have no scale that decay would keep in bounds.
+        Norms, slopes, position terms and the network's biases have no scale that decay would keep in bounds.
 
         Args:
             weight_decay: of those that decay.

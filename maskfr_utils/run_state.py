@@ -19,6 +19,7 @@ from maskfr_utils.batches import EpochBatches
 from maskfr_utils.checkpoints import Checkpoints, DamagedCheckpoint, Tree, check_tensors, read
 from maskfr_utils.config import TrainConfig
 from maskfr_utils.messages import PlainError, brief
+from maskfr_utils.models import given
 from maskfr_utils.names import CONDITIONS
 from maskfr_utils.norms import across_processes
 from maskfr_utils.partial import RowSGD
@@ -92,9 +93,8 @@ class RunState:
         self.config, self.store, self.fabric, self.code = config, store, fabric, dict(code or {})
         torch.manual_seed(config.seed)
         self.recogniser = self.build().to(memory_format=torch.channels_last)
+        self.begun_with = None if config.weights is None else given.fingerprint(self.recogniser.backbone)
         together, world = CONDITIONS[config.condition].together, fabric.world_size
-        if config.sync_batchnorm and world > 1:
-            self.recogniser = across_processes(self.recogniser, fabric.device)
         self.batches = EpochBatches(
             store.indices(TRAIN), config.batch_size, config.seed, fabric.global_rank, world, together
         )
@@ -129,7 +129,7 @@ class RunState:
         return -(-self.batches.photos // self.fabric.world_size // self.config.accumulate)
 
     def share_out(self, together: bool) -> None:
-        """Looks at how a batch is shared out, over processes and one after the other, and what of it fits into the memory.
+        """Shares a batch out, over processes and one after the other, as far as its parts fit into the memory.
 
         Raises:
             TrainingError: a part would be too small, or the class matrix cannot be drawn from in several processes.
@@ -142,12 +142,14 @@ class RunState:
         if config.class_rate < 1 and world > 1:
             raise TrainingError(f"class_rate={config.class_rate:g} in {world} processes: train in one, or set it to 1")
         part = (1 + together) * self.photos_at_once
-        backbone = self.recogniser.backbone
         self.recomputes = config.recompute is True or (
-            config.recompute == "auto" and memory.is_tight(backbone, part, config.width, self.fabric.device)
+            config.recompute == "auto"
+            and memory.is_tight(self.recogniser.backbone, part, config.width, self.fabric.device)
         )
+        if config.sync_batchnorm and world > 1:  # after the prediction: what waits for other processes predicts nothing
+            self.recogniser = across_processes(self.recogniser, self.fabric.device)
         if self.recomputes:
-            memory.recompute(backbone)
+            memory.recompute(self.recogniser.backbone)
             self.say("activations are computed twice instead of kept: less memory, longer steps")
 
     def build(self) -> Recogniser:
@@ -177,6 +179,7 @@ class RunState:
             "params": self.config.science(),
             "data": self.store.attrs.get("fingerprint"),
             "code": self.code,
+            "weights": self.begun_with,
             "processes": self.fabric.world_size,
             "recogniser": self.recogniser.state_dict(),
             "optimizer": {name: self.optimizer.state.get(p, {}) for name, p in self.recogniser.named_parameters()},
@@ -212,10 +215,11 @@ class RunState:
             except OSError as error:
                 raise TrainingError(
                     f"no checkpoint can be written to {self.config.folder} ({error.strerror or error}); {self.kept()}: make "
-                    "room, then the same command goes on"
+                    f"room, then {self.config.again} goes on"
                 ) from error
             if self.saved_step is None:  # what is left there is of a run that this one replaces
                 self.checkpoints.drop(self.checkpoints.before)
+                (self.config.folder / "record.json").unlink(missing_ok=True)
         self.saved_step = self.step
         if self.saved_at < math.inf:
             self.saved_at = time.monotonic()
@@ -262,6 +266,8 @@ class RunState:
         changed = [difference(state.get("params"), self.config.science())]
         if state.get("data") != self.store.attrs.get("fingerprint"):
             changed.append("the faces are others")
+        if state.get("weights", self.begun_with) != self.begun_with:
+            changed.append("the network that it began with is another")
         if state.get("processes") != self.fabric.world_size:
             changed.append(f"processes were {state.get('processes')!r}, are {self.fabric.world_size}")
         if moved := fingerprint.moved(state.get("code") or {}, self.code) if self.code else []:

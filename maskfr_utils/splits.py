@@ -213,12 +213,12 @@ def make_splits(
         names: N different names of pictures; of near-duplicates the first by name stays.
         usable: (N,) bool; the others are left out (a mask could not be placed).
         hashes: N results of `picture_hash`.
-        read: gives the pictures (n, 112, 112, 3) at n indices; called once an identity.
+        read: gives the pictures (n, 112, 112, 3) at n indices; called for each identity, and for pairs that may be copies.
         min_pictures: an identity with fewer pictures after cleaning is left out; at least 2.
         test_fraction: share of each identity's pictures for testing, in (0, 1); at least one, and one stays for training.
         validation_fraction: share of each identity's other pictures for validation, in [0, 1).
         copies: look for near-duplicates; pictures drawn separately, as rendered ones, have none however alike they are.
-        keep_copies: near-duplicates stay, each in the part of the picture that it repeats.
+        keep_copies: near-duplicates stay, in one part with all that they may be copies of.
         seed: another one gives other test pictures.
 
     Raises:
@@ -228,7 +228,8 @@ def make_splits(
     names, usable = np.asarray(names, object), np.asarray(usable, bool)
     people, person = np.unique(np.asarray(identities, object), return_inverse=True)
     split, labels = np.full(len(names), LEFT_OUT, np.int8), np.full(len(names), -1, np.int64)
-    two_names = usable & _under_two_names(np.array(hashes, np.uint64), person)
+    under_two = _under_two_names(np.array(hashes, np.uint64), person)
+    two_names = usable & under_two
 
     groups = _by_person(person, names)
     kept = [group[(usable & ~two_names)[group]] for group in groups]
@@ -249,6 +250,7 @@ def make_splits(
         test, rest = _cut(_drawn(clean[number], names, unit, seed), unit, test_fraction, 1)
         validation, training = _cut(rest, unit, validation_fraction)
         split[test], split[validation], split[training] = TEST, VALIDATION, TRAIN
+    labels[under_two & ~usable] = -1  # a mask that is worn already may be a test, but of whom?
     dropped = {reason: int(which.sum()) for reason, which in lost.items()}
     dropped[f"identity below {min_pictures} pictures"] = sum(len(g) for g in clean if len(g) < min_pictures)
     return Splits(labels, split, [str(people[number]) for number in enough], duplicate_of, dropped)
@@ -280,15 +282,12 @@ def _copies(
     """
     duplicate_of, unit = np.full(count, -1, np.int64), np.arange(count)
     for group, each in zip(groups, small, strict=False):
-        repeats = _repeats(each, CORRELATION)
-        duplicate_of[group[repeats >= 0]] = group[repeats[repeats >= 0]]
-        group, each = group[repeats < 0], each[repeats < 0]
+        if not keep:
+            repeats = _repeats(each, CORRELATION)
+            duplicate_of[group[repeats >= 0]] = group[repeats[repeats >= 0]]
+            group, each = group[repeats < 0], each[repeats < 0]
         _, first, chain = np.unique(_together(each, SUSPECT), return_index=True, return_inverse=True)
         unit[group] = group[first[chain]] if len(group) else group
-    if keep:
-        repeats = duplicate_of >= 0
-        unit[repeats] = unit[duplicate_of[repeats]]
-        duplicate_of[:] = -1
     return duplicate_of, unit
 
 

@@ -282,13 +282,13 @@ class FaceStore:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        self._descriptor: int | None = None
+        self._descriptor, self._state = None, None
         if not self.path.is_file():
             raise FileNotFoundError(f"no store at {self.path}")
         if not h5py.is_hdf5(self.path):
             raise ValueError(f"{self.path} is not an HDF5 file: make one with maskfr_utils.prepare")
         try:
-            with h5py.File(self.path, "r") as file:
+            with h5py.File(_Shared(self._opened()), "r") as file:
                 self.attrs: dict[str, Any] = _attributes(file)
                 self._jpeg = self.attrs.get("format") == JPEG_FORMAT
                 if not self._jpeg and self.attrs.get("format") != FORMAT:
@@ -307,7 +307,7 @@ class FaceStore:
             ) from error
         if len(self) and (self.labels.min() < -1 or self.labels.max() >= len(self.identities)):
             raise ValueError(f"{self.path} is damaged: labels outside 0..{len(self.identities) - 1}; make it anew")
-        size = self.path.stat().st_size
+        size = os.fstat(self._opened()).st_size
         for starts, lengths in self._spans.values():
             if len(starts) and (starts.min() < 0 or lengths.min() < 0 or (starts + lengths).max() > size):
                 raise ValueError(f"{self.path} is damaged: pictures lie beyond its end; make it anew")
@@ -322,7 +322,7 @@ class FaceStore:
 
     def _check(self, file: h5py.File) -> None:
         """Refuses columns that are not plain, of this file, and as large as they say: others show wrong pixels or hang."""
-        size, count = self.path.stat().st_size, len(file["labels"])
+        size, count = os.fstat(self._opened()).st_size, len(file["labels"])
         columns = _JPEG_COLUMNS if self._jpeg else _COLUMNS
         if 2 * count * (1 if self._jpeg else FACE_BYTES) > size:
             raise ValueError(f"{self._damaged}: too small for the {count} faces that it promises; make it anew")
@@ -340,7 +340,7 @@ class FaceStore:
         for name in (*columns, "identities", *(["jpegs"] if self._jpeg else [])):
             if not isinstance(file.get(name, getlink=True), h5py.HardLink):
                 raise ValueError(f"{self._damaged}: {name} lies in another file; make it anew")
-            _check_storage(file[name], size)
+            _check_storage(file[name], self._opened())
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -432,9 +432,17 @@ class FaceStore:
         return self._column("mask_kinds")
 
     def _opened(self) -> int:
-        """The file's descriptor; once it is open, a file that somebody deletes is still read."""
+        """The file's descriptor: what somebody deletes or writes anew meanwhile is still read as it was.
+
+        Raises:
+            ValueError: it had to be opened again (in a spawned worker, after `close`), and is another file now.
+        """
         if self._descriptor is None:
             self._descriptor = os.open(self.path, os.O_RDONLY)
+            now, then = os.fstat(self._descriptor), self._state
+            self._state = now.st_size, now.st_mtime_ns
+            if then not in (None, self._state):
+                raise ValueError(f"{self.path} has changed since it was opened: begin anew")
         return self._descriptor
 
     def close(self) -> None:
@@ -489,13 +497,13 @@ def is_text(data: h5py.Dataset) -> bool:
     return kind is not None and kind.encoding == "utf-8" and kind.length is None
 
 
-def _check_storage(data: h5py.Dataset, size: int) -> None:
-    """Refuses a column that is not in this file (of `size` bytes) as it stands: filtered, elsewhere, or less than it says.
+def _check_storage(data: h5py.Dataset, descriptor: int) -> None:
+    """Refuses a column that is not in this file as it stands: filtered, elsewhere, or less than it says.
 
     Raises:
         TypeError: it says which.
     """
-    name = data.name.lstrip("/")
+    name, size = data.name.lstrip("/"), os.fstat(descriptor).st_size
     layout = data.id.get_create_plist()
     if data.is_virtual or data.external:
         raise TypeError(f"{name} lies in another file")
@@ -506,12 +514,12 @@ def _check_storage(data: h5py.Dataset, size: int) -> None:
     if not data.size * each <= held <= size:
         raise TypeError(f"{name} promises {data.size:,} values, and holds {held:,} bytes")
     if data.dtype == object and data.size:
-        lengths = _text_lengths(data)
+        lengths = _text_lengths(data, descriptor)
         if lengths.max() > LONGEST_TEXT or lengths.sum() > size:
             raise TypeError(f"{name} holds texts of up to {lengths.max():,} bytes, {lengths.sum():,} in all")
 
 
-def _text_lengths(data: h5py.Dataset) -> np.ndarray:
+def _text_lengths(data: h5py.Dataset, descriptor: int) -> np.ndarray:
     """Bytes (N,) of each text of a column, as the file says, before any is read: many may stand for one long text."""
     if data.file.id.get_create_plist().get_sizes() != (8, 8):
         raise TypeError(f"{data.name} is laid out otherwise")
@@ -522,16 +530,15 @@ def _text_lengths(data: h5py.Dataset) -> np.ndarray:
         blocks[0] = data.id.get_offset(), data.size * TEXT_BYTES
     entry = np.dtype([("length", "<u4"), ("place", "V12")])
     lengths = []
-    with Path(data.file.filename).open("rb") as file:
-        for first in sorted(blocks):
-            file.seek(blocks[first][0])
-            lengths.append(np.frombuffer(file.read(blocks[first][1]), entry)["length"].astype(np.int64))
+    for first in sorted(blocks):
+        place, size = blocks[first]
+        lengths.append(np.frombuffer(os.pread(descriptor, size, place), entry)["length"].astype(np.int64))
     return np.concatenate(lengths)[: data.size]
 
 
 def _picture_offsets(data: h5py.Dataset) -> np.ndarray:
     """The byte in the file (N,) at which each picture starts."""
-    if data.chunks != (1, *FACE_SHAPE) or data.compression is not None or data.shuffle or data.fletcher32:
+    if data.chunks != (1, *FACE_SHAPE):
         raise TypeError(f"{data.name} is not stored one plain chunk a picture")
     offsets = np.full(len(data), -1, np.int64)
 

@@ -89,12 +89,11 @@ def _run(config: TrainConfig, kind: Kind, fabric, earlier: dict | None) -> dict:
     if fabric.is_global_zero:
         if config.weights is not None:  # refused, if need be, before anything that takes long
             code["weights"] = given.fingerprint(make_backbone(config))
-        now = fingerprint.numbers(kind.parts(config))
-        code |= {"code_revision": code_revision(), "fingerprint": now}
+        code |= {"code_revision": code_revision(), "fingerprint": fingerprint.numbers(kind.parts(config))}
 
     store = faces(config, fabric, kind)
     if fabric.broadcast(earlier is not None):
-        return hand_out(config, earlier, store, now) if earlier else {}
+        return hand_out(config, earlier, store, code) if earlier else {}
     trainer = kind.trainer(config, store, fabric, code.get("fingerprint"))
     outcome = fit(trainer)
     if not fabric.is_global_zero:
@@ -156,9 +155,13 @@ def told(store, photos):
     """What is known of photos (n,) of a store: (n,) arrays `label`, `mask` (its kind) and `yaw` in whole degrees."""
     import numpy as np
 
+    from maskfr_utils.faces import align
     from maskfr_utils.faces.pose import head_yaw
 
-    yaw = head_yaw(store.landmarks[photos]).round().astype(int)
+    points = store.landmarks[photos]
+    if (unknown := np.isnan(points).any((1, 2))).any():
+        points[unknown] = align.face_landmarks(store.batch(photos[unknown])[0])
+    yaw = head_yaw(points).round().astype(int)
     return {"label": store.labels[photos], "mask": np.array(store.mask_kinds)[photos], "yaw": yaw}
 
 
@@ -176,19 +179,24 @@ def fit(trainer) -> dict[str, object]:
     return {}
 
 
-def hand_out(config: TrainConfig, record: dict, store, now: dict) -> dict:
+def hand_out(config: TrainConfig, record: dict, store, code: dict) -> dict:
     """The record of a run that has ended already, with a word to the user.
 
     Raises:
-        ConfigError: it was made from other faces.
+        ConfigError: it was made from other faces, or began with another network.
     """
     from maskfr_utils import fingerprint
     from maskfr_utils.checkpoints import Checkpoints
 
-    path = config.folder / "record.json"
-    if record["provenance"]["data"] != store.attrs.get("fingerprint", "unknown"):
+    path, made = config.folder / "record.json", record["provenance"]
+    if made["data"] != store.attrs.get("fingerprint", "unknown"):
         raise ConfigError(f"{path} is of a finished run on other faces: choose another out_dir, or delete that one")
-    moved = fingerprint.moved(record["provenance"].get("fingerprint", {}), now)
+    if made.get("weights") != code.get("weights"):
+        raise ConfigError(
+            f"{path} is of a finished run that began with another network than {config.weights} holds now: choose another "
+            "out_dir, or delete that one"
+        )
+    moved = fingerprint.moved(made.get("fingerprint", {}), code["fingerprint"])
     since = f" (the code now computes other numbers for {', '.join(moved)})" if moved else ""
     Checkpoints(config.folder).clear()  # of a run that was killed once it had written its record
     print(brief(f"this run has ended already{since}: {path}; to train it anew, set resume to false"))
@@ -218,8 +226,8 @@ def write(config: TrainConfig, record: dict, trainer) -> None:
         write_json(folder / "record.json", record)
     except OSError as error:
         raise TrainingError(
-            f"the results cannot be written to {folder} ({error.strerror or error}); {trainer.kept()}: make room, then the "
-            "same command goes on from there"
+            f"the results cannot be written to {folder} ({error.strerror or error}); {trainer.kept()}: make room, then "
+            f"{config.again} goes on from there"
         ) from error
     trainer.checkpoints.clear()
 
@@ -247,7 +255,7 @@ def main(
         print(f"{name}: {stopped}", file=sys.stderr)
         return 128 + stopped.number
     except KeyboardInterrupt:
-        print(f"\nstopped; the same command goes on from the last checkpoint ({config.folder})", file=sys.stderr)
+        print(f"\nstopped; {config.again} goes on from the last checkpoint ({config.folder})", file=sys.stderr)
         return 130
     if record:
         for twin, score in record["metrics"].items():

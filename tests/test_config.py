@@ -178,6 +178,7 @@ MERGES = "a0: &a0 {x: 1}\n" + "".join(f"a{i}: &a{i}\n  <<: [*a{i - 1}, *a{i - 1}
         f"lr: {'9' * 400}\n",
         f"lr: {'9' * 5000}\n",
         f"lr: 0x{'f' * 50_000}\n",
+        f"workers: [0x{'f' * 5_000}]\n",
         "lr: " + "[" * 50_000,
         "lr: " + "{a: " * 50_000,
         "".join("  " * i + "a:\n" for i in range(300)),
@@ -194,7 +195,7 @@ MERGES = "a0: &a0 {x: 1}\n" + "".join(f"a{i}: &a{i}\n  <<: [*a{i - 1}, *a{i - 1}
         "--- 1\n--- 2\n",
         "%YAML 9.9\n---\nlr: 1\n",
     ],
-    ids=range(25),
+    ids=range(26),
 )
 def test_hostile_params_file_is_refused_on_one_short_line(tmp_path, text, capsys):
     file = tmp_path / "x.yaml"

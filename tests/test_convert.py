@@ -47,6 +47,14 @@ def test_what_is_written_is_read_again(people, tmp_path, to):
     assert not list(tmp_path.rglob(".tmp-*"))
 
 
+@pytest.mark.parametrize("write", [convert.write_shards, convert.write_folder])
+def test_a_dot_in_a_name_is_no_suffix(people, tmp_path, write):
+    """As the names of pictures from shards called `train-000000.tar.gz`, which have no suffix."""
+    data = next(people.rglob("1.png")).read_bytes()
+    assert write(tmp_path / "out", iter([("ann", f"train-000000.tar_{i:06d}", data) for i in range(3)])) == (3, 1)
+    assert len(faces_of(tmp_path / "out")[0]) == 3
+
+
 def test_lfw_becomes_a_bin(people, tmp_path):
     root = tmp_path / "lfw"
     for name, number, source in (("A", 1, "person 0/0.png"), ("A", 2, "person 0/1.png"), ("B", 1, "person 1/3.png")):

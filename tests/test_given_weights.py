@@ -1,6 +1,7 @@
 """Runs that start from a trained network: what they take over, what rests, and what they refuse before any work."""
 
 import os
+import shutil
 import signal
 
 import pytest
@@ -10,9 +11,10 @@ from small_runs import same, tiny, weights
 
 from maskfr_utils import loop, prepare, train
 from maskfr_utils.config import ConfigError
-from maskfr_utils.models import create_model, save_model
+from maskfr_utils.models import create_model, given, save_model
 from maskfr_utils.recogniser import Recogniser
 from maskfr_utils.records import read_record
+from maskfr_utils.run_state import TrainingError
 from maskfr_utils.stopping import Stopped
 
 
@@ -73,6 +75,37 @@ def test_stopped_at_rest_and_resumed_ends_the_same(trained, tmp_path, monkeypatc
     train.run(tiny(tmp_path / "stopped", **parameters))
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "stopped"))
     assert read_record(tmp_path / "stopped" / "record.json")["params"]["head_epochs"] == 1
+
+
+def test_a_run_does_not_go_on_from_another_network_in_the_same_file(trained, tmp_path, monkeypatch):
+    path = shutil.copy(trained[0], tmp_path / "start.safetensors")
+    run = tiny(tmp_path / "run", weights=str(path), epochs=1)
+    augment, steps = loop.augment, iter(range(1, 100))
+    monkeypatch.setattr(
+        loop, "augment", lambda *args: (next(steps) == 2 and os.kill(os.getpid(), signal.SIGTERM)) or augment(*args)
+    )
+    with pytest.raises(Stopped):
+        train.run(run)
+    save_model(path, create_model(run.model, width=run.width, embedding_dim=run.embedding_dim))
+    with pytest.raises(TrainingError, match="of another run .*the network that it began with is another"):
+        train.run(run)
+    shutil.copy(trained[0], path)
+    record = train.run(run)
+    assert train.run(run) == record
+    save_model(path, create_model(run.model, width=run.width, embedding_dim=run.embedding_dim))
+    with pytest.raises(ConfigError, match="of a finished run that began with another network"):
+        train.run(run)
+
+
+def test_a_network_for_faces_of_another_size_is_refused_and_the_model_left(trained, tmp_path):
+    config, path = trained[1].config, tmp_path / "other.safetensors"
+    common = {"width": config["width"], "embedding_dim": config["embedding_dim"]}
+    save_model(path, create_model(config["name"], image_size=96, **common))
+    model = create_model(config["name"], **common)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(ValueError, match="for faces of 96 pixels, not 112"):
+        given.start_from(model, path)
+    assert same(before, model.state_dict())
 
 
 def test_weights_as_arcface_torch_saves_them(tmp_path):

@@ -19,6 +19,7 @@ from PIL import Image
 from skimage.data import astronaut
 
 from maskfr_utils import masks
+from maskfr_utils.faces import pictures
 from maskfr_utils.masks import folder
 from maskfr_utils.masks.manifest import Manifest
 from maskfr_utils.rendered import render_faces
@@ -290,6 +291,47 @@ def test_a_picture_that_changed_is_masked_again_and_counts_once(portrait, tmp_pa
         for _ in range(2):
             counts = +folder.mask_folder(photos, out, workers=1, progress=False)
             assert counts == ({"pictures": 1, "faces": 1} if picture.any() else {"no face found": 1})
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "CMYK", "L", "I;16", "P"])
+def test_a_tiff_of_any_kind_is_written_as_one_that_can_be_read(portrait, tmp_path, mode):
+    photos, exif = tmp_path / "photos", Image.Exif()
+    photos.mkdir()
+    grey = Image.fromarray(portrait).convert("L")
+    given = (
+        Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
+        if mode == "I;16"
+        else Image.fromarray(portrait).convert(mode)
+    )
+    exif[0x010E] = "a description"
+    if mode == "RGB":
+        given, exif[0x0112] = given.transpose(Image.Transpose.ROTATE_90), 6
+    given.save(photos / "a.tif", exif=exif)
+    assert folder.mask_folder(photos, tmp_path / "out", form="source", workers=1, progress=False)["pictures"] == 1
+    with Image.open(tmp_path / "out" / "images" / "a.tif") as written:
+        told = written.getexif()
+        assert written.size == (240, 240) and written.mode == "RGB" and 0x0112 not in told
+        assert told[0x010E] == "a description"
+    assert pictures.read_picture((tmp_path / "out" / "images" / "a.tif").read_bytes()).shape == portrait.shape
+
+
+def test_metadata_that_cannot_be_written_again_does_not_cost_the_picture(portrait, tmp_path):
+    exif = Image.Exif()
+    exif[0x010E] = "a long description" * 6_000  # two segments of a JPEG; Pillow reads them, and writes one at most
+    whole, plain = exif.tobytes(), encode(portrait, "JPEG")
+    parts = (whole[:60_000], b"Exif\0\0" + whole[60_000:])
+    segments = b"".join(b"\xff\xe1" + (len(part) + 2).to_bytes(2, "big") + part for part in parts)
+    entry = folder.mask_one("a.jpg", plain[:2] + segments + plain[2:], tmp_path, "surgical", 0, "a.jpg")
+    assert entry["kinds"] == ["surgical"]
+    with Image.open(tmp_path / "images" / "a.jpg") as written:
+        assert written.size == (240, 240) and not written.getexif()
+
+
+def test_names_without_a_suffix_are_kept_apart(portrait, tmp_path):
+    """Members of shards and RecordIO files have none, whatever dots stand in their names."""
+    names = ["ann/train-000000.tar_000001", "ann/train-000000.tar_000002", "ann/v1.2/7", "ann/a.PNG"]
+    found = [folder.mask_one(name, encode(portrait), tmp_path, "surgical", 0)["out"] for name in names]
+    assert found == [f"{names[0]}.png", f"{names[1]}.png", f"{names[2]}.png", "ann/a.png"]
 
 
 def test_odd_names_and_containers(portrait, tmp_path):

@@ -54,6 +54,12 @@ def test_mouth_and_nose_are_covered_and_eyes_free(faces, kind):
         assert not coverage[near_eyes(points)].any()
 
 
+def test_styles_of_ones_own_are_mixed_by_their_shares(faces):
+    mixed = {masks.Style("cloth"): 1.0, masks.Style("surgical"): 3.0}
+    kinds = masks.mask_faces(faces.images, faces.landmarks, style=mixed).kinds.tolist()
+    assert set(kinds) == {"cloth", "surgical"} and kinds.count("surgical") > kinds.count("cloth")
+
+
 def test_below_the_nose(faces):
     style = masks.Style("surgical", wears={"below_nose": 1})
     result = masks.mask_faces(faces.images, faces.landmarks, style=style)

@@ -7,9 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
-from maskfr_utils.faces import merged
+from maskfr_utils.faces import merged, recordio
 from maskfr_utils.faces.sources import open_source
 from maskfr_utils.rendered import render_faces
+from maskfr_utils.store import encode
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,18 @@ def test_people_are_one_by_name_and_by_shared_photos(sets, tmp_path, faces):
     with (tmp_path / "index.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert rows[2] == {"file": "ann/two-0000.png", "identity": "ann", "set": "two", "original": "ann/0.png"}
+
+
+def test_people_of_two_sets_who_are_numbered_are_not_one(faces, tmp_path):
+    """A RecordIO file tells its people by numbers, and its pictures have no suffix."""
+    jpegs = [[encode(image) for image in person] for person in faces[0]]
+    for name, people in (("one", jpegs[:2]), ("two", jpegs[2:4])):
+        recordio.write_set(
+            tmp_path / name, ((str(i), str(k), data) for i, p in enumerate(people) for k, data in enumerate(p))
+        )
+    found = merged.merge(tmp_path / "out", [tmp_path / "one", tmp_path / "two"], least=2)
+    assert found.people == 4 and found.by_name == []
+    assert len({face.identity for face in open_source(found.path)}) == 4 and len(list(open_source(found.path))) == 16
 
 
 def test_the_list_of_names_makes_people_one(sets, tmp_path):

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 
 import h5py
 import numpy as np
@@ -110,6 +111,16 @@ def test_prepared_once(folder, faces, cache, capsys, monkeypatch):
     monkeypatch.setitem(probes.PARTS, "split", lambda: {"labels": [1.0]})
     monkeypatch.setattr(fingerprint, "sources", lambda: "others")
     assert prepare.prepare(folder, min_masked=4, progress=False) != path
+
+
+def test_of_two_preparations_at_once_one_works_and_the_other_waits(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(prepare, "KEPT_FROM", 10)
+    with ThreadPoolExecutor(2) as pool:
+        jobs = [
+            pool.submit(prepare.prepare, folder, min_masked=4, progress=False, out=tmp_path / "x.h5") for _ in range(2)
+        ]
+        assert {job.result() for job in jobs} == {tmp_path / "x.h5"}
+    assert capsys.readouterr().out.count("prepared already") == 1 and len(ready(tmp_path / "x.h5")) == 52
 
 
 def test_tar_gives_the_same(folder, tmp_path):

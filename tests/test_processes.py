@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 import torch
 from small_runs import TINY, arguments, same, weights
+from torch import nn
 
 from maskfr_utils import devices
 from maskfr_utils.config import ConfigError, TrainConfig
 from maskfr_utils.models import create_model, save_model
+from maskfr_utils.norms import across_processes
 from maskfr_utils.records import read_record
 from maskfr_utils.store import TEST, TRAIN, FaceWriter
 
@@ -90,9 +92,11 @@ def test_two_processes_with_one_batchnorm_train_as_one(tmp_path, given):
         writer.assign(np.arange(24) % 3, np.repeat([TRAIN, TEST], [18, 6]), ["p0", "p1", "p2"])
     script = """
 from lightning_fabric import Fabric
+from maskfr_utils import memory
 from maskfr_utils.store import FaceStore
 
 loop.augment = lambda images, *_: images
+memory.LEAST = 0  # predict what the step takes, as a large one does
 
 def work(argv):
     config, world = TrainConfig.from_argv(argv), int(os.environ.get("WORLD_SIZE", 1))
@@ -124,6 +128,21 @@ for world in (1, 2):
         torch.testing.assert_close(
             two[name], value, rtol=1e-5, atol=1e-7, msg=lambda text, name=name: f"{name}: {text}"
         )
+
+
+@needs_processes
+def test_statistics_over_processes_are_those_of_full_precision():
+    x = 3 + torch.randn(16, 4, 5, 5, generator=torch.Generator().manual_seed(0)).bfloat16()
+    plain, together = nn.BatchNorm2d(4), nn.Sequential(nn.BatchNorm2d(4))
+    torch.distributed.init_process_group("gloo", rank=0, world_size=1, store=torch.distributed.HashStore())
+    try:
+        found = across_processes(together, torch.device("cpu")).train()(x)
+    finally:
+        torch.distributed.destroy_process_group()
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found, plain(x.float()).bfloat16())
+    torch.testing.assert_close(together[0].running_var, plain.running_var)
+    torch.testing.assert_close(together[0].running_mean, plain.running_mean)
 
 
 @needs_processes

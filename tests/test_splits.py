@@ -275,6 +275,34 @@ def test_known_near_duplicates_of_real_photos():
     assert found / known > 0.95
 
 
+def test_kept_copies_of_two_photos_that_are_less_alike_share_their_part():
+    """Half of either: a copy of both by its likeness, while they alone would be none of each other."""
+    rng = np.random.default_rng(3)
+    one, more = (cv2.resize(rng.normal(0, 1, (9, 9)), (112, 112), interpolation=cv2.INTER_CUBIC) for _ in range(2))
+    other = 0.87 * one + 0.5 * more
+    trio = np.array(
+        [
+            np.clip(128 + 40 * x, 0, 255).astype(np.uint8)[..., None].repeat(3, 2)
+            for x in (one, other, (one + other) / 2)
+        ]
+    )
+    alike = splits.likeness(trio, trio)
+    assert alike[0, 1] < splits.SUSPECT < splits.CORRELATION < min(alike[0, 2], alike[1, 2])
+    images = np.concatenate([trio, photos(9)])
+    for seed in range(12):
+        found = split(images, ["ann"] * 12, keep_copies=True, test_fraction=0.3, validation_fraction=0.2, seed=seed)
+        assert len(set(found.split[:3].tolist())) == 1
+
+
+def test_a_photo_that_cannot_be_used_has_no_label_under_two_names():
+    images = photos(13)
+    images[12] = images[0]
+    usable = np.ones(13, bool)
+    usable[[0, 12]] = False
+    found = split(images, ["ann"] * 6 + ["bob"] * 7, usable=usable)
+    assert found.labels[[0, 12]].tolist() == [-1, -1] and found.labels[[1, 11]].tolist() == [0, 1]
+
+
 def test_near_duplicates_are_kept_on_request_in_the_part_of_what_they_repeat():
     originals = photos(24)
     images = np.concatenate([originals, np.array([jpeg(photo) for photo in originals])])

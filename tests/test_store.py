@@ -53,6 +53,20 @@ def path(tmp_path_factory, columns):
     return path
 
 
+def test_a_file_that_is_written_anew_meanwhile_is_read_as_it_was(path, columns, tmp_path):
+    mine = tmp_path / "faces.h5"
+    mine.write_bytes(path.read_bytes())
+    store, spawned = FaceStore(mine), pickle.dumps(FaceStore(mine))
+    with FaceWriter(mine) as writer:
+        writer.append(**cut(faces(seed=1), 0, 20))
+    assert np.array_equal(store.batch([7])[0][0], columns["images"][7])
+    assert store.sources.tolist() == columns["sources"]
+    store.close()
+    for other in (store, pickle.loads(spawned)):
+        with pytest.raises(ValueError, match="has changed since it was opened"):
+            other.batch([7])
+
+
 def test_what_goes_in_comes_out(path, columns):
     store = FaceStore(path)
     assert len(store) == COUNT

@@ -116,6 +116,17 @@ def test_the_folder_of_another_finished_run_is_refused_with_the_difference(ended
         train.run(tiny(ended))
 
 
+def test_a_run_made_anew_is_not_lost_to_the_record_that_it_replaces(finished, ended, monkeypatch, capsys):
+    values = TINY | {"out_dir": ended, "checkpoint_minutes": 9}
+    at_step(monkeypatch, 6, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert train.main(arguments(values | {"resume": False})) == 128 + signal.SIGTERM
+    assert "stopped at step 6 of 10; the same command, with resume set to true, goes on" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert train.main(arguments(values)) == 0
+    assert "step 6 of 10" in capsys.readouterr().out
+    assert_ends_like(finished, ended)
+
+
 def test_a_run_whose_results_are_gone_is_made_again(finished, ended, monkeypatch):
     (ended / "model.safetensors").unlink()
     monkeypatch.setattr(loop.Trainer, "fit", lambda self: 1 / 0)

@@ -1,11 +1,13 @@
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
-from maskfr_utils import models, train
+from maskfr_utils import models, rendered, train
 from maskfr_utils.config import TrainConfig
 from maskfr_utils.paths import ROOT
 from maskfr_utils.records import read_record
+from maskfr_utils.store import FaceStore, FaceWriter
 
 TINY = [
     "width",
@@ -34,6 +36,17 @@ def test_command_leaves_a_record_that_its_predictions_back(tmp_path, capsys):
     model, header = models.load_model(tmp_path / "model.safetensors")
     assert header["name"] == "iresnet50" and len(header["classes"]) == 3
     assert sum(p.numel() for p in model.parameters()) > 0
+
+
+def test_photos_without_landmarks_get_their_yaw_all_the_same(tmp_path):
+    faces = rendered.render_faces(2, 4, seed=3)
+    for name, points in (("known", faces.landmarks), ("unknown", None)):
+        with FaceWriter(tmp_path / f"{name}.h5") as writer:
+            writer.append(faces.images, faces.images, [str(label) for label in faces.labels], landmarks=points)
+    known, unknown = (
+        train.told(FaceStore(tmp_path / f"{name}.h5"), np.arange(8))["yaw"] for name in ("known", "unknown")
+    )
+    assert np.abs(known - unknown).max() < 15
 
 
 def test_errors_are_one_line_and_a_status(tmp_path, capsys):

@@ -14,7 +14,7 @@ import tarfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -22,8 +22,8 @@ from scipy.sparse.csgraph import connected_components
 
 from maskfr_utils import paths, splits
 from maskfr_utils.faces.archives import LANDMARKS
-from maskfr_utils.faces.people import OVERLAP, same_people
-from maskfr_utils.faces.pictures import PictureError
+from maskfr_utils.faces.people import OVERLAP, plain, same_people
+from maskfr_utils.faces.pictures import PictureError, suffix_of
 from maskfr_utils.faces.sources import open_source, to_face
 from maskfr_utils.messages import brief, print_anything
 
@@ -81,7 +81,7 @@ def merge(out: str | Path, sets: Sequence[str | Path], *, least: int = LEAST, ov
         raise ValueError(f"least {least}: at least 1 photo")
     key, out = same_people(overlap or paths.data_dir() / OVERLAP), Path(out)
     pictures, small, skipped = _read(sets)
-    keys = np.array([key(picture.person) for picture in pictures])
+    keys = np.array([_numbered(picture) or key(picture.person) for picture in pictures])
     origin = np.array([picture.source for picture in pictures])
     few = len(pictures) <= splits.CROSS_LIMIT
     person, by_likeness = _by_likeness(pictures, small, keys, origin) if few else (keys, None)
@@ -97,6 +97,11 @@ def merge(out: str | Path, sets: Sequence[str | Path], *, least: int = LEAST, ov
     )
 
 
+def _numbered(picture: Picture) -> str:
+    """The key of a person whom a set tells apart by a number only: it names nobody elsewhere."""
+    return f"{picture.source}-{picture.person}" if plain(picture.person).isdecimal() else ""
+
+
 def _often(values: np.ndarray, least: int) -> np.ndarray:
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     return counts[place] >= least
@@ -106,8 +111,8 @@ def _read(sets: Sequence[str | Path]) -> tuple[list[Picture], np.ndarray, Counte
     """All pictures, their thumbnails and what was skipped; a set is known by the name of its file, or of its folder."""
     pictures, small, skipped = [], [], Counter()
     for path in sets:
-        source = open_source(paths.find_data(path))
-        name = source.path.name.split(".")[0]
+        source = open_source(given := paths.find_data(path))
+        name = given.name.split(".")[0]
         if name in {picture.source for picture in pictures}:
             raise ValueError(f"two sets are called {name!r}: rename one, or name each once")
         for file, data in source.pictures():
@@ -155,7 +160,7 @@ def _write(out: Path, pictures: Sequence[Picture], person: np.ndarray) -> None:
             picture, who = pictures[i], str(person[i])
             number = numbers[who, picture.source]
             numbers[who, picture.source] += 1
-            file = f"{who}/{picture.source}-{number:04d}{PurePosixPath(picture.name).suffix.lower()}"
+            file = f"{who}/{picture.source}-{number:04d}{suffix_of(picture.name) or '.jpg'}"
             member = tarfile.TarInfo(file)
             member.size = len(picture.data)
             tar.addfile(member, io.BytesIO(picture.data))

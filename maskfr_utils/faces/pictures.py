@@ -4,6 +4,7 @@ import io
 import warnings
 from contextlib import suppress
 from functools import partial
+from pathlib import PurePosixPath
 
 import numpy as np
 from PIL import Image, ImageOps, features
@@ -26,6 +27,16 @@ MAX_PIXELS = 89_000_000  # beyond it a picture counts as a decompression bomb; j
 MAX_BYTES = 64 * 2**20  # of one encoded picture
 TOO_LONG = "file above 64 MB"
 _TILE = 1024  # pixels: what is converted at a time, so that a picture takes little more memory than before and after
+
+
+def suffix_of(name: str) -> str:
+    """The suffix, in lower case, by which a name tells that it is a picture's; nothing where it has none, as in a RecordIO file.
+
+    Args:
+        name: of a file or of a member of an archive.
+    """
+    suffix = PurePosixPath(name).suffix.lower()
+    return suffix if suffix in SUFFIXES else ""
 
 
 class PictureError(ValueError):

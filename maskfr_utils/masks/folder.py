@@ -13,6 +13,7 @@ import argparse
 import errno
 import io
 import signal
+import struct
 import sys
 import threading
 import zlib
@@ -38,6 +39,8 @@ from maskfr_utils.paths import replacing
 FORMATS = ("png", "source")
 _IN_FLIGHT = 8  # pictures a worker may have waiting: memory stays bounded however large the folder is
 _ORIENTATION = 0x0112  # EXIF tag
+# EXIF tags that say what a picture shows, not how its file is laid out: description, camera, program, time, author, rights, GPS.
+_TOLD = {0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298, 0x8769, 0x8825}
 # Suffixes of the formats that a picture may be written in as it came, and what keeps most of it.
 _WRITTEN: dict[str, dict[str, object]] = {
     **{suffix: {"format": "JPEG", "quality": 95} for suffix in (".jpg", ".jpeg", ".jpe", ".jfif")},
@@ -239,9 +242,9 @@ def _mask(
 
 
 def _out_name(name: str, form: str) -> str:
-    path = PurePosixPath(name)
-    keeps = form == "source" and path.suffix.lower() in _WRITTEN
-    return path.as_posix() if keeps else path.with_suffix(".png").as_posix()
+    path, suffix = PurePosixPath(name).as_posix(), pictures.suffix_of(name)
+    keeps = form == "source" and suffix in _WRITTEN
+    return path if keeps else f"{path[: len(path) - len(suffix)]}.png"
 
 
 def _metadata(data: bytes) -> dict[str, object]:
@@ -254,8 +257,9 @@ def _metadata(data: bytes) -> dict[str, object]:
             if image.format == "JPEG" and image.mode == "RGB":
                 kept["qtables"], kept["subsampling"] = image.quantization, JpegImagePlugin.get_sampling(image)
             exif = image.getexif()
+            for tag in set(exif) - _TOLD if image.format == "TIFF" else {_ORIENTATION} & set(exif):
+                del exif[tag]  # a TIFF's are those of its whole file
             if exif:
-                exif.pop(_ORIENTATION, None)
                 kept["exif"] = exif.tobytes()
     except Exception:  # broken metadata is no reason to lose the picture
         return {}
@@ -263,13 +267,16 @@ def _metadata(data: bytes) -> dict[str, object]:
 
 
 def _write(path: Path, image: Image.Image, **metadata: object) -> None:
-    options = _WRITTEN[path.suffix.lower()] | metadata
+    options = _WRITTEN[path.suffix.lower()]
     if options["format"] != "JPEG":
-        options = {name: value for name, value in options.items() if name not in ("qtables", "subsampling")}
-    elif "qtables" in options:
-        del options["quality"]
+        metadata = {name: value for name, value in metadata.items() if name not in ("qtables", "subsampling")}
+    elif "qtables" in metadata:
+        options = {name: value for name, value in options.items() if name != "quality"}
     with replacing(path) as temporary:
-        image.save(temporary, **options)
+        try:
+            image.save(temporary, **options, **metadata)
+        except (ValueError, struct.error):  # more of it than the format takes: better none than no picture
+            image.save(temporary, **_WRITTEN[path.suffix.lower()])
 
 
 def _settings(style: str | dict[str, float], seed: int, form: str) -> dict[str, object]:

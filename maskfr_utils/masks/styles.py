@@ -20,7 +20,7 @@ STYLE_FILE = Path(__file__).with_name("styles.yaml")
 _CHOICES = ("colours", "second_colours", "patterns", "wears", "straps")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # each is itself alone: the key of a mapping to shares
 class Style:
     """One kind of mask with its choices; mappings are name -> weight. The fields are described in styles.yaml."""
 

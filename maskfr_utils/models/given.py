@@ -56,6 +56,10 @@ def start_from(model: nn.Module, source: str | Path) -> None:
     other = [(as_told, given.config[key]) for key, as_told in told.items() if given.config[key] != model.config[key]]
     if other:
         raise ValueError(f"weights {source} are of another network: set {', '.join(f'{k}={v}' for k, v in other)}")
+    if (size := given.config["image_size"]) != model.config["image_size"]:
+        raise ValueError(
+            f"weights {source} are of a network for faces of {size} pixels, not {model.config['image_size']}"
+        )
     model.load_state_dict(given.state_dict())
 
 
