@@ -129,7 +129,7 @@ class RunState:
         return -(-self.batches.photos // self.fabric.world_size // self.config.accumulate)
 
     def share_out(self, together: bool) -> None:
-        """Shares a batch out, over processes and one after the other, as far as its parts fit into the memory.
+        """Looks at how a batch is shared out, over processes and one after the other, and readies the network for it.
 
         Raises:
             TrainingError: a part would be too small, or the class matrix cannot be drawn from in several processes.

@@ -23,7 +23,7 @@ def test_a_mask_costs_what_twins_differ_by(tmp_path):
     assert "100.0% of the bare test photos" in said and "45.0% of the same photos" in said
     assert "costs it 55.0 points." in said
     gained = answers.gain("demo", folder)
-    assert "names 85.0% of the masked photos" in gained and "wins back 40.0 points" in gained
+    assert "names 85.0% of the masked photos" in gained and "that wins back 40.0 points, and leaves it" in gained
     assert gained.startswith("On rendered faces, ") and "leaves it 15.0 points below the network" in gained
     assert gained.endswith(
         "on bare faces."

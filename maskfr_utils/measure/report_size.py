@@ -53,7 +53,6 @@ def epoch(path: Path, folder: Path, values: dict[str, object]) -> dict[str, obje
 def measure(out: Path, people: int = PEOPLE, each: int = EACH, **values: object) -> None:
     """Writes the record; `values` are parameters of the run other than `RECIPE`'s."""
     started = time.perf_counter()
-    paths.cache_dir().mkdir(parents=True, exist_ok=True)  # where there is room for prepared faces
     with tempfile.TemporaryDirectory(prefix="report-size-", dir=paths.cache_dir()) as folder:
         path = Path(folder, "faces.h5")
         found = {"people": people, "cores": engines.processes(), "recipe": RECIPE | values}

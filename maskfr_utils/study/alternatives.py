@@ -128,8 +128,9 @@ def reached(compared: pd.DataFrame, condition: str) -> str:
     """Whether a network of a condition is the one for all: `yes`, `not shown` or `no`, of `one_for_all`.
 
     The rule, made before the runs. Its masked accuracy is within a point of its unmasked accuracy: *yes* needs the whole 95%
-    interval above -1 point, *no* the whole of it below, which goes first. It is not below a specialist: *yes* needs a difference that is not
-    *worse* and whose interval lies above -1 point, *no* is one that is *worse*. With fewer than three seeds nothing is shown.
+    interval above -1 point, *no* the whole of it below. It is not below a specialist: *yes* needs a difference that is not
+    *worse* and whose interval lies above -1 point, *no* is one that is *worse*. One *no* is enough; with fewer than three
+    seeds nothing is shown.
     """
     own = compared.loc[[key for key in compared.index if key[0] == condition]]
     gap, *specialists = (row for _, row in own.iterrows())
