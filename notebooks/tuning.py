@@ -119,9 +119,14 @@ display(pages.shown(shown.round(1)))
 
 # %% tags=["hide-input"] mystnb={"name": "tab-recipe", "caption": "The recipe, and each change of it alone: best accuracy on masked validation photos over the rates tried, in percent."}
 changed = {tables.FACES[each]: tables.recipe_changes(each, results) for each in scales.SCALES}
-changed = {name: table if len(table) > 1 else table.iloc[:0] for name, table in changed.items()}
+words = {
+    name: table.map("{:.1f}".format).replace("nan", "") if len(table) > 1 else table.iloc[:0]
+    for name, table in changed.items()
+}
 made = pages.made(*(captions.made_with("changes", each, results) for each in scales.SCALES))
-display(*pages.parts(changed, plan.command("changes")), made)
+display(*pages.parts(words, plan.command("changes")), made)
+for said in answers.at_all_scales(answers.changes, scale, results):
+    display(pages.Words(said))
 
 # %% [markdown]
 # ## The report's recipe

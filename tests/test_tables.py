@@ -6,7 +6,7 @@ from hand_made_records import ALL, some_runs, write
 from scipy import stats
 
 from maskfr_utils import verdicts
-from maskfr_utils.study import outcomes, tables
+from maskfr_utils.study import answers, outcomes, tables
 from maskfr_utils.study.run import Run
 from maskfr_utils.study.scales import SCALES
 
@@ -99,10 +99,14 @@ def test_trials_by_rate_and_what_they_chose(folder):
     trials(folder, "iresnet50", {rates[1]: 17}, "-augment")
     trials(folder, "ressanet50", {rates[0]: 11, rates[1]: 13}, "-augment")
     changes = tables.recipe_changes("demo", folder)
-    assert changes.loc["the recipe"].to_dict() == {"IResNet-50": "80.0", "ResSaNet-50": "75.0"}
-    assert changes.loc["augment"].to_dict() == {"IResNet-50": "85.0", "ResSaNet-50": "65.0"}
-    trials(folder, "ressanet50", {rates[0]: 12}, "-fan_layer")
-    assert tables.recipe_changes("demo", folder).loc["fan_layer", "IResNet-50"] == ""  # which has no such filters
+    assert changes.loc["the recipe"].to_dict() == pytest.approx({"IResNet-50": 80, "ResSaNet-50": 75})
+    assert changes.loc["augment"].to_dict() == pytest.approx({"IResNet-50": 85, "ResSaNet-50": 65})
+    assert answers.changes("demo", folder).startswith(
+        "On rendered faces, no network is worse and one is better, each at its best rate, with none of them."
+    )
+    trials(folder, "ressanet50", {rates[0]: 16}, "-fan_layer")  # IResNet has no such filters
+    assert np.isnan(tables.recipe_changes("demo", folder).loc["fan_layer", "IResNet-50"])
+    assert "with `fan_layer`. Trials have one seed" in answers.changes("demo", folder)
 
 
 def test_validation_accuracy_by_epoch_is_the_mean_over_seeds(folder):

@@ -239,6 +239,19 @@ def rates(scale: str, folder: Folder = None) -> str:
     )
 
 
+def changes(scale: str, folder: Folder = None) -> str:
+    """Which changes of the recipe validation photos would take: those with which no network is worse, and one is better."""
+    table = tables.recipe_changes(scale, folder)
+    if len(table) < 2:
+        return ""
+    gains = table.drop("the recipe") - table.loc["the recipe"]
+    taken = [f"`{name}`" for name, gain in gains.iterrows() if gain.min() >= 0 < gain.max()]
+    return (
+        f"On {FACES[scale]}, no network is worse and one is better, each at its best rate, with {' and with '.join(taken) or 'none of them'}."
+        " Trials have one seed: they choose, and are no verdict."
+    )
+
+
 def batches(scale: str, folder: Folder = None) -> str:
     """Whether a larger batch is better."""
     compared = tables.batches_compared(scale, folder)

@@ -119,7 +119,7 @@ def tuning_table(scale: str, folder: str | Path | None = None) -> pd.DataFrame:
 
 
 def recipe_changes(scale: str, folder: str | Path | None = None) -> pd.DataFrame:
-    """Each change of the recipe at its best rate, beside the recipe at its best: validation accuracy in percent, as words."""
+    """Each change of the recipe at its best rate, beside the recipe at its best: validation accuracy in percent."""
     rows: dict[str, dict[str, float]] = defaultdict(dict)
     for group in ("tuning", "changes"):
         for run, record in state.load(group, scale, folder).items():
@@ -127,7 +127,7 @@ def recipe_changes(scale: str, folder: str | Path | None = None) -> pd.DataFrame
                 best = rows[run.change or "the recipe"]
                 name, score = TITLES[run.model], 100 * record["metrics"]["masked"]["accuracy"]
                 best[name] = max(best.get(name, 0.0), score)
-    return pd.DataFrame.from_dict(rows, orient="index").map(lambda share: "" if np.isnan(share) else f"{share:.1f}")
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def curves(scale: str, folder: str | Path | None = None, group: str = "table_2") -> pd.DataFrame:
