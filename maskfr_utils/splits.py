@@ -229,9 +229,7 @@ def make_splits(
     people, person = np.unique(np.asarray(identities, object), return_inverse=True)
     split, labels = np.full(len(names), LEFT_OUT, np.int8), np.full(len(names), -1, np.int64)
     under_two = _under_two_names(np.array(hashes, np.uint64), person)
-    two_names = usable & under_two
-
-    groups = _by_person(person, names)
+    groups, two_names = _by_person(person, names), usable & under_two
     kept = [group[(usable & ~two_names)[group]] for group in groups]
     small = (thumbnails(read(group)) for group in kept) if copies else ()
     if copies and len(names) <= CROSS_LIMIT:

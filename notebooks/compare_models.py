@@ -96,6 +96,7 @@ pd.DataFrame.from_dict(rows, orient="index")
 # %% tags=["hide-input"] mystnb={"name": "tab-pairs", "caption": "Differences between networks on masked test photos, in percentage points, with 95% intervals over seeds and people."}
 pairs = {each: tables.pairs_of_networks(each, results) for each in scales.SCALES}
 compared, words = pairs[scale], {tables.FACES[each]: outcomes.in_points(table) for each, table in pairs.items()}
+made = pages.made(*(captions.rerun("table_2", each, results) for each in scales.SCALES))
 display(*pages.parts(words), pages.Words(captions.VERDICTS), made)
 
 # %% [markdown]

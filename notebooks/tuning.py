@@ -125,8 +125,8 @@ words = {
 }
 made = pages.made(*(captions.made_with("changes", each, results) for each in scales.SCALES))
 display(*pages.parts(words, plan.command("changes")), made)
-for said in answers.at_all_scales(answers.changes, scale, results):
-    display(pages.Words(said))
+if said := answers.at_all_scales(answers.changes, scale, results):
+    display(pages.Words(" ".join([*said, "The recipe was not changed for one or two photos."])))
 
 # %% [markdown]
 # ## The report's recipe
@@ -143,6 +143,8 @@ display(pages.made(*(captions.made_with("report", each, results) for each in sca
 
 # %% tags=["remove-input"]
 text = "\n\n".join(answers.at_all_scales(answers.rates, scale, results)) or "No network has been tried yet."
+if said := answers.at_all_scales(answers.recipe, scale, results):
+    text += "\n\n" + " ".join(said)
 text += "\n\nA comparison at one rate for all compares rates. So each network is judged at the rate that its own trials chose."
 display(pages.box(text))
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from hand_made_records import other_runs, some_runs, write
 
-from maskfr_utils.study import alternatives, outcomes, scales
+from maskfr_utils.study import alternatives, answers, outcomes, scales
 from maskfr_utils.study.outcomes import comparisons
 
 
@@ -70,6 +70,12 @@ def test_the_reports_recipe_stands_beside_the_tuned_one(records):
     compared = alternatives.report_recipe("demo", records)
     assert list(compared.index) == ["IResNet-50, tuned − the report's recipe"]
     assert compared.iloc[0]["difference"] == pytest.approx(0.2)
+    said = answers.recipe("demo", records)
+    assert (
+        said.startswith("On rendered faces, the tuned recipe gains +20.0 (")
+        and "points with IResNet-50 over the report's" in said
+    )
+    assert answers.recipe("pocket", records) == ""
 
 
 def test_nothing_is_said_of_what_was_not_run(tmp_path):

@@ -106,7 +106,7 @@ def test_trials_by_rate_and_what_they_chose(folder):
     )
     trials(folder, "ressanet50", {rates[0]: 16}, "-fan_layer")  # IResNet has no such filters
     assert np.isnan(tables.recipe_changes("demo", folder).loc["fan_layer", "IResNet-50"])
-    assert "with `fan_layer`. Trials have one seed" in answers.changes("demo", folder)
+    assert "with `fan_layer` (by 1 of 20 photos at most). Trials have one seed" in answers.changes("demo", folder)
 
 
 def test_validation_accuracy_by_epoch_is_the_mean_over_seeds(folder):

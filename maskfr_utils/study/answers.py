@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from maskfr_utils.names import REPORTED, TITLES
-from maskfr_utils.study import outcomes, published, tables, trials
+from maskfr_utils.study import alternatives, outcomes, published, state, tables, trials
 from maskfr_utils.study.outcomes import Result, points, signed
 from maskfr_utils.study.run import Run
 from maskfr_utils.study.scales import SCALES
@@ -88,7 +88,7 @@ def price(scale: str, folder: Folder = None) -> str:
     pairs = {"bare": (found, bare), "mask": (trained, found)}
     other, mask = (row for _, row in outcomes.comparisons(pairs).iterrows())
     return (
-        f"On bare faces that changes it by {signed(other['difference'])} points, against the network that was trained on"
+        f"On bare faces it differs by {signed(other['difference'])} points from the network that was trained on"
         f" them{_unless_sure(other)}. A mask itself now changes its accuracy by {signed(mask['difference'])} points"
         f"{_unless_sure(mask)}."
     )
@@ -245,11 +245,25 @@ def changes(scale: str, folder: Folder = None) -> str:
     if len(table) < 2:
         return ""
     gains = table.drop("the recipe") - table.loc["the recipe"]
-    taken = [f"`{name}`" for name, gain in gains.iterrows() if gain.min() >= 0 < gain.max()]
+    taken = gains[(gains.min(axis=1) >= 0) & (gains.max(axis=1) > 0)].max(axis=1)
+    photos = len(next(iter(state.load("changes", scale, folder).values()))["photos"]["label"])
+    told = [f"`{name}` (by {round(gain * photos / 100)} of {photos} photos at most)" for name, gain in taken.items()]
     return (
-        f"On {FACES[scale]}, no network is worse and one is better, each at its best rate, with {' and with '.join(taken) or 'none of them'}."
+        f"On {FACES[scale]}, no network is worse and one is better, each at its best rate, with {' and with '.join(told) or 'none of them'}."
         " Trials have one seed: they choose, and are no verdict."
     )
+
+
+def recipe(scale: str, folder: Folder = None) -> str:
+    """What the report's recipe costs against the tuned one."""
+    compared = alternatives.report_recipe(scale, folder)
+    if compared.empty:
+        return ""
+    told = [
+        f"{points(*row[['difference', 'low', 'high']])} points{_unless_sure(row)} with {name.split(',')[0]}"
+        for name, row in compared.iterrows()
+    ]
+    return f"On {FACES[scale]}, the tuned recipe gains {' and '.join(told)} over the report's, on test photos."
 
 
 def batches(scale: str, folder: Folder = None) -> str:
