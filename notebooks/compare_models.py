@@ -111,8 +111,8 @@ display(*pages.parts(words), pages.Words(captions.VERDICTS), made)
 #
 # Here $a_1$ and $a_2$ are the accuracies, and $d$ is the share of the photos that only one of the two networks names correctly. The
 # factor $r$ is 1 if their errors are independent; we measure it on our networks. The interval leaves out what
-# another seed would change, and that photos of one person are alike, so the true one is wider. As with ours, a difference is
-# *beyond noise* only where its $p$, corrected for ten pairs, is below 0.05 ([both](#fig-pairs)).
+# another seed would change, and that photos of one person are alike, so the true one is wider. A difference is
+# *beyond noise* only where its $p$ is below 0.05 once it is corrected for all ten pairs ([with ours](#fig-pairs)).
 
 # %% tags=["hide-input"] mystnb={"name": "fig-pairs", "caption": "Differences between networks: the report's, with the interval that its test set allows, and ours.", "image": {"alt": "For each pair of networks two dots with error bars, the report and ours, beside a line at zero"}}
 disagreements = tables.disagreements(scale, results)

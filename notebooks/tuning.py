@@ -106,7 +106,7 @@ display(pages.shown(shown.round(1)))
 # %% [markdown]
 # ## The rest of the recipe
 #
-# Three further settings were put right or tried, each alone and on validation photos, with one network of either kind:
+# Further settings were put right or tried, each alone and on validation photos, with one network of either kind:
 #
 # - *Weight decay* pulls weights towards 0. It belongs on the weights of convolutions, linear layers and classes; the first
 #   version let it pull on norms, slopes and biases, too (`decay_all`).
