@@ -85,9 +85,8 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def state_of(path: str | Path) -> tuple[int, int, int]:
-    """Other numbers once a file is written anew: what was read of it may be kept under them. `OSError` where it is not."""
-    at = Path(path).stat()
+def state_of(at: os.stat_result) -> tuple[int, int, int]:
+    """Of a file's `stat`, or `fstat`, numbers that are others once it is written anew: what was read of it may be kept under them."""
     return at.st_ino, at.st_size, at.st_mtime_ns
 
 

@@ -32,7 +32,7 @@ def read_record(path: str | Path) -> dict:
         ValueError: the file is no record; the message names it.
         OSError: it cannot be read.
     """
-    return _read_record(path, state_of(path))
+    return _read_record(path, state_of(Path(path).stat()))
 
 
 @lru_cache(maxsize=1024)  # the check of a study looks at each record a dozen times

@@ -439,8 +439,7 @@ class FaceStore:
         """
         if self._descriptor is None:
             self._descriptor = os.open(self.path, os.O_RDONLY)
-            now, then = os.fstat(self._descriptor), self._state
-            self._state = now.st_size, now.st_mtime_ns
+            then, self._state = self._state, paths.state_of(os.fstat(self._descriptor))
             if then not in (None, self._state):
                 raise ValueError(f"{self.path} has changed since it was opened: begin anew")
         return self._descriptor

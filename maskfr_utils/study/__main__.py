@@ -128,11 +128,10 @@ def _make(args: argparse.Namespace, scales: list[str]) -> int:
                 trials.write_tuned(scale)
         now = states()
     left = [run for run, state in now.items() if state != "done" and trials.waits(run)]
-    for scale in dict.fromkeys(run.scale for run in left):
-        models = " and ".join(dict.fromkeys(run.model for run in left if run.scale == scale))
-        print(
-            f"{sum(run.scale == scale for run in left)} runs wait for the trials of {models}: `{plan.command('tuning', scale)}`"
-        )
+    for scale in scales:
+        if models := [run.model for run in left if run.scale == scale]:
+            whose = " and ".join(dict.fromkeys(models))
+            print(f"{len(models)} runs wait for the trials of {whose}: `{plan.command('tuning', scale)}`")
     if before is None and not left:
         print("nothing to run")
     return result

@@ -59,7 +59,7 @@ def tuned_variants(scale: str) -> dict[str, dict[str, float]]:
 
 
 def _chosen(path: Path) -> dict:
-    return dict(_parsed(path, paths.state_of(path))) if path.exists() else {}
+    return dict(_parsed(path, paths.state_of(path.stat()))) if path.exists() else {}
 
 
 @cache  # of each state of the file: the study asks for it hundreds of times
