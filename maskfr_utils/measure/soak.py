@@ -113,18 +113,22 @@ def read_one(name: str, files: formats.Files, folder: Path, watch: Watch) -> tup
 
 
 def reader(out: Connection, name: str, seed: int, numbers: range, folder: str) -> None:
-    """The process that reads inputs: sends whether it holds too much, and (number, outcome, why, bytes so far, seconds) of each."""
+    """The process that reads inputs: sends (number, outcome, why, bytes so far, seconds) of each, or why it cannot work."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.dont_write_bytecode = True
     tempfile.tempdir = folder
     box = Path(tempfile.mkdtemp(prefix="input-"))
     os.chdir(box)
-    whole = formats.FORMATS[name].make()
-    watch = Watch(Path(folder))
-    for files in whole:
-        outcome, why = read_one(name, files, box, watch)
-        if outcome == FAILED:
-            raise RuntimeError(f"{name}: a whole file fails: {why}")
+    try:
+        whole = formats.FORMATS[name].make()
+        watch = Watch(Path(folder))
+        for files in whole:
+            outcome, why = read_one(name, files, box, watch)
+            if outcome == FAILED:
+                raise RuntimeError(f"a whole file fails: {why}")
+    except Exception as error:  # whoever waits is told: what this process prints may be seen by nobody
+        out.send(f"{type(error).__name__}: {brief(error, 150)}")
+        raise
     faulthandler.disable()
     before = peak()
     if sys.platform == "linux":  # a net below the limit: the largest mistakes must not take the machine
@@ -160,7 +164,10 @@ def read_all(name: str, seed: int, numbers: range, bar: tqdm) -> dict:
                 while following < numbers.stop:
                     if not inbox.poll(WALL):
                         process.kill()
-                    number, outcome, why, taken, seconds = inbox.recv()
+                    told = inbox.recv()
+                    if isinstance(told, str):
+                        raise RuntimeError(f"the reader of {name} cannot work: {told}")
+                    number, outcome, why, taken, seconds = told
                     following, most = number + 1, max(most, taken)
                     slowest, total = max(slowest, seconds), total + seconds
                     counts[outcome] += 1
