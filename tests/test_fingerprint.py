@@ -1,5 +1,7 @@
 """A change of what the code computes makes the right records stale and names the part; anything else makes none."""
 
+import json
+import os
 import shutil
 import subprocess
 import sys
@@ -205,8 +207,10 @@ def copy(tmp_path):
     return tmp_path
 
 
-def python(folder, code):
-    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
+def python(folder, code, **environment):
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, env=os.environ | environment
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -288,3 +292,21 @@ def test_numbers_do_not_hang_on_the_threads_that_a_process_has():
     finally:
         torch.set_num_threads(threads)
     assert found[0] == found[1]
+
+
+ELSEWHERE = """
+import json
+from maskfr_utils.probes.runs import of_run
+from maskfr_utils.study.run import Run
+parts = of_run(Run(scale="demo", model="resnet50").params())
+few = {name: parts[name]() for name in ("augmentation", "loss arcface", "steps resnet50")}
+print(json.dumps(few))
+"""
+
+
+def test_numbers_do_not_hang_on_the_processor():
+    """Torch without the instructions that it would choose here rounds otherwise; a ResNet makes most of that."""
+    there = json.loads(python(ROOT, ELSEWHERE, ATEN_CPU_CAPABILITY="default"))
+    parts = of_run(Run(scale="demo", model="resnet50").params())
+    here = {name: parts[name]() for name in there}
+    assert here != there and fingerprint.moved(here, there) == [] == fingerprint.moved(there, here)

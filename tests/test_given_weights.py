@@ -49,13 +49,13 @@ def test_a_network_at_rest_stays_bit_for_bit_and_the_classes_learn(trained, tmp_
 
 def test_head_first_then_all(trained, tmp_path):
     path, model = trained
-    train.run(tiny(tmp_path, weights=str(path.parent), head_epochs=1))
+    train.run(tiny(tmp_path, weights=str(path.parent), head_epochs=1, lr=0.003))
     after, before = backbone(tmp_path), model.state_dict()
     parameters = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert all(not torch.equal(after[name], before[name]) for name in parameters)
     # Near where they came from: a fresh network's filters are uncorrelated with these.
     one, other = (state["layer1.0.conv1.weight"].flatten() for state in (after, before))
-    assert torch.cosine_similarity(one, other, dim=0) > 0.4
+    assert torch.cosine_similarity(one, other, dim=0) > 0.9
 
 
 def test_stopped_at_rest_and_resumed_ends_the_same(trained, tmp_path, monkeypatch):
