@@ -28,7 +28,7 @@ def write(folder: Path, name: str, masked: str, unmasked: str = ALL, learnt: flo
         "history": [{"train_accuracy": 0.0, "masked": 0.1}, {"train_accuracy": learnt, "masked": 0.2}],
         "throughput": {"steps": 100},
         "provenance": {
-            "data": "x", "train_photos": 80, "identities": 4, "device": "a CPU", "threads": 1, "seconds": 60.0
+            "data": "x", "train_photos": 80, "identities": 4, "device": "a CPU", "threads": 1, "precision": "32-true", "seconds": 60.0
         },
     }  # fmt: skip
     (folder / f"{name}.json").write_text(json.dumps(record))

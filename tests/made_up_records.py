@@ -62,6 +62,7 @@ def record(
             "identities": people,
             "device": "a CPU",
             "threads": 1,
+            "precision": "32-true",
             "seconds": 90.0,
         },
     }

@@ -21,6 +21,7 @@ def test_what_a_table_was_made_with(folder):
         f"learning rate {', '.join(sorted({str(run.lr) for run in plan.table_2('demo')}))}",
         "*s* = 16, *m* = 0.3",
         "threads 1",
+        "precision 32-true",
         "a CPU",
         "25 of 25",
         state.digest("table_2", folder),

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from tqdm.auto import tqdm
 
 from maskfr_utils.faces.pictures import PictureError
@@ -62,6 +63,27 @@ def test_whole_files_keep_their_sums(name):
         for file, data in files.items():
             if not file.endswith(".gz"):
                 assert with_right_sums(file, data) == data
+
+
+def test_no_reader_needs_what_forked_processes_lack(monkeypatch):
+    """Autograd refuses a process that was forked off one in which it had used threads, as notebooks make it do."""
+    monkeypatch.setattr(torch.autograd, "backward", lambda *_, **__: pytest.fail("autograd in a forked process"))
+    try:
+        (newest, *_), (both, *_) = (sorted(files) for files in formats.FORMATS["checkpoint"].make())
+    finally:
+        formats.trainer.cache_clear()
+    assert newest == "unfinished.ckpt" and both == "unfinished.before.ckpt"
+
+
+def test_a_reader_that_cannot_work_says_why(monkeypatch):
+    monkeypatch.setitem(
+        formats.FORMATS, "made up", formats.Format(lambda: [{"x.txt": b"whole"}], raises(KeyError("y")))
+    )
+    with (
+        pytest.raises(RuntimeError, match="made up cannot work: .*whole file fails: KeyError: 'y'"),
+        tqdm(disable=True) as bar,
+    ):
+        soak.read_all("made up", 0, range(1), bar)
 
 
 def test_any_bytes_can_be_changed():

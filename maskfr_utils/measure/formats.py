@@ -239,8 +239,18 @@ def manifest_files() -> list[Files]:
 
 
 def checkpoint_files() -> list[Files]:
-    """One, and two of which the older is whole."""
+    """One, and two of which the older is whole.
+
+    Gradients are made up: autograd refuses a process that was forked off one whose threads it used.
+    """
+
+    def backward(*_: object) -> tuple[torch.Tensor, torch.Tensor]:
+        for parameter in run.recogniser.parameters():
+            parameter.grad = torch.full_like(parameter, 0.01)
+        return torch.ones(()), torch.zeros(())
+
     run = trainer()
+    run.backward = backward
     run.stopping.asked = signal.SIGTERM
     with contextlib.suppress(Stopped):
         run.fit()

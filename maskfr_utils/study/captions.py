@@ -19,7 +19,7 @@ BEYOND = f"*beyond noise*: {RULE}; *undecided*: all else."  # of costs and gains
 
 
 def made_with(group: str | None, scale: str, folder: str | Path | None = None) -> str:
-    """What stands beside a table or figure, as Markdown: data, scale, recipe, seeds, device, what is missing, the command."""
+    """What stands beside a table or figure, as Markdown: data, scale, recipe, seeds, device and precision, what is missing, the command."""
     wanted, records = plan.runs([group] if group else (), [scale], folder), state.load(group, scale, folder)
     missing = [run.name for run in wanted if run not in records]
     text = f"*{FACES[scale].capitalize()}* (scale `{scale}`): "
@@ -36,7 +36,10 @@ def made_with(group: str | None, scale: str, folder: str | Path | None = None) -
             f"learning rate {_all(r['params']['lr'] for r in all_records)}",
             f"*s* = {_numbers(all_records, 'scale')}, *m* = {_numbers(all_records, 'margin')}",
             f"seed {_all(run.seed for run in records)}",
-            f"{_all(r['provenance']['device'] for r in all_records)}, threads {_all(r['provenance']['threads'] for r in all_records)}",
+            ", ".join(
+                f"{title}{_all(r['provenance'][name] for r in all_records)}"
+                for name, title in (("device", ""), ("threads", "threads "), ("precision", "precision "))
+            ),
             f"{_span(minutes)} minutes a run",
         ]
         text += "; ".join(facts) + ". "
