@@ -33,7 +33,8 @@ def test_losses_against_arcface(records):
     assert compared.iloc[0]["difference"] == pytest.approx(-0.4)  # two photos of each person, each seed
     text = alternatives.loss_answer("demo", records)
     assert len(text) == 3 and "ArcFace comes highest" in text[0] and "softmax lowest" in text[0]
-    assert "1 of 1 losses differ beyond noise: softmax (worse, −40.0 (−40.0 to −40.0))" in text[1]
+    assert text[0].startswith("Of the 2 losses that are run so far, of 10, each with settings of its own")
+    assert "Differences from ArcFace beyond noise: 1 of 1: softmax (worse, −40.0 (−40.0 to −40.0))" in text[1]
     assert text[2].startswith("From the worst to the best of its 9 trials") and "gains 10.0 to 10.0 points" in text[2]
     (records / "demo-iresnet50-masked-cosface-t4-trial-s0.json").unlink()
     assert len(alternatives.loss_answer("demo", records)) == 2  # a loss whose trials go on tells no spread

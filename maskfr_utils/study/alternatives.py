@@ -155,10 +155,12 @@ def loss_answer(scale: str, folder: Folder = None) -> list[str]:
     order = sorted(found, key=lambda name: -found[name].mean)
     sure = compared[compared["verdict"].isin(["better", "worse"])]
     said = [f"{name.split(' − ')[0]} ({row['verdict']}, {_points(row)})" for name, row in sure.iterrows()]
+    every = len(LOSS_VARIANTS)
+    so_far = f"Of the {len(found)} losses that are run so far, of {every}, each" if len(found) < every else "Each"
     text = [
-        f"Each with settings of its own, {order[0]} comes highest on masked {FACES[scale]} ({found[order[0]]}) and {order[-1]}"
+        f"{so_far} with settings of its own, {order[0]} comes highest on masked {FACES[scale]} ({found[order[0]]}) and {order[-1]}"
         f" lowest ({found[order[-1]]}).",
-        f"Against {REFERENCE}, {len(sure)} of {len(compared)} losses differ beyond noise" + _listed(said) + ".",
+        f"Differences from {REFERENCE} beyond noise: {len(sure)} of {len(compared)}" + _listed(said) + ".",
     ]
     made = loss_trials(scale, folder)
     if len(made := made[made["trials"] == f"{TRIALS} of {TRIALS}"]):
