@@ -8,12 +8,9 @@ from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import numpy as np
-
 from maskfr_utils.messages import brief, shown
 from maskfr_utils.paths import ROOT, replacing, results_dir, state_of
 
-SAMPLE_TOLERANCE = 0.3  # grey levels
 REVISION = "REVISION"  # file of a packed study, whose code is checked against its hashes: the commit that it is of
 
 
@@ -89,17 +86,6 @@ def read_measurement(name: str | Path, folder: str | Path | None = None) -> dict
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is no record of a measurement ({error!r:.100}): measure again") from None
     return record
-
-
-def face_sample(masked: np.ndarray, unmasked: np.ndarray) -> list[float]:
-    """A few numbers that tell whether two preparations show the same faces and masks: mean grey values.
-
-    They are compared with a tolerance (`SAMPLE_TOLERANCE`): machines may differ in the last bit of a pixel.
-
-    Args:
-        masked, unmasked: (n, 112, 112, 3) uint8, the same photos' twins.
-    """
-    return [round(float(face.mean()), 2) for twin in (masked, unmasked) for face in twin]
 
 
 def code_revision() -> str:

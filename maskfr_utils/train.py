@@ -76,13 +76,12 @@ def run(config: TrainConfig, kind: Kind | None = None) -> dict:
 def _run(config: TrainConfig, kind: Kind, fabric, earlier: dict | None) -> dict:
     """The run, in a folder that is its own; `earlier` is the record that it has left there already."""
     started = time.perf_counter()
-    import numpy as np
     import torch
 
     from maskfr_utils import devices, evaluation, fingerprint
     from maskfr_utils.models import given
     from maskfr_utils.recogniser import make_backbone
-    from maskfr_utils.records import code_revision, face_sample, provenance
+    from maskfr_utils.records import code_revision, provenance
     from maskfr_utils.store import TRAIN
 
     code = {}  # as it is now, not in an hour
@@ -102,7 +101,6 @@ def _run(config: TrainConfig, kind: Kind, fabric, earlier: dict | None) -> dict:
     scores, photos = evaluation.none_right(store, trainer.scored) if outcome else trainer.evaluate(trainer.scored)
     scores |= {} if outcome else evaluation.score_worn(trainer.predict, store)
     scored = store.indices(trainer.scored)
-    some = scored[np.linspace(0, len(scored) - 1, min(16, len(scored)), dtype=int)]
     seconds = time.perf_counter() - started
     record = {
         "run": config.run_name,
@@ -123,7 +121,7 @@ def _run(config: TrainConfig, kind: Kind, fabric, earlier: dict | None) -> dict:
             compiled=trainer.recogniser.compiled is not None,
             identities=len(store.identities),
             train_photos=len(store.indices(TRAIN)),
-            faces=face_sample(store.batch(some, masked=True)[0], store.batch(some)[0]),
+            faces=store.sample(scored),
         ),
     }
     record |= kind.findings(trainer, record)

@@ -2,7 +2,6 @@ import json
 import re
 import subprocess
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -142,8 +141,3 @@ def test_committed_records_are_records():
             s = scores[condition]
             assert 0 <= s["accuracy_low"] <= s["accuracy"] <= s["accuracy_high"] <= 1
             assert s["accuracy"] == pytest.approx(s["tp"] / s["photos"])
-
-
-def test_face_sample_tells_twins_apart():
-    black, grey = np.zeros((2, 112, 112, 3), np.uint8), np.full((2, 112, 112, 3), 9, np.uint8)
-    assert records.face_sample(grey, black) == [9, 9, 0, 0]

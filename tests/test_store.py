@@ -105,6 +105,14 @@ def test_batch_is_indexing(path, columns, data):
     np.testing.assert_array_equal(labels, store.labels[indices])
 
 
+def test_a_sample_tells_faces_and_masks(path, columns):
+    store = FaceStore(path)
+    few, many = store.sample(np.array([3, 1])), store.sample(np.arange(COUNT))
+    twins = [columns[kind][i] for kind in ("masked", "images") for i in (3, 1)]
+    assert few == [round(float(face.mean()), 2) for face in twins]
+    assert len(many) == 2 * 16 and many[15] == round(float(columns["masked"][COUNT - 1].mean()), 2)
+
+
 def test_batch_refuses_what_is_not_there(path):
     store = FaceStore(path)
     for indices in ([COUNT], [-COUNT - 1], [0.5]):

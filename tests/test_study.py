@@ -11,6 +11,8 @@ import pytest
 from maskfr_utils import paths, records, verdicts
 from maskfr_utils.config import TrainConfig
 from maskfr_utils.names import LOSSES, REPORTED, SIMPLE_CONDITIONS
+from maskfr_utils.prepare import prepare
+from maskfr_utils.store import TEST, FaceStore
 from maskfr_utils.study import __main__ as command
 from maskfr_utils.study import captions, check, making, plan, scales, shown, state, trials, variants
 from maskfr_utils.study.run import Run
@@ -339,7 +341,8 @@ def empty(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_command_runs_what_is_missing_once(empty, capfd):
+def test_the_command_runs_what_is_missing_once(empty, monkeypatch, capfd):
+    monkeypatch.setattr(making, "other_faces", lambda *_: "")  # those of a made-up record are made up
     run, other = plan.runs(scales=["demo"])
     records.write_json(other.record_path(), made_up_records.record(other))
     assert command.main(["--scale", "demo"]) == 0
@@ -378,6 +381,22 @@ def test_without_real_faces_their_scale_is_left_out(empty, monkeypatch, capsys):
     assert command.main(["--scale", "pocket"]) == 0
     out = capsys.readouterr().out
     assert "pocket is left out" in out and "MASKFR_DATA" in out
+
+
+def test_faces_of_another_processor_are_told_before_anything_is_trained(monkeypatch, capsys):
+    config = TrainConfig(identities=3, per_identity=10, test_fraction=0.2)
+    faces = FaceStore(prepare(**config.data(), progress=False))
+    theirs = faces.sample(faces.indices(TEST))
+    run, made = Run(scale="demo"), {"provenance": {"faces": theirs}}
+    monkeypatch.setattr(Run, "config", lambda _: config)
+    monkeypatch.setattr(state, "load", lambda *_: {run: made})
+    assert state.other_faces(run) == ""
+    monkeypatch.setattr(making, "cost", lambda _: pytest.fail("nothing is to be made"))
+    made["provenance"]["faces"] = [theirs[0] + 9, *theirs[1:]]
+    assert making.run_all([run]) == 0
+    assert "demo is left out: the faces that this machine prepares" in capsys.readouterr().out
+    monkeypatch.setattr(state, "load", lambda *_: {})
+    assert state.other_faces(run) == ""
 
 
 def test_list_and_wrong_names(empty, capsys):

@@ -8,7 +8,7 @@ from pathlib import Path
 from maskfr_utils.config import ConfigError
 from maskfr_utils.records import read_record, write_json
 from maskfr_utils.study.run import Run
-from maskfr_utils.study.state import stale
+from maskfr_utils.study.state import other_faces, stale
 
 STOPPED = (130, 143)  # exit status of a training that Ctrl-C or SIGTERM ended
 
@@ -83,7 +83,8 @@ def run_all(waiting: list[Run], folder: Path | None = None) -> int:
     """Says what the runs cost and makes them one after the other, past those that fail; returns the exit status."""
     for scale in sorted({run.scale for run in waiting}):
         try:
-            next(run for run in waiting if run.scale == scale).config()
+            if reason := other_faces(next(run for run in waiting if run.scale == scale), folder):
+                raise ConfigError(reason)
         except ConfigError as error:
             print(f"{scale} is left out: {error}")
             waiting = [run for run in waiting if run.scale != scale]

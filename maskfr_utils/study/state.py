@@ -8,11 +8,13 @@ import numpy as np
 
 from maskfr_utils import fingerprint, paths
 from maskfr_utils.original.flaws import POOL
-from maskfr_utils.records import SAMPLE_TOLERANCE, read_record
+from maskfr_utils.records import read_record
 from maskfr_utils.run_folder import difference
 from maskfr_utils.study.plan import runs
 from maskfr_utils.study.run import Run
 from maskfr_utils.study.shown import NOTEBOOKS, measurements
+
+SAMPLE_TOLERANCE = 0.3  # grey levels: machines may differ in the last bit of a pixel
 
 
 def stale(run: Run, record: dict) -> str:
@@ -94,6 +96,40 @@ def made_from(chapter: str, folder: str | Path | None = None, notebooks: Path | 
     return f"made from {', '.join(found) or 'no record'} ({content.hexdigest()[:8]})"
 
 
+def other_faces(run: Run, folder: str | Path | None = None) -> str:
+    """Why records of this machine could not stand beside those of a run's scale and seed, in words; nothing where they can.
+
+    The faces are prepared for that, as the run needs them itself.
+
+    Raises:
+        ConfigError: they are not on this machine.
+    """
+    from maskfr_utils import prepare, store
+
+    config = run.config()
+    theirs = [
+        record["provenance"]["faces"]
+        for other, record in load(None, run.scale, folder).items()
+        if (other.seed, other.trial) == (run.seed, run.trial) and not set(other.flaws or ()) & set(POOL)
+    ]
+    if not theirs:
+        return ""
+    prepared = store.FaceStore(prepare.prepare(**config.data()))
+    here = prepared.sample(prepared.indices(store.VALIDATION if run.trial else store.TEST))
+    prepared.close()
+    if _same_faces(here, theirs[0]):
+        return ""
+    return (
+        f"the faces that this machine prepares are not those of the records of seed {run.seed}: the last bit of a pixel may hang on"
+        " the processor, and a mask hangs on every bit. All runs of a scale need machines of one kind; `--results NEW_FOLDER`"
+        " makes them anew"
+    )
+
+
+def _same_faces(one: list[float], other: list[float]) -> bool:
+    return np.shape(one) == np.shape(other) and np.allclose(one, other, rtol=0, atol=SAMPLE_TOLERANCE)
+
+
 def inconsistencies(records: dict[Run, dict]) -> list[str]:
     """How records of one scale differ in what those of a seed must share: faces, scored photos, number of training photos.
 
@@ -107,8 +143,7 @@ def inconsistencies(records: dict[Run, dict]) -> list[str]:
         reference, theirs = first.setdefault((run.seed, run.trial), (run.name, record))
         made, others = record["provenance"], theirs["provenance"]
         same = {
-            "the faces": np.shape(made.get("faces")) == np.shape(others.get("faces"))
-            and np.allclose(made["faces"], others["faces"], rtol=0, atol=SAMPLE_TOLERANCE),
+            "the faces": _same_faces(made["faces"], others["faces"]),
             "the scored photos": all(record["photos"][k] == theirs["photos"][k] for k in ("label", "mask", "yaw")),
             "the number of training photos": made["train_photos"] == others["train_photos"],
         }
