@@ -16,6 +16,7 @@ from maskfr_utils.store import TEST, FaceStore
 from maskfr_utils.study import __main__ as command
 from maskfr_utils.study import captions, check, making, plan, scales, shown, state, trials, variants
 from maskfr_utils.study.run import Run
+from maskfr_utils.train import told
 
 OPENED = sorted({name for notebook in shown.chapters() for name in shown.measurements(notebook)})
 
@@ -386,8 +387,9 @@ def test_without_real_faces_their_scale_is_left_out(empty, monkeypatch, capsys):
 def test_faces_of_another_processor_are_told_before_anything_is_trained(monkeypatch, capsys):
     config = TrainConfig(identities=3, per_identity=10, test_fraction=0.2)
     faces = FaceStore(prepare(**config.data(), progress=False))
-    theirs = faces.sample(faces.indices(TEST))
-    run, made = Run(scale="demo"), {"provenance": {"faces": theirs}}
+    theirs, photos = faces.sample(faces.indices(TEST)), told(faces, faces.indices(TEST))
+    photos = {name: values.tolist() for name, values in photos.items()}
+    run, made = Run(scale="demo"), {"provenance": {"faces": theirs}, "photos": photos}
     monkeypatch.setattr(Run, "config", lambda _: config)
     monkeypatch.setattr(state, "load", lambda *_: {run: made})
     assert state.other_faces(run) == ""
@@ -395,6 +397,8 @@ def test_faces_of_another_processor_are_told_before_anything_is_trained(monkeypa
     made["provenance"]["faces"] = [theirs[0] + 9, *theirs[1:]]
     assert making.run_all([run]) == 0
     assert "demo is left out: the faces that this machine prepares" in capsys.readouterr().out
+    made |= {"provenance": {"faces": theirs}, "photos": photos | {"mask": ["snood", *photos["mask"][1:]]}}
+    assert "--results" in state.other_faces(run)
     monkeypatch.setattr(state, "load", lambda *_: {})
     assert state.other_faces(run) == ""
 

@@ -104,20 +104,23 @@ def other_faces(run: Run, folder: str | Path | None = None) -> str:
     Raises:
         ConfigError: they are not on this machine.
     """
-    from maskfr_utils import prepare, store
+    from maskfr_utils import prepare, store, train
 
     config = run.config()
     theirs = [
-        record["provenance"]["faces"]
+        record
         for other, record in load(None, run.scale, folder).items()
         if (other.seed, other.trial) == (run.seed, run.trial) and not set(other.flaws or ()) & set(POOL)
     ]
     if not theirs:
         return ""
     prepared = store.FaceStore(prepare.prepare(**config.data()))
-    here = prepared.sample(prepared.indices(store.VALIDATION if run.trial else store.TEST))
+    scored = prepared.indices(store.VALIDATION if run.trial else store.TEST)
+    sample, photos = prepared.sample(scored), train.told(prepared, scored)
     prepared.close()
-    if _same_faces(here, theirs[0]):
+    if _same_faces(sample, theirs[0]["provenance"]["faces"]) and _same_photos(
+        {name: values.tolist() for name, values in photos.items()}, theirs[0]["photos"]
+    ):
         return ""
     return (
         f"the faces that this machine prepares are not those of the records of seed {run.seed}: the last bit of a pixel may hang on"
@@ -128,6 +131,10 @@ def other_faces(run: Run, folder: str | Path | None = None) -> str:
 
 def _same_faces(one: list[float], other: list[float]) -> bool:
     return np.shape(one) == np.shape(other) and np.allclose(one, other, rtol=0, atol=SAMPLE_TOLERANCE)
+
+
+def _same_photos(one: dict, other: dict) -> bool:
+    return all(one[name] == other[name] for name in ("label", "mask", "yaw"))
 
 
 def inconsistencies(records: dict[Run, dict]) -> list[str]:
@@ -144,7 +151,7 @@ def inconsistencies(records: dict[Run, dict]) -> list[str]:
         made, others = record["provenance"], theirs["provenance"]
         same = {
             "the faces": _same_faces(made["faces"], others["faces"]),
-            "the scored photos": all(record["photos"][k] == theirs["photos"][k] for k in ("label", "mask", "yaw")),
+            "the scored photos": _same_photos(record["photos"], theirs["photos"]),
             "the number of training photos": made["train_photos"] == others["train_photos"],
         }
         problems += [f"{run.name}: {what} differ from {reference}'s" for what, equal in same.items() if not equal]
