@@ -392,6 +392,7 @@ def test_faces_of_another_processor_are_told_before_anything_is_trained(monkeypa
     run, made = Run(scale="demo"), {"provenance": {"faces": theirs}, "photos": photos}
     monkeypatch.setattr(Run, "config", lambda _: config)
     monkeypatch.setattr(state, "load", lambda *_: {run: made})
+    monkeypatch.setattr(state, "stale", lambda *_: "")
     assert state.other_faces(run) == ""
     monkeypatch.setattr(making, "cost", lambda _: pytest.fail("nothing is to be made"))
     made["provenance"]["faces"] = [theirs[0] + 9, *theirs[1:]]
@@ -399,7 +400,7 @@ def test_faces_of_another_processor_are_told_before_anything_is_trained(monkeypa
     assert "demo is left out: the faces that this machine prepares" in capsys.readouterr().out
     made |= {"provenance": {"faces": theirs}, "photos": photos | {"mask": ["snood", *photos["mask"][1:]]}}
     assert "--results" in state.other_faces(run)
-    monkeypatch.setattr(state, "load", lambda *_: {})
+    monkeypatch.setattr(state, "stale", lambda *_: "the code now draws other masks")  # and is to be run again
     assert state.other_faces(run) == ""
 
 

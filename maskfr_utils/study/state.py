@@ -107,20 +107,21 @@ def other_faces(run: Run, folder: str | Path | None = None) -> str:
     from maskfr_utils import prepare, store, train
 
     config = run.config()
-    theirs = [
+    peers = (
         record
         for other, record in load(None, run.scale, folder).items()
-        if (other.seed, other.trial) == (run.seed, run.trial) and not set(other.flaws or ()) & set(POOL)
-    ]
-    if not theirs:
+        if (other.seed, other.trial) == (run.seed, run.trial)
+        and not set(other.flaws or ()) & set(POOL)
+        and not stale(other, record)
+    )
+    if (theirs := next(peers, None)) is None:
         return ""
     prepared = store.FaceStore(prepare.prepare(**config.data()))
     scored = prepared.indices(store.VALIDATION if run.trial else store.TEST)
     sample, photos = prepared.sample(scored), train.told(prepared, scored)
     prepared.close()
-    if _same_faces(sample, theirs[0]["provenance"]["faces"]) and _same_photos(
-        {name: values.tolist() for name, values in photos.items()}, theirs[0]["photos"]
-    ):
+    here = {name: values.tolist() for name, values in photos.items()}
+    if _same_faces(sample, theirs["provenance"]["faces"]) and _same_photos(here, theirs["photos"]):
         return ""
     return (
         f"the faces that this machine prepares are not those of the records of seed {run.seed}: the last bit of a pixel may hang on"
