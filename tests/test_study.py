@@ -12,7 +12,7 @@ from maskfr_utils import paths, records, verdicts
 from maskfr_utils.config import TrainConfig
 from maskfr_utils.names import LOSSES, REPORTED, SIMPLE_CONDITIONS
 from maskfr_utils.prepare import prepare
-from maskfr_utils.store import TEST, FaceStore
+from maskfr_utils.store import TEST, TRAIN, FaceStore
 from maskfr_utils.study import __main__ as command
 from maskfr_utils.study import captions, check, making, plan, scales, shown, state, trials, variants
 from maskfr_utils.study.run import Run
@@ -389,19 +389,20 @@ def test_faces_of_another_processor_are_told_before_anything_is_trained(monkeypa
     faces = FaceStore(prepare(**config.data(), progress=False))
     theirs, photos = faces.sample(faces.indices(TEST)), told(faces, faces.indices(TEST))
     photos = {name: values.tolist() for name, values in photos.items()}
-    run, made = Run(scale="demo"), {"provenance": {"faces": theirs}, "photos": photos}
+    made = {"provenance": {"faces": theirs, "train_photos": len(faces.indices(TRAIN))}, "photos": photos}
+    run, other = Run(scale="demo"), Run(scale="demo", condition="unmasked")
     monkeypatch.setattr(Run, "config", lambda _: config)
-    monkeypatch.setattr(state, "load", lambda *_: {run: made})
-    monkeypatch.setattr(state, "stale", lambda *_: "")
-    assert state.other_faces(run) == ""
+    monkeypatch.setattr(making, "peers", lambda *_: iter([(other, made)]))
+    monkeypatch.setattr(making, "stale", lambda *_: "")
+    assert making.other_faces(run) == ""
     monkeypatch.setattr(making, "cost", lambda _: pytest.fail("nothing is to be made"))
     made["provenance"]["faces"] = [theirs[0] + 9, *theirs[1:]]
     assert making.run_all([run]) == 0
     assert "demo is left out: the faces that this machine prepares" in capsys.readouterr().out
-    made |= {"provenance": {"faces": theirs}, "photos": photos | {"mask": ["snood", *photos["mask"][1:]]}}
-    assert "--results" in state.other_faces(run)
-    monkeypatch.setattr(state, "stale", lambda *_: "the code now draws other masks")  # and is to be run again
-    assert state.other_faces(run) == ""
+    made["provenance"]["faces"], made["photos"] = theirs, photos | {"mask": ["snood", *photos["mask"][1:]]}
+    assert "--results" in making.other_faces(run)
+    monkeypatch.setattr(making, "stale", lambda *_: "the code now draws other masks")  # and is to be run again
+    assert making.other_faces(run) == ""
 
 
 def test_list_and_wrong_names(empty, capsys):

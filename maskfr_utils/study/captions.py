@@ -36,10 +36,8 @@ def made_with(group: str | None, scale: str, folder: str | Path | None = None) -
             f"learning rate {_all(r['params']['lr'] for r in all_records)}",
             f"*s* = {_numbers(all_records, 'scale')}, *m* = {_numbers(all_records, 'margin')}",
             f"seed {_all(run.seed for run in records)}",
-            ", ".join(
-                f"{title}{_all(r['provenance'][name] for r in all_records)}"
-                for name, title in (("device", ""), ("threads", "threads "), ("precision", "precision "))
-            ),
+            f"{_all(r['provenance']['device'] for r in all_records)}, threads {_all(r['provenance']['threads'] for r in all_records)}"
+            f", precision {_all(r['provenance']['precision'] for r in all_records)}",
             f"{_span(minutes)} minutes a run",
         ]
         text += "; ".join(facts) + ". "

@@ -7,6 +7,7 @@ last bits may differ; what was trained on is judged when the record comes back, 
 """
 
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -27,7 +28,7 @@ from maskfr_utils.probes.runs import of_run
 from maskfr_utils.records import REVISION, code_revision, read_record, write_json
 from maskfr_utils.study import plan, scales, trials
 from maskfr_utils.study.run import Run
-from maskfr_utils.study.state import inconsistencies, stale, status
+from maskfr_utils.study.state import inconsistencies, peers, stale, status
 
 VENDOR = ("lightning-fabric", "lightning-utilities")  # pure Python, and missing where people have but torch
 LEFT_OUT = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")  # of them: how they were installed here
@@ -191,9 +192,5 @@ def _contradiction(record: dict) -> str:
 
 def _unlike(run: Run, record: dict, folder: Path | None) -> str:
     """How it differs in faces or photos from a record here of the same scale, seed and part of the photos."""
-    for other in plan.runs((), [run.scale], folder):
-        alike = (other.seed, other.trial) == (run.seed, run.trial) and other != run
-        if alike and other.record_path(folder).exists():
-            found = inconsistencies({other: read_record(other.record_path(folder)), run: record})
-            return "; ".join(line.removeprefix(f"{run.name}: ") for line in found)
-    return ""
+    beside = [*itertools.islice(peers(run, folder), 1), (run, record)]
+    return "; ".join(line.removeprefix(f"{run.name}: ") for line in inconsistencies(dict(beside)))

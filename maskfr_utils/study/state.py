@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -96,46 +97,22 @@ def made_from(chapter: str, folder: str | Path | None = None, notebooks: Path | 
     return f"made from {', '.join(found) or 'no record'} ({content.hexdigest()[:8]})"
 
 
-def other_faces(run: Run, folder: str | Path | None = None) -> str:
-    """Why records of this machine could not stand beside those of a run's scale and seed, in words; nothing where they can.
+def peers(run: Run, folder: str | Path | None = None) -> Iterator[tuple[Run, dict]]:
+    """The runs, with their records, beside which a record of a run has to stand: others of its scale, seed and part of the photos.
 
-    The faces are prepared for that, as the run needs them itself.
-
-    Raises:
-        ConfigError: they are not on this machine.
+    Args:
+        run: whose.
+        folder: of the records; default: the book's.
     """
-    from maskfr_utils import prepare, store, train
-
-    config = run.config()
-    peers = (
-        record
-        for other, record in load(None, run.scale, folder).items()
-        if (other.seed, other.trial) == (run.seed, run.trial)
-        and not set(other.flaws or ()) & set(POOL)
-        and not stale(other, record)
-    )
-    if (theirs := next(peers, None)) is None:
-        return ""
-    prepared = store.FaceStore(prepare.prepare(**config.data()))
-    scored = prepared.indices(store.VALIDATION if run.trial else store.TEST)
-    sample, photos = prepared.sample(scored), train.told(prepared, scored)
-    prepared.close()
-    here = {name: values.tolist() for name, values in photos.items()}
-    if _same_faces(sample, theirs["provenance"]["faces"]) and _same_photos(here, theirs["photos"]):
-        return ""
-    return (
-        f"the faces that this machine prepares are not those of the records of seed {run.seed}: the last bit of a pixel may hang on"
-        " the processor, and a mask hangs on every bit. All runs of a scale need machines of one kind; `--results NEW_FOLDER`"
-        " makes them anew"
-    )
+    for other in runs((), [run.scale], folder):
+        alike = (other.seed, other.trial) == (run.seed, run.trial) and other != run and not _of_other_photos(other)
+        if alike and (path := other.record_path(folder)).exists():
+            yield other, read_record(path)
 
 
-def _same_faces(one: list[float], other: list[float]) -> bool:
-    return np.shape(one) == np.shape(other) and np.allclose(one, other, rtol=0, atol=SAMPLE_TOLERANCE)
-
-
-def _same_photos(one: dict, other: dict) -> bool:
-    return all(one[name] == other[name] for name in ("label", "mask", "yaw"))
+def _of_other_photos(run: Run) -> bool:
+    """Whether it has others than the rest of the study, on purpose."""
+    return bool(set(run.flaws or ()) & set(POOL))
 
 
 def inconsistencies(records: dict[Run, dict]) -> list[str]:
@@ -146,13 +123,14 @@ def inconsistencies(records: dict[Run, dict]) -> list[str]:
     """
     problems, first = [], {}
     for run, record in records.items():
-        if set(run.flaws or ()) & set(POOL):  # other photos, on purpose
+        if _of_other_photos(run):
             continue
         reference, theirs = first.setdefault((run.seed, run.trial), (run.name, record))
         made, others = record["provenance"], theirs["provenance"]
         same = {
-            "the faces": _same_faces(made["faces"], others["faces"]),
-            "the scored photos": _same_photos(record["photos"], theirs["photos"]),
+            "the faces": np.shape(made.get("faces")) == np.shape(others.get("faces"))
+            and np.allclose(made["faces"], others["faces"], rtol=0, atol=SAMPLE_TOLERANCE),
+            "the scored photos": all(record["photos"][k] == theirs["photos"][k] for k in ("label", "mask", "yaw")),
             "the number of training photos": made["train_photos"] == others["train_photos"],
         }
         problems += [f"{run.name}: {what} differ from {reference}'s" for what, equal in same.items() if not equal]
