@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 from maskfr_utils import store
 from maskfr_utils.faces import recordio, sources, verification
 from maskfr_utils.faces.pictures import PictureError, suffix_of
-from maskfr_utils.messages import brief, print_anything
+from maskfr_utils.messages import brief, start_command
 from maskfr_utils.paths import find_data, replacing
 
 SHARD = 10_000  # pictures a WebDataset shard
@@ -149,7 +149,7 @@ def main(argv: list[str] | None = None) -> int:
         "--as-they-are", dest="faces", action="store_false", help="neither detect nor align: copy the pictures"
     )
     parser.add_argument("--no-progress", dest="progress", action="store_false", help="show no progress bar")
-    print_anything()
+    start_command()
     try:
         print(convert(**vars(parser.parse_args(argv))))
     except (OSError, ValueError) as error:

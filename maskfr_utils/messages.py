@@ -1,5 +1,7 @@
 """What errors say: one line, however long or odd the value that they name."""
 
+import atexit
+import gc
 import reprlib
 import sys
 
@@ -27,8 +29,13 @@ def shown(value: object) -> str:
         return f"a number of {value.bit_length():,} bits" if isinstance(value, int) else "a value too long to be shown"
 
 
-def print_anything() -> None:
-    """Lets a command print names that its terminal's encoding lacks, as escapes: no locale may end it half-way."""
+def start_command() -> None:
+    """What every command begins with.
+
+    It prints names that its terminal's encoding lacks, as escapes: no locale may end it half-way. And it ends at once: Python
+    searches all of torch for circles before it leaves, which takes as long as a third of loading it.
+    """
+    atexit.register(gc.freeze)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

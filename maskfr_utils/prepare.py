@@ -28,7 +28,7 @@ from maskfr_utils import fingerprint, masks, paths, splits, store
 from maskfr_utils.config import TrainConfig, load_params
 from maskfr_utils.engines import HELP, LOCAL, workers
 from maskfr_utils.masks.styles import described
-from maskfr_utils.messages import brief, print_anything
+from maskfr_utils.messages import brief, start_command
 from maskfr_utils.parts import EACH, Parts
 from maskfr_utils.probes.faces import of_data
 from maskfr_utils.twins import DEMO, Block, How, Photos, Rendered, batches
@@ -277,7 +277,7 @@ def _summary(data: Photos | Rendered, seen: int, skipped: Counter, result: split
 
 def main(argv: list[str] | None = None) -> int:
     """Prepare one data set from the command line; prints the path of the file last."""
-    print_anything()
+    start_command()
     parser = argparse.ArgumentParser(
         prog="python -m maskfr_utils.prepare",
         description="Detect, align, mask, clean and split a data set into one HDF5 file.",

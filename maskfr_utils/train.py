@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 from maskfr_utils.config import ConfigError, TrainConfig
-from maskfr_utils.messages import brief, print_anything
+from maskfr_utils.messages import brief, start_command
 from maskfr_utils.paths import replacing
 from maskfr_utils.stopping import Stopped
 
@@ -242,7 +242,7 @@ def main(
         kind: what makes the run of its parameters.
         prog: the command's name in messages.
     """
-    print_anything()
+    start_command()
     config, name = TrainConfig.from_argv(argv, prog), prog.split()[-1]
     try:
         record = run(config, kind(config))

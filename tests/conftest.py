@@ -1,13 +1,17 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run two at a time; threads on top of that fight for the cores
+sys.modules.setdefault("rfc3987_syntax", None)  # jsonschema's check of addresses, five seconds to load; notebooks have none
 
 import matplotlib
 import pytest
 from filelock import FileLock
+
+from maskfr_utils.names import NETWORKS
 
 matplotlib.use("Agg")  # not by environment variable: the notebooks' kernels would inherit it
 
@@ -28,6 +32,20 @@ def _own_cache(common):
     os.environ.pop("MASKFR_CACHE")
     if before is not None:
         os.environ["MASKFR_CACHE"] = before
+
+
+@pytest.fixture(scope="module")
+def shallow(common):
+    """Networks of five blocks, for tests of what is done with them, not of what they are; the whole ones, by name.
+
+    What is remembered of whole networks is kept apart: fingerprints and prepared files hang on the code, not on a patch.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        whole = dict(NETWORKS)
+        for name, network in whole.items():
+            patch.setitem(NETWORKS, name, replace(network, depths=(1, 1, 2, 1)))
+        patch.setenv("MASKFR_CACHE", str(common / "cache-shallow"))
+        yield whole
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,8 @@ from maskfr_utils.probes.runs import of_run
 from maskfr_utils.records import read_record
 from maskfr_utils.store import TRAIN, FaceStore
 
+pytestmark = pytest.mark.usefixtures("shallow")
+
 NEW = [name for name in CONDITIONS if name not in SIMPLE_CONDITIONS]
 CUT = {"upper": (0, 58), "periocular": (32, 58)}  # rows that are seen, written down once more
 

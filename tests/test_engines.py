@@ -123,7 +123,9 @@ def test_without_ray_the_way_out_is_told(monkeypatch):
         pass
 
 
-def test_no_scheduler_is_told():
-    pytest.importorskip("distributed")
+def test_no_scheduler_is_told(monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    soon = lambda address, timeout, client=distributed.Client, **more: client(address, timeout="1s", **more)  # noqa: E731
+    monkeypatch.setattr(distributed, "Client", soon)
     with pytest.raises(ValueError, match="no Dask scheduler answers"), engines.workers("dask tcp://127.0.0.1:9"):
         pass

@@ -18,12 +18,15 @@ from maskfr_utils import batches, fingerprint, loop, losses, recogniser, run_sta
 from maskfr_utils.masks import draw
 from maskfr_utils.metrics import closed_set
 from maskfr_utils.models import blocks, networks
+from maskfr_utils.names import NETWORKS
 from maskfr_utils.original import probes
 from maskfr_utils.paths import ROOT
 from maskfr_utils.probes import faces
 from maskfr_utils.probes.runs import of_run
 from maskfr_utils.rendered import render
 from maskfr_utils.study.run import Run
+
+pytestmark = pytest.mark.usefixtures("shallow")
 
 DEMO, POCKET = Run(scale="demo"), Run(scale="pocket", model="ressanet50")
 PARTS = of_run(DEMO.params()) | of_run(POCKET.params())
@@ -304,8 +307,9 @@ print(json.dumps(few))
 """
 
 
-def test_numbers_do_not_hang_on_the_processor():
-    """Torch without the instructions that it would choose here rounds otherwise; a ResNet makes most of that."""
+def test_numbers_do_not_hang_on_the_processor(shallow, monkeypatch):
+    """Torch without the instructions that it would choose here rounds otherwise; a whole ResNet makes most of that."""
+    monkeypatch.setitem(NETWORKS, "resnet50", shallow["resnet50"])
     there = json.loads(python(ROOT, ELSEWHERE, ATEN_CPU_CAPABILITY="default"))
     parts = of_run(Run(scale="demo", model="resnet50").params())
     here = {name: parts[name]() for name in there}

@@ -17,6 +17,8 @@ from maskfr_utils.records import read_record
 from maskfr_utils.run_state import TrainingError
 from maskfr_utils.stopping import Stopped
 
+pytestmark = pytest.mark.usefixtures("shallow")
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):

@@ -13,6 +13,8 @@ from maskfr_utils.run_state import TrainingError
 from maskfr_utils.store import FaceStore
 from maskfr_utils.train import run as train
 
+pytestmark = pytest.mark.usefixtures("shallow")
+
 
 @pytest.fixture(scope="module")
 def trainer(tmp_path_factory):

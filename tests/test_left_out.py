@@ -9,6 +9,8 @@ from maskfr_utils import figures, left_out, masks, prepare, rendered, train
 from maskfr_utils.masks import worn
 from maskfr_utils.store import LEFT_OUT, TEST, WORN, FaceStore
 
+pytestmark = pytest.mark.usefixtures("shallow")
+
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):

@@ -18,6 +18,8 @@ from maskfr_utils.names import LOSSES
 from maskfr_utils.records import read_record
 from maskfr_utils.store import TEST, TRAIN, VALIDATION, FaceStore
 
+pytestmark = pytest.mark.usefixtures("shallow")
+
 
 @pytest.fixture(scope="module")
 def store():

@@ -8,7 +8,7 @@ must say can be counted out.
 import ast
 import json
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import in_process
 import nbformat
@@ -20,6 +20,7 @@ from small_runs import PLAN
 
 from maskfr_utils.config import TrainConfig
 from maskfr_utils.measure import speed
+from maskfr_utils.names import NETWORKS
 from maskfr_utils.paths import ROOT, results_dir
 from maskfr_utils.study.pages import WAITING
 
@@ -30,13 +31,15 @@ ON_MEASUREMENTS = ("strangers", "where_it_looks")  # here without one
 SMALL = {
     "train": {
         "model": "ressanet50",
-        "width": 0.25,
+        "width": 0.05,
         "identities": 4,
         "per_identity": 10,
         "epochs": 2,
         "batch_size": 8,
         "embedding_dim": 32,
     },
+    "data": {"identities": 12, "per_identity": 10},
+    "masking": {"faces": 30},
 }
 
 
@@ -59,6 +62,8 @@ def page(tmp_path_factory):
                 parameters["results"] = str(folder)
             with pytest.MonkeyPatch.context() as patch:
                 patch.setitem(speed.PLANS, "smoke", PLAN)
+                if name == "benchmarks":  # how long the whole networks take, its record tells
+                    patch.setitem(NETWORKS, "iresnet50", replace(NETWORKS["iresnet50"], depths=(1, 1, 2, 1)))
                 patch.chdir(folder)  # no notebook depends on the current folder
                 source = ROOT / "notebooks" / f"{name}.ipynb"
                 engine = None if name == "train" else in_process.NAME  # one in a kernel, as users run them all
@@ -167,7 +172,7 @@ def test_data_gives_each_photo_one_part(page):
     _, text = page("data")
     total = int(re.search(r"pictures (\d+)", text)[1])
     parts = {p: int(re.search(rf"{p} (\d+) \d+ \d+", text)[1]) for p in ("training", "validation", "test", "left out")}
-    assert sum(parts.values()) == total == 600 and parts["left out"] == 0  # rendered pictures have no copies
+    assert sum(parts.values()) == total == 120 and parts["left out"] == 0  # rendered pictures have no copies
     assert min(parts["training"], parts["validation"], parts["test"]) > 0
     pins = json.loads((results_dir() / "sources" / "pins.json").read_text())["cleaning"]
     assert (

@@ -10,6 +10,8 @@ from maskfr_utils import engines, parts, prepare, rendered, twins
 from maskfr_utils.faces import recordio
 from maskfr_utils.store import FaceStore, encode
 
+pytestmark = pytest.mark.usefixtures("shallow")
+
 
 @pytest.fixture(scope="module")
 def faces():

@@ -21,6 +21,8 @@ from maskfr_utils.recognise.embedder import save_embedder
 from maskfr_utils.rendered import render_faces
 from maskfr_utils.study.run import Run
 
+pytestmark = pytest.mark.usefixtures("shallow")
+
 
 @pytest.fixture(autouse=True, scope="module")
 def fewer_draws():

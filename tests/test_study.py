@@ -328,7 +328,7 @@ def empty(tmp_path, monkeypatch):
     """A study of three short runs with nothing done, in a folder of its own."""
     monkeypatch.setattr(paths, "results_dir", lambda: tmp_path / "results")
     monkeypatch.setattr(paths, "runs_dir", lambda: tmp_path / "runs")
-    tiny = {"dataset": "demo", "identities": 3, "per_identity": 8, "width": 0.25, "embedding_dim": 16, "epochs": 1}
+    tiny = {"dataset": "demo", "identities": 3, "per_identity": 8, "width": 0.05, "embedding_dim": 16, "epochs": 1}
     tiny |= {"lr": 0.01, "batch_size": 8, "warmup_epochs": 0.0, "margin_warmup_epochs": 0.0, "compile": False}
     monkeypatch.setattr(scales, "recipe", lambda scale: tiny if scale == "demo" else tiny | {"dataset": "nowhere.tar"})
     for scale in ("demo", "pocket"):

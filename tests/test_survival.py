@@ -22,6 +22,8 @@ from maskfr_utils.records import read_record
 from maskfr_utils.stopping import Stopped
 from maskfr_utils.store import FaceStore
 
+pytestmark = pytest.mark.usefixtures("shallow")
+
 AUGMENT = loop.augment
 
 

@@ -9,6 +9,8 @@ from maskfr_utils.paths import ROOT
 from maskfr_utils.records import read_record
 from maskfr_utils.store import FaceStore, FaceWriter
 
+pytestmark = pytest.mark.usefixtures("shallow")
+
 TINY = [
     "width",
     "0.25",

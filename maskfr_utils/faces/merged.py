@@ -25,7 +25,7 @@ from maskfr_utils.faces.archives import LANDMARKS
 from maskfr_utils.faces.people import OVERLAP, plain, same_people
 from maskfr_utils.faces.pictures import PictureError, suffix_of
 from maskfr_utils.faces.sources import open_source, to_face
-from maskfr_utils.messages import brief, print_anything
+from maskfr_utils.messages import brief, start_command
 
 TAR, INDEX = "faces.tar", "index.csv"
 SHARED = 2  # photos that two people of two sets must share to be one
@@ -185,7 +185,7 @@ def main(argv: list[str] | None = None) -> int:
         "--overlap", type=Path, help=f"list of people with several names (default: {OVERLAP}, if there)"
     )
     args = parser.parse_args(argv)
-    print_anything()
+    start_command()
     try:
         found = merge(args.out, args.sets, least=args.least, overlap=args.overlap)
     except (OSError, ValueError) as error:

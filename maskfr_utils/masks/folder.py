@@ -32,7 +32,7 @@ from maskfr_utils.faces.archives import Archive, open_archive
 from maskfr_utils.masks import styles
 from maskfr_utils.masks.draw import find_landmarks
 from maskfr_utils.masks.manifest import Manifest, coverage_name
-from maskfr_utils.messages import brief, print_anything
+from maskfr_utils.messages import brief, start_command
 from maskfr_utils.names import unknown
 from maskfr_utils.paths import replacing
 
@@ -297,7 +297,7 @@ def _settings(style: str | dict[str, float], seed: int, form: str) -> dict[str, 
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit status: 1 where no picture was masked, 2 for a mistake, 130 after Ctrl-C, 143 after SIGTERM."""
-    print_anything()
+    start_command()
     parser = argparse.ArgumentParser(prog="python -m maskfr_utils.masks.folder", description=__doc__.split("\n")[0])
     parser.add_argument("source", help="a folder, a zip or tar, or one picture")
     parser.add_argument("out", help="folder to write into")

@@ -1,12 +1,16 @@
 """The memory that some work takes at its peak: in a process of its own, whose memory was never larger before."""
 
 import multiprocessing
+import os
 import resource
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
+
+from maskfr_utils.messages import start_command
 
 STATUS = Path("/proc/self/status")
 
@@ -20,6 +24,17 @@ def peak() -> int:
 
 
 def in_fresh_process(work: Callable[..., Any], *arguments: Any) -> Any:
-    """What a function of a module gives, computed in a process that has done nothing else."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+    """What a function of a module gives, computed in a process that has done nothing else, and that ends with this one."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _end_with_parent) as pool:
         return pool.submit(work, *arguments).result()
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for its next task for ever."""
+
+    def wait() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    start_command()
+    threading.Thread(target=wait, daemon=True).start()

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from maskfr_utils.messages import brief, print_anything
+from maskfr_utils.messages import brief, start_command
 from maskfr_utils.records import code_revision, provenance
 from maskfr_utils.verdicts import from_draws
 
@@ -65,7 +65,7 @@ def estimate(by_seed: np.ndarray) -> dict[str, object]:
 
 def status(command: str, measure: Callable[[], None]) -> int:
     """Runs a measurement and returns the command's exit status; what is wrong with its input is one line on stderr."""
-    print_anything()
+    start_command()
     try:
         measure()
     except (ValueError, OSError, KeyError) as error:

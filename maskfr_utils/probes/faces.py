@@ -7,6 +7,7 @@ import io
 import tarfile
 import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -28,6 +29,11 @@ def plain_faces(count: int, seed: int = 0) -> np.ndarray:
 
     Whole numbers throughout, so that every machine has the same bits: the draw of a mask hangs on them.
     """
+    return _plain_faces(count, seed).copy()
+
+
+@cache
+def _plain_faces(count: int, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     large = rng.integers(-60, 61, (count, 8, 8, 3)).repeat(14, 1).repeat(14, 2)
     for axis in (1, 2, 1, 2):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from maskfr_utils.messages import brief, print_anything
+from maskfr_utils.messages import brief, start_command
 
 PRIVACY = (
     "An embedding is biometric data: enrol people who have agreed to it, keep the gallery where others cannot read it, and "
@@ -199,7 +199,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit status."""
-    print_anything()
+    start_command()
     args = parser().parse_args(argv)
     try:
         COMMANDS[args.command][0](args)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from maskfr_utils import paths
 from maskfr_utils.config import ConfigError
-from maskfr_utils.messages import brief, print_anything
+from maskfr_utils.messages import brief, start_command
 from maskfr_utils.names import MODELS
 from maskfr_utils.study import captions, plan, trials
 from maskfr_utils.study.check import HEADLINE, problems
@@ -25,7 +25,7 @@ from maskfr_utils.study.state import status, told_cost
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit status."""
-    print_anything()
+    start_command()
     parser = _parser()
     args = parser.parse_args(argv)
     if not paths.is_checkout():
