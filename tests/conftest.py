@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run two at a time; threads on top of that fight for the cores
-sys.modules.setdefault("rfc3987_syntax", None)  # jsonschema's check of addresses, five seconds to load; notebooks have none
 
 import matplotlib
 import pytest
@@ -13,6 +12,8 @@ from filelock import FileLock
 
 from maskfr_utils.names import NETWORKS
 
+# jsonschema would check addresses by it, of which notebooks have none: five seconds to load in each test process.
+sys.modules.setdefault("rfc3987_syntax", None)
 matplotlib.use("Agg")  # not by environment variable: the notebooks' kernels would inherit it
 
 

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from maskfr_utils.models import blocks, networks
 from maskfr_utils.names import NETWORKS
 from maskfr_utils.original import probes
 from maskfr_utils.paths import ROOT
-from maskfr_utils.probes import faces
+from maskfr_utils.probes import faces, training
 from maskfr_utils.probes.runs import of_run
 from maskfr_utils.rendered import render
 from maskfr_utils.study.run import Run
@@ -30,6 +31,14 @@ pytestmark = pytest.mark.usefixtures("shallow")
 
 DEMO, POCKET = Run(scale="demo"), Run(scale="pocket", model="ressanet50")
 PARTS = of_run(DEMO.params()) | of_run(POCKET.params())
+
+
+@pytest.fixture(autouse=True, scope="module")
+def smaller_batches():
+    """What a change moves does not hang on the size of the probe."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "trainer", partial(training.trainer, batch_size=2))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -310,6 +319,7 @@ print(json.dumps(few))
 def test_numbers_do_not_hang_on_the_processor(shallow, monkeypatch):
     """Torch without the instructions that it would choose here rounds otherwise; a whole ResNet makes most of that."""
     monkeypatch.setitem(NETWORKS, "resnet50", shallow["resnet50"])
+    monkeypatch.setattr(training, "trainer", training.trainer.func)
     there = json.loads(python(ROOT, ELSEWHERE, ATEN_CPU_CAPABILITY="default"))
     parts = of_run(Run(scale="demo", model="resnet50").params())
     here = {name: parts[name]() for name in there}

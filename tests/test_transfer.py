@@ -18,6 +18,8 @@ from maskfr_utils.rendered import render_faces
 from maskfr_utils.study.run import Run
 from maskfr_utils.verdicts import over_seeds_and_people
 
+pytestmark = pytest.mark.usefixtures("shallow")
+
 
 @pytest.fixture(autouse=True, scope="module")
 def fewer_draws():
