@@ -5,7 +5,6 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models.resnet import Bottleneck
 
 from maskfr_utils.models.blocks import PReLU, conv1x1, conv3x3
 
@@ -116,6 +115,8 @@ class ResNet(nn.Module):
 
 def bottlenecks(in_channels: int, channels: int, depth: int, stride: int) -> nn.Sequential:
     """A stage of torchvision's bottleneck blocks."""
+    from torchvision.models.resnet import Bottleneck  # seconds to load, and one network of eight needs it
+
     out_channels = 4 * channels
     project = nn.Sequential(conv1x1(in_channels, out_channels, stride), nn.BatchNorm2d(out_channels))
     rest = [Bottleneck(out_channels, channels) for _ in range(depth - 1)]
