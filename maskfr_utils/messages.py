@@ -33,7 +33,7 @@ def start_command() -> None:
     """What every command begins with.
 
     It prints names that its terminal's encoding lacks, as escapes: no locale may end it half-way. And it ends at once: Python
-    searches all of torch for circles before it leaves, which takes as long as a third of loading it.
+    searches all of torch for reference cycles before it leaves, which takes as long as a third of loading it.
     """
     atexit.register(gc.freeze)
     for stream in (sys.stdout, sys.stderr):

@@ -1,7 +1,6 @@
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run two at a time; threads on top of that fight for the cores
@@ -9,6 +8,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run two at a time; thread
 import matplotlib
 import pytest
 from filelock import FileLock
+from shallow import shallow as fewer_blocks
 
 from maskfr_utils.names import NETWORKS
 
@@ -43,8 +43,8 @@ def shallow(common):
     """
     with pytest.MonkeyPatch.context() as patch:
         whole = dict(NETWORKS)
-        for name, network in whole.items():
-            patch.setitem(NETWORKS, name, replace(network, depths=(1, 1, 2, 1)))
+        for name in whole:
+            patch.setitem(NETWORKS, name, fewer_blocks(name))
         patch.setenv("MASKFR_CACHE", str(common / "cache-shallow"))
         yield whole
 

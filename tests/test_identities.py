@@ -33,11 +33,11 @@ def test_difficulty_spreads_the_accuracy():
 
 
 def test_a_detector_for_photographs_accepts_them():
-    """A third of the people of whom the record tells."""
-    found, record = rendered_people.accepted(20), json.loads(rendered_people.RECORD.read_text())["accepted"]
-    assert found["faces"] == 100 and record["faces"] == 300
-    assert found["detected"] >= 0.90 and abs(found["detected"] - record["detected"]) < 0.05
-    assert found["landmark_error"] <= 0.10 and abs(found["landmark_error"] - record["landmark_error"]) < 0.01
+    """At full size, as the record has it; machines may differ in the last bit of a pixel."""
+    found, record = rendered_people.accepted(), json.loads(rendered_people.RECORD.read_text())["accepted"]
+    assert found["faces"] == record["faces"] == 300
+    assert found["detected"] >= 0.90 and abs(found["detected"] - record["detected"]) < 0.02
+    assert found["landmark_error"] <= 0.10 and abs(found["landmark_error"] - record["landmark_error"]) < 0.005
 
 
 def test_record():

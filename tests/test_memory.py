@@ -1,11 +1,11 @@
 """Recomputed activations give the same numbers and keep less; what is predicted is what is kept."""
 
 import copy
-from dataclasses import replace
 from itertools import count
 
 import pytest
 import torch
+from shallow import shallow
 from torch.autograd.graph import saved_tensors_hooks
 
 from maskfr_utils import memory
@@ -78,7 +78,7 @@ def test_a_step_is_measured_in_each_precision_or_left_out_where_it_does_not_fit(
     monkeypatch.setattr(measured, "free_memory", lambda device: 2**30)
     monkeypatch.setattr(measured, "NETWORKS", ("iresnet50",))
     monkeypatch.setattr(measured, "PREDICTED", (2,))
-    monkeypatch.setitem(NETWORKS, "iresnet50", replace(NETWORKS["iresnet50"], depths=(1, 1, 2, 1)))
+    monkeypatch.setitem(NETWORKS, "iresnet50", shallow("iresnet50"))
     peaks = count(step=1000)
     monkeypatch.setattr(measured, "peak", lambda: next(peaks))
     cases = [("iresnet50", 2, "fp32"), ("iresnet50", 2, "bf16"), ("iresnet50", 512, "fp32")]

@@ -261,9 +261,10 @@ def reference_forward(state, x):
     return bn(bn(x, "bn2").flatten(1) @ state["fc.weight"].T + state["fc.bias"], "features")
 
 
-def test_insightface_weights_give_the_same_embeddings():
-    state = insightface_state(NETWORKS["iresnet100"].depths)
-    model = load_insightface_weights(create_model("iresnet100"), state).eval()
+@pytest.mark.parametrize("name", ["iresnet50", "iresnet100"])
+def test_insightface_weights_give_the_same_embeddings(name):
+    state = insightface_state(NETWORKS[name].depths)
+    model = load_insightface_weights(create_model(name), state).eval()
     x = images(1, 3, 112, 112)
     with torch.inference_mode():
         ours, theirs = model(x), reference_forward(state, x)

@@ -8,7 +8,7 @@ must say can be counted out.
 import ast
 import json
 import re
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import in_process
 import nbformat
@@ -16,6 +16,7 @@ import papermill
 import pytest
 from hand_made_records import other_runs, some_runs
 from papermill.exceptions import PapermillExecutionError
+from shallow import shallow
 from small_runs import PLAN
 
 from maskfr_utils.config import TrainConfig
@@ -63,7 +64,7 @@ def page(tmp_path_factory):
             with pytest.MonkeyPatch.context() as patch:
                 patch.setitem(speed.PLANS, "smoke", PLAN)
                 if name == "benchmarks":  # how long the whole networks take, its record tells
-                    patch.setitem(NETWORKS, "iresnet50", replace(NETWORKS["iresnet50"], depths=(1, 1, 2, 1)))
+                    patch.setitem(NETWORKS, "iresnet50", shallow("iresnet50"))
                 patch.chdir(folder)  # no notebook depends on the current folder
                 source = ROOT / "notebooks" / f"{name}.ipynb"
                 engine = None if name == "train" else in_process.NAME  # one in a kernel, as users run them all

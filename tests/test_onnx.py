@@ -15,7 +15,7 @@ def images(batch):
     return torch.randn(batch, 3, 32, 32, generator=torch.Generator().manual_seed(batch))
 
 
-@pytest.mark.parametrize("name", ["resnet50", "ressanet50"])
+@pytest.mark.parametrize("name", ["resnet50", "iresnet50", "ressanet50"])
 def test_onnx_agrees_for_any_batch(tmp_path, name, monkeypatch):
     """Every kind of block, at one or two a stage: full depth, and the networks of 100 layers, repeat them, and take the exporter a minute."""
     onnxruntime = pytest.importorskip("onnxruntime")

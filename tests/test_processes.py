@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from shallow import DEPTHS
 from small_runs import TINY, arguments, same, weights
 from torch import nn
 
@@ -46,7 +47,6 @@ from maskfr_utils import devices, fingerprint, loop, prepare, run_folder, train
 from maskfr_utils.config import TrainConfig
 from maskfr_utils.names import NETWORKS
 import pandas, maskfr_utils.probes.runs
-NETWORKS.update({name: replace(network, depths=(1, 1, 2, 1)) for name, network in NETWORKS.items()})
 work = train.main
 
 def leave(status):
@@ -69,6 +69,7 @@ def start(port, world, argv):
 def ended(children):
     return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
 '''
+SHALLOW = f"NETWORKS.update({{name: replace(network, depths={DEPTHS}) for name, network in NETWORKS.items()}})"
 
 
 def forked(script, *given, **environment):
@@ -78,7 +79,7 @@ def forked(script, *given, **environment):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             ports.append(str(free.getsockname()[1]))
-    command = [sys.executable, "-c", f"{FORKED}\nports = {ports}\n{script}\nleave(0)", *map(str, given)]
+    command = [sys.executable, "-c", f"{FORKED}\n{SHALLOW}\nports = {ports}\n{script}\nleave(0)", *map(str, given)]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | environment, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
@@ -133,7 +134,7 @@ for world in (1, 2):
         still |= {"weights": tmp_path / "given.safetensors", "head_epochs": 1, "epochs": 2}
     assert forked(script, tmp_path, *arguments(TINY | still)).splitlines()[-1] == "0 0"
     (one, before), (two, after) = (torch.load(tmp_path / f"{world}/end.pt") for world in (1, 2))
-    assert len(one) > 70 and before[0]["loss"] == pytest.approx(after[0]["loss"], abs=1e-4)
+    assert one.keys() == two.keys() and len(one) > 70 and before[0]["loss"] == pytest.approx(after[0]["loss"], abs=1e-4)
     assert before[0]["train_accuracy"] == after[0]["train_accuracy"]
     for name, value in one.items():
         torch.testing.assert_close(

@@ -38,7 +38,7 @@ def test_exported_networks_at_full_size_agree_with_torch():
 
 
 def test_multiply_adds_are_those_of_the_measured_width(record, shallow, monkeypatch):
-    assert record["macs"]["iresnet50"] == steps.macs("iresnet50", PLAN.width)
+    assert record["macs"]["iresnet50"] == steps.macs("iresnet50", PLAN.width) < 6.309e9 / 20
     monkeypatch.setitem(NETWORKS, "iresnet50", shallow["iresnet50"])
     assert round(steps.macs("iresnet50", 1.0) / 1e9, 3) == 6.309
 

@@ -9,13 +9,12 @@ import argparse
 import contextlib
 import io
 import math
-import multiprocessing
 import subprocess
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
 
 from maskfr_utils import fingerprint, paths
+from maskfr_utils.measure.peaks import in_fresh_process
 from maskfr_utils.messages import brief
 from maskfr_utils.names import unknown
 from maskfr_utils.probes.runs import of_run
@@ -109,8 +108,7 @@ class Session:
             return AGAIN * self.took[run.model] * run.passes()
         if run.model not in self.paces:
             # In a process of its own: what a device was given for it is given back.
-            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-                self.paces[run.model] = pool.submit(images_per_second, run).result()
+            self.paces[run.model] = in_fresh_process(images_per_second, run)
         return START + SURE * self.at_once * run.passes() / self.paces[run.model]
 
     def fits(self, run: Run) -> bool:
