@@ -21,8 +21,6 @@ from maskfr_utils.study import pack as packing
 from maskfr_utils.study import packed_run, plan, scales, trials, within
 from maskfr_utils.study.run import Run
 
-pytestmark = pytest.mark.usefixtures("shallow")
-
 TINY = {"dataset": "mini/faces.tar", "min_masked": 5, "test_fraction": 0.2, "width": 0.05, "embedding_dim": 16}
 TINY |= {"condition": "masked", "epochs": 1, "batch_size": 8, "lr": 0.05, "compile": False}
 TINY |= {"warmup_epochs": 0.5, "margin_warmup_epochs": 3.0}
