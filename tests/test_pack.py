@@ -125,9 +125,9 @@ def test_a_pack_holds_no_path_of_this_machine_and_is_checked_where_it_runs(study
         assert not file.is_file() or not any(text in file.read_bytes() for text in home), file
     with pytest.raises(ConfigError, match="is not empty"):
         packing.pack("full", folder)
-    (folder / "maskfr_utils" / "metrics.py").write_text("accuracy = 1")
+    (folder / "maskfr_utils" / "losses.py").write_text("arcface = 1")
     done = run_py(folder, cwd=tmp_path)
-    assert done.returncode == 1 and "metrics.py is missing or was changed" in done.stderr
+    assert done.returncode == 1 and "losses.py is missing or was changed" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
