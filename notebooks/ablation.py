@@ -87,9 +87,10 @@ pages.drawn(
 text = answers.parts(scale, results) or (
     f"Which part does what is not measured yet on {tables.FACES[scale]}: `{plan.command('ablation', scale)}` measures it."
 )
-whole = " ".join(answers.at_all_scales(answers.attention, scale, results))
-text += f"\n\nAll parts together are ResSaNet. {whole} A part whose verdict is *undecided* is shown neither to help nor to harm at this size."
-display(pages.box(text), pages.made("ResSaNet beside IResNet: " + captions.rerun("table_2", scale, results)))
+for _, row in tables.parts(scale, results).filter(like="ResSaNet-50 −", axis=0).iterrows():
+    text += f" All of them together are ResSaNet-50: {outcomes.points(*row[['difference', 'low', 'high']])} points."
+text += "\n\nA part whose verdict is *undecided* is shown neither to help nor to harm at this size."
+display(pages.box(text))
 
 # %% [markdown]
 # <details><summary><b>Exercise.</b> Why is each part added to IResNet-50, and not taken out of ResSaNet-50?</summary>

@@ -100,7 +100,7 @@ pages.Words(text)
 #
 # The report prints the fraction without the logarithm, and without the target's term in the denominator. Both matter.
 # Without the logarithm the loss of a hard face is flat: its fraction is near 0 whatever the angle. Without the
-# target's term the fraction has no bound, and the "loss" of one easy face outweighs all others. [Both losses](#tab-slip) are given here
+# target's term the fraction can become as large as $10^{51}$, and the "loss" of one easy face outweighs all others. [Both losses](#tab-slip) are given here
 # for one face at angle $\theta$ from its identity and at 90° from nine others:
 
 # %% tags=["hide-input"] mystnb={"name": "tab-slip", "caption": "ArcFace's loss, and the report's equation as it is printed, by the angle to the own identity."}
@@ -146,7 +146,7 @@ figures.losses.target_logits(family)
 #
 # Other losses change something else. Sub-center ArcFace ([Deng et al., 2020](#cite-deng2020)) gives an identity several directions.
 # CurricularFace ([Huang et al., 2020](#cite-huang2020)) lets hard wrong identities count for more as training goes on. MagFace ([Meng et
-# al., 2021](#cite-meng2021)) lets the margin grow with the embedding's length. [Losses](losses.ipynb) compares them all.
+# al., 2021](#cite-meng2021)) lets the margin grow with the embedding's length. [Losses](losses.ipynb) compares them.
 
 # %% tags=["hide-input"] mystnb={"name": "fig-boundaries", "caption": "The angles to the own and to another identity at which a face is scored as the right one: above each line.", "image": {"alt": "Plane of the angles to the own and to another identity with a boundary line for each loss; that of ArcFace runs parallel to the diagonal"}}
 figures.losses.decision_boundaries(
@@ -242,7 +242,7 @@ figures.losses.curves(
 # direction of a face, and each line that of an identity. Softmax separates the identities. The margin draws each closer to its line and
 # opens gaps between them.
 
-# %% tags=["hide-input"] mystnb={"name": "fig-plane", "caption": "Directions of five identities' faces in two dimensions, trained with four losses.", "image": {"alt": "Four circles with the directions of five identities' faces, for softmax, CosFace, ArcFace and the original's code; margins pack each identity more tightly"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-plane", "caption": "Directions of five identities' faces in two dimensions, trained with four losses.", "image": {"alt": "Four circles with the directions of five identities' faces, for softmax, CosFace, ArcFace and the loss of the report's code; margins pack each identity more tightly"}}
 generator = torch.Generator().manual_seed(0)
 centres = 2.2 * torch.randn(5, 16, generator=generator)
 labels = torch.arange(300) % 5
@@ -269,7 +269,7 @@ panels = {
     "softmax": train_in_the_plane("softmax"),
     "CosFace": train_in_the_plane("cosface", scale=16.0, margin=0.35),
     "ArcFace": train_in_the_plane("arcface", scale=16.0, margin=margin),
-    "the original's code": train_in_the_plane("legacy_arcface", scale=45.0, margin=0.1),
+    "the report's code": train_in_the_plane("legacy_arcface", scale=45.0, margin=0.1),
 }
 titled = {f"{name}:\n{own:.0f}° off on average": panel for name, (panel, own) in panels.items()}
 figures.losses.embeddings_on_a_circle(titled)
@@ -279,7 +279,7 @@ figures.losses.embeddings_on_a_circle(titled)
 # <p class="admonition-title">In short</p>
 #
 # ArcFace asks for an angle: the embedding must lie nearer to its identity's direction than to any other, by a margin. That angle is
-# what recognition compares later. The report's equation has no lower bound, so it cannot be minimised. Its code trains
+# what recognition compares later. In the report's equation one easy face outweighs all others, so minimising it teaches nothing. Its code trains
 # a third thing, in which no angle occurs.
 #
 # Two implementations of one formula may still differ in their gradient. Here it is the true one, and tests compare loss and gradient

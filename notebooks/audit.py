@@ -59,7 +59,8 @@ display(
 )
 
 # %% [markdown]
-# A step to the left, orange, is accuracy that the deviation had added; one to the right, green, what it had cost.
+# A step to the left, orange, is accuracy that the deviation had added; one to the right, green, what it had cost. Where the line of a step
+# reaches across its start, this is not shown.
 #
 # ## Each deviation alone
 #
@@ -94,7 +95,7 @@ display(pages.shown(seen.rename(columns={"share": "photos with a copy"})))
 # %% [markdown]
 # Here three tenths (`demo`) or two (`pocket`) of the photos are tested on, and a tenth of the rest validates. In the
 # report's split, with a tenth for testing, nine in ten test photos had their mirror image among the training photos, so its number
-# depends on copies more than ours.
+# may depend on copies more than ours.
 #
 # ## The loss that is printed
 #
@@ -139,6 +140,7 @@ display(pages.box(audit.told(scale, results)))
 #
 # Because the split decides whose face is mirrored. Mirroring while training varies photos that are trained on anyway. A copy made
 # before the split carries a test photo's light, pose, expression and background over to the training side: the network need not
-# know the person, it is enough to know the photo. To see it, compare the two columns of [the table of copies](#tab-audit-copies).
+# know the person, it is enough to know the photo. [The table of copies](#tab-audit-copies) compares test
+# photos with a copy and without, and [that of each deviation](#tab-audit-alone) tells whether the effect is beyond noise.
 #
 # </details>

@@ -16,8 +16,8 @@
 #
 # **Question.** Is a larger batch better, as the report's Figure 9 has it?
 #
-# The report trained IResNet-50 with several batch sizes and found 512 the best. It did not say what it kept the same. With $n$
-# photos, $E$ epochs and batches of $B$, SGD takes
+# The report trained IResNet-50 with several batch sizes and found 512 the best. It gives one learning rate, 0.05, for everything,
+# and does not say whether epochs or steps were the same. With $n$ photos, $E$ epochs and batches of $B$, SGD takes
 #
 # $$\text{steps} = E \left\lfloor n / B \right\rfloor$$
 #

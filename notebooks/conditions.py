@@ -14,7 +14,8 @@
 # %% [markdown]
 # # What to train on
 #
-# **Question.** Is there one network for masked and bare faces, as good on each as a network that was trained for it alone?
+# **Question.** Is there one network for masked and bare faces, as good on each as a network that was trained for it alone, and on masked
+# ones nearly as good as on bare ones?
 #
 # [Masked and unmasked](masked_vs_unmasked.ipynb) trains one network without masks and one with them. Each is good at its own kind of face.
 # But in use nobody knows beforehand whether the next person wears a mask. Here IResNet-50 is trained in seven ways:
@@ -23,9 +24,9 @@
 # | --- | --- |
 # | masked | masked faces: the specialist for them |
 # | unmasked | bare faces: the specialist for those |
-# | both | of each photo either twin, by the toss of a coin |
-# | twins | both twins of each photo, of half as many photos |
-# | twins, drawn together | the same; to the loss comes $w\,(1 - \cos(x_i, x'_i))$, by which the embeddings $x_i$ and $x'_i$ of a photo's twins become alike |
+# | either twin, by the toss of a coin | of each photo one of the two, anew in each epoch |
+# | both twins of each photo in one batch | twice as many pictures of half as many photos |
+# | both twins in one batch, drawn together | the same; to the loss comes $w\,(1 - \cos(x_i, x'_i))$, by which the embeddings $x_i$ and $x'_i$ of a photo's twins become alike |
 # | upper half | either twin, cut in the middle of the bridge of the nose: below it is grey |
 # | band of the eyes | either twin, of which brows, eyes and the root of the nose are left |
 #
@@ -87,7 +88,7 @@ pages.drawn(forests, lambda: figures.results.estimates(forests, "top-1 accuracy,
 # runs:
 #
 # - *yes*, where the 95% intervals of all three differences lie above −1 point;
-# - *no*, where a specialist is better beyond noise, or the masked accuracy is lower than the bare one by surely more than a point;
+# - *no*, where a specialist is better beyond noise, or the whole interval of masked less bare accuracy lies below −1 point;
 # - *not shown* in all other cases.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-one-for-all", "caption": "Networks trained on both kinds of faces: masked against bare photos, and against the specialist for either, in percentage points with 95% intervals over seeds and people."}

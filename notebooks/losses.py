@@ -31,7 +31,7 @@
 # | CurricularFace | as ArcFace; wrong identities that come near count for more as training goes on |
 # | MagFace | as ArcFace; the margin grows with the length of the embedding |
 # | AdaFace | the margin changes its form with the length of the embedding: hard pictures of poor quality count for less |
-# | the original's | as ArcFace, but on scores that are no cosines: the loss of the report's code |
+# | the report's code | as ArcFace, but on scores that are no cosines |
 #
 # With the wrong *s* or margin any loss is bad, so each is tuned. **Every loss gets nine trials**: three values of *s*
 # (half, once and twice the recipe's), three margins around its paper's, and three learning rates (half, once and twice
@@ -60,7 +60,7 @@ display(*pages.parts(tried, plan.command("losses")))
 
 # %% [markdown]
 # A trial whose loss became infinite or undefined counts as 0%. Where the best value of a setting is the largest or the smallest that was
-# tried, a wider search might still help. All losses were searched equally widely.
+# tried, a wider search might still help. Each loss gets as many trials.
 #
 # [The final runs](#tab-losses), on test photos:
 

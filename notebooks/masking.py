@@ -196,8 +196,8 @@ made = f"One core of {speed['processor']}. {how}. The numbers of this page are {
 display(pages.Words(f"{text}."), pages.made(made))
 
 # %% [markdown]
-# In [whole photos](#tab-photos) a face has to be found first. The detector knows frontal faces. It finds the face in every photo or nearly
-# every one of a bare face, and nothing in photos without a face. Of people who wear a real mask already it finds about half. Where
+# In [whole photos](#tab-photos) a face has to be found first. The detector knows frontal faces. It finds nearly every bare
+# face, and nothing in photos without a face. Of people who wear a real mask already it finds about half. Where
 # there are more masks than photos, several people are on one, in a group or in the background.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-photos", "caption": "Whole photos: how many faces were found and masked, by set of photos."}
@@ -349,7 +349,8 @@ figures.designer.design(photo, points)
 # %% tags=["remove-input"]
 pins, auc = record["success"]["aligned"]["pins"], found["auc"]["draws"]
 text = f"""A mask is bent over the head that the landmarks show, lit like the face and blended into the photo. Aligned faces need no
-detector for that: {pins["masked"] / pins["faces"]:.1%} of the `pins` crops get a mask. The report had masked pictures of about 8% of its photos.
+detector for that: {pins["masked"] / pins["faces"]:.1%} of the `pins` crops get a mask. The report's tool, which has to find the face
+first, masked about 8% of its photos.
 
 Would a network take it for a real one? Not always. Drawn masks sit about where real ones sit, because they were fitted to them. But a simple
 classifier separates the two (AUC {min(auc):.2f} to {max(auc):.2f}, and {more["auc"]:.2f} when it learns from all photos; forehead and eyes give

@@ -124,15 +124,15 @@ large = [
 ]
 pages.box(
     f"By prediction, a step of ResSaNet-100 with {batch_size} pictures in fp32 keeps {each.peak(recompute=False) / GIB:.0f} GiB; with each "
-    f"block recomputed it keeps {each.peak(recompute=True) / GIB:.1f} GiB, for a third more computing"
-    + (f"; measured, it held {' and '.join(large)}" if large else "")
-    + f". By prediction {limit:g} GiB hold a batch of {largest(each, False)} pictures, or of {largest(each, True)} if blocks are "
-    "recomputed; a step takes more than that by the gradients on their way and the libraries' working space. `recompute: auto` "
-    "recomputes where a step would not fit."
+    f"block recomputed it keeps {each.peak(recompute=True) / GIB:.1f} GiB, for a third more computing by count"
+    + (f". Measured, the whole step held {' and '.join(large)}" if large else "")
+    + ": more than it keeps, by the gradients on their way and the libraries' working space. What is kept fills "
+    f"{limit:g} GiB at a batch of {largest(each, False)} pictures, or of {largest(each, True)} if blocks are recomputed, so the largest "
+    "batches that run are smaller. `recompute: auto` recomputes where a step would not fit."
 )
 
 # %% [markdown]
-# <details><summary><b>Exercise.</b> Why does recomputing cost a third more time, and not twice as much?</summary>
+# <details><summary><b>Exercise.</b> Why does recomputing cost a third more computing, and not twice as much?</summary>
 #
 # A step is one pass forward and one back, and the way back takes about twice as long as the way forward: once for the activations and
 # once for the weights. With a second pass forward the step has four such parts instead of three.

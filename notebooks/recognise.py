@@ -219,7 +219,7 @@ fig
 # ## How good it is
 #
 # [The first measurement](#tab-recognition) is of the package's network, [the second](#tab-recognition-real) of one that the study trained on
-# 105 real people wearing drawn masks; nobody of these is among those it is tried on.
+# 105 real people wearing drawn masks; none of them is among the people whom it is tried on.
 #
 # - *Rank 1*: the nearest person is the right one.
 # - *Named*: the nearest person is the right one and near enough.

@@ -18,7 +18,8 @@
 #
 # **This page is a projection, not a measurement.** It starts from one number that was measured elsewhere, and of which there is no record here
 # yet: one H200 trains ResSaNet-100 on 2,219 pictures a second. To this it adds by arithmetic what many GPUs and many identities cost; the
-# cell below says which of its numbers are assumptions. Hours are for 20 epochs, cost is at 3 units of any currency for a GPU hour. A step of $g$ GPUs takes
+# cell below says which of its numbers are assumptions. Hours are for 20 epochs and hold the writing of a checkpoint every 15 minutes, too, at 1 GB a
+# second. Cost is at 3 units of any currency for a GPU hour. A step of $g$ GPUs takes
 #
 # $$t = \max\left(\frac{b}{v} + \frac{3\,g b\,d\,C r / g}{P} + (1 - h)\,\frac{2 (g - 1)}{g}\,\frac{4 W}{\beta} + t_\text{embeddings},\ \frac{b}{k\,c}\right)$$
 #
@@ -146,8 +147,8 @@ display(shown, pages.made(state.made_from("scaling")))
 # %% [markdown]
 # ## The report's own size
 #
-# The report trained on about 100,000 photos of 1,000 people, a tenth of them kept for the test. [So many rendered photos](#tab-report-size)
-# were made here with their masked twins, and one epoch was trained on them. The whole comparison at this size is left to a GPU.
+# The report trained on about 100,000 photos of 1,000 people, a tenth of them kept for the test. [The table](#tab-report-size) is for what it
+# takes to render so many photos with their masked twins, and to train one epoch on them. The whole comparison at this size is left to a GPU.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-report-size", "caption": "1,000 rendered people with 100 photos each, prepared and trained on for one epoch; the minutes of an epoch hold the test as well."}
 size = records.read_measurement("speed/report_size.json")

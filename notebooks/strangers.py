@@ -154,7 +154,7 @@ pages.drawn(
 # A cosine is no probability. A logistic function of it becomes one when it is fitted on every other pair, as long as pairs of one
 # person are as frequent as they are here. [The curve](#fig-reliability) compares, on the other half, the promised probability with
 # the share of pairs that are of one person. The mean distance between the two, over bins of equally many pairs, is the *expected
-# calibration error* ([ECE](#tab-ece)). The second way, *isotonic*, fits a staircase that may only rise: it follows bends that a logistic
+# calibration error* ([ECE](#tab-ece)). Its last column takes the function of the first row's pairs, fitted on all of them. The second way, *isotonic*, fits a staircase that may only rise: it follows bends that a logistic
 # function cannot, and needs more pairs.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-ece", "caption": "Expected calibration error, in points: fitted on the same kind of pairs in two ways, and carried over from the first kind."}
@@ -236,10 +236,10 @@ if record:
                 f"{titles[name]}: with masks {best} is right most often, in {right[1]} {words[masked]}; {words[bare]} it is right in"
                 f" {right[0]}."
                 + (
-                    f" Against {next(iter(record['networks']))}, with masks, in points, beyond noise: {'; '.join(sure)}."
-                    + " The other differences are undecided." * (len(sure) < len(against))
+                    f" In this accuracy, against {next(iter(record['networks']))}, beyond noise: {'; '.join(sure)} points."
+                    + " The others are undecided." * (len(sure) < len(against))
                     if sure
-                    else " The differences with masks are undecided." * bool(against)
+                    else " The differences in it are undecided." * bool(against)
                 )
             )
     passed = {

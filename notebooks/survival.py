@@ -30,7 +30,7 @@ parameters.check(globals(), results=parameters.folder)
 # %% [markdown]
 # ## Damaged files
 #
-# `make soak` takes small whole files of each format and changes them at random. Bits are flipped; pieces are cut out, put in, doubled
+# `make soak`, a long test with damaged files, takes small whole files of each format and changes them at random. Bits are flipped; pieces are cut out, put in, doubled
 # or swapped for words of the format; integers are set to the ends of their range. Most files then get right checksums again, so that
 # what lies behind these is reached.
 # A process of its own reads each as a user's call does. It counts as failed if it hangs, ends the interpreter, takes too much memory, starts
@@ -135,7 +135,7 @@ if costs:
 pages.box(told)
 
 # %% [markdown]
-# <details><summary><b>Exercise.</b> A checkpoint is protected by a checksum. Why does the soak put it right again on most damaged ones?</summary>
+# <details><summary><b>Exercise.</b> A checkpoint is protected by a checksum. Why does this test put it right again on most damaged ones?</summary>
 #
 # Otherwise nearly all inputs would end at the checksum, and what reads the fields behind it would never be tried. A checksum tells of
 # failing disks; whoever means harm can compute it as well.

@@ -29,8 +29,8 @@
 # - The rate with the highest accuracy on masked validation photos is taken. Of equal ones it is the lowest.
 #
 # A trial is one seed, and the validation photos are few, so this does not show which of two neighbouring rates is better. That
-# is enough for the purpose: what matters is to come near the best. On real photos a trial is also shorter than a final run, and its
-# warm-ups are as much shorter (three epochs instead of eight, six instead of twelve at full width).
+# is enough for the purpose: what matters is to come near the best. On real photos a trial is also shorter than a final run (three epochs
+# instead of eight; at full width six instead of twelve), and its warm-ups are shortened by the same factor.
 #
 # One overlap remains. A seed also decides the split, so a photo on which seed 0 chose the rate may be a test photo of
 # seed 1. This is the same for all networks, and only one number is chosen from all validation photos, so it can hardly favour one network.

@@ -29,7 +29,8 @@
 # $$g(u) = \max\Big(0, \sum_c \frac{\partial\, e^\top r}{\partial A_c(u)}\, A_c(u)\Big).$$
 #
 # The first needs no look inside the network but covers 16 pixels at a time. The second is finer, but only a first-order estimate.
-# A finding counts where both agree. The people are such as no network was trained on, and each counts once. As aligned faces have
+# A finding counts where both agree. The people are rendered ones, though networks may be trained on real
+# photos; no network was trained on these people, and each counts once. As aligned faces have
 # their eyes, nose and mouth at the same places, maps are averaged as they are, and shown on a mean rendered face.
 
 # %% tags=["parameters"]
@@ -65,13 +66,15 @@ half = ((people.images[0].astype(int) + painted) // 2).astype(np.uint8)
 figures.faces.face_grid({"": np.stack([people.images[0], half])}, size=2)
 
 # %% [markdown]
-# A map is summed up by its shares on five [parts](#fig-parts-of-a-face) of the face, found by each face's own landmarks. A part that
+# A map is summed up by its shares on five [parts](#fig-parts-of-a-face) of the picture, found by each face's own landmarks. What is *around the
+# face* is the forehead above the brows as well, with hair and background. A part that
 # is a tenth of the picture and holds half of the map counts five times as much as its area.
 #
 # ## Do they look at eyes and brows?
 #
 # The share of a map that lies on eyes and brows, without a mask and with one: by [occlusion](#fig-eyes-occlusion), and by
-# [gradient times activation](#fig-eyes-gradient); [all parts](#tab-parts-looked-at) are in the table.
+# [gradient times activation](#fig-eyes-gradient); [all parts](#tab-parts-looked-at) are in the table. A share is called
+# larger than another one where their 95% intervals do not overlap.
 
 # %% tags=["hide-input"] mystnb={"name": "fig-eyes-occlusion", "caption": "Share of the occlusion map on eyes and brows, with 95% intervals over seeds and people.", "image": {"alt": "For each network two dots with error bars, without a mask and with one"}}
 shown = {

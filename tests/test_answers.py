@@ -31,7 +31,7 @@ def test_a_mask_costs_what_twins_differ_by(tmp_path):
     # It names all 20 bare photos as well: as the other does, and 4, 3 and 2 more than masked ones.
     price = answers.price("demo", folder)
     assert "On bare faces it differs by +0.0 points from the network that was trained on them" in price
-    assert "changes its accuracy by −15.0 points" in price
+    assert "On masked photos its accuracy now differs by −15.0 points" in price
 
 
 def test_numbers_are_those_of_the_records(folder):

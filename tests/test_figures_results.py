@@ -108,7 +108,11 @@ def test_an_interval_that_is_far_wider_than_the_others_does_not_squeeze_them():
     wide = pd.DataFrame({"accuracy": [0.9], "low": [0.4], "high": [1.4]}, index=["d"])
     (ax,) = figures.results.estimates({"": pd.concat([narrow, wide])}, "accuracy, %").axes
     low, high = ax.get_xlim()
-    assert 80 < low < 89 and 93 < high < 100 and "1 go on beyond the edge" in [text.get_text() for text in ax.texts]
+    assert (
+        80 < low < 89
+        and 93 < high < 100
+        and "1 interval goes on beyond the edge" in [text.get_text() for text in ax.texts]
+    )
     far = pd.DataFrame({"accuracy": [0.5], "low": [0.2], "high": [0.8]}, index=["e"])
     (ax,) = figures.results.estimates({"": pd.concat([narrow, far])}, "accuracy, %").axes
     assert ax.get_xlim()[0] < 50  # an interval may be cut, a value is shown

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import pytest
 
+from maskfr_utils.models import create_model
 from maskfr_utils.study.projection import MS1M, WEBFACE42M, Machine, project
 
 MACHINE = Machine(pictures=2_000, checkpoint_minutes=1e9)
@@ -20,7 +21,8 @@ def test_one_gpu_by_hand():
 
 def test_two_gpus_by_hand():
     found = project(MS1M, replace(MACHINE, hidden=0.5), 2)
-    gradients, embeddings = 43_590_000 * 4 / 300e9, 1.5 * 256 * 512 * 4 / 300e9
+    assert MS1M.parameters == sum(p.numel() for p in create_model("ressanet100").parameters())
+    gradients, embeddings = MS1M.parameters * 4 / 300e9, 1.5 * 256 * 512 * 4 / 300e9
     assert found.exchange == pytest.approx(0.5 * gradients + embeddings)
     assert found.identities == pytest.approx(3 * 256 * 46_500 * 512 / 280e12)
 

@@ -120,14 +120,10 @@ def _cut_wide(ax: plt.Axes, intervals: pd.DataFrame) -> None:
             max(narrow["high"].max(), intervals["value"].max()),
         )
         ax.set_xlim(low - 0.2 * (high - low), high + 0.2 * (high - low))
-        ax.text(
-            1,
-            1,
-            f"{len(intervals) - len(narrow)} go on beyond the edge",
-            transform=ax.transAxes,
-            ha="right",
-            fontsize=9,
-        )
+        left, right = ax.get_xlim()
+        if cut := int(((intervals["low"] < left) | (intervals["high"] > right)).sum()):
+            told = f"{cut} interval{' goes' if cut == 1 else 's go'} on beyond the edge"
+            ax.text(1, 1, told, transform=ax.transAxes, ha="right", fontsize=9)
 
 
 def batch_sizes(lines: dict[str, pd.DataFrame]) -> Figure:

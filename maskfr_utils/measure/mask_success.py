@@ -205,7 +205,7 @@ def against_the_peer(success: dict, speed: dict, realism: dict, peer: dict) -> p
         ("aligned crops masked, glint24", share(peer["aligned"]["glint24"]), share(glint)),
         ("nose tip under the mask, pins", unknown, share(pins, "nose", "checked")),
         ("a pupil under the mask, pins", unknown, share(pins, "eyes", "checked")),
-        ("unmasked photos with a face found", unknown, share(sum(map(Counter, clear), Counter()), "with_face", "photos")),
+        ("clear unmasked photos of one person, face found", unknown, share(sum(map(Counter, clear), Counter()), "with_face", "photos")),
         ("missed faces", "not listed", "turned by quarters, upsampled, bordered; then listed in the manifest"),
         ("kinds", "surgical, N95, KN95, cloth, gas, inpaint", ", ".join((*masks.KINDS, "none"))),
         ("colours", "hex, one weight", "named or hex, each with a weight"),

@@ -25,12 +25,12 @@ def peak() -> int:
 
 def in_fresh_process(work: Callable[..., Any], *arguments: Any) -> Any:
     """What a function of a module gives, computed in a process that has done nothing else, and that ends with this one."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _end_with_parent) as pool:
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), end_with_parent) as pool:
         return pool.submit(work, *arguments).result()
 
 
-def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for its next task for ever."""
+def end_with_parent() -> None:
+    """What a worker begins with: where its parent is killed, it would wait for its next task for ever."""
 
     def wait() -> None:
         multiprocessing.parent_process().join()

@@ -26,6 +26,7 @@ from maskfr_utils import batches, devices, loop, prepare
 from maskfr_utils.batches import to_input
 from maskfr_utils.config import TrainConfig
 from maskfr_utils.measure import record as made_by
+from maskfr_utils.measure.peaks import end_with_parent
 from maskfr_utils.measure.steps import (
     DTYPES,
     HALVES,
@@ -241,6 +242,7 @@ class Elsewhere:
 
 def _make_step(plan: Plan, half: str, keep: bool) -> None:
     global _step
+    end_with_parent()
     if keep:
         devices.keep_memory()
     _step = step_of("iresnet50", plan, half)

@@ -178,7 +178,8 @@ def condition_answer(scale: str, folder: Folder = None) -> list[str]:
     if compared.empty:
         return []
     said = verdicts(compared)
-    which = {verdict: " or on ".join(f"“{title(n)}”" for n in said if said[n] == verdict) for verdict in said.values()}
+    named = {n: f"“{title(n)}”" + (f" ({_why(compared, n)})" if said[n] == "no" else "") for n in said}
+    which = {verdict: " or on ".join(named[n] for n in said if said[n] == verdict) for verdict in said.values()}
     text.append(
         f"Yes, on {FACES[scale]}: trained on {which['yes']}, one network names masked faces to within a point of bare ones,"
         " and neither kind worse than the network that was trained for it alone."
@@ -194,6 +195,12 @@ def condition_answer(scale: str, folder: Folder = None) -> list[str]:
     if not said:
         return text
     return [*text, f"With less to see than the whole face, on masked photos, in points: {'; '.join(said)}."]
+
+
+def _why(compared: pd.DataFrame, condition: str) -> str:
+    """Why a network of a condition is not the one for all, see `reached`."""
+    below = compared.loc[(condition, "masked − unmasked faces"), "high"] < -POINT
+    return "masked faces lie more than a point below bare ones" if below else "a specialist is better"
 
 
 def _points(row: pd.Series) -> str:

@@ -89,7 +89,7 @@ def price(scale: str, folder: Folder = None) -> str:
     other, mask = (row for _, row in outcomes.comparisons(pairs).iterrows())
     return (
         f"On bare faces it differs by {signed(other['difference'])} points from the network that was trained on"
-        f" them{_unless_sure(other)}. A mask itself now changes its accuracy by {signed(mask['difference'])} points"
+        f" them{_unless_sure(other)}. On masked photos its accuracy now differs by {signed(mask['difference'])} points from that on bare ones"
         f"{_unless_sure(mask)}."
     )
 
@@ -229,7 +229,10 @@ def rates(scale: str, folder: Folder = None) -> str:
     tried = tables.tried(scale, folder)
     ours, theirs = (tried[TITLES[model]]["masked"].max() for model in tables.QUESTION[0])
     chosen = trials.chosen(scale, folder)
-    turns = "the order depends on the rate" if same.min() < 0 < same.max() else "the order does not turn round"
+    if same.min() < 0 < same.max():
+        turns = "which of the two is ahead depends on the rate"
+    else:
+        turns = f"{'ResSaNet-50' if same.max() <= 0 else 'IResNet-50'} is ahead at none of them, and how far behind depends on the rate"
     judged = " and ".join(f"{TITLES[model]} at {chosen[model]:g}" for model in tables.QUESTION[0] if model in chosen)
     return (
         f"On {FACES[scale]}, at the same rate for both, the difference between ResSaNet-50 and IResNet-50 lies anywhere from"
@@ -240,16 +243,17 @@ def rates(scale: str, folder: Folder = None) -> str:
 
 
 def changes(scale: str, folder: Folder = None) -> str:
-    """Which changes of the recipe validation photos would take: those with which no network is worse, and one is better."""
+    """Which changes of the recipe validation photos would take: those with which one network names more and none fewer."""
     table = tables.recipe_changes(scale, folder)
-    if len(table) < 2:
+    if len(table) < 2 or "the recipe" not in table.index:
         return ""
     gains = table.drop("the recipe") - table.loc["the recipe"]
     taken = gains[(gains.min(axis=1) >= 0) & (gains.max(axis=1) > 0)].max(axis=1)
     photos = len(next(iter(state.load("changes", scale, folder).values()))["photos"]["label"])
     told = [f"`{name}` (by {round(gain * photos / 100)} of {photos} photos at most)" for name, gain in taken.items()]
     return (
-        f"On {FACES[scale]}, no network is worse and one is better, each at its best rate, with {' and with '.join(told) or 'none of them'}."
+        f"On {FACES[scale]}, each network at its best rate, one names more validation photos and none names fewer"
+        f" with {' and with '.join(told) or 'no change at all'}."
         " Trials have one seed: they choose, and are no verdict."
     )
 
@@ -278,15 +282,16 @@ def batches(scale: str, folder: Folder = None) -> str:
         fallen += fewer
         why = " (there a larger batch sees more photos)" if line.endswith("steps") else ""
         told.append(f"{line}, {more or 'none'} of {len(rows)}{why}")
+    least = compared["difference"].idxmin()
     answer = {
         (True, False): "yes",
         (False, True): "no",
         (False, False): "that is not shown",
     }.get(kinds.pop() if len(kinds) == 1 else None, "that depends on what is kept the same")
     return (
-        f"On {FACES[scale]}, {answer}. Of the larger batches, so many name more masked people than the smallest one, beyond noise:"
-        f" {'; '.join(told)}. {fallen or 'None'} of them {'name' if fallen > 1 else 'names'} fewer"
-        " beyond noise."
+        f"On {FACES[scale]}, {answer}. Larger batches that name more masked people than the smallest one, beyond noise:"
+        f" {'; '.join(told)}. Those that name fewer, beyond noise: {fallen or 'none'}. The lowest is {least},"
+        f" {points(*compared.loc[least, ['difference', 'low', 'high']])} points, {compared.loc[least, 'verdict']}."
     )
 
 
@@ -306,7 +311,7 @@ def claims(folder: Folder = None) -> str:
         if name == "the report" and doubtful:
             share = published.TABLE_2["ressanet100"][0]
             text.append(
-                f"Of these, {doubtful} rest on the {share:.2%}, which was printed for a folder whose name ends in `_no_mask`."
+                f"Of those beyond noise, {doubtful} rest on the {share:.2%}, which was printed for a folder whose name ends in `_no_mask`."
             )
     return " ".join(text)
 
@@ -324,4 +329,4 @@ def page_one(folder: Folder = None) -> list[str]:
 
 def best_batch() -> str:
     """What the report says of batch sizes."""
-    return f"The report found {published.BEST_BATCH} the best; it does not say what it kept the same between sizes."
+    return f"The report found {published.BEST_BATCH} the best; it does not say whether epochs or steps were the same."

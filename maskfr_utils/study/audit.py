@@ -168,27 +168,35 @@ def copies(scale: str, folder: str | Path | None = None) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=["copy trained on", "none", "share", "seeds"])
 
 
+def together(scale: str, folder: str | Path | None = None) -> str:
+    """What all deviations together do, in a sentence; nothing where runs are missing."""
+    way = steps(scale, folder)
+    if not len(way):
+        return ""
+    reported, honest = (outcomes.percent(*way.iloc[line, :3].astype(float)) for line in (0, -1))
+    return (
+        f"With all deviations together {TITLES[plan.AUDITED]} on {SCALES[scale].faces} would be reported at {reported}; "
+        f"trained and scored as this study does it reaches {honest}."
+    )
+
+
 def told(scale: str, folder: str | Path | None = None) -> str:
     """What the audit found, in a few sentences; where its runs are missing, the command that makes them."""
     way, effects = steps(scale, folder), alone(scale, folder)
     if not len(way) or not len(effects):
         return f"These runs are not made yet: `{plan.command('audit', scale)}` makes them."
-    shown = [outcomes.percent(*row) for row in way[["accuracy", "low", "high"]].to_numpy(float)]
     one_each = [line in {flaw.title for flaw in FLAWS.values()} for line in way.index]
     turns = way.loc[one_each, ["change", "change_low", "change_high"]].astype(float)
     largest = effects["difference"].abs().idxmax()
     sure = [name for name in effects.index if effects["verdict"][name] in SAYS.values()]
     text = (
-        f"With all deviations together {TITLES[plan.AUDITED]} on {SCALES[scale].faces} would be reported at {shown[0]}; "
-        f"trained and scored as this study does it reaches {shown[-1]}. "
+        f"{together(scale, folder)} "
         f"Alone, {largest} moves the number most, by {outcomes.points(*effects.iloc[:, :3].loc[largest])} points, and {len(sure)} of "
         f"{len(effects)} deviations have an effect that seeds and people do not explain ({', '.join(sure) or 'none'}). "
     )
     if len(turns) > 1:
         turn = turns["change"].abs().idxmax()
-        text += (
-            f"Taken away one after the other, that of {turn} is the largest step, {outcomes.points(*turns.loc[turn])}. "
-        )
+        text += f"Taken away one after the other, the largest step is {turn}, {outcomes.points(*turns.loc[turn])}. "
     folders = FLAWS["folders"].title
     theirs = 100 * published.TABLE_2["ressanet100"][0]
     if folders not in effects.index:
@@ -202,6 +210,6 @@ def told(scale: str, folder: str | Path | None = None) -> str:
         for value, low, high in ways.values()
     )
     return text + (
-        f"Reading unmasked photos brings {brings}. Taken from the report's {theirs:.2f}%, that leaves about {left} on masked ones;"
-        " its other data and training leave that open."
+        f"Reading unmasked photos brings {brings}. If it brought the report's network as much, its {theirs:.2f}% would be {left} on masked ones;"
+        " but this effect is of a small network, on other faces."
     )

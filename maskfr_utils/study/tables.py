@@ -22,7 +22,11 @@ CHANGED = ("iresnet50", "ressanet50")  # the networks that each change of the re
 QUESTION = (("ressanet50", "iresnet50"), ("ressanet100", "iresnet100"))  # does self-attention pay: what the study asks
 # The report's orderings: claim, the better, the worse; each a run's network and training condition, tested on the same.
 CLAIMS = (
-    ("Unmasked faces are easier than masked ones (IResNet-50)", ("iresnet50", "unmasked"), ("iresnet50", "masked")),
+    (
+        "IResNet-50 does better without masks than with them, trained on the same",
+        ("iresnet50", "unmasked"),
+        ("iresnet50", "masked"),
+    ),
     ("IResNet-50 beats ResNet-50", ("iresnet50", "masked"), ("resnet50", "masked")),
     ("IResNet-50 beats IResNet-100", ("iresnet50", "masked"), ("iresnet100", "masked")),
     ("ResSaNet-50 beats IResNet-50", ("ressanet50", "masked"), ("iresnet50", "masked")),
@@ -277,16 +281,17 @@ def claim_tables(folder: str | Path | None = None) -> dict[str, pd.DataFrame]:
     values = {(model, "masked"): value for model, (value, _) in published.TABLE_2.items()}
     values["iresnet50", "unmasked"] = published.TABLE_1["unmasked"]
     pairs = {claim: (values[a], values[b]) for claim, a, b in CLAIMS}
-    found = {"the report": published_differences(pairs, np.nanmedian(disagreements(_most_real(folder), folder)))}
+    found = {"the report": published_differences(pairs, np.nanmedian(disagreements(disagreeing(folder), folder)))}
     for scale in reversed(SCALES):
         ours = specialists(scale, folder)
         found[FACES[scale]] = comparisons({c: (ours[a], ours[b]) for c, a, b in CLAIMS if a in ours and b in ours})
     return found
 
 
-def _most_real(folder: str | Path | None) -> str:
-    """The last of the scales that has two networks to compare; else the first."""
-    return next((scale for scale in reversed(SCALES) if len(networks(scale, folder)) > 1), next(iter(SCALES)))
+def disagreeing(folder: str | Path | None = None) -> str:
+    """The scale whose networks disagree most, by the median: what it makes of the report's intervals is the widest."""
+    medians = {each: np.nanmedian(disagreements(each, folder)) for each in SCALES if len(networks(each, folder)) > 1}
+    return max(medians, key=medians.get, default=next(iter(SCALES)))
 
 
 def claims(folder: str | Path | None = None) -> pd.DataFrame:

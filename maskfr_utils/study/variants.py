@@ -64,7 +64,7 @@ LOSS_VARIANTS = {
     "curricularface": _loss("CurricularFace", "curricularface", (0.1, 0.3, 0.5)),
     "magface": _loss("MagFace", "magface", (0.2, 0.4, 0.8)),
     "adaface": _loss("AdaFace", "adaface", (0.2, 0.4, 0.6)),
-    "legacy_arcface": _loss("the original's", "legacy_arcface", (0.05, 0.1, 0.3)),
+    "legacy_arcface": _loss("the report's code", "legacy_arcface", (0.05, 0.1, 0.3)),
 }
 TWIN_TERM = "twin_term"
 VARIANTS = LOSS_VARIANTS | {
