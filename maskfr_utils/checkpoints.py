@@ -69,8 +69,8 @@ class Checkpoints:
         self.tidy()
 
     def tidy(self) -> None:
-        """Removes what a killed process left half written; nobody else may be at work in the folder."""
-        remove_temporaries(self.newest.parent, self.newest.name, older_than=0)
+        """Removes what a killed process left half written, weights and records too; nobody else may be at work in the folder."""
+        remove_temporaries(self.newest.parent, older_than=0)
 
 
 def encode(state: Tree) -> bytes:

@@ -51,10 +51,7 @@ def score(
     places = store.indices(part)
     labels, photos, scores = store.labels[places], {}, {}
     for name, masked in (("masked", True), ("unmasked", False)):
-        found = _predicted(predict, store, places, name, masked)
-        photos[name] = found.argmax(1)
-        above = (found > np.take_along_axis(found, labels[:, None], 1)).sum(1)
-        photos[f"{name}_rank"] = np.where(photos[name] == labels, 1, np.maximum(above + 1, 2))  # a tie is no hit
+        photos[name], photos[f"{name}_rank"] = _named(predict, store, places, name, masked)
         scores[name] = accuracy(labels, photos[name], len(store.identities))
     return scores, photos
 
@@ -71,14 +68,24 @@ def score_worn(predict: Callable[[np.ndarray], np.ndarray], store: FaceStore) ->
     places = np.flatnonzero((np.array(store.mask_kinds) == WORN) & (store.labels >= 0))
     if not len(places):
         return {}
-    named = _predicted(predict, store, places, "worn").argmax(1)
+    named, _ = _named(predict, store, places, "worn")
     return {"worn": accuracy(store.labels[places], named, len(store.identities))}
 
 
-def _predicted(
+def _named(
     predict: Callable[[np.ndarray], np.ndarray], store: FaceStore, places: np.ndarray, name: str, masked: bool = False
-) -> np.ndarray:
-    """The logits (n, identities) of the photos at `places` (n,), or of their masked twins, some at a time."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """The identities (n,) that are named on the photos at `places` (n,), or on their masked twins, and the ranks (n,) of the right ones.
+
+    Some photos at a time: the logits of all, n x identities, may be more than memory holds.
+    """
+    named, ranks = [], []
     blocks = np.array_split(places, math.ceil(len(places) / 128))
     bar = tqdm(blocks, desc=f"{name} faces", unit="batch", leave=False, mininterval=1, delay=2)
-    return np.concatenate([predict(store.batch(block, masked=masked)[0]) for block in bar])
+    for block in bar:
+        images, labels = store.batch(block, masked=masked)
+        found = predict(images)
+        named.append(found.argmax(1))
+        above = (found > np.take_along_axis(found, labels[:, None], 1)).sum(1)
+        ranks.append(np.where(named[-1] == labels, 1, np.maximum(above + 1, 2)))  # a tie is no hit
+    return np.concatenate(named), np.concatenate(ranks)

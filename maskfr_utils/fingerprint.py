@@ -55,19 +55,23 @@ def moved(then: Mapping[str, Numbers], now: Mapping[str, Numbers]) -> list[str]:
     """The parts that compute something else now than they did then; what only the present code knows is no move.
 
     Args:
-        then: the numbers in a record.
+        then: the numbers in a record, which anybody may have written: what are no numbers has moved.
         now: those of the present code for the same parts; a part that is missing has moved.
     """
+    if not isinstance(then, Mapping):
+        return list(now)
     return [part for part in then if part not in now or not _same(then[part], now[part])]
 
 
-def _same(then: Numbers, now: Numbers) -> bool:
-    for name, values in then.items():
-        if np.shape(now.get(name)) != np.shape(values):
-            return False
-        if now[name] != values and not np.allclose(now[name], values, RELATIVE, ABSOLUTE, equal_nan=True):
-            return False
-    return True
+def _same(then: object, now: Numbers) -> bool:
+    if not isinstance(then, Mapping) or not then.keys() <= now.keys():
+        return False
+    return all(values == now[name] or _close(values, now[name]) for name, values in then.items())
+
+
+def _close(values: object, now: list[float]) -> bool:
+    plain = isinstance(values, list) and all(isinstance(value, int | float) for value in values)
+    return plain and len(values) == len(now) and np.allclose(now, values, RELATIVE, ABSOLUTE, equal_nan=True)
 
 
 def digest(now: Mapping[str, Numbers]) -> str:

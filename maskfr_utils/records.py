@@ -113,7 +113,7 @@ def provenance(*, device: str, data: str, seconds: float, **more: object) -> dic
     Args:
         device: the device in words.
         data: fingerprint of the prepared data.
-        seconds: wall-clock time of the whole run.
+        seconds: wall-clock time of the whole run; of one that was stopped, without what came after its last checkpoint.
     """
     versions = {"python": platform.python_version()}
     for package in ("torch", "torchvision", "lightning-fabric", "numpy", "opencv-python-headless", "dlib-bin"):

@@ -115,6 +115,7 @@ class RunState:
             RowSGD(self.recogniser.groups(config.weight_decay, config.decay), lr=config.lr, momentum=config.momentum)
         )
         self.epoch, self.step, self.history, self.speed = 0, 0, [], Speed()
+        self.began, self.seconds_before = time.perf_counter(), 0.0  # this process, and what others took until it
         self.compiled: bool | None = None  # what a trial of compiling found
         self.course: Course | None = None  # of the epoch; none between epochs
         self.checkpoints = Checkpoints(config.folder)
@@ -188,6 +189,7 @@ class RunState:
             "step": self.step,
             "history": self.history,
             "speed": [self.speed.images, self.speed.seconds],
+            "seconds": self.seconds_before + time.perf_counter() - self.began,
             "compiled": self.compiled,
             "course": self.course and self.course_state(),
         }
@@ -262,7 +264,14 @@ class RunState:
             raise TrainingError(f"{brief(reasons[0], 200)}{others}: {way_out}")
 
     def difference(self, state: Tree) -> str:
-        """In words, what makes the run that left a state another one than this."""
+        """In words, what makes the run that left a state another one than this.
+
+        Raises:
+            DamagedCheckpoint: a tensor stands where it cannot be.
+        """
+        for name in ("params", "data", "code", "weights", "processes"):
+            if not without_tensors(state.get(name)):
+                raise DamagedCheckpoint(f"its {name} cannot be this run's")
         changed = [difference(state.get("params"), self.config.science())]
         if state.get("data") != self.store.attrs.get("fingerprint"):
             changed.append("the faces are others")
@@ -292,6 +301,7 @@ class RunState:
         self.fabric.strategy.precision.load_state_dict(state["precision"])
         self.epoch, self.step, self.history = state["epoch"], state["step"], state["history"]
         self.speed, self.compiled = Speed(*state["speed"]), state["compiled"]
+        self.seconds_before = state.get("seconds", 0.0)
         if (saved := state["course"]) is not None:
             own = {name: rows[self.fabric.global_rank].clone() for name, rows in saved.items() if name != "seen"}
             generator = torch.Generator()
@@ -335,16 +345,26 @@ def check_state(state: Tree, run: RunState) -> None:
     refuse_unless(all(isinstance(entry, dict) and all(map(is_number, entry.values())) for entry in history), "history")
     speed = state.get("speed")
     refuse_unless(isinstance(speed, list) and len(speed) == 2 and all(is_number(x) and x >= 0 for x in speed), "speed")
-    refuse_unless(state.get("compiled", "") in (None, True, False), "compiling")
+    seconds = state.get("seconds", 0.0)
+    refuse_unless(is_number(seconds) and seconds >= 0, "seconds")
+    refuse_unless(any(state.get("compiled", "") is each for each in (None, True, False)), "compiling")
     course, place = state.get("course"), step - epoch * per_epoch
     refuse_unless((course is None) == (ended or place == 0), "epoch in course")
     if course is not None:
         world, device = run.fabric.world_size, run.fabric.device
         seen = place * run.batches.batch_size // world
-        refuse_unless(isinstance(course, dict) and course.get("seen") == seen, "epoch in course")
+        refuse_unless(isinstance(course, dict) and is_count(course.get("seen"), seen), "epoch in course")
+        refuse_unless(course["seen"] == seen, "epoch in course")
         sample = {"loss_sum": torch.zeros(1), "hits": torch.zeros(1), "augmentation": torch.Generator().get_state()}
         rows = {name: value.expand(world, -1) for name, value in (sample | random_state(device)).items()}
         check_tensors({name: value for name, value in course.items() if name != "seen"}, rows, "epoch in course")
+
+
+def without_tensors(value: object) -> bool:
+    """Whether a value of a checkpoint is one of JSON's alone."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    return all(map(without_tensors, value)) if isinstance(value, list) else not isinstance(value, Tensor)
 
 
 def is_number(value: object) -> bool:

@@ -249,10 +249,8 @@ class FaceWriter:
         labels, split = np.asarray(labels), np.asarray(split)
         if labels.shape != (len(self),) or split.shape != (len(self),):
             raise ValueError(f"labels {labels.shape} and split {split.shape} for {len(self)} faces")
-        if not np.isin(split, (TRAIN, TEST, VALIDATION, LEFT_OUT)).all():
-            raise ValueError("split holds values other than 0 (train), 1 (test), 2 (validation), -1 (left out)")
-        if len(labels) and (labels.min() < -1 or labels.max() >= len(identities) or (labels[split >= 0] < 0).any()):
-            raise ValueError(f"labels outside 0..{len(identities) - 1} (-1 is for faces left out)")
+        if wrong := _wrong(labels, split, len(identities)):
+            raise ValueError(wrong)
         self._file["labels"][:] = labels
         self._file["split"][:] = split
         if duplicate_of is not None:
@@ -305,8 +303,8 @@ class FaceStore:
             raise ValueError(
                 f"{self._damaged} ({brief(error, 120)}): make it anew with maskfr_utils.prepare"
             ) from error
-        if len(self) and (self.labels.min() < -1 or self.labels.max() >= len(self.identities)):
-            raise ValueError(f"{self.path} is damaged: labels outside 0..{len(self.identities) - 1}; make it anew")
+        if wrong := _wrong(self.labels, self.split, len(self.identities)):
+            raise ValueError(f"{self.path} is damaged: {wrong}; make it anew")
         size = os.fstat(self._opened()).st_size
         for starts, lengths in self._spans.values():
             if len(starts) and (starts.min() < 0 or lengths.min() < 0 or (starts + lengths).max() > size):
@@ -447,10 +445,12 @@ class FaceStore:
             ValueError: it had to be opened again (in a spawned worker, after `close`), and is another file now.
         """
         if self._descriptor is None:
-            self._descriptor = os.open(self.path, os.O_RDONLY)
-            then, self._state = self._state, paths.state_of(os.fstat(self._descriptor))
-            if then not in (None, self._state):
+            descriptor = os.open(self.path, os.O_RDONLY)
+            state = paths.state_of(os.fstat(descriptor))
+            if self._state not in (None, state):
+                os.close(descriptor)
                 raise ValueError(f"{self.path} has changed since it was opened: begin anew")
+            self._descriptor, self._state = descriptor, state
         return self._descriptor
 
     def close(self) -> None:
@@ -467,6 +467,15 @@ class FaceStore:
     def __del__(self) -> None:
         with contextlib.suppress(Exception):
             self.close()
+
+
+def _wrong(labels: np.ndarray, split: np.ndarray, identities: int) -> str:
+    """In words, what labels and parts (N,) cannot be."""
+    if not np.isin(split, (TRAIN, TEST, VALIDATION, LEFT_OUT)).all():
+        return "split holds values other than 0 (train), 1 (test), 2 (validation), -1 (left out)"
+    if len(labels) and (labels.min() < -1 or labels.max() >= identities or (labels[split >= 0] < 0).any()):
+        return f"labels outside 0..{identities - 1} (-1 is for faces left out)"
+    return ""
 
 
 class _Shared(io.RawIOBase):

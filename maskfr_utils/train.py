@@ -101,7 +101,7 @@ def _run(config: TrainConfig, kind: Kind, fabric, earlier: dict | None) -> dict:
     scores, photos = evaluation.none_right(store, trainer.scored) if outcome else trainer.evaluate(trainer.scored)
     scores |= {} if outcome else evaluation.score_worn(trainer.predict, store)
     scored = store.indices(trainer.scored)
-    seconds = time.perf_counter() - started
+    seconds = trainer.seconds_before + time.perf_counter() - started
     record = {
         "run": config.run_name,
         "params": config.science(),

@@ -9,7 +9,7 @@ from lightning_fabric import Fabric
 from safetensors.torch import save
 from small_runs import same, tiny
 
-from maskfr_utils import checkpoints, loop, prepare
+from maskfr_utils import checkpoints, loop, prepare, train
 from maskfr_utils.checkpoints import MAGIC, Checkpoints, DamagedCheckpoint
 from maskfr_utils.progress import Progress
 from maskfr_utils.store import FaceStore
@@ -126,6 +126,8 @@ BAD = [
     ("step", -1), ("step", 10**30), ("step", 2.0), ("step", True), ("step", None), ("step", "3"), ("step", 4),
     ("epoch", 1), ("epoch", None), ("history", None), ("history", [{}]), ("speed", [1]), ("speed", [1, "x"]),
     ("speed", [-1, 2]), ("compiled", "yes"), ("course", None), ("course", {}), ("course", []), ("precision", None),
+    ("params", {"lr": torch.zeros(2)}), ("code", [torch.zeros(2)]), ("compiled", torch.zeros(2)), ("compiled", 1.0),
+    ("seconds", -1.0), ("seconds", "3"), ("processes", torch.zeros(2)), ("data", torch.zeros(2)),
     ("recogniser", {}), ("recogniser", None), ("recogniser", []), ("optimizer", {}), ("optimizer", None),
 ]  # fmt: skip
 
@@ -142,7 +144,7 @@ def test_a_state_that_cannot_be_this_runs_is_refused(folder, store, name, value)
     assert len(str(refused.value)) <= 300
 
 
-@pytest.mark.parametrize("part", ["shape", "type", "nan", "momentum", "missing", "course", "generator"])
+@pytest.mark.parametrize("part", ["shape", "type", "nan", "momentum", "missing", "course", "seen", "generator"])
 def test_tensors_that_cannot_be_this_runs_are_refused(folder, store, part):
     kept = Checkpoints(folder)
     state = checkpoints.read(kept.newest)
@@ -160,6 +162,8 @@ def test_tensors_that_cannot_be_this_runs_are_refused(folder, store, part):
         del state["recogniser"][first]
     elif part == "course":
         state["course"]["loss_sum"] = torch.full((1, 1), torch.inf)
+    elif part == "seen":
+        state["course"]["seen"] = torch.zeros(2)
     else:
         state["course"]["torch"] = torch.zeros(1, 3, dtype=torch.uint8)
     kept.newest.write_bytes(checkpoints.encode(state))
@@ -194,6 +198,29 @@ def test_a_run_that_other_code_began_is_not_gone_on_with(tmp_path, store):
     assert loop.Trainer(tiny(tmp_path), store, fabric, {"steps": {"loss": [1.0, 2.0001]}}).saved_step == 0
     with pytest.raises(loop.TrainingError, match="the code now computes other numbers for steps"):
         loop.Trainer(tiny(tmp_path), store, fabric, {"steps": {"loss": [1.0, 2.1]}})
+
+
+@pytest.mark.parametrize("code", [3, [1], {"batches": 3}, {"batches": {"x": 5}}, {"batches": {"x": ["y"]}}])
+def test_a_fingerprint_that_is_none_is_of_other_code(folder, store, code):
+    kept = Checkpoints(folder)
+    for path in kept.paths:
+        path.write_bytes(checkpoints.encode(checkpoints.read(path) | {"code": code}))
+    with pytest.raises(loop.TrainingError, match="computes other numbers for batches"):
+        loop.Trainer(tiny(folder), store, Fabric(accelerator="cpu"), {"batches": {"x": [1.0]}})
+
+
+def test_what_a_killed_process_left_half_written_goes(folder, store):
+    for name in (".tmp-abcd1234-model.safetensors", ".tmp-abcd1234-unfinished.ckpt"):
+        (folder / name).write_bytes(b"x")
+    trainer(folder, store).checkpoints.tidy()
+    assert not list(folder.glob(".tmp-*")) and len(Checkpoints(folder).paths) == 2
+
+
+def test_the_seconds_of_a_run_are_those_of_all_its_processes(folder, store):
+    kept = Checkpoints(folder)
+    kept.newest.write_bytes(checkpoints.encode(checkpoints.read(kept.newest) | {"seconds": 5000.0}))
+    record = train.run(tiny(folder))
+    assert 5000 < record["provenance"]["seconds"] < 5600
 
 
 def test_a_run_that_begins_anew_leaves_no_state_of_the_one_before(folder, store):

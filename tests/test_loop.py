@@ -4,6 +4,7 @@ import platform
 import re
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 from lightning_fabric import Fabric
 from small_runs import same, small
 
-from maskfr_utils import batches, compiling, loop, prepare, train
+from maskfr_utils import batches, compiling, evaluation, loop, prepare, train
 from maskfr_utils.config import ConfigError
 from maskfr_utils.models.weights import read_metadata
 from maskfr_utils.names import LOSSES
@@ -314,6 +315,24 @@ def test_evaluation_is_in_eval_mode_and_leaves_the_network_alone(tmp_path, store
     assert np.array_equal(one["masked_rank"], by_sorting)
     alone = np.concatenate([trainer.predict(faces[i : i + 1]) for i in range(4)])
     np.testing.assert_allclose(alone, trainer.predict(faces), atol=1e-3)  # not dependent on who else is in the batch
+
+
+def test_logits_are_not_kept(store):
+    """Those of all photos, of many thousand people, would fill the memory after a training."""
+    given, photos = [], np.resize(store.indices(TRAIN), 400)
+
+    class Repeated:
+        indices, labels = (lambda self, part: photos), store.labels
+        batch, identities = store.batch, store.identities
+
+    def predict(faces):
+        assert not any(ref() is not None for ref in given[:-1])
+        found = np.zeros((len(faces), len(store.identities)))
+        given.append(weakref.ref(found))
+        return found
+
+    _, results = evaluation.score(predict, Repeated(), TEST)
+    assert len(given) >= 6 and results["masked"].shape == (400,) and set(results["unmasked_rank"]) == {1, 2}
 
 
 def test_flip_test_does_not_tell_a_face_from_its_mirror(tmp_path, store):

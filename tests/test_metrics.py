@@ -45,6 +45,13 @@ def test_the_reports_formula_flatters_any_network():
     assert scores.report_formula == pytest.approx(0.98)
 
 
+def test_many_identities_take_no_memory_of_their_square():
+    people = np.arange(93_000)  # as many as MS1M's
+    named = np.where(people < 31_000, people[::-1], people)
+    scores = accuracy(people, named, len(people))
+    assert scores.macro == pytest.approx(2 / 3) and (scores.tp, scores.fp) == (62_000, 31_000)
+
+
 def test_macro_leaves_out_identities_without_test_photos():
     assert accuracy(np.array([0, 0, 1]), np.array([0, 1, 1]), 5).macro == pytest.approx(0.75)
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import made_up_records
@@ -253,6 +254,17 @@ def test_a_run_that_fails_is_told_in_a_line_and_left_out(study, tmp_path, monkey
     assert session("iresnet50", portion="finals_50").work() == 1
     out = capsys.readouterr().out.splitlines()
     assert len(out) == 4 and "full-iresnet50-masked-s0 failed: " in out[0] and "3 failed" in out[-1]
+
+
+def test_a_run_that_was_taken_up_again_is_no_sign_of_haste(study, monkeypatch):
+    """Its last process may have taken a second; how long the whole run took stands in its record."""
+    monkeypatch.setattr(within, "make", lambda run: True)
+    run, one = Run(scale="full"), session("iresnet50")
+    made_up(study, run)
+    change(run.record_path(study), provenance={"seconds": 4000.0})
+    one.running[run] = SimpleNamespace(returncode=0), within.time.monotonic() - 1
+    one.settle(run)
+    assert one.seconds(Run(scale="full", seed=1)) > 4000
 
 
 SAVES = """

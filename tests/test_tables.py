@@ -214,6 +214,13 @@ def test_the_reports_small_differences_are_within_its_noise():
     assert (tables.published_pairs(photos=10)["verdict"] == "undecided").all()
 
 
+def test_no_accuracy_is_said_to_be_above_1(tmp_path):
+    for seed, row in enumerate(("11111 11111 11111 11112", "11111 11112 11112 11111", "11111 11111 11111 11111")):
+        write(tmp_path, f"demo-iresnet50-masked-s{seed}", row)
+    result = tables.networks("demo", tmp_path)["IResNet-50"]
+    assert result.estimate.high > 1 and str(result).endswith("–100.0)") and result.interval[1] == 1
+
+
 def test_the_interval_of_a_published_difference_is_that_of_two_shares():
     """Of independent errors on 19,000 photos: the standard error of a difference of two shares, less the shared variance."""
     row = tables.published_pairs(photos=19_000).loc["IResNet-50 − ResNet-50"]

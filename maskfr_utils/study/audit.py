@@ -105,7 +105,8 @@ def steps(scale: str, folder: str | Path | None = None) -> pd.DataFrame:
         way = {seed: way[0][seed] for seed in sorted(seeds)}, way[1]
         now, change = estimate(way), difference(way, before) if before else None
         line = ", ".join(FLAWS[name].title for name in taken) or ALL
-        rows[line] = {"accuracy": now.value, "low": max(now.low, 0.0), "high": min(now.high, 1.0)}
+        low, high = outcomes.clipped(now)
+        rows[line] = {"accuracy": now.value, "low": low, "high": high}
         changed = (change.value, change.low, change.high) if change else (np.nan,) * 3
         rows[line] |= dict(zip(("change", "change_low", "change_high"), changed, strict=True))
         before, taken = way, []

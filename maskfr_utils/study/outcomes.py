@@ -83,7 +83,7 @@ class Result:
     @property
     def interval(self) -> tuple[float, float]:
         """Its 95% interval over seeds and people; with fewer than three seeds over people alone."""
-        return self.estimate.low, self.estimate.high
+        return clipped(self.estimate)
 
     @property
     def learnt(self) -> float:
@@ -149,7 +149,8 @@ def by_group(result: Result, groups: list[np.ndarray], names: list[str]) -> pd.D
             parts = ([x[some] for x, some in zip(xs, inside, strict=True)] for xs in (result.hits, result.people))
             found = over_seeds_and_people(*parts)
             photos = round(np.mean([some.sum() for some in inside]))
-            rows[name] = {"accuracy": found.value, "low": found.low, "high": found.high, "photos": photos}
+            low, high = clipped(found)
+            rows[name] = {"accuracy": found.value, "low": low, "high": high, "photos": photos}
     return pd.DataFrame.from_dict(rows, orient="index", columns=["accuracy", "low", "high", "photos"])
 
 
@@ -209,6 +210,11 @@ def in_points(table: pd.DataFrame) -> pd.DataFrame:
         },
         index=table.index,
     )
+
+
+def clipped(accuracy: Comparison) -> tuple[float, float]:
+    """The 95% interval of an accuracy: Student's t, from which it comes, knows no 0 and no 1."""
+    return max(accuracy.low, 0.0), min(accuracy.high, 1.0)
 
 
 def percent(share: float, low: float, high: float) -> str:

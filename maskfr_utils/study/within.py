@@ -145,6 +145,7 @@ class Session:
             self.say(f"{run.name} failed: {(log.strip().splitlines() or ['it said nothing'])[-1][:200]}")
             return
         record = read_record(run.record_path())
+        took = max(took, record["provenance"]["seconds"])  # a run that was taken up again had begun before
         self.took[run.model] = max(took / run.passes(), self.took.get(run.model, 0.0))
         self.made.append(run)
         told = ", ".join(f"{twin} {scores['accuracy']:.1%}" for twin, scores in record["metrics"].items())
