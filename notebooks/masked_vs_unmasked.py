@@ -195,7 +195,8 @@ display(
 # In brackets are 95% intervals of the mean, over seeds and people. They are wide, since MFR2 has few people. $p$ is corrected for the
 # number of lines. The pairs called *drawn* are all pairs of photos without masks, which are easier than MFR2's own pairs. And a real
 # mask hides the nose and mouth by which a face is aligned, while ours were drawn after alignment. So compare
-# [the gains](#fig-real), not the values themselves.
+# [the gains](#fig-real), not the values themselves. [Strangers](strangers.ipynb) and [Recognise](recognise.ipynb) search among other people
+# and photos of MFR2, so their rank 1 differs from this one.
 #
 # One thing makes our masks look better here than they are. How high they sit, and how much that differs, was set by quartiles over these
 # photos of MFR2 ([Masking](masking.ipynb)). The networks were trained on none of its people, but the masks that they were trained on

@@ -229,7 +229,7 @@ fig
 #
 # On real photos the package's network names hardly anybody, since it has seen no real person. These are `lfw` ([Huang et al.,
 # 2007](#cite-huang2007)) and, with real masks, `mfr2` ([Anwar and Raychowdhury, 2020](#cite-anwar2020)); the threshold there comes from
-# other people of `lfw`.
+# other people of `lfw`. [Strangers](strangers.ipynb) searches among all people of `mfr2` and finds another rank 1.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-recognition", "caption": "How good the package's network is, in percent of photos, with 95% intervals over people."}
 command = "python -m maskfr_utils.measure.recognition"

@@ -109,7 +109,7 @@ display(roc, *([pages.made(network)] if network else []))
 #
 # [The table](#tab-identification) has both directions. *Enrolled bare, masked probed* is the gate of a company whose badge photos
 # show no mask. *Enrolled masked, bare probed* is a person who was first seen with one. For the open set, half of the people are
-# enrolled and the others are strangers; then the halves change places.
+# enrolled and the others are strangers; then the halves change places. Chapters that enrol other people of MFR2 find another rank 1.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-identification", "caption": "Probes of people whom the network was not trained on, named correctly: percent, with 95% intervals over seeds and people."}
 tables(["rank 1", "rank 5", *strangers.ALARMS])

@@ -35,6 +35,8 @@ parameters.check(globals(), results=parameters.folder)
 # what lies behind these is reached.
 # A process of its own reads each as a user's call does. It counts as failed if it hangs, ends the interpreter, takes too much memory, starts
 # another program, asks for a class of another module, writes outside its folder, or ends in an error that is no clear line naming the file.
+# `recordio` and `bin` are insightface's files, of training photos and of pairs; a `manifest` says which mask each picture of a folder got;
+# a `list` names pictures or pairs; `shards` are the parts of one data set in several archives.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-soak", "caption": "What became of files that were damaged at random."}
 import pandas as pd
@@ -69,7 +71,9 @@ for colour, what in enumerate(("read", "skipped", "refused", "failed")):
     share = pd.Series(
         {name: 100 * each[what] / each["inputs"] for name, each in (soak["formats"] if soak else {}).items()}
     )
-    ax.barh(list(left.index), share, left=left, color=f"C{colour}", label=what)
+    ax.barh(
+        list(left.index), share, left=left, color=f"C{colour}", label={"skipped": "read but for parts"}.get(what, what)
+    )
     left = left + share
 ax.set(xlabel="% of the inputs", xlim=(0, 100))
 ax.invert_yaxis()
