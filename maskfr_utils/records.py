@@ -32,6 +32,18 @@ def read_record(path: str | Path) -> dict:
     return _read_record(path, state_of(Path(path).stat()))
 
 
+def record_or_none(path: str | Path) -> dict | None:
+    """A run's record as `read_record` gives it; None where there is no file, or one that is no record and is to be made again.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    try:
+        return read_record(path)
+    except (FileNotFoundError, ValueError):
+        return None
+
+
 @lru_cache(maxsize=1024)  # the check of a study looks at each record a dozen times
 def _read_record(path: str | Path, state: tuple[int, int, int]) -> dict:
     try:

@@ -1,5 +1,6 @@
 import itertools
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -250,6 +251,33 @@ def test_a_parameter_that_came_later_with_its_default_is_no_difference(untuned):
     assert state.stale(run, record) == "width was 1.0, is 0.25"
 
 
+def test_a_trial_that_cannot_be_read_is_named_and_counts_as_not_made(book, capsys):
+    rates = scales.SCALES["demo"].rates
+    for rate in rates:
+        trial(book, rate, 0.6 if rate == 0.025 else 0.5)
+    run = Run(scale="demo", rate=rates[0], trial=True)
+    run.record_path(book).write_text('{"run": "')
+    assert trials.validation(run, book) is None and trials.chosen("demo", book) == {}
+    assert command.main(["--list", "--scale", "demo", "--model", "iresnet50", "--results", str(book)]) == 0
+    out = capsys.readouterr().out
+    assert re.search(f"{run.name} +stale: .* is no record of a run", out) and "at the pace of its records" in out
+    assert any(f"{run.name}.json is stale" in problem for problem in check.problems(book, book))
+
+
+def test_a_record_that_cannot_be_read_is_in_the_way_of_no_other(book, monkeypatch):
+    monkeypatch.setattr(paths, "results_dir", lambda: book)
+    run, other, first_by_name = (Run(scale="demo", condition=c) for c in ("unmasked", "masked", "both"))
+    for text in ("", "[]", "{}"):
+        for broken in (other, first_by_name):
+            broken.record_path(book).write_text(text)
+        scales.train_photos.cache_clear()
+        assert scales.train_photos("demo") == 1000
+        assert "at the pace of its records" in state.told_cost([other], book)[0]
+        found = dict(state.peers(run, book))
+        assert found and not {other, first_by_name} & found.keys()
+    scales.train_photos.cache_clear()
+
+
 def test_a_book_of_these_records_has_no_problems(book):
     assert check.problems(book, book) == []
 
@@ -357,6 +385,24 @@ def test_the_command_runs_what_is_missing_once(empty, monkeypatch, capfd):
     run.record_path().unlink()  # a run whose record was lost is not trained again, but copied
     assert making.make(run)
     assert "epoch" not in capfd.readouterr().err
+
+
+def test_a_broken_record_in_a_runs_folder_is_made_again(empty, monkeypatch):
+    run = Run(scale="demo")
+    left = run.folder / "record.json"
+    left.parent.mkdir(parents=True)
+    left.write_text("{")
+
+    class Training:
+        def __init__(self, command):
+            assert not left.exists()  # a training refuses to write over it
+            records.write_json(left, made_up_records.record(run))
+
+        def wait(self):
+            return 0
+
+    monkeypatch.setattr(making.subprocess, "Popen", Training)
+    assert making.make(run) and state.status(run) == "done"
 
 
 def test_a_run_that_fails_does_not_stop_the_next(empty, monkeypatch, capfd):

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from maskfr_utils.config import ConfigError
-from maskfr_utils.records import read_record, write_json
+from maskfr_utils.records import read_record, record_or_none, write_json
 from maskfr_utils.study.run import Run
 from maskfr_utils.study.state import inconsistencies, peers, stale
 
@@ -60,7 +60,8 @@ def make(run: Run, folder: Path | None = None) -> bool:
         Whether it succeeded; its own messages say why not.
     """
     left = run.folder / "record.json"  # by a run that ended, where only the copy is missing
-    if not left.exists():
+    if record_or_none(left) is None:
+        left.unlink(missing_ok=True)  # a broken one, which the training would not write over
         training = subprocess.Popen([sys.executable, "-m", run.module, *run.command])
         try:
             status = training.wait()

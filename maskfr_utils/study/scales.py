@@ -6,7 +6,7 @@ from pathlib import Path
 
 from maskfr_utils import paths
 from maskfr_utils.config import TrainConfig, load_params
-from maskfr_utils.records import read_record
+from maskfr_utils.records import record_or_none
 
 PARAMS = paths.ROOT / "params"
 
@@ -74,8 +74,8 @@ def train_photos(scale: str) -> int:
     Read from any record of the scale among the book's; where there is none yet, its faces are prepared and counted.
     """
     for path in sorted(paths.results_dir().glob(f"{scale}-*.json")):
-        if "-audit-" not in path.name:  # they may count mirror images
-            return read_record(path)["provenance"]["train_photos"]
+        if "-audit-" not in path.name and (record := record_or_none(path)):  # an audit's may count mirror images
+            return record["provenance"]["train_photos"]
     from maskfr_utils.prepare import prepare
     from maskfr_utils.store import TRAIN, FaceStore
 

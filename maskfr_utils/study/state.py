@@ -9,7 +9,7 @@ import numpy as np
 
 from maskfr_utils import fingerprint, paths
 from maskfr_utils.original.flaws import POOL
-from maskfr_utils.records import read_record
+from maskfr_utils.records import read_record, record_or_none
 from maskfr_utils.run_folder import difference
 from maskfr_utils.study.plan import runs
 from maskfr_utils.study.run import Run
@@ -48,7 +48,11 @@ def status(run: Run, folder: Path | None = None) -> str:
 
 
 def load(group: str | None, scale: str, folder: str | Path | None = None) -> dict[Run, dict]:
-    """The records of a group's runs that have been run; of all groups where none is named."""
+    """The records of a group's runs that have been run; of all groups where none is named.
+
+    Raises:
+        ValueError: one is no record: a table without it would pass for one of runs that are not made.
+    """
     found = {}
     for run in runs([group] if group else (), [scale], folder):
         if (path := run.record_path(folder)).exists():
@@ -61,9 +65,10 @@ def told_cost(waiting: list[Run], folder: str | Path | None = None) -> list[str]
     lines = []
     for scale in dict.fromkeys(run.scale for run in waiting):
         missing, paces = [run for run in waiting if run.scale == scale], defaultdict(list)
-        for run, record in load(None, scale, folder).items():
-            for key in (run.model, None):
-                paces[key].append(record["provenance"]["seconds"] / run.passes())
+        for run in runs((), [scale], folder):
+            if record := record_or_none(run.record_path(folder)):
+                for key in (run.model, None):
+                    paces[key].append(record["provenance"]["seconds"] / run.passes())
         text = f"{scale}: {len(missing)} runs to make, "
         if not paces:
             lines.append(text + "and no record that tells their pace")
@@ -100,14 +105,16 @@ def made_from(chapter: str, folder: str | Path | None = None, notebooks: Path | 
 def peers(run: Run, folder: str | Path | None = None) -> Iterator[tuple[Run, dict]]:
     """The runs, with their records, beside which a record of a run has to stand: others of its scale, seed and part of the photos.
 
+    What is no record is made anew and counts as none.
+
     Args:
         run: whose.
         folder: of the records; default: the book's.
     """
     for other in runs((), [run.scale], folder):
         alike = (other.seed, other.trial) == (run.seed, run.trial) and other != run and not _of_other_photos(other)
-        if alike and (path := other.record_path(folder)).exists():
-            yield other, read_record(path)
+        if alike and (record := record_or_none(other.record_path(folder))):
+            yield other, record
 
 
 def _of_other_photos(run: Run) -> bool:

@@ -6,7 +6,7 @@ import yaml
 
 from maskfr_utils import paths
 from maskfr_utils.names import MODELS
-from maskfr_utils.records import read_record
+from maskfr_utils.records import record_or_none
 from maskfr_utils.study import scales
 from maskfr_utils.study.run import Run
 from maskfr_utils.study.variants import VARIANTS
@@ -39,13 +39,12 @@ def validation(run: Run, folder: str | Path | None = None) -> float | None:
     """What a trial is judged by: its accuracy on the masked validation photos, a variant's on the twins that it names.
 
     Returns:
-        A fraction, 0 of a trial that left the numbers; None where it has no record.
+        A fraction, 0 of a trial that left the numbers; None where it has no record that can be read.
     """
-    path, twins = run.record_path(folder), VARIANTS[run.variant].judged if run.variant else ("masked",)
-    if not path.exists():
+    if (record := record_or_none(run.record_path(folder))) is None:
         return None
-    metrics = read_record(path)["metrics"]
-    return sum(metrics[twin]["accuracy"] for twin in twins) / len(twins)
+    twins = VARIANTS[run.variant].judged if run.variant else ("masked",)
+    return sum(record["metrics"][twin]["accuracy"] for twin in twins) / len(twins)
 
 
 def chosen(scale: str, folder: str | Path | None = None) -> dict[str, float]:
