@@ -73,6 +73,7 @@ def study(tmp_path, monkeypatch):
 
 def made_up(folder, run, share=0.7):
     records.write_json(run.record_path(folder), made_up_records.record(run, masked=share))
+    return run.record_path(folder)
 
 
 def run_py(folder, *args, cwd):
@@ -188,6 +189,20 @@ def test_collecting_takes_what_fits_once_and_never_replaces_what_holds(study, tm
     assert "there is another, which holds" in packing.collect(folder)[1][run.name]
     assert command.main(["--collect", str(tmp_path / "none")]) == 2
     assert "no record in" in capsys.readouterr().err
+
+
+def test_records_here_that_are_stale_or_broken_refuse_no_good_one(study, tmp_path):
+    folder, run, other = tmp_path / "back", Run(scale="full"), Run(scale="full", condition="both")
+    unlike = {"provenance": {"faces": [1.0, 2.0, 3.0]}}
+    first = made_up(study, Run(scale="full", model="resnet50"))
+    change(first, params={"width": 1.0}, **unlike)
+    made_up(folder, run)
+    assert packing.collect(folder) == ([run.name], {})
+    first.write_text("{")
+    change(made_up(folder, other), **unlike)
+    assert packing.collect(folder)[1] == {other.name: f"the faces differ from {run.name}'s"}
+    made_up(folder, other)
+    assert packing.collect(folder) == ([other.name], {})
 
 
 def test_trials_are_taken_first_and_choose_the_rate_of_the_others(study, tmp_path):

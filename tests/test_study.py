@@ -273,8 +273,7 @@ def test_a_record_that_cannot_be_read_is_in_the_way_of_no_other(book, monkeypatc
         scales.train_photos.cache_clear()
         assert scales.train_photos("demo") == 1000
         assert "at the pace of its records" in state.told_cost([other], book)[0]
-        found = dict(state.peers(run, book))
-        assert found and not {other, first_by_name} & found.keys()
+        assert state.peer(run, book)[0] not in (other, first_by_name)
     scales.train_photos.cache_clear()
 
 
@@ -438,8 +437,8 @@ def test_faces_of_another_processor_are_told_before_anything_is_trained(monkeypa
     made = {"provenance": {"faces": theirs, "train_photos": len(faces.indices(TRAIN))}, "photos": photos}
     run, other = Run(scale="demo"), Run(scale="demo", condition="unmasked")
     monkeypatch.setattr(Run, "config", lambda _: config)
-    monkeypatch.setattr(making, "peers", lambda *_: iter([(other, made)]))
-    monkeypatch.setattr(making, "stale", lambda *_: "")
+    monkeypatch.setattr(state, "record_or_none", {other.record_path(): made}.get)
+    monkeypatch.setattr(state, "stale", lambda *_: "")
     assert making.other_faces(run) == ""
     monkeypatch.setattr(making, "cost", lambda _: pytest.fail("nothing is to be made"))
     made["provenance"]["faces"] = [theirs[0] + 9, *theirs[1:]]
@@ -447,7 +446,7 @@ def test_faces_of_another_processor_are_told_before_anything_is_trained(monkeypa
     assert "demo is left out: the faces that this machine prepares" in capsys.readouterr().out
     made["provenance"]["faces"], made["photos"] = theirs, photos | {"mask": ["snood", *photos["mask"][1:]]}
     assert "--results" in making.other_faces(run)
-    monkeypatch.setattr(making, "stale", lambda *_: "the code now draws other masks")  # and is to be run again
+    monkeypatch.setattr(state, "stale", lambda *_: "the code now draws other masks")  # and is to be run again
     assert making.other_faces(run) == ""
 
 

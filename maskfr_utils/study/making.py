@@ -8,7 +8,7 @@ from pathlib import Path
 from maskfr_utils.config import ConfigError
 from maskfr_utils.records import read_record, record_or_none, write_json
 from maskfr_utils.study.run import Run
-from maskfr_utils.study.state import inconsistencies, peers, stale
+from maskfr_utils.study.state import inconsistencies, peer, stale
 
 STOPPED = (130, 143)  # exit status of a training that Ctrl-C or SIGTERM ended
 
@@ -83,7 +83,7 @@ def make(run: Run, folder: Path | None = None) -> bool:
 def other_faces(run: Run, folder: Path | None = None) -> str:
     """Why records of this machine could not stand beside those of a run's scale and seed, in words; nothing where they can.
 
-    The faces are prepared for that, as the run needs them itself. Records that are stale are made anew and count as none.
+    The faces are prepared for that, as the run needs them itself.
 
     Raises:
         ConfigError: the faces are not on this machine.
@@ -91,7 +91,7 @@ def other_faces(run: Run, folder: Path | None = None) -> str:
     from maskfr_utils import prepare, store, train
 
     config = run.config()
-    if (peer := next((each for each in peers(run, folder) if not stale(*each)), None)) is None:
+    if (beside := peer(run, folder)) is None:
         return ""
     faces = store.FaceStore(prepare.prepare(**config.data()))
     scored = faces.indices(store.VALIDATION if run.trial else store.TEST)
@@ -100,7 +100,7 @@ def other_faces(run: Run, folder: Path | None = None) -> str:
         "photos": {name: values.tolist() for name, values in train.told(faces, scored).items()},
     }
     faces.close()
-    if not inconsistencies(dict([peer, (run, here)])):
+    if not inconsistencies(dict([beside, (run, here)])):
         return ""
     return (
         f"the faces that this machine prepares are not those of the records of seed {run.seed}: the last bit of a pixel may hang on"

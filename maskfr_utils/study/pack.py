@@ -7,7 +7,6 @@ last bits may differ; what was trained on is judged when the record comes back, 
 """
 
 import hashlib
-import itertools
 import json
 import os
 import shutil
@@ -28,7 +27,7 @@ from maskfr_utils.probes.runs import of_run
 from maskfr_utils.records import REVISION, code_revision, read_record, write_json
 from maskfr_utils.study import plan, scales, trials
 from maskfr_utils.study.run import Run
-from maskfr_utils.study.state import inconsistencies, peers, stale, status
+from maskfr_utils.study.state import inconsistencies, peer, stale, status
 
 VENDOR = ("lightning-fabric", "lightning-utilities")  # pure Python, and missing where people have but torch
 LEFT_OUT = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")  # of them: how they were installed here
@@ -192,5 +191,6 @@ def _contradiction(record: dict) -> str:
 
 def _unlike(run: Run, record: dict, folder: Path | None) -> str:
     """How it differs in faces or photos from a record here of the same scale, seed and part of the photos."""
-    beside = [*itertools.islice(peers(run, folder), 1), (run, record)]
-    return "; ".join(line.removeprefix(f"{run.name}: ") for line in inconsistencies(dict(beside)))
+    beside = [found] if (found := peer(run, folder)) else []
+    records = dict([*beside, (run, record)])
+    return "; ".join(line.removeprefix(f"{run.name}: ") for line in inconsistencies(records))

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -102,10 +101,10 @@ def made_from(chapter: str, folder: str | Path | None = None, notebooks: Path | 
     return f"made from {', '.join(found) or 'no record'} ({content.hexdigest()[:8]})"
 
 
-def peers(run: Run, folder: str | Path | None = None) -> Iterator[tuple[Run, dict]]:
-    """The runs, with their records, beside which a record of a run has to stand: others of its scale, seed and part of the photos.
+def peer(run: Run, folder: str | Path | None = None) -> tuple[Run, dict] | None:
+    """A run, with its record, beside which a record of `run` has to stand: another of its scale, seed and part of the photos.
 
-    What is no record is made anew and counts as none.
+    Records that are stale or cannot be read are made anew and count as none; None where there is no other.
 
     Args:
         run: whose.
@@ -113,8 +112,9 @@ def peers(run: Run, folder: str | Path | None = None) -> Iterator[tuple[Run, dic
     """
     for other in runs((), [run.scale], folder):
         alike = (other.seed, other.trial) == (run.seed, run.trial) and other != run and not _of_other_photos(other)
-        if alike and (record := record_or_none(other.record_path(folder))):
-            yield other, record
+        if alike and (record := record_or_none(other.record_path(folder))) and not stale(other, record):
+            return other, record
+    return None
 
 
 def _of_other_photos(run: Run) -> bool:
