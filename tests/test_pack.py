@@ -187,7 +187,7 @@ def test_collecting_takes_what_fits_once_and_never_replaces_what_holds(study, tm
     assert run.name not in packing.collect(folder)[1]  # here already
     made_up(folder, run, share=0.9)
     assert "there is another, which holds" in packing.collect(folder)[1][run.name]
-    assert command.main(["--collect", str(tmp_path / "none")]) == 2
+    assert command.main(["--collect", str(tmp_path / "none")]) == 1
     assert "no record in" in capsys.readouterr().err
 
 

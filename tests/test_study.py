@@ -429,6 +429,37 @@ def test_without_real_faces_their_scale_is_left_out(empty, monkeypatch, capsys):
     assert "pocket is left out" in out and "MASKFR_DATA" in out
 
 
+def test_a_scale_whose_faces_cannot_be_prepared_is_left_out_alone(empty, monkeypatch, capsys):
+    def refuse(run, folder):
+        if run.scale == "demo":
+            raise ValueError("too little room")
+        return ""
+
+    made = []
+    monkeypatch.setattr(making, "other_faces", refuse)
+    monkeypatch.setattr(making, "cost", lambda waiting: dict.fromkeys(waiting, 1.0))
+    monkeypatch.setattr(making, "make", lambda run, folder: made.append(run.scale) or True)
+    assert making.run_all(plan.runs(scales=["demo", "pocket"])) == 0
+    assert "demo is left out: too little room\n" in capsys.readouterr().out and set(made) == {"pocket"}
+
+
+def test_what_the_command_cannot_do_it_says_in_a_line(empty, monkeypatch, capsys):
+    (scales.PARAMS / "demo" / "tuned.yaml").write_text("iresnet50: [")
+    assert command.main(["--choose"]) == 1
+    assert re.fullmatch(r"python -m maskfr_utils.study: .*tuned\.yaml is not valid YAML.*\n", capsys.readouterr().err)
+    for size in ("nan", "inf", "0.5", "-1"):
+        with pytest.raises(SystemExit, match="2"):
+            command.main(["--scale", "demo", "--pack", str(empty / "pack"), "--part-size", size])
+        assert "--part-size must be 1 or more" in capsys.readouterr().err
+
+    def closed(*_):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(command, "problems", closed)
+    with pytest.raises(BrokenPipeError):  # `--check | head` wants no more, which is no error
+        command.main(["--check"])
+
+
 def test_faces_of_another_processor_are_told_before_anything_is_trained(monkeypatch, capsys):
     config = TrainConfig(identities=3, per_identity=10, test_fraction=0.2)
     faces = FaceStore(prepare(**config.data(), progress=False))

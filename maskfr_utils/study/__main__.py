@@ -6,12 +6,12 @@ and `--collect` let another machine make them.
 """
 
 import argparse
+import math
 import os
 import sys
 from pathlib import Path
 
 from maskfr_utils import paths
-from maskfr_utils.config import ConfigError
 from maskfr_utils.messages import brief, start_command
 from maskfr_utils.names import MODELS
 from maskfr_utils.study import captions, plan, trials
@@ -35,6 +35,19 @@ def main(argv: list[str] | None = None) -> int:
             parser.error(f"unknown group {group!r}: one of {', '.join(GROUPS)}")
     if args.pack and not args.scale:
         parser.error("--pack needs --scale")
+    if args.part_size is not None and not 1 <= args.part_size < math.inf:
+        parser.error("--part-size must be 1 or more")
+    try:
+        return _done(args)
+    except BrokenPipeError:  # whoever reads along wants no more: no error
+        raise
+    except (ValueError, OSError) as error:
+        print(f"python -m maskfr_utils.study: {brief(error)}", file=sys.stderr)
+        return 1
+
+
+def _done(args: argparse.Namespace) -> int:
+    """Does what is asked for; returns the exit status."""
     scales = [args.scale] if args.scale else list(SCALES)
     if args.check:
         found = problems(args.results)
@@ -49,11 +62,7 @@ def main(argv: list[str] | None = None) -> int:
             trials.write_tuned(scale, args.results)
         return 0
     if args.pack or args.collect:
-        try:
-            return _away(args)
-        except (ConfigError, OSError) as error:
-            print(f"python -m maskfr_utils.study: {brief(error)}", file=sys.stderr)
-            return 2
+        return _away(args)
     return _make(args, scales)
 
 

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from maskfr_utils.config import ConfigError
+from maskfr_utils.messages import brief
 from maskfr_utils.records import read_record, record_or_none, write_json
 from maskfr_utils.study.run import Run
 from maskfr_utils.study.state import inconsistencies, peer, stale
@@ -87,6 +88,7 @@ def other_faces(run: Run, folder: Path | None = None) -> str:
 
     Raises:
         ConfigError: the faces are not on this machine.
+        ValueError: they cannot be prepared.
     """
     from maskfr_utils import prepare, store, train
 
@@ -115,8 +117,8 @@ def run_all(waiting: list[Run], folder: Path | None = None) -> int:
         try:
             if reason := other_faces(next(run for run in waiting if run.scale == scale), folder):
                 raise ConfigError(reason)
-        except ConfigError as error:
-            print(f"{scale} is left out: {error}")
+        except ValueError as error:  # also of faces that cannot be prepared
+            print(f"{scale} is left out: {brief(error)}")
             waiting = [run for run in waiting if run.scale != scale]
     if not waiting:
         print("nothing to run")

@@ -49,7 +49,7 @@ def pack(scale: str, folder: Path, models: Iterable[str] = MODELS, part_mb: floa
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} is not empty: name a folder that is still to be made")
-    if part_mb is not None and part_mb < 1:
+    if part_mb is not None and not part_mb >= 1:
         raise ConfigError(f"parts of {part_mb:g} MB are too small: give at least 1")
     contents = dict(_contents(scale))
     folder.parent.mkdir(parents=True, exist_ok=True)
