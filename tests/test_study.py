@@ -285,7 +285,18 @@ def test_a_stale_record_is_a_problem_with_its_command(book):
     change(book, Run(scale="demo", condition="unmasked", seed=1), provenance={"fingerprint": {}})
     (problem,) = check.problems(book, book)
     assert "demo-iresnet50-unmasked-s1.json is stale" in problem
-    assert "`python -m maskfr_utils.study table_1 --scale demo`" in problem
+    assert f"`python -m maskfr_utils.study table_1 --scale demo --results {book}`" in problem
+
+
+def test_a_stale_trial_that_only_other_records_call_for_is_a_problem_with_its_command(book):
+    for rate in (*scales.SCALES["demo"].rates, 0.1, 0.2, 0.4, 0.8):
+        trial(book, rate, rate, "iresnet50_se")
+    run = Run(scale="demo", model="iresnet50_se", rate=0.8, trial=True)
+    change(book, run, provenance={"fingerprint": {}})
+    again = "python -m maskfr_utils.study tuning --scale demo --model iresnet50_se"
+    assert plan.command(run=run) == again
+    assert any(f"{run.name}.json is stale" in p and f"`{again} --results {book}`" in p for p in check.problems(book))
+    assert plan.command(folder="my records") == "python -m maskfr_utils.study --results 'my records'"
 
 
 @pytest.mark.parametrize(

@@ -139,8 +139,8 @@ def _make(args: argparse.Namespace, scales: list[str]) -> int:
     left = [run for run, state in now.items() if state != "done" and trials.waits(run)]
     for scale in scales:
         if models := [run.model for run in left if run.scale == scale]:
-            whose = " and ".join(dict.fromkeys(models))
-            print(f"{len(models)} runs wait for the trials of {whose}: `{plan.command('tuning', scale)}`")
+            whose, tuning = " and ".join(dict.fromkeys(models)), plan.command("tuning", scale, folder=args.results)
+            print(f"{len(models)} runs wait for the trials of {whose}: `{tuning}`")
     if before is None and not left:
         print("nothing to run")
     return result

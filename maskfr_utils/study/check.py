@@ -1,5 +1,6 @@
 """What keeps the book from being built: records that are not what the study as it stands would make, stale chapters."""
 
+from functools import partial
 from pathlib import Path
 
 from maskfr_utils import paths
@@ -21,7 +22,8 @@ def problems(folder: Path | None = None, book: Path | None = None, notebooks: Pa
         book: folder of the chapters; default: the book.
         notebooks: folder of their notebooks; default: the repository's.
     """
-    folder, book, found = folder or paths.results_dir(), book or paths.ROOT / "book", []
+    again, folder = partial(command, folder=folder), folder or paths.results_dir()
+    book, found = book or paths.ROOT / "book", []
     known = {run.name for run in runs(folder=folder)}
     found += [
         f"{file.name} is of no run of the study: delete it, or name it in maskfr_utils/study/plan.py"
@@ -34,18 +36,18 @@ def problems(folder: Path | None = None, book: Path | None = None, notebooks: Pa
             if (now := status(run, folder)) == "done":
                 records[run] = read_record(run.record_path(folder))
             elif now != "missing":
-                found.append(f"{run.name}.json is {now}: `{command(run=run)}` runs it again")
+                found.append(f"{run.name}.json is {now}: `{again(run=run)}` runs it again")
         found += inconsistencies(records)
         for name, (_, chosen, tuned) in trials.choices(scale, folder).items():
             if chosen != tuned:
                 found.append(
-                    f"params/{scale}/{name} is not what the trials chose, {chosen}: `{command()} --choose` writes it"
+                    f"params/{scale}/{name} is not what the trials chose, {chosen}: `{again()} --choose` writes it"
                 )
     if found:
         return found
     headline = folder / HEADLINE
     if not headline.exists() or headline.read_text(encoding="utf-8") != captions.headline(folder):
-        found.append(f"{headline.name} is not of these records: `python -m maskfr_utils.study --headline` writes it")
+        found.append(f"{headline.name} is not of these records: `{again()} --headline` writes it")
     for notebook in chapters(notebooks):
         found += of_chapter(notebook, folder, book / f"{notebook.stem}.ipynb")
     return found

@@ -1,5 +1,6 @@
 """The runs of the study by group: each table and figure has one."""
 
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -129,15 +130,27 @@ def runs(groups: Iterable[str] = (), scales: Iterable[str] = SCALES, folder: str
     return sorted(found, key=lambda run: run.seed)
 
 
-def command(group: str | None = None, scale: str | None = None, run: Run | None = None) -> str:
-    """The command line that makes a group, or a run, of the study."""
+def command(
+    group: str | None = None, scale: str | None = None, run: Run | None = None, folder: str | Path | None = None
+) -> str:
+    """The command line that makes a group, or a run, of the study.
+
+    Args:
+        group: one of `GROUPS`; None: all.
+        scale: one of `SCALES`; None: all.
+        run: what to make, instead of these.
+        folder: of the records; default: the book's.
+    """
     model = None
     if run:
-        group, scale = next(g for g in GROUPS if run in GROUPS[g](run.scale)), run.scale
+        # The rates that are tried hang on a folder's records: the book's need not call for each.
+        rated = run.trial and run.rate and not run.change
+        group, scale = "tuning" if rated else next(g for g in GROUPS if run in GROUPS[g](run.scale)), run.scale
         model = run.model if group == "tuning" else None
     options = [
         *([group] if group else []),
         *(["--scale", scale] if scale else []),
         *(["--model", model] if model else []),
+        *(["--results", shlex.quote(str(folder))] if folder else []),
     ]
     return " ".join(["python -m maskfr_utils.study", *options])
