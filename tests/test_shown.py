@@ -65,6 +65,25 @@ def test_a_name_that_is_computed_is_refused(notebook, name):
         shown.measurements(notebook)
 
 
+@pytest.mark.parametrize(
+    "given", ["table, scale", '"table_" + "1"', 'f"{table}_1"', "group=table", "*both", "**all", ""]
+)
+def test_a_group_that_is_computed_is_refused(notebook, given):
+    for name in ("made_with", "rerun"):
+        notebook.write_text(f"# %%\ncaptions.{name}({given})\n")
+        with pytest.raises(ValueError, match=r"ageing\.py, line 2: write out the name of the one group"):
+            shown.groups(notebook)
+
+
+def test_names_may_be_given_by_keyword(notebook):
+    notebook.write_text('captions.made_with(scale="demo", group="table_1")\nrecords.read_measurement(name="x.json")\n')
+    assert shown.groups(notebook) == ["table_1"] and shown.measurements(notebook) == ["x.json"]
+    notebook.write_text("captions.rerun(group=None, scale=scale)\nrecords.read_measurement(name=name)\n")
+    assert shown.groups(notebook) == [None]
+    with pytest.raises(ValueError, match="line 2: write out the name"):
+        shown.measurements(notebook)
+
+
 def test_a_notebook_that_is_no_python_is_named(notebook):
     notebook.write_text("# %%\n%config x\n")
     with pytest.raises(ValueError, match=r"ageing\.py cannot be read"):

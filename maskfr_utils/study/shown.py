@@ -33,8 +33,9 @@ def measurements(notebook: Path) -> list[str]:
     """
     found = []
     for call in _calls(notebook, "read_measurement"):
-        names = [n.value for n in ast.walk(call.args[0]) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
-        if len(names) != 1 or any(isinstance(n, ast.JoinedStr) for n in ast.walk(call.args[0])):
+        inside = [n for given in _given(call, "name") for n in ast.walk(given)]
+        names = [n.value for n in inside if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+        if len(names) != 1 or any(isinstance(n, ast.JoinedStr) for n in inside):
             raise ValueError(
                 f"{notebook.name}, line {call.lineno}: write out the name of the one record that is opened"
             )
@@ -44,17 +45,27 @@ def measurements(notebook: Path) -> list[str]:
 
 def groups(notebook: Path) -> list[str | None]:
     """The groups of the study's runs that a notebook tells of, None for all runs; arguments and errors as above."""
-    first = [call.args[0] for name in ("made_with", "rerun") for call in _calls(notebook, name, of="captions")]
-    return list(dict.fromkeys(name.value for name in first if isinstance(name, ast.Constant)))
+    found = []
+    for call in [call for name in ("made_with", "rerun") for call in _calls(notebook, name, of="captions")]:
+        names = [given.value for given in _given(call, "group") if isinstance(given, ast.Constant)]
+        if len(names) != 1:
+            raise ValueError(f"{notebook.name}, line {call.lineno}: write out the name of the one group, or None")
+        found += names
+    return list(dict.fromkeys(found))
+
+
+def _given(call: ast.Call, name: str) -> list[ast.expr]:
+    """What a call is given as its first argument, or by that argument's name."""
+    return [*call.args[:1], *(keyword.value for keyword in call.keywords if keyword.arg == name)]
 
 
 def _calls(notebook: Path, function: str, of: str | None = None) -> list[ast.Call]:
-    """The calls of `function` (of a module `of`, or of any) with an argument, in the order of the text."""
+    """The calls of `function` (of a module `of`, or of any), in the order of the text."""
     try:
         tree = ast.parse(notebook.read_text(encoding="utf-8"))
     except (SyntaxError, ValueError) as error:
         raise ValueError(f"{notebook} cannot be read ({error}): make it with `jupytext --to py:percent`") from None
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args]
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     names = [ast.unparse(call.func).split(".") for call in calls]
     found = [
         call for call, (*module, name) in zip(calls, names, strict=True) if name == function and of in (None, *module)
