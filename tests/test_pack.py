@@ -25,6 +25,7 @@ from maskfr_utils.study.run import Run
 TINY = {"dataset": "mini/faces.tar", "min_masked": 5, "test_fraction": 0.2, "width": 0.05, "embedding_dim": 16}
 TINY |= {"condition": "masked", "epochs": 1, "batch_size": 8, "lr": 0.05, "compile": False}
 TINY |= {"warmup_epochs": 0.5, "margin_warmup_epochs": 3.0}
+PHOTOS = made_up_records.PEOPLE * made_up_records.EACH
 # As on a machine that has neither dlib nor Fabric, and knows of no other copy of the package.
 ELSEWHERE = """
 import sys, importlib.machinery
@@ -157,8 +158,11 @@ def change(path, **sections):
             {"metrics": {"masked": {"accuracy": 0.99}}},
             "its masked accuracy is 0.9900, but its predictions are right in",
         ),
-        ({"photos": {"masked": [1]}}, "one prediction a photo"),
-        ({"photos": {"masked": None}}, "one prediction a photo"),
+        ({"photos": {"masked": [1]}}, "one prediction and one rank a photo"),
+        ({"photos": {"masked": None}}, "one prediction and one rank a photo"),
+        ({"photos": {"unmasked_rank": [1]}}, "one prediction and one rank a photo"),
+        ({"photos": {"masked_rank": PHOTOS * [1]}}, "its masked ranks contradict its predictions of "),
+        ({"photos": {"unmasked_rank": PHOTOS * [2]}}, "its unmasked ranks contradict its predictions of "),
         ({"provenance": {"train_photos": 7}}, "the number of training photos differ"),
         ({"provenance": {"faces": "none"}}, ""),
         ({"metrics": {"masked": {"accuracy": "good"}}}, "no record of a run"),

@@ -179,12 +179,16 @@ def _take(run: Run, path: Path, folder: Path | None) -> str | None:
 
 
 def _contradiction(record: dict) -> str:
-    """In which accuracy a record differs from its own predictions."""
+    """In which accuracy or ranks, which the book shows, a record differs from its own predictions."""
+    photos = record["photos"]
     for twin in ("masked", "unmasked"):
-        predicted, labels = np.array(record["photos"][twin]), np.array(record["photos"]["label"])
-        if predicted.shape != labels.shape or labels.ndim != 1 or not labels.size:
-            return f"it does not hold one prediction a photo ({twin})"
-        if abs((share := float((predicted == labels).mean())) - (told := record["metrics"][twin]["accuracy"])) > 1e-4:
+        predicted, ranks, labels = (np.array(photos[name]) for name in (twin, f"{twin}_rank", "label"))
+        if not predicted.shape == ranks.shape == labels.shape or labels.ndim != 1 or not labels.size:
+            return f"it does not hold one prediction and one rank a photo ({twin})"
+        hits = predicted == labels
+        if wrong := int(((ranks == 1) != hits).sum()):  # a tie is no hit, and no first rank either
+            return f"its {twin} ranks contradict its predictions of {wrong} photos"
+        if abs((share := float(hits.mean())) - (told := record["metrics"][twin]["accuracy"])) > 1e-4:
             return f"its {twin} accuracy is {told:.4f}, but its predictions are right in {share:.4f}"
     return ""
 
