@@ -27,6 +27,7 @@ from maskfr_utils.names import (
     PRECISIONS,
     SAMPLED,
     SCHEDULES,
+    of_notebook,
     unknown,
 )
 from maskfr_utils.paths import find_data, runs_dir
@@ -210,11 +211,7 @@ class TrainConfig:
         papermill only warns of a misspelt name and goes on with the default; here it is refused. Call it before the
         notebook defines anything else.
         """
-        plain = (str, int, float, bool, type(None), list, dict)
-        jupyter = {"In", "Out"}
-        return cls.from_mapping(
-            {k: v for k, v in variables.items() if not k.startswith("_") and k not in jupyter and isinstance(v, plain)}
-        )
+        return cls.from_mapping(of_notebook(variables))
 
     @classmethod
     def from_argv(cls, argv: list[str] | None = None, prog: str = "python -m maskfr_utils.train") -> "TrainConfig":

@@ -1,7 +1,7 @@
 """Every name that a user may type, once. Free of torch."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from maskfr_utils.messages import shown
@@ -90,6 +90,16 @@ SCHEDULES = ("cosine", "constant")
 PARTS = ("test", "validation")
 DECAY = ("weights", "all")
 FANS = ("group", "layer")
+
+
+def of_notebook(variables: Mapping[str, object]) -> dict[str, object]:
+    """A notebook's parameters, name -> value: the plain values among its variables.
+
+    Args:
+        variables: its `globals()`, before it defines anything else.
+    """
+    plain, jupyter = (str, int, float, bool, type(None), list, dict), {"In", "Out"}
+    return {k: v for k, v in variables.items() if not k.startswith("_") and k not in jupyter and isinstance(v, plain)}
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:

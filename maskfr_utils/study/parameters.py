@@ -7,11 +7,9 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from maskfr_utils.messages import PlainError, shown
-from maskfr_utils.names import unknown
+from maskfr_utils.names import of_notebook, unknown
 
 Rule = Collection | Callable[[object], str | None]
-PLAIN = (str, int, float, bool, type(None), list, dict)
-JUPYTER = {"In", "Out"}
 
 
 class ParameterError(PlainError, ValueError):
@@ -28,12 +26,7 @@ def check(variables: Mapping[str, object], **rules: Rule) -> None:
     Raises:
         ParameterError: one line that names the parameter, its value and the way out.
     """
-    given = {
-        name: value
-        for name, value in variables.items()
-        if not name.startswith("_") and name not in JUPYTER and isinstance(value, PLAIN)
-    }
-    for name, value in given.items():
+    for name, value in of_notebook(variables).items():
         if name not in rules:
             raise ParameterError(unknown("parameter", name, rules))
         rule = rules[name]
