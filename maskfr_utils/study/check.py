@@ -25,11 +25,9 @@ def problems(folder: Path | None = None, book: Path | None = None, notebooks: Pa
     again, folder = partial(command, folder=folder), folder or paths.results_dir()
     book, found = book or paths.ROOT / "book", []
     known = {run.name for run in runs(folder=folder)}
-    found += [
-        f"{file.name} is of no run of the study: delete it, or name it in maskfr_utils/study/plan.py"
-        for file in sorted(folder.glob("*.json"))
-        if file.stem.split("-")[0] in SCALES and file.stem not in known
-    ]
+    unsure = (
+        set()
+    )  # scales with a trial to be made again: what trials choose, and which of them are called for, hangs on it
     for scale in SCALES:
         records = {}
         for run in runs(scales=[scale], folder=folder):
@@ -37,12 +35,18 @@ def problems(folder: Path | None = None, book: Path | None = None, notebooks: Pa
                 records[run] = read_record(run.record_path(folder))
             elif now != "missing":
                 found.append(f"{run.name}.json is {now}: `{again(run=run)}` runs it again")
+                unsure |= {scale} if run.trial else set()
         found += inconsistencies(records)
         for name, (_, chosen, tuned) in trials.choices(scale, folder).items():
-            if chosen != tuned:
+            if chosen != tuned and scale not in unsure:
                 found.append(
                     f"params/{scale}/{name} is not what the trials chose, {chosen}: `{again()} --choose` writes it"
                 )
+    found += [
+        f"{file.name} is of no run of the study: delete it, or name it in maskfr_utils/study/plan.py"
+        for file in sorted(folder.glob("*.json"))
+        if (scale := file.stem.split("-")[0]) in SCALES and scale not in unsure and file.stem not in known
+    ]
     if found:
         return found
     headline = folder / HEADLINE

@@ -18,7 +18,7 @@ from maskfr_utils.measure.peaks import in_fresh_process
 from maskfr_utils.messages import brief
 from maskfr_utils.names import unknown
 from maskfr_utils.probes.runs import of_run
-from maskfr_utils.records import read_record
+from maskfr_utils.records import read_record, record_or_none
 from maskfr_utils.stopping import Stopping
 from maskfr_utils.study import plan, scales, trials
 from maskfr_utils.study.making import images_per_second, make
@@ -92,10 +92,10 @@ class Session:
         print(f"[{time.monotonic() - self.began:5.0f} s] {text}", flush=True)
 
     def missing(self) -> list[Run]:
-        """The runs of the portion that have no record yet."""
+        """The runs of the portion that have no record yet, or none that can be read."""
         named = portions(self.scale)
         runs = named[self.portion] if self.portion else [run for runs in named.values() for run in runs]
-        return [r for r in dict.fromkeys(runs) if r.model in self.models and not r.record_path().exists()]
+        return [r for r in dict.fromkeys(runs) if r.model in self.models and record_or_none(r.record_path()) is None]
 
     def ready(self) -> list[Run]:
         """Those to be started now or never: a run waits for the trials that decide its parameters."""
