@@ -613,6 +613,18 @@ def test_mistakes_are_one_line(people, tmp_path, monkeypatch, capsys, mistake):
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize("rate", ["2", "-1", "0", "nan"])
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_rate_that_is_none_changes_no_gallery(people, tmp_path, capsys, rate, is_new):
+    g = tmp_path / "g"
+    if not is_new:
+        Gallery(small(), calibration=CALIBRATION).save(g)
+    before = {path: path.read_bytes() for path in g.rglob("*")}
+    status, out = run(capsys, "enrol", g, people, "--rate", rate)
+    assert status == 1 and out.out == "" and "a share of strangers" in out.err and out.err.count("\n") == 1
+    assert {path: path.read_bytes() for path in g.rglob("*")} == before
+
+
 def test_export_to_onnx_says_how_pictures_become_its_input(people, tmp_path, capsys, monkeypatch):
     shallow = replace(NETWORKS["iresnet50"], depths=(1, 1, 1, 1))  # the exporter takes its time for each block
     monkeypatch.setitem(NETWORKS, "iresnet50", shallow)

@@ -21,9 +21,9 @@ def enrol(args: argparse.Namespace) -> None:
 
     if files.state(args.gallery):
         gallery = Gallery.load(args.gallery, args.network)
-        gallery.rate = args.rate or gallery.rate
+        gallery.rate = gallery.rate if args.rate is None else args.rate
     else:
-        gallery = Gallery(args.network, rate=args.rate or RATE)
+        gallery = Gallery(args.network, rate=RATE if args.rate is None else args.rate)
     done = gallery.enrol(args.source, person=args.person)
     gallery.save(args.gallery)
     for person, photos in done.people.items():

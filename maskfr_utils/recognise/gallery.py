@@ -93,10 +93,19 @@ class Gallery:
         self.embedder = model if isinstance(model, Embedder) else load_embedder(model)
         self.calibration = calibration or self.embedder.calibration or rendered_calibration(self.embedder)
         self.rate = rate
-        self.calibration.threshold(rate)  # refuses what is no rate
         self._people: dict[str, list[str]] = {}  # name -> photos, in the order of the rows of `_embeddings`
         self._embeddings = np.empty((0, self.embedder.dim), np.float32)
         self._read_from: tuple[Path, str] | None = None
+
+    @property
+    def rate(self) -> float:
+        """Share of strangers that may be taken for somebody, above 0 and below 1; another number raises ValueError."""
+        return self._rate
+
+    @rate.setter
+    def rate(self, rate: float) -> None:
+        self.calibration.threshold(rate)  # refuses what is no rate: a gallery saved with it could not be read
+        self._rate = rate
 
     @property
     def people(self) -> dict[str, int]:
