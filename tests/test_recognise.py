@@ -317,6 +317,48 @@ def test_files_that_are_no_network(tmp_path):
         load_embedder(tmp_path / "nothing")
 
 
+def onnx_of(path, shape, of="float", last=("Flatten", {})):
+    """A network of ONNX: the mean of each channel, then what `last` names."""
+    onnx = pytest.importorskip("onnx")
+    kind, (operator, arguments) = getattr(onnx.TensorProto, of.upper()), last
+    steps = [("GlobalAveragePool", ["images"], ["means"], {}), (operator, ["means"], ["found"], arguments)]
+    nodes = [onnx.helper.make_node(name, *ends, **more) for name, *ends, more in steps]
+    given, made = (
+        onnx.helper.make_tensor_value_info(name, kind, size) for name, size in (("images", shape), ("found", None))
+    )
+    graph = onnx.helper.make_graph(nodes, "network", [given], [made])
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8), path)
+    return path
+
+
+@pytest.mark.parametrize("count", ["n", 1])
+def test_networks_of_onnx_take_any_number_or_one(tmp_path, count):
+    pytest.importorskip("onnxruntime")
+    embedder = load_embedder(onnx_of(tmp_path / "x.onnx", [count, 3, 112, 112]))
+    means = face(0).mean((0, 1)) / 127.5 - 1
+    np.testing.assert_allclose(embedder(np.stack([face(1), face(0)]))[1], means / np.linalg.norm(means), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("count", "of", "last"),
+    [
+        (4, "float", ("Flatten", {})),
+        (2, "float", ("Flatten", {})),
+        ("n", "float16", ("Flatten", {})),
+        ("n", "float", ("Identity", {})),
+        ("n", "float", ("ReduceMean", {"axes": [1, 2, 3], "keepdims": 0})),
+        ("n", "float", ("ReduceMean", {"axes": [0, 2, 3], "keepdims": 0})),
+        ("n", "float", ("Flatten", {"axis": 0})),
+    ],
+)
+def test_networks_of_onnx_that_load_but_give_no_embeddings(tmp_path, count, of, last):
+    pytest.importorskip("onnxruntime")
+    path = onnx_of(tmp_path / "x.onnx", [count, 3, 112, 112], of, last)
+    with pytest.raises(ValueError, match=r"x\.onnx.*export") as error:
+        load_embedder(path)
+    assert "\n" not in str(error.value) and len(str(error.value)) <= 300 + len(str(path))
+
+
 def test_the_network_of_the_package_is_small_and_calibrated():
     from maskfr_utils.recognise.embedder import DEFAULT
 

@@ -136,7 +136,7 @@ class OnnxNetwork(nn.Module):
     Raises:
         OSError: no such file.
         ImportError: the package onnxruntime is missing.
-        ValueError: no ONNX file, or of other inputs or outputs.
+        ValueError: no ONNX file, of other inputs or outputs, or one that does not run.
     """
 
     def __init__(self, path: Path):
@@ -144,8 +144,10 @@ class OnnxNetwork(nn.Module):
         data = path.read_bytes()
         import onnxruntime  # half a second, and an extra
 
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4  # what fails is raised, and told in one line
         try:
-            self._session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
             inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         except Exception as error:  # the classes of onnxruntime's errors have no public base
             raise ValueError(f"{path}: no network in ONNX ({brief(error, 120)})") from None
@@ -158,6 +160,8 @@ class OnnxNetwork(nn.Module):
         self._one = inputs[0].shape[0] == 1  # exported for one picture at a time
         digest = hashlib.blake2b(data, digest_size=16).digest()
         self.register_buffer("file", torch.frombuffer(bytearray(digest), dtype=torch.uint8))
+        for count in (1, 2):  # a file may say that it takes any number, and take only that which it was exported with
+            self._try(path, count)
 
     def __deepcopy__(self, memo: dict) -> "OnnxNetwork":
         return self  # it never changes
@@ -166,3 +170,16 @@ class OnnxNetwork(nn.Module):
         parts = images.split(1) if self._one else [images]
         found = [self._session.run(None, {self._input: part.cpu().numpy()})[0] for part in parts]
         return torch.from_numpy(np.concatenate(found))
+
+    def _try(self, path: Path, count: int) -> None:
+        try:
+            found = self(torch.zeros(count, 3, FACE_SIZE, FACE_SIZE))
+            good = found.ndim == 2 and len(found) == count and found.is_floating_point()
+            reason = f"of {count} pictures it makes {tuple(found.shape)} {found.dtype}"
+        except Exception as error:  # the classes of onnxruntime's errors have no public base
+            good, reason = False, brief(error, 120)
+        if not good:
+            raise ValueError(
+                f"{path}: must make (n, d) embeddings of (n, 3, {FACE_SIZE}, {FACE_SIZE}) float32 pictures, n left "
+                f"open or fixed at 1: export it so ({reason})"
+            )
