@@ -398,6 +398,17 @@ def test_a_gallery_brings_its_network(people, tmp_path):
         Gallery.load(tmp_path / "g", OtherTiles())
 
 
+def test_a_gallery_brings_its_network_where_another_lay(tmp_path):
+    first, second = (Gallery(small(seed), calibration=CALIBRATION) for seed in (0, 1))
+    first.save(tmp_path / "g")
+    (tmp_path / "g" / "gallery.json").unlink()  # to enrol the people anew
+    second.save(tmp_path / "g")
+    assert Gallery.load(tmp_path / "g").embedder.fingerprint == second.embedder.fingerprint
+    save_model(tmp_path / "g" / "network.safetensors", first.embedder.model)
+    Gallery.load(tmp_path / "g", second.embedder).save(tmp_path / "g")
+    assert Gallery.load(tmp_path / "g").embedder.fingerprint == second.embedder.fingerprint
+
+
 def test_who_is_removed_is_gone_from_the_disk(gallery, tmp_path):
     gallery.save(tmp_path / "g")
     rows = {row.tobytes() for row in load_file(next((tmp_path / "g").glob("*.safetensors")))["embeddings"]}

@@ -20,6 +20,7 @@ from safetensors.numpy import load, save
 
 from maskfr_utils.messages import brief
 from maskfr_utils.models import save_model
+from maskfr_utils.models.given import fingerprint, load_network
 from maskfr_utils.paths import remove_temporaries, replacing
 from maskfr_utils.recognise.calibration import Calibration
 from maskfr_utils.recognise.embedder import Embedder
@@ -56,7 +57,7 @@ def write(
 ) -> None:
     """Writes a gallery; files of embeddings that it no longer names are deleted, and with them who was removed."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if hasattr(embedder.model, "config") and not (folder / NETWORK).is_file():
+    if hasattr(embedder.model, "config") and not _holds(folder / NETWORK, embedder):
         save_model(folder / NETWORK, embedder.model)
     data = save({"embeddings": np.ascontiguousarray(embeddings, np.float32)})
     name = f"embeddings-{hashlib.blake2b(data, digest_size=8).hexdigest()}.safetensors"
@@ -128,6 +129,14 @@ def network_of(folder: Path) -> Path:
     if not (folder / NETWORK).is_file():
         raise ValueError(f"{folder} has no {NETWORK}: name the network that made it (`--network`)")
     return folder / NETWORK
+
+
+def _holds(path: Path, embedder: Embedder) -> bool:
+    """Whether a file is this very network: what is left of a gallery that was deleted may be another."""
+    try:
+        return fingerprint(load_network(path)[0]) == embedder.fingerprint
+    except (OSError, ValueError):
+        return False
 
 
 @contextmanager

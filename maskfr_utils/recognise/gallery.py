@@ -297,7 +297,8 @@ class Gallery:
         if model.fingerprint != content.network:
             raise ValueError(
                 f"{path} was made by another network (its weights' hash is {content.network[:8]}…, not "
-                f"{model.fingerprint[:8]}…): embeddings of two networks cannot be compared; enrol the people anew"
+                f"{model.fingerprint[:8]}…): embeddings of two networks cannot be compared; name that one "
+                "(`--network`), or enrol the people anew"
             )
         if content.embeddings.shape[1] != model.dim:
             raise ValueError(f"{path}: embeddings {content.embeddings.shape}, expected (n, {model.dim}): it is damaged")
