@@ -67,6 +67,7 @@ MISTAKES = [
     ("a .pth of another kind", recognise, ["enrol", "g", "people", "--network", "resnet.pth"], {}, "arcface_torch", []),
     ("a run without network", recognise, ["enrol", "g", "people", "--network", "empty"], {}, "no model.safetensors", []),
     ("no gallery", recognise, ["name", "g", "people"], {}, "g", []),
+    ("a network as text", recognise, ["calibrate", "nowhere", "x.csv"], {}, r"x\.csv.*\.onnx or \.safetensors", []),
     ("embeddings as text", recognise, ["embed", "people", "out.csv"], {}, r"\.npz or \.parquet", []),
 ]  # fmt: skip
 

@@ -693,8 +693,12 @@ def test_export_to_onnx_says_how_pictures_become_its_input(people, tmp_path, cap
     images = (face(0)[None].transpose(0, 3, 1, 2).astype(np.float32) - 127.5) / 127.5
     (found,) = onnxruntime.InferenceSession(tmp_path / "m.onnx").run(["embeddings"], {"images": images})
     np.testing.assert_allclose(found / np.linalg.norm(found), embedder(face(0)[None]), atol=1e-4)
+    # It is not written anew: that is said before anything is measured.
+    given = ("--network", tmp_path / "m.onnx")
+    status, out = run(capsys, "calibrate", tmp_path / "nowhere", tmp_path / "x.onnx", *given)
+    assert status == 1 and "m.onnx: only" in out.err
     # A gallery does not keep it: it is named each time.
-    g, given = tmp_path / "g", ("--network", tmp_path / "m.onnx")
+    g = tmp_path / "g"
     assert run(capsys, "enrol", g, people, *given)[0] == 0
     status, out = run(capsys, "remove", g, "Ada")
     assert status == 1 and "--network" in out.err and out.err.count("\n") == 1

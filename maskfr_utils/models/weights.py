@@ -131,6 +131,12 @@ def read_metadata(data: bytes) -> dict[str, str]:
     return json.loads(data[8 : 8 + length])["__metadata__"]
 
 
+def check_onnx() -> None:
+    """Refuses to write ONNX where its packages are missing, by an ImportError that says how to install them."""
+    if any(importlib.util.find_spec(package) is None for package in ("onnx", "onnxscript")):
+        raise ImportError("ONNX needs two more packages: pip install onnx onnxscript")
+
+
 def export_onnx(path: str | Path, model: nn.Module, **metadata: str) -> None:
     """Write a network of `create_model` as ONNX: input `images` (N, 3, size, size), output `embeddings`, any N.
 
@@ -139,8 +145,7 @@ def export_onnx(path: str | Path, model: nn.Module, **metadata: str) -> None:
     Raises:
         ImportError: the packages `onnx` and `onnxscript` are missing.
     """
-    if any(importlib.util.find_spec(package) is None for package in ("onnx", "onnxscript")):
-        raise ImportError("ONNX needs two more packages: pip install onnx onnxscript")
+    check_onnx()
     size = model.config["image_size"]
     images = torch.zeros(2, 3, size, size)
     program = torch.onnx.export(

@@ -14,6 +14,7 @@ from maskfr_utils.faces.align import FACE_SIZE
 from maskfr_utils.messages import brief
 from maskfr_utils.models import export_onnx, save_model
 from maskfr_utils.models.given import fingerprint, load_network
+from maskfr_utils.models.weights import check_onnx
 from maskfr_utils.names import NETWORKS
 from maskfr_utils.recognise.calibration import Calibration
 
@@ -113,18 +114,28 @@ def save_embedder(path: str | Path, embedder: Embedder, *, half: bool = False) -
         ImportError: .onnx needs the packages onnx and onnxscript.
         ValueError: another suffix, or a network that `create_model` did not make.
     """
+    check_output(path, embedder)
     path, calibration = Path(path), embedder.calibration
-    if not hasattr(embedder.model, "config"):
-        raise ValueError(f"{embedder.title}: only networks of `create_model` can be written")
     if path.suffix == ".onnx":
         use = "embeddings are compared by their cosine: divide each by its length"
         told = {} if calibration is None else {"calibration": json.dumps(calibration.as_dict())}
         export_onnx(path, embedder.model, use=use, fingerprint=embedder.fingerprint, **told)
-    elif path.suffix == ".safetensors":
+    else:
         told = {} if calibration is None else {"calibration": calibration.as_dict()}
         save_model(path, embedder.model, half=half, **told)
-    else:
+
+
+def check_output(path: str | Path, embedder: Embedder) -> None:
+    """Refuses what `save_embedder` would, before anything slow is done for it; errors are those of `save_embedder`."""
+    if not hasattr(embedder.model, "config"):
+        raise ValueError(
+            f"{embedder.title}: only networks of `create_model` can be written; name a run's folder, its model.safetensors, "
+            "or a backbone.pth"
+        )
+    if Path(path).suffix not in (".onnx", ".safetensors"):
         raise ValueError(f"{path}: a network is written as .onnx or .safetensors; name a file that ends so")
+    if Path(path).suffix == ".onnx":
+        check_onnx()
 
 
 class OnnxNetwork(nn.Module):
