@@ -468,6 +468,10 @@ DAMAGES = {
     "people are numbers": lambda g: index(g, people=3),
     "fewer people": lambda g: index(g, people={"Ada": ["1"]}),
     "nobody's photos": lambda g: index(g, people={"Ada": list("123456789"), "Zoe": []}),
+    "a name that moves the cursor": lambda g: index(g, people={"\x1b[2JAda": list("123456789")}),
+    "a person called unknown": lambda g: index(g, people={"unknown": list("123456789")}),
+    "a name in another spelling": lambda g: index(g, people={"Chloe\u0301": list("123456789")}),
+    "no name": lambda g: index(g, people={"": list("123456789")}),
     "a path": lambda g: index(g, embeddings="../../secret.safetensors"),
     "a rate": lambda g: index(g, rate=float("nan")),
     "no calibration": lambda g: index(g, calibration=None),
@@ -488,7 +492,7 @@ def test_damaged_galleries(gallery, tmp_path, damage):
     DAMAGES[damage](folder)
     with pytest.raises(ValueError, match="damaged") as error:
         Gallery.load(folder, Tiles())
-    assert len(str(error.value)) <= 300 + len(str(folder))
+    assert len(str(error.value)) <= 300 + len(str(folder)) and str(error.value).isprintable()
 
 
 def test_no_gallery(tmp_path):

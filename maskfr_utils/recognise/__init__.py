@@ -10,7 +10,8 @@ places may be kept only with that person's consent. `Gallery.remove` and `Galler
 - `quality`: the faces of a photo, and what is wrong with each.
 - `embedder`: a trained network and its preprocessing, from a run, a file, or arcface_torch's weights.
 - `calibration`, `validation`: from a rate of false accepts to a threshold, measured on people set aside.
-- `search`: exact search among embeddings; `gallery`: enrolled people; `files`: the gallery on disk.
+- `search`: exact search among embeddings; `gallery`: enrolled people; `person`: what they can be called; `files`: the
+  gallery on disk.
 - `results`: annotated pictures and tables; `compare`: two photos, the embeddings of a folder; `demo`: rendered photos to try.
 
 `python -m maskfr_utils.recognise -h` does the same on the command line.

@@ -79,7 +79,7 @@ def verify(args: argparse.Namespace) -> None:
     for photo, notes in zip(args.photo, found.notes, strict=True):
         if notes:
             print(f"{photo}: {', '.join(notes)}")
-    print(f"(at most {args.rate:g} of pairs of strangers reach it, by {found.validation})")
+    print(f"(at most {args.rate:g} of pairs of strangers reach it, by {shown(found.validation)})")
 
 
 def embed(args: argparse.Namespace) -> None:
@@ -127,12 +127,12 @@ def tell(what: str, counts: Mapping[str, int]) -> None:
 def tell_rule(gallery) -> None:
     print(
         f"{len(gallery.people)} people, {len(gallery)} photos; a face is named from cosine {gallery.threshold:.3f} on: at most "
-        f"{gallery.rate:g} of strangers reach it, by {gallery.calibration.validation}"
+        f"{gallery.rate:g} of strangers reach it, by {shown(gallery.calibration.validation)}"
     )
 
 
 def shown(name: str) -> str:
-    """A file's name without what would move a terminal's cursor."""
+    """A name from elsewhere without what would move a terminal's cursor."""
     return "".join(c if c.isprintable() else "?" for c in name)
 
 

@@ -24,6 +24,7 @@ from maskfr_utils.models.given import fingerprint, load_network
 from maskfr_utils.paths import remove_temporaries, replacing
 from maskfr_utils.recognise.calibration import Calibration
 from maskfr_utils.recognise.embedder import Embedder
+from maskfr_utils.recognise.person import tidy
 from maskfr_utils.records import write_json
 
 INDEX, NETWORK, FORMAT = "gallery.json", "network.safetensors", "maskfr gallery 1"
@@ -96,6 +97,8 @@ def read(folder: Path) -> Content:
         if values["format"] != FORMAT:
             raise ValueError(f"its format is {str(values['format'])[:40]!r}, not {FORMAT!r}")
         people = {str(name): [str(photo) for photo in photos] for name, photos in values["people"].items()}
+        if odd := [name for name in people if tidy(name) != name]:
+            raise ValueError(f"it spells a person's name {odd[0]!a}, not {tidy(odd[0])!a}")
         rate, network, name = float(values["rate"]), str(values["network"]), str(values["embeddings"])
         calibration = Calibration.from_dict(values["calibration"])
         if not _EMBEDDINGS.fullmatch(name):

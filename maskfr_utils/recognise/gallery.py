@@ -1,6 +1,5 @@
 """Enrolled people: an embedding of each of their photos, and whose a new face is, or nobody's."""
 
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,10 +16,10 @@ from maskfr_utils.names import unknown
 from maskfr_utils.recognise import files, quality
 from maskfr_utils.recognise.calibration import Calibration
 from maskfr_utils.recognise.embedder import Embedder, load_embedder
+from maskfr_utils.recognise.person import UNKNOWN, tidy
 from maskfr_utils.recognise.search import best_people
 from maskfr_utils.recognise.validation import rendered_calibration
 
-UNKNOWN = "unknown"
 RATE = 0.01
 
 
@@ -310,20 +309,6 @@ class Gallery:
     def _rows(self) -> Iterator[tuple[str, str]]:
         """(person, photo) of each row of the embeddings."""
         return ((name, photo) for name, photos in self._people.items() for photo in photos)
-
-
-def tidy(name: str) -> str:
-    """A person's name as it is compared: one spelling of accents, no blanks around it.
-
-    Raises:
-        ValueError: no name, one that cannot be printed, or "unknown".
-    """
-    tidied = unicodedata.normalize("NFC", str(name)).strip()
-    if not tidied or len(tidied) > 200 or not tidied.isprintable():
-        raise ValueError(f"a person's name must be 1 to 200 printable characters, got {str(name)[:50]!r}")
-    if tidied.casefold() == UNKNOWN:
-        raise ValueError(f'nobody can be called "{UNKNOWN}": it is what strangers are called')
-    return tidied
 
 
 def _pictures_of(source: str | Path, person: str):
