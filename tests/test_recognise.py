@@ -648,6 +648,16 @@ def test_the_commands_from_enrolling_to_forgetting(people, tmp_path, capsys):
     assert run(capsys, "export", tmp_path / "copy.bin", *network)[0] == 1
 
 
+def test_a_photo_that_takes_the_place_of_another_is_told(tmp_path, capsys):
+    g = tmp_path / "g"
+    Gallery(small(), calibration=CALIBRATION).save(g)
+    told = []
+    for photo, folder in enumerate("ab"):
+        write(tmp_path / folder / "IMG_1.png", face(0, photo))
+        told.append(run(capsys, "enrol", g, tmp_path / folder, "--person", "Ann")[1].out)
+    assert "taken anew" not in told[0] and "taken anew: 1 photos" in told[1] and "1 people, 1 photos" in told[1]
+
+
 MISTAKES = {
     "no gallery": ("name", "nowhere", "people"),
     "no photos": ("enrol", "g", "nowhere"),

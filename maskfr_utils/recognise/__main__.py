@@ -33,6 +33,10 @@ def enrol(args: argparse.Namespace) -> None:
     for photo, notes in done.notes.items():
         print(f"enrolled {shown(photo)} though {' and '.join(notes)}")
     tell("left out", done.skipped)
+    if done.replaced:
+        print(
+            f"taken anew: {done.replaced} photos, for others of the same person and file name (rename one to keep both)"
+        )
     tell_rule(gallery)
 
 

@@ -55,12 +55,14 @@ class Enrolment:
         left_out: photo -> why it was not enrolled.
         notes: enrolled photo -> what is wrong with it.
         skipped: how many other files were left out, by reason.
+        replaced: how many photos took the place of one of the same person and name.
     """
 
     people: dict[str, int]
     left_out: dict[str, str]
     notes: dict[str, tuple[str, ...]]
     skipped: Counter
+    replaced: int
 
 
 class Gallery:
@@ -160,16 +162,19 @@ class Gallery:
             raise ValueError(
                 f"nobody enrolled from {source}: " + ", ".join(f"{n} {r}" for r, n in reasons.most_common(5))
             )
-        self.add(names, np.array(faces), photos)
-        return Enrolment(dict(Counter(names)), left_out, notes, skipped)
+        replaced = self.add(names, np.array(faces), photos)
+        return Enrolment(dict(Counter(names)), left_out, notes, skipped, replaced)
 
-    def add(self, people: Sequence[str], embeddings: np.ndarray, photos: Sequence[str] | None = None) -> None:
+    def add(self, people: Sequence[str], embeddings: np.ndarray, photos: Sequence[str] | None = None) -> int:
         """Enrols embeddings of this network that are known already.
 
         Args:
             people: (n,) whose they are.
             embeddings: (n, d) float32 of length 1.
             photos: (n,) names by which they are told apart; one that the person has is replaced.
+
+        Returns:
+            How many were replaced.
 
         Raises:
             ValueError: other shapes, numbers or names.
@@ -197,6 +202,7 @@ class Gallery:
         self._people = {name: [photo for photo, _ in rows] for name, rows in grouped.items()}
         if grouped:
             self._embeddings = np.stack([embedding for rows in grouped.values() for _, embedding in rows])
+        return len(rows) - len(kept)
 
     def remove(self, person: str) -> None:
         """Forgets a person. On disk he is gone with the next `save`.
