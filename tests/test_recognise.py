@@ -604,6 +604,19 @@ def test_results_of_a_folder(gallery, tmp_path, monkeypatch):
         name_photos(gallery, met, met / "out")
 
 
+def test_pictures_of_an_earlier_call_are_deleted(gallery, tmp_path):
+    for number in range(2):
+        write(tmp_path / "met" / f"IMG {number}.png", face(number, 7))
+    pictures = tmp_path / "out" / "pictures"
+    name_photos(gallery, tmp_path / "met", tmp_path / "out")
+    for mine in ("my holiday.jpg", "00003-notes.txt"):
+        (pictures / mine).write_bytes(b"x")
+    name_photos(gallery, tmp_path / "met" / "IMG 0.png", tmp_path / "out")
+    assert {path.name for path in pictures.iterdir()} == {"00001-IMG-0.jpg", "my holiday.jpg", "00003-notes.txt"}
+    name_photos(gallery, pictures / "00001-IMG-0.jpg", tmp_path / "out")
+    assert (pictures / "00001-IMG-0.jpg").exists()  # the photo that was named
+
+
 def test_annotation_marks_the_face(gallery):
     photo = face(0, 9)
     image = np.asarray(annotate(photo, gallery.name(photo)))

@@ -21,6 +21,7 @@ from maskfr_utils.records import write_json
 NAMED, STRANGER = "#0072b2", "#d55e00"  # of a palette that colour-blind people can tell apart
 SMALLEST = 480  # pixels of an annotated picture's shorter side: names must be legible
 COLUMNS = ("picture", "name", "cosine", "threshold", "nearest", "left", "top", "right", "bottom", "notes")
+_ANNOTATED = re.compile(r"\d{5,}-[A-Za-z0-9-]{0,40}\.jpg")
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class Named:
 def name_photos(gallery: Gallery, source: str | Path, out: str | Path) -> tuple[list[Named], Counter]:
     """Names everybody in a photo, or a folder, zip or tar of photos, and leaves `pictures/`, `names.csv` and `names.json`.
 
+    Pictures that an earlier call left in `pictures/` are deleted, once all is written.
+
     Args:
         gallery: who is known.
         source: the photos, at any depth.
@@ -95,6 +98,8 @@ def name_photos(gallery: Gallery, source: str | Path, out: str | Path) -> tuple[
         told = ", ".join(f"{count} {reason}" for reason, count in archive.skipped.items())
         raise ValueError(f"no photo in {source}" + (f": {told}" if told else ""))
     write_tables(named, archive.skipped, gallery, out)
+    if not source.resolve().is_relative_to((out / "pictures").resolve()):  # else they are the photos that were named
+        _remove_others(out / "pictures", {Path(photo.annotated).name for photo in named})
     return named, archive.skipped
 
 
@@ -141,6 +146,13 @@ def annotate(photo: np.ndarray, matches: Sequence[Match]) -> Image.Image:
         draw.rectangle(taken[-1], fill=colour)
         draw.multiline_text((x + 2, y + 1), text, fill="white", font=_font(size))
     return image
+
+
+def _remove_others(folder: Path, written: set[str]) -> None:
+    """Deletes the annotated pictures of an earlier call: they are in no table any more."""
+    for file in folder.iterdir():
+        if _ANNOTATED.fullmatch(file.name) and file.name not in written:
+            file.unlink(missing_ok=True)
 
 
 def _free(place: tuple[int, int], wide: int, high: int, taken: list[tuple[int, int, int, int]]) -> bool:
