@@ -14,6 +14,7 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 from torch import nn
 
+from maskfr_utils.faces import sources
 from maskfr_utils.models import create_model, load_model, save_model
 from maskfr_utils.names import NETWORKS
 from maskfr_utils.recognise import UNKNOWN, Embedder, Gallery, Match, load_embedder, quality
@@ -22,6 +23,7 @@ from maskfr_utils.recognise.calibration import Calibration, calibrate
 from maskfr_utils.recognise.compare import embed_folder, verify
 from maskfr_utils.recognise.results import annotate, name_photos
 from maskfr_utils.recognise.search import best_people
+from maskfr_utils.recognise.validation import calibrate_on
 
 CALIBRATION = Calibration((0.1, 0.01, 0.001), (0.5, 0.7, 0.8), 10, 10_000, "made-up people")
 
@@ -215,6 +217,18 @@ def test_threshold_rises_with_people_and_falls_with_the_rate():
 def test_too_few_people_to_calibrate():
     with pytest.raises(ValueError, match="more people"):
         calibrate(np.eye(4, dtype=np.float32), list("abcd"), "four people")
+
+
+def test_calibrating_looks_at_no_more_photos_than_it_keeps(tmp_path, monkeypatch):
+    read, looked_at = sources.read_picture, []
+    monkeypatch.setattr(sources, "read_picture", lambda data: looked_at.append(data) or read(data))
+    for person in range(3):
+        for photo in range(6):
+            write(tmp_path / "others" / f"{person}" / f"{photo}.png", face(person, photo))
+    (tmp_path / "others" / "0" / "1.png").write_bytes(b"broken")  # and counts as none
+    with pytest.raises(ValueError, match="2 people .* more people"):
+        calibrate_on(Embedder(Tiles()), tmp_path / "others", most_people=2)
+    assert len(looked_at) == 2 * 4 + 1
 
 
 @pytest.mark.parametrize(

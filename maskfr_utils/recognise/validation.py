@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from maskfr_utils.faces.sources import Source, open_source
+from maskfr_utils.faces.pictures import PictureError
+from maskfr_utils.faces.sources import Source, open_source, to_face
 from maskfr_utils.masks import mask_faces
 from maskfr_utils.recognise.calibration import Calibration, calibrate
 from maskfr_utils.recognise.embedder import Embedder
@@ -40,11 +41,16 @@ def calibrate_on(embedder: Embedder, source: str | Path, most_people: int = 1000
 
 def _first_photos(source: Source, most_people: int) -> tuple[np.ndarray, list[str]]:
     images, people, counts = [], [], {}
-    for face in source:
-        if counts.get(face.identity, 0) < MOST_PHOTOS and (face.identity in counts or len(counts) < most_people):
-            counts[face.identity] = counts.get(face.identity, 0) + 1
-            images.append(face.image)
-            people.append(face.identity)
+    for name, data in source.pictures():
+        person = name.split("/", 1)[0]
+        if counts.get(person, 0) == MOST_PHOTOS or (person not in counts and len(counts) == most_people):
+            continue  # before the face is looked for, which takes nearly all of the time
+        try:
+            images.append(to_face(name, data).image)
+        except PictureError:
+            continue
+        counts[person] = counts.get(person, 0) + 1
+        people.append(person)
     if not images:
         raise ValueError(f"no usable photo in {source.path}")
     return np.array(images), people
