@@ -3,6 +3,7 @@
 import csv
 import json
 import warnings
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from torch import nn
 from maskfr_utils.faces import sources
 from maskfr_utils.models import create_model, load_model, save_model
 from maskfr_utils.names import NETWORKS
-from maskfr_utils.recognise import UNKNOWN, Embedder, Gallery, Match, load_embedder, quality
+from maskfr_utils.recognise import UNKNOWN, Embedder, Gallery, Match, files, load_embedder, quality
 from maskfr_utils.recognise.__main__ import COMMANDS, main
 from maskfr_utils.recognise.calibration import Calibration, calibrate
 from maskfr_utils.recognise.compare import embed_folder, verify
@@ -446,6 +447,27 @@ def test_another_gallery_is_not_written_over(gallery, people, tmp_path):
         late.save(tmp_path / "g")
 
 
+def test_two_that_save_at_once_leave_one_whole_gallery(gallery, tmp_path, monkeypatch):
+    gallery.save(tmp_path / "g")
+    late = Gallery.load(tmp_path / "g", Tiles())
+    late.remove("Bela")
+    gallery.remove("Ada")
+    write_json, started = files.write_json, []
+    with ThreadPoolExecutor(1) as other:
+
+        def write_slowly(*given):
+            if not started:  # the embeddings are written, the index that names them is not
+                started.append(other.submit(late.save, tmp_path / "g"))
+                wait(started, timeout=1)
+            write_json(*given)
+
+        monkeypatch.setattr(files, "write_json", write_slowly)
+        gallery.save(tmp_path / "g")
+    assert Gallery.load(tmp_path / "g", Tiles()).people == {"Bela": 3, "Chloé": 3}
+    with pytest.raises(ValueError, match="has changed"):
+        started[0].result()
+
+
 def test_a_write_that_fails_leaves_the_gallery(gallery, tmp_path, monkeypatch):
     gallery.save(tmp_path / "g")
     gallery.remove("Ada")
@@ -455,7 +477,7 @@ def test_a_write_that_fails_leaves_the_gallery(gallery, tmp_path, monkeypatch):
             gallery.save(tmp_path / "g")
     assert Gallery.load(tmp_path / "g", Tiles()).people == {"Ada": 3, "Bela": 3, "Chloé": 3}
     gallery.save(tmp_path / "g")
-    assert len(list((tmp_path / "g").iterdir())) == 2
+    assert len(list((tmp_path / "g").glob("[!.]*"))) == 2
 
 
 def index(folder, **change):

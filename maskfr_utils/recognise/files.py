@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -48,6 +49,15 @@ def state(folder: Path) -> str:
     return hashlib.blake2b(index.read_bytes(), digest_size=16).hexdigest() if index.is_file() else ""
 
 
+def lock(folder: Path) -> FileLock:
+    """To be held from the look at a gallery's state until it is written: whoever comes second finds it changed.
+
+    The folder is made if missing.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return FileLock(folder / ".lock", mode=0o600)
+
+
 def write(
     folder: Path,
     people: Mapping[str, list[str]],
@@ -56,8 +66,10 @@ def write(
     rate: float,
     calibration: Calibration,
 ) -> None:
-    """Writes a gallery; files of embeddings that it no longer names are deleted, and with them who was removed."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Writes a gallery; files of embeddings that it no longer names are deleted, and with them who was removed.
+
+    Its folder is there, and its `lock` held.
+    """
     if hasattr(embedder.model, "config") and not _holds(folder / NETWORK, embedder):
         save_model(folder / NETWORK, embedder.model)
     data = save({"embeddings": np.ascontiguousarray(embeddings, np.float32)})

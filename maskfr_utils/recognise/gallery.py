@@ -273,13 +273,14 @@ class Gallery:
             ValueError: there is another gallery, or it has changed since it was read: what is in it would be lost.
         """
         path = Path(path)
-        now = files.state(path)
-        if now and self._read_from != (path.resolve(), now):
-            raise ValueError(
-                f"{path} holds another gallery, or has changed since it was read: load it, or name another folder"
-            )
-        files.write(path, self._people, self._embeddings, self.embedder, self.rate, self.calibration)
-        self._read_from = path.resolve(), files.state(path)
+        with files.lock(path):
+            now = files.state(path)
+            if now and self._read_from != (path.resolve(), now):
+                raise ValueError(
+                    f"{path} holds another gallery, or has changed since it was read: load it, or name another folder"
+                )
+            files.write(path, self._people, self._embeddings, self.embedder, self.rate, self.calibration)
+            self._read_from = path.resolve(), files.state(path)
 
     @classmethod
     def load(cls, path: str | Path, model: Embedder | nn.Module | str | Path | None = None) -> "Gallery":
