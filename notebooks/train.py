@@ -17,7 +17,7 @@
 # **Question.** Can a network name people whose mouth and nose it cannot see?
 #
 # This notebook is the main job of the study. It trains one network on one data set, and tests it on photos that it has never seen,
-# each once with a mask and once without. As it stands it renders its faces and takes some ten minutes on two cores, on a
+# each once with a mask and once without. As it stands it renders twenty people, whose faces it names, and takes some ten minutes on two cores, on a
 # processor without bf16 over half an hour. The second line below trains on photos of yours:
 #
 # ```
@@ -227,7 +227,7 @@ answer = (
     else "This one cannot"
 )
 text = f"""{answer}. This network names {masked:.1%} of the masked test photos correctly, and {unmasked:.1%} of the same photos without
-a mask. A guess among {len(store.identities)} {"rendered " * (dataset == "demo")}people would be right in {1 / len(store.identities):.0%}.
+a mask. A guess among {len(store.identities)} people would be right in {1 / len(store.identities):.0%}.
 
 Of the {len(predictions)} photos, {agree} are given the same name with the mask and without. These are few photos and one run: what a mask
 costs is measured in [Masked and unmasked](masked_vs_unmasked.ipynb)."""
