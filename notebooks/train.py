@@ -17,8 +17,8 @@
 # **Question.** Can a network name people whose mouth and nose it cannot see?
 #
 # This notebook is the main job of the study. It trains one network on one data set, and tests it on photos that it has never seen,
-# each once with a mask and once without. As it stands it renders twenty people, whose faces it names, and takes some ten minutes on two cores, on a
-# processor without bf16 over half an hour. The second line below trains on photos of yours:
+# each once with a mask and once without. As it stands it renders twenty people and names their faces. That
+# takes some ten minutes on two cores, on a processor without bf16 over half an hour. The second line below trains on photos of yours:
 #
 # ```
 # papermill notebooks/train.ipynb out.ipynb -p model ressanet50
