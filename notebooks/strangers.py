@@ -239,7 +239,8 @@ if record:
                     f" In this accuracy, against {next(iter(record['networks']))}, beyond noise: {'; '.join(sure)} points."
                     + " The others are undecided." * (len(sure) < len(against))
                     if sure
-                    else " The differences in it are undecided." * bool(against)
+                    else f" In this accuracy no difference from {next(iter(record['networks']))} is beyond noise."
+                    * bool(against)
                 )
             )
     passed = {

@@ -17,13 +17,7 @@ Folder = str | Path | None
 STILL = 1.0  # points of validation accuracy that the last epoch adds: from here on a network is still climbing
 LEARNT = 90  # percent of the training photos: below, a network has not learnt what it was shown
 # The verdicts of `tables.claims` in a sentence, whatever their number.
-CLAIMED = {
-    "beyond noise": "beyond noise",
-    "holds": "confirmed",
-    "the opposite": "turned round",
-    "undecided": "undecided",
-    tables.NOT_RUN: tables.NOT_RUN,
-}
+CLAIMED = ("beyond noise", "holds", "the opposite", "undecided", tables.NOT_RUN)
 
 
 def most_real(answer: Callable[[str, Folder], str], folder: Folder = None) -> str:
@@ -302,7 +296,7 @@ def claims(folder: Folder = None) -> str:
         verdicts = cells.str.split(r"[:(]").str[0].str.strip().value_counts()
         if verdicts.get(tables.NOT_RUN, 0) == len(cells):
             continue
-        counts = [f"{verdicts[verdict]} {words}" for verdict, words in CLAIMED.items() if verdict in verdicts]
+        counts = [f"*{verdict}* {verdicts[verdict]}" for verdict in CLAIMED if verdict in verdicts]
         whose = "the report's own numbers" if name == "the report" else f"ours on {name}"
         text.append(f"By {whose}, of {len(cells)} conclusions: {', '.join(counts)}.")
         doubtful = sum(
