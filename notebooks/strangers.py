@@ -85,7 +85,8 @@ display(pages.shown(pd.DataFrame.from_dict(rows, orient="index"), command), page
 # ## Verification
 #
 # Percent of [pairs](#tab-verification). Masks are drawn on the second photo of each pair, or on both; those of MFR2
-# ([Anwar and Raychowdhury, 2020](#cite-anwar2020)) are real. [The curves](#fig-roc) show one network.
+# ([Anwar and Raychowdhury, 2020](#cite-anwar2020)) are real. A rate that is less than one of a set's pairs of two people is left out, here
+# and below. [The curves](#fig-roc) show one network.
 
 
 # %% tags=["hide-input"] mystnb={"name": "tab-verification", "caption": "Verification of people whom no network was trained on: percent of pairs, with 95% intervals over seeds and people."}

@@ -12,7 +12,8 @@ from maskfr_utils.study.outcomes import YAWS, yaw_groups
 RATES = np.logspace(-4, 0, 33)  # false accept rates at which a ROC curve is kept
 FAR = 0.01  # at which thresholds are carried over
 LEAST = 30  # pairs in a group
-Scored = Mapping[str, tuple[np.ndarray, np.ndarray]]  # what is worn -> pairs (m, 2), scores (m,)
+# What is worn -> pairs (m, 2), scores (m,), whether masks are drawn on the first and second photo of each (0 or 1).
+Scored = Mapping[str, tuple[np.ndarray, np.ndarray, tuple[int, int]]]
 
 
 def details(sets: Mapping[str, tuple[PictureSet, Scored]], resamples: int) -> dict[str, object]:
@@ -23,12 +24,12 @@ def details(sets: Mapping[str, tuple[PictureSet, Scored]], resamples: int) -> di
         resamples: draws of people for the intervals.
     """
     pairs = {
-        (name, worn): (scores, pictures.people[pairs[:, 0]] == pictures.people[pairs[:, 1]], pictures, pairs)
+        (name, worn): (scores, pictures.people[pairs[:, 0]] == pictures.people[pairs[:, 1]], pictures, pairs, drawn)
         for name, (pictures, scored) in sets.items()
-        for worn, (pairs, scores) in scored.items()
+        for worn, (pairs, scores, drawn) in scored.items()
     }
     draws = {name: Draws(pictures.people, resamples) for name, (pictures, _) in sets.items()}
-    weights = {key: draws[key[0]].pairs(*pictures.people[at].T) for key, (_, _, pictures, at) in pairs.items()}
+    weights = {key: draws[key[0]].pairs(*pictures.people[at].T) for key, (_, _, pictures, at, _) in pairs.items()}
     told = {", ".join(key): key for key in pairs}
     return {
         "roc": {label: _roc(*pairs[key][:2]) for label, key in told.items()},
@@ -82,15 +83,27 @@ def _reliability(scores: np.ndarray, same: np.ndarray) -> dict[str, dict]:
 
 
 def _quality(
-    scores: np.ndarray, same: np.ndarray, pictures: PictureSet, pairs: np.ndarray, weights: np.ndarray
+    scores: np.ndarray,
+    same: np.ndarray,
+    pictures: PictureSet,
+    pairs: np.ndarray,
+    drawn: tuple[int, int],
+    weights: np.ndarray,
 ) -> dict[str, dict[str, dict]]:
-    """Share of pairs called rightly at the best threshold of all, by the harder photo of each: what -> group -> share."""
+    """Share of pairs called rightly at the best threshold of all, by the harder photo of each: what -> group -> share.
+
+    Masks count where they are worn or drawn; how much of the picture a real one covers is not known.
+    """
     thresholds, far, tar = metrics.roc(scores, same)
     right = tar[0] * same.sum() + (1 - far[0]) * (~same).sum()
     hits = (scores >= thresholds[right.argmax()]) == same
-    groups = {"mask": pictures.kinds[pairs[:, 1]]}
+    real = pictures.worn[pairs].T
+    groups = {"mask": np.where(real[1] | bool(drawn[1]), pictures.kinds[pairs[:, 1]], "")}
     for name, values in pictures.quality.items():
-        harder = (np.maximum if name in ("turned", "covered") else np.minimum)(*values[pairs].T)
+        both = values[pairs].T
+        if name == "covered":
+            both = np.where(real, np.nan, np.where(np.array(drawn)[:, None], both, 0.0))
+        harder = (np.maximum if name in ("turned", "covered") else np.minimum)(*both)
         groups[name] = yaw_groups(harder) if name == "turned" else _thirds(harder)
     found = {}
     for what, group in groups.items():

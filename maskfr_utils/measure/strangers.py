@@ -130,22 +130,25 @@ def worn_pairs(pictures: PictureSet) -> dict[str, tuple[np.ndarray, tuple[int, i
     return {"no mask": (every, (0, 0)), "mask on one": (every, (0, 1)), "masks on both": (every, (1, 1))}
 
 
-def scored(embeddings: np.ndarray, pictures: PictureSet) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """What is worn -> the pairs (m, 2) that are tried and their cosines (m,); only those of both kinds in enough folds."""
+def scored(embeddings: np.ndarray, pictures: PictureSet) -> stranger_details.Scored:
+    """What is worn -> the pairs that are tried, their cosines, and where masks are drawn; only those of both kinds in enough folds."""
     found = {}
     for name, (chosen, (first, second)) in worn_pairs(pictures).items():
         a, b = pictures.pairs[chosen].T
         same = pictures.people[a] == pictures.people[b]
         if min(same.sum(), (~same).sum()) >= 10 and len(set(pictures.folds[chosen])) > 1:
             scores = np.einsum("md,md->m", embeddings[first, a], embeddings[second, b])
-            found[name] = pictures.pairs[chosen], scores
+            found[name] = pictures.pairs[chosen], scores, (first, second)
     return found
 
 
 def verify(embeddings: np.ndarray, pictures: PictureSet, draws: Draws) -> Values:
-    """Accuracy over folds, TAR at FAR, EER and AUC of each kind of pairs; embeddings (2, n, d)."""
+    """Accuracy over folds, TAR at FAR, EER and AUC of each kind of pairs; embeddings (2, n, d).
+
+    A rate that is less than one of the pairs of two people cannot be told from none, and is left out.
+    """
     found = {}
-    for name, (pairs, scores) in scored(embeddings, pictures).items():
+    for name, (pairs, scores, _) in scored(embeddings, pictures).items():
         first, second = pictures.people[pairs].T
         same, weights = first == second, draws.pairs(first, second)
         folds = pictures.folds[worn_pairs(pictures)[name][0]]
@@ -155,9 +158,9 @@ def verify(embeddings: np.ndarray, pictures: PictureSet, draws: Draws) -> Values
             "AUC": metrics.auc(scores, same, weights),
         }
         for measure, far in VERIFICATION.items():
-            if isinstance(far, float):
+            if isinstance(far, float) and far * (~same).sum() >= 1:
                 values[measure] = metrics.tar_at_far(scores, same, far, weights)
-        found |= {(pictures.name, name, measure): values[measure] for measure in VERIFICATION}
+        found |= {(pictures.name, name, measure): values[measure] for measure in VERIFICATION if measure in values}
     return found
 
 
@@ -187,7 +190,10 @@ def roles(pictures: PictureSet) -> dict[str, tuple[np.ndarray, np.ndarray, int, 
 
 
 def identify(embeddings: np.ndarray, pictures: PictureSet, draws: Draws) -> Values:
-    """Rank 1 and 5 among all, and with one half of the people enrolled, then the other, the rate of the open set."""
+    """Rank 1 and 5 among all, and with one half of the people enrolled, then the other, the rate of the open set.
+
+    A rate of false alarms that is less than one of either half's probes is left out.
+    """
     found = {}
     for name, (known, probes, drawn_known, drawn_probes) in roles(pictures).items():
         names, owner = np.unique(pictures.people[known], return_inverse=True)
@@ -195,7 +201,10 @@ def identify(embeddings: np.ndarray, pictures: PictureSet, draws: Draws) -> Valu
         scores = metrics.person_scores(embeddings[drawn_known, known], owner, embeddings[drawn_probes, probes])
         places, weights = metrics.ranks(scores, right), draws.photos(pictures.people[probes])
         values = {f"rank {k}": metrics.share(places <= k, weights) for k in (1, 5)}
+        fewest = min(np.bincount(right % 2, minlength=2))
         for measure, alarms in ALARMS.items():
+            if alarms * fewest < 1:
+                continue
             halves = []
             for half in (0, 1):
                 here, mine = np.arange(half, len(names), 2), right % 2 == half
