@@ -123,7 +123,6 @@ pages.drawn(
 #
 # [By the kind of mask](#fig-by-mask): the kinds were drawn by chance, and in unequal numbers. The unmasked twins of the same photos,
 # named by the network that was trained for them, show how much of a difference is due to the photos themselves.
-# An interval that is symmetric about its mean may reach beyond 100%.
 
 # %% tags=["hide-input"] mystnb={"name": "fig-by-mask", "caption": "Accuracy by the kind of mask, with 95% intervals.", "image": {"alt": "For each kind of mask, three dots with error bars: masked twins by both networks, unmasked twins by one"}}
 shown = {

@@ -14,7 +14,7 @@ from sphinx.util.docutils import docutils_namespace
 
 import maskfr_utils.study.sphinx
 from maskfr_utils.paths import ROOT
-from maskfr_utils.study import check, pages, state
+from maskfr_utils.study import chapters, check, pages, state
 from maskfr_utils.study.chapters import as_page, execute, reword
 from maskfr_utils.study.sphinx import chapter_problems, write_roles
 
@@ -136,10 +136,20 @@ def test_captioned_cells_become_numbered_figures_and_tables(build, tmp_path):
     assert re.search(r'href="index.html#fig-dot">(<strong>)?Figure 9', index)
 
 
+@pytest.mark.parametrize(("given", "said"), [(["-p", "x", "["], "expected"), (["--words"], "Additional properties")])
+def test_what_is_no_notebook_or_no_value_is_refused_in_a_line(tmp_path, capsys, given, said):
+    (tmp_path / "x.ipynb").write_text('{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [], "odd": 1}')
+    assert chapters.main([str(tmp_path / "x.ipynb"), str(tmp_path / "x.ipynb"), *given]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and "x.ipynb" in told and said in told
+
+
 def test_citations_are_plain_links_in_notebooks():
     source = ["softmax ([He et al., 2016; Hu et al., 2018](#cite-he2016,hu2018)) and [a page](data.ipynb)"]
     write_roles(None, "x", source)
     assert source == ["softmax {cite}`he2016,hu2018` and [a page](data.ipynb)"]
+    write_roles(None, "x", source := ["a gate (SE, [Hu et al., 2018](#cite-hu2018)) measures"])
+    assert source == ["a gate (SE, {cite}`hu2018`) measures"]
 
 
 def test_each_citation_says_whom_it_cites():

@@ -10,6 +10,7 @@ from maskfr_utils.models.stages import by_stage
 def test_stages_of_the_report_s_networks():
     with torch.device("meta"):
         rows = by_stage(create_model("ressanet50"), 112)
+        assert (network := create_model("ressanet50")).training and by_stage(network, 112) == rows and network.training
     assert rows["stem"] == "3×3, 64 → 112×112"
     assert rows["stage 1"] == "IBasic, 64 (× 3) → 56×56"
     assert rows["stage 2"] == "SE-IBasic_F, 128 (× 4) → 28×28"

@@ -66,6 +66,8 @@ def test_perfect_and_meaningless_networks(pictures):
             "enrolled bare, masked probed",
             "enrolled masked, bare probed",
         }
+        told = {measure for _, _, measure in values}  # of 120 pairs of two people, and some 20 strangers at a time
+        assert "TAR@FAR 1%" in told and {"TAR@FAR 0.1%", "DIR@FPIR 1%"}.isdisjoint(told)
         for (_, _, measure), found in values.items():
             low, high = np.nanpercentile(found[1:], (0.5, 99.5))
             chance = {"EER": 0.5, "AUC": 0.5, "accuracy": 0.5, "rank 1": 1 / 20, "rank 5": 5 / 20}
@@ -270,6 +272,19 @@ def test_runs_are_called_by_what_tells_them_apart(tmp_path):
         "IResNet-50 trained on masked, dataset demo",
         "IResNet-50 trained on masked, dataset faces.tar",
     )
+    others = (save_run(tmp_path / f"m{i}", seed=0, dataset=f"{i}/faces.tar") for i in range(2))
+    assert [n.label[-19:] for n in strangers.load_networks(list(others))] == [
+        f"dataset {i}/faces.tar" for i in range(2)
+    ]
+
+
+def test_people_trained_on_are_known_whatever_the_file_is_called(tmp_path):
+    file = save_run(tmp_path / "a") / "model.safetensors"
+    (found,) = strangers.load_networks([file.rename(tmp_path / "net.weights")])
+    assert found.classes == ("Ann",)
+    models.save_model(tmp_path / "odd.safetensors", found.embedder.model, classes=5)
+    with pytest.raises(ValueError, match="odd.safetensors: the people .* are no list of names"):
+        strangers.load_networks([tmp_path / "odd.safetensors"])
 
 
 def test_thresholds_carry_over_between_like_sets_and_not_to_unlike_ones(pictures):
@@ -282,7 +297,11 @@ def test_thresholds_carry_over_between_like_sets_and_not_to_unlike_ones(pictures
     assert same["FAR"]["value"] <= 0.01 < 0.1 < other["FAR"]["value"] and same["ECE"]["value"] < other["ECE"]["value"]
     curve = found["roc"]["r, no mask"]
     assert curve["far"][-1] == 1 and curve["tar"][-1] == 1 and curve["tar"] == sorted(curve["tar"])
+    assert {"mask", "covered"}.isdisjoint(found["quality"]["r, no mask"])  # nobody wears one there
     kinds = found["quality"]["r, mask on one"]
+    covered = pictures.covered[pictures.pairs[:, 1]]  # of the photo that wears it
+    below = f"{np.nanquantile(covered, 1 / 3):.3g}"
+    assert len(kinds["mask"]) > 1 and f"1: below {below}" in kinds["covered"]
     assert sum(row["pairs"] for row in kinds["turned"].values()) <= len(pictures.pairs)
     assert {name.split(":")[0] for name in kinds["sharpness"]} == {"1", "2", "3"} and "size" not in kinds
     json.dumps(found, allow_nan=False)

@@ -266,6 +266,16 @@ def test_a_trial_that_cannot_be_read_is_named_and_counts_as_not_made(book, capsy
     assert f"{run.name}.json is stale" in problem
 
 
+@pytest.mark.parametrize("part", ["photos", "history"])
+def test_a_record_without_its_photos_is_named(book, part):
+    path = Run(scale="demo", condition="unmasked").record_path(book)
+    record = json.loads(path.read_text())
+    del record[part]
+    path.write_text(json.dumps(record))
+    with pytest.raises(ValueError, match=f"{path.name} lacks photos, history or identities"):
+        state.load("table_1", "demo", book)
+
+
 def test_a_record_that_cannot_be_read_is_in_the_way_of_no_other(book, monkeypatch):
     monkeypatch.setattr(paths, "results_dir", lambda: book)
     run, other, first_by_name = (Run(scale="demo", condition=c) for c in ("unmasked", "masked", "both"))

@@ -149,6 +149,11 @@ def test_the_record_and_what_the_chapter_shows(tmp_path, monkeypatch):
             "overlap without a mask by gradient times activation (40%",
         ),
         (((0.1, 0.3), (0.1, 0.3)), "Not shown for IResNet-50.", "beyond the intervals, in no case."),
+        (
+            ((0.0, 0.1), (0.0, 0.1)),
+            "Not shown for IResNet-50.",
+            "It looks at them less without a mask by occlusion (5%",
+        ),
     ],
 )
 def test_training_teaches_where_to_look_only_if_both_maps_say_so(masked, begins, said):

@@ -24,7 +24,7 @@ from maskfr_utils.faces.people import plain
 from maskfr_utils.faces.sources import open_source
 from maskfr_utils.measure import mfr2
 from maskfr_utils.measure.mfr2 import Photos
-from maskfr_utils.measure.record import estimate, made, parser, status
+from maskfr_utils.measure.record import estimate, made, parser, percent, status
 from maskfr_utils.metrics import Draws, auc, holm, share
 from maskfr_utils.names import TITLES
 from maskfr_utils.probes.runs import of_run
@@ -204,8 +204,7 @@ def table(record: dict) -> pd.DataFrame:
     """Masked and unmasked training in percent, and what the first gains in points."""
     columns = {}
     for condition in ("masked", "unmasked"):
-        numbers = 100 * results(record, condition)[["value", "low", "high"]]
-        columns[f"trained on {condition}, %"] = [f"{v:.1f} ({a:.1f}–{b:.1f})" for v, a, b in numbers.to_numpy()]
+        columns[f"trained on {condition}, %"] = [percent(row) for _, row in results(record, condition).iterrows()]
     gain = results(record, "gain")
     columns["gain, points"] = [points(*row) for row in gain[["value", "low", "high"]].to_numpy()]
     columns["gain by seed"] = [", ".join(map(signed, seeds)) for seeds in gain["seeds"]]

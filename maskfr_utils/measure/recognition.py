@@ -25,7 +25,7 @@ from maskfr_utils.faces.sources import open_source
 from maskfr_utils.masks import mask_faces
 from maskfr_utils.measure import mfr2, record
 from maskfr_utils.metrics import Draws, share, summary
-from maskfr_utils.models import load_model
+from maskfr_utils.models.given import load_network
 from maskfr_utils.recognise import Embedder, Gallery, load_embedder, quality
 from maskfr_utils.recognise.calibration import Calibration, calibrate
 from maskfr_utils.recognise.search import best_people
@@ -204,12 +204,17 @@ def measure(network: str | None) -> dict:
 
 
 def classes_of(network: str | None) -> list[str]:
-    """The people whom a run's network was trained on; none are known of others."""
-    path = Path(network) if network else None
-    path = path / "model.safetensors" if path and path.is_dir() else path
-    if path is None or path.suffix != ".safetensors":
+    """The people whom a network was trained on, as its file tells; none are known of arcface_torch's and ONNX.
+
+    Raises:
+        ValueError: it is no network, or these are no names.
+    """
+    if network is None or Path(network).suffix == ".onnx":
         return []
-    return [str(name) for name in load_model(path)[1].get("classes", [])]
+    classes = load_network(network)[1].get("classes", [])
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise ValueError(f"{network}: the people whom it was trained on are no list of names")
+    return classes
 
 
 def table(made: dict) -> pd.DataFrame:
@@ -218,8 +223,7 @@ def table(made: dict) -> pd.DataFrame:
     for name, by_mask in made["results"].items():
         for mask, found in by_mask.items():
             lines[name, mask] = {"people": found["enrolled_people"], "strangers": found["strangers"]} | {
-                measure: "{:.1f} ({:.1f}–{:.1f})".format(*(100 * found[measure][k] for k in ("value", "low", "high")))
-                for measure in ("rank_1", "named", "misnamed", "false_accepts")
+                measure: record.percent(found[measure]) for measure in ("rank_1", "named", "misnamed", "false_accepts")
             }
     return pd.DataFrame.from_dict(lines, orient="index")
 

@@ -3,7 +3,7 @@
 import argparse
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -72,3 +72,14 @@ def status(command: str, measure: Callable[[], None]) -> int:
         print(f"maskfr_utils.measure.{command}: {brief(error)}", file=sys.stderr)
         return 1
     return 0
+
+
+def percent(found: Mapping[str, float], sign: str = "") -> str:
+    """A share in percent, with as much of its interval as a share can have: Student's *t* may go beyond.
+
+    Args:
+        found: `value`, `low`, `high`, fractions.
+        sign: behind the value, for what stands in a sentence and not below a title that says percent.
+    """
+    value, low, high = (100 * min(max(found[k], 0), 1) for k in ("value", "low", "high"))
+    return f"{value:.1f}{sign} ({low:.1f}–{high:.1f})"

@@ -78,9 +78,9 @@ def distances(identities: int = 1000, per_identity: int = 6, *, others: int = 60
         seed: of the measured people; the others have the next one.
 
     Returns:
-        `bins` and `counts`: `within` of a person's two halves, `between` of two people's, `nearest` of each half and the
-        nearest of another person; their `median`; `recognised`: the share of people whose two halves lie
-        nearest to each other.
+        `bins` and `counts`: `within` of a person's two halves, `between` of two people's, `nearest` of each first half and
+        the nearest second half of another person; their `median`; `recognised`: the share of first halves to which no
+        second half is nearer than the own.
     """
     known = render_faces(others, 6, seed=seed + 1)
     model = discriminant(min(300, others * 3)).fit(describe(known.images), known.labels)

@@ -25,7 +25,7 @@ from maskfr_utils.faces.people import OVERLAP, same_people
 from maskfr_utils.measure import picture_sets, stranger_details
 from maskfr_utils.measure.picture_sets import PictureSet
 from maskfr_utils.measure.recognition import classes_of
-from maskfr_utils.measure.record import estimate, made, parser, status
+from maskfr_utils.measure.record import estimate, made, parser, percent, status
 from maskfr_utils.metrics import Draws
 from maskfr_utils.names import TITLES
 from maskfr_utils.recognise import Embedder, load_embedder
@@ -90,7 +90,9 @@ def _labels(sources: Sequence[Path]) -> tuple[list[str], list[dict]]:
     for title, mine in zip(titles, params, strict=True):
         alike = [p for p, other in zip(params, titles, strict=True) if other == title]
         differ = [key for key in mine if key not in NO_RECIPE and any(p.get(key) != mine[key] for p in alike)]
-        told = (Path(str(mine[key])).name if key == "dataset" else mine[key] for key in differ)
+        names = {p["dataset"]: Path(str(p["dataset"])).name for p in alike if "dataset" in p}
+        unlike = len(set(names.values())) == len(names)  # sets made anew are all called faces.tar
+        told = (names[mine[key]] if key == "dataset" and unlike else mine[key] for key in differ)
         labels.append(", ".join([title, *(f"{key} {value}" for key, value in zip(differ, told, strict=True))]))
     return labels, params
 
@@ -311,17 +313,6 @@ def table(record: dict, name: str, measures: Sequence[str]) -> pd.DataFrame:
             if told:
                 rows[label, worn] = told
     return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def percent(found: Mapping[str, float], sign: str = "") -> str:
-    """A share in percent, with as much of its interval as a share can have: Student's *t* may go beyond.
-
-    Args:
-        found: `value`, `low`, `high`, fractions.
-        sign: behind the value, for what stands in a sentence and not below a title that says percent.
-    """
-    value, low, high = (100 * min(max(found[k], 0), 1) for k in ("value", "low", "high"))
-    return f"{value:.1f}{sign} ({low:.1f}–{high:.1f})"
 
 
 def differences(record: dict) -> pd.DataFrame:

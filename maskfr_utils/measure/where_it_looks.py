@@ -22,8 +22,8 @@ from maskfr_utils import devices, paths
 from maskfr_utils.attribution import attention, gradient_times_activation, occlusion
 from maskfr_utils.faces.regions import EYES, REGIONS, regions
 from maskfr_utils.measure.picture_sets import PictureSet
-from maskfr_utils.measure.record import estimate, made, parser, status
-from maskfr_utils.measure.strangers import Network, load_networks, load_sets, percent, unseen
+from maskfr_utils.measure.record import estimate, made, parser, percent, status
+from maskfr_utils.measure.strangers import Network, load_networks, load_sets, unseen
 from maskfr_utils.metrics import Draws, share
 from maskfr_utils.records import write_json
 from maskfr_utils.verdicts import RESAMPLES, SEEDS
@@ -185,13 +185,13 @@ def answer(record: dict) -> str:
         other = f"{name} trained on unmasked"
         if trained != "masked" or other not in record["networks"]:
             continue
-        apart, alike, agreed = [], [], False
+        apart, less, alike, agreed = [], [], [], False
         for twin in TWINS:
             pairs = {way: (shown[way][twin].loc[label], shown[way][twin].loc[other]) for way in WAYS}
             higher = {way: ours["low"] > theirs["high"] for way, (ours, theirs) in pairs.items()}
             for way, (ours, theirs) in pairs.items():
                 words = f"{twin} by {way} ({100 * ours['share']:.0f}% against {100 * theirs['share']:.0f}%)"
-                (apart if higher[way] else alike).append(words)
+                (apart if higher[way] else less if ours["high"] < theirs["low"] else alike).append(words)
             agreed |= all(higher.values())
         verdict = "Yes" if agreed else "Not shown"
         if (seeds := min(len(record["seeds"][each]) for each in (label, other))) < SEEDS:
@@ -199,6 +199,7 @@ def answer(record: dict) -> str:
         said.append(
             f"{verdict} for {name}. Trained on masked faces instead of bare ones, it looks at eyes and"
             f" brows more, beyond the intervals, {', and '.join(apart) or 'in no case'}."
+            + (f" It looks at them less {', and '.join(less)}." if less else "")
             + (f" The intervals overlap {', and '.join(alike)}." if alike else "")
         )
     return " ".join([*said, f"Eyes and brows are {100 * record['area'][EYES]:.0f}% of the picture."])

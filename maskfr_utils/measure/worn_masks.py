@@ -132,10 +132,7 @@ def table(made: dict) -> pd.DataFrame:
     """Of each group of faces the percentage in which a mask is said to be worn, with intervals."""
     told = {"bare": "bare faces", "drawn": "drawn masks", "real": "real masks"}
     lines = {
-        name: {
-            told[kind]: "{:.1f} ({:.1f}–{:.1f})".format(*(100 * rate[k] for k in ("value", "low", "high")))
-            for kind, rate in found.items()
-        }
+        name: {told[kind]: record.percent(rate) for kind, rate in found.items()}
         for name, found in made["said_to_wear_a_mask"].items()
     }
     return pd.DataFrame.from_dict(lines, orient="index").reindex(columns=list(told.values())).fillna("")

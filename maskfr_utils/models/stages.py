@@ -22,10 +22,12 @@ def by_stage(model: nn.Module, image_size: int) -> dict[str, str]:
         getattr(model, name).register_forward_hook(lambda _, __, out, name=name: shapes.__setitem__(name, out.shape))
         for name in ("conv1", *STAGES)
     ]
+    training = model.training
     try:
         with torch.no_grad():
             model.eval()(torch.empty(1, 3, image_size, image_size, device=next(model.parameters()).device))
     finally:
+        model.train(training)
         for hook in hooks:
             hook.remove()
     conv = model.conv1

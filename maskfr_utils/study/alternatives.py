@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from maskfr_utils.names import CONDITIONS, TITLES
@@ -35,10 +36,10 @@ def loss_trials(scale: str, folder: Folder = None) -> pd.DataFrame:
     columns = ["s", "m", "learning rate", "best trial, %", "median trial, %", "worst trial, %", "trials"]
     for name, variant in LOSS_VARIANTS.items():
         scores = [trials.validation(run, folder) for run in trials.variant_trials(scale, name)]
-        made = sorted(score for score in scores if score is not None)
+        made = [score for score in scores if score is not None]
         if made:
             settings = [f"{chosen[name][k]:g}" if k in chosen.get(name, {}) else "" for k in ("scale", "margin", "lr")]
-            told = [f"{100 * score:.1f}" for score in (made[-1], made[len(made) // 2], made[0])]
+            told = [f"{100 * score:.1f}" for score in (max(made), np.median(made), min(made))]
             rows[variant.title] = [*settings, *told, f"{len(made)} of {len(scores)}"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 

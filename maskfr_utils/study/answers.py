@@ -99,7 +99,8 @@ def both(scale: str, folder: Folder = None) -> str:
         return ""
     pairs = {"masked": (found["masked"], trained), "bare": (found["unmasked"], bare)}
     words = [
-        f"{signed(row['difference'])} points on {name} faces" for name, row in outcomes.comparisons(pairs).iterrows()
+        f"{signed(row['difference'])} points on {name} faces{_unless_sure(row)}"
+        for name, row in outcomes.comparisons(pairs).iterrows()
     ]
     return (
         f"One network that sees either kind names {100 * found['masked'].mean:.1f}% of the masked and"
@@ -176,7 +177,8 @@ def learnt(scale: str, folder: Folder = None) -> str:
     ours, text = outcomes.specialists(scale, folder), []
     if shares := [100 * result.learnt for result in ours.values()]:
         text.append(
-            f"In the last epoch the networks named {min(shares):.0f} to {max(shares):.0f}% of their training photos correctly."
+            f"In the last epoch the networks named {' to '.join(dict.fromkeys(f'{x:.0f}' for x in (min(shares), max(shares))))}%"
+            " of their training photos correctly."
         )
         if min(shares) < LEARNT:
             text.append(

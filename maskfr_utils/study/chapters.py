@@ -8,11 +8,13 @@ import argparse
 import sys
 from pathlib import Path
 
+import jsonschema
 import nbformat
 import papermill
 import yaml
 from nbformat import NotebookNode
 
+from maskfr_utils.messages import brief
 from maskfr_utils.names import unknown
 from maskfr_utils.paths import ROOT, replacing
 
@@ -46,7 +48,8 @@ def reword(notebook: str | Path, chapter: str | Path) -> None:
         chapter: the .ipynb that was executed from it before.
 
     Raises:
-        ValueError: the code differs, or a file is no notebook.
+        ValueError: the code differs.
+        jsonschema.ValidationError: a file is no notebook.
     """
     new, old = (nbformat.read(path, as_version=4) for path in (notebook, chapter))
     cells = [cell for cell in old.cells if cell.cell_type == "code"]
@@ -107,8 +110,8 @@ def main(argv: list[str] | None = None) -> int:
             reword(args.notebook, args.chapter)
             return 0
         execute(args.notebook, args.chapter, {name: yaml.safe_load(value) for name, value in args.parameters})
-    except (ValueError, OSError) as error:
-        print(f"maskfr_utils.study.chapters: {error}", file=sys.stderr)
+    except (ValueError, OSError, yaml.YAMLError, jsonschema.ValidationError) as error:
+        print(f"maskfr_utils.study.chapters: {args.notebook}: {brief(error)}", file=sys.stderr)
         return 2
     return 0
 

@@ -28,7 +28,8 @@ from maskfr_utils.paths import ROOT
 from maskfr_utils.study import check
 
 logger = logging.getLogger(__name__)
-CITED = re.compile(r"\(?\[[^\[\]]+\]\(#cite-([\w,]+)\)\)?")
+CITED = re.compile(r"\[[^\[\]]+\]\(#cite-([\w,]+)\)")
+CITED_ALONE = re.compile(rf"\({CITED.pattern}\)")  # its parentheses are those of the citation
 NUMBERED = re.compile(r"\[([^\[\]]+)\]\(#((?:fig|tab)-[\w-]+)\)")
 ENCLOSED = re.compile(rf"\({NUMBERED.pattern}\)")
 REPORTED = re.compile(r"The report's ((?:Figure|Table) \d)\b")
@@ -78,7 +79,7 @@ def stop_if_stale(app: Sphinx) -> None:
 
 def write_roles(app: Sphinx, docname: str, source: list[str]) -> None:
     """Turns links to `#cite-`, `#fig-` and `#tab-` into citations and numbers, in pages and notebooks."""
-    text = CITED.sub(r"{cite}`\1`", source[0])
+    text = CITED.sub(r"{cite}`\1`", CITED_ALONE.sub(r"{cite}`\1`", source[0]))
     source[0] = NUMBERED.sub(r"\1 ({numref}`\2`)", ENCLOSED.sub(r"({numref}`\2`)", text))
 
 

@@ -50,12 +50,15 @@ def load(group: str | None, scale: str, folder: str | Path | None = None) -> dic
     """The records of a group's runs that have been run; of all groups where none is named.
 
     Raises:
-        ValueError: one is no record: a table without it would pass for one of runs that are not made.
+        ValueError: one is no record, or lacks its photos: a table without it would pass for one of runs that are not made.
     """
     found = {}
     for run in runs([group] if group else (), [scale], folder):
         if (path := run.record_path(folder)).exists():
-            found[run] = read_record(path)
+            found[run] = record = read_record(path)
+            parts = record.get("photos"), record.get("history"), record["provenance"].get("identities")
+            if not all(map(isinstance, parts, (dict, list, int))):
+                raise ValueError(f"{path} lacks photos, history or identities: run the training again")
     return found
 
 
