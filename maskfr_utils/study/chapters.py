@@ -8,7 +8,6 @@ import argparse
 import sys
 from pathlib import Path
 
-import jsonschema
 import nbformat
 import papermill
 import yaml
@@ -17,6 +16,7 @@ from nbformat import NotebookNode
 from maskfr_utils.messages import brief
 from maskfr_utils.names import unknown
 from maskfr_utils.paths import ROOT, replacing
+from maskfr_utils.study.shown import read_notebook
 
 
 def execute(notebook: str | Path, chapter: str | Path, parameters: dict[str, object] | None = None) -> None:
@@ -28,9 +28,10 @@ def execute(notebook: str | Path, chapter: str | Path, parameters: dict[str, obj
         parameters: names and values in place of those in the notebook's parameters cell.
 
     Raises:
-        ValueError: a parameter that the notebook does not have; papermill itself only warns.
+        ValueError: no notebook, or a parameter that it does not have; papermill itself only warns.
         papermill.PapermillExecutionError: a cell failed.
     """
+    read_notebook(notebook)
     chapter, known = Path(chapter), papermill.inspect_notebook(notebook)
     for name in parameters or {}:
         if name not in known:
@@ -48,10 +49,9 @@ def reword(notebook: str | Path, chapter: str | Path) -> None:
         chapter: the .ipynb that was executed from it before.
 
     Raises:
-        ValueError: the code differs.
-        jsonschema.ValidationError: a file is no notebook.
+        ValueError: the code differs, or a file is no notebook.
     """
-    new, old = (nbformat.read(path, as_version=4) for path in (notebook, chapter))
+    new, old = (read_notebook(path) for path in (notebook, chapter))
     cells = [cell for cell in old.cells if cell.cell_type == "code"]
     injected = [cell for cell in cells if "injected-parameters" in cell.metadata.get("tags", [])]
     executed = [cell for cell in cells if cell not in injected]
@@ -110,8 +110,8 @@ def main(argv: list[str] | None = None) -> int:
             reword(args.notebook, args.chapter)
             return 0
         execute(args.notebook, args.chapter, {name: yaml.safe_load(value) for name, value in args.parameters})
-    except (ValueError, OSError, yaml.YAMLError, jsonschema.ValidationError) as error:
-        print(f"maskfr_utils.study.chapters: {args.notebook}: {brief(error)}", file=sys.stderr)
+    except (ValueError, OSError, yaml.YAMLError) as error:
+        print(f"maskfr_utils.study.chapters: {brief(error)}", file=sys.stderr)
         return 2
     return 0
 

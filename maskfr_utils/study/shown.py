@@ -7,8 +7,13 @@ chapter lists it nowhere else.
 
 import ast
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from maskfr_utils.messages import brief
 from maskfr_utils.paths import ROOT
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 NOTEBOOKS = ROOT / "notebooks"
 
@@ -71,3 +76,20 @@ def _calls(notebook: Path, function: str, of: str | None = None) -> list[ast.Cal
         call for call, (*module, name) in zip(calls, names, strict=True) if name == function and of in (None, *module)
     ]
     return sorted(found, key=lambda call: (call.lineno, call.col_offset))
+
+
+def read_notebook(path: str | Path) -> "NotebookNode":
+    """A notebook in the format's version 4.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is none; the message names it.
+    """
+    import nbformat  # half a second, for a chapter
+
+    try:
+        return nbformat.read(path, as_version=4)
+    except OSError:
+        raise
+    except Exception as error:  # nbformat raises many kinds
+        raise ValueError(f"{path} is no notebook ({brief(error, 200)})") from None

@@ -16,7 +16,6 @@ import re
 from html import escape
 from pathlib import Path
 
-import nbformat
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
@@ -26,6 +25,7 @@ from sphinx.util import logging
 
 from maskfr_utils.paths import ROOT
 from maskfr_utils.study import check
+from maskfr_utils.study.shown import read_notebook
 
 logger = logging.getLogger(__name__)
 CITED = re.compile(r"\[[^\[\]]+\]\(#cite-([\w,]+)\)")
@@ -41,11 +41,11 @@ def texts(notebook: Path) -> list[str]:
     Raises:
         ValueError: the file is no notebook; the message names it.
     """
-    try:
-        cells = nbformat.read(notebook, as_version=4).cells
-    except Exception as error:  # nbformat raises many kinds
-        raise ValueError(f"{notebook} is no notebook ({error!r})") from None
-    return [cell.source for cell in cells if "injected-parameters" not in cell.metadata.get("tags", [])]
+    return [
+        cell.source
+        for cell in read_notebook(notebook).cells
+        if "injected-parameters" not in cell.metadata.get("tags", [])
+    ]
 
 
 def chapter_problems(notebooks: Path, book: Path) -> list[str]:
