@@ -45,10 +45,15 @@ def convert(source: str | Path, out: str | Path, to: str, *, faces: bool = True,
 
     Raises:
         FileNotFoundError: no such source.
-        ValueError: an unknown format, or a source with nothing in it that can be used.
+        ValueError: an unknown format, a source with nothing in it that can be used, or `out` would lie in it or hold it.
         OSError: the disk is full, or cannot be written to.
     """
     source, out = find_data(source), Path(out)
+    here, there = source.resolve(), out.resolve()
+    if here.is_dir() and (here.is_relative_to(there) or there.is_relative_to(here)):
+        raise ValueError(
+            f"{out} is, holds or lies in the source {source}, whose pictures it would mix with: name another"
+        )
     if to == "bin":
         pictures, same = verification.read_lfw_pairs(source)
         skipped: Counter[str] = Counter()

@@ -51,7 +51,10 @@ def find_data(name: str | Path) -> Path:
     Raises:
         FileNotFoundError: neither exists.
     """
-    given = Path(name).expanduser()
+    try:
+        given = Path(name).expanduser()
+    except RuntimeError:  # of a user who is not here
+        given = Path(name)
     for path in (given, data_dir() / given):
         if path.exists():
             return path

@@ -115,6 +115,7 @@ def _made(
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(f".{path.name}.lock")):  # whoever comes second waits, and finds it made
             if not _is_current(path, key):
+                paths.remove_temporaries(path.parent, path.name, older_than=0)  # of a killed preparation of this file
                 with workers(engine):
                     print(_write(path, attrs, data, how, parts, progress))
                 if parts is not None:
@@ -319,6 +320,9 @@ def main(argv: list[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(f"error: {brief(error)}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped: the same command goes on, from the parts that are kept of a large data set", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -198,6 +198,8 @@ def test_no_face_no_box():
     assert align.detect(noise) == []
     assert align.detect(np.zeros((1, 1, 3), np.uint8)) == []
     assert align.detect(np.zeros((3, 5000, 3), np.uint8)) == []
+    for shape in ((1, 1, 3), (1, 40, 3), (40, 1, 3)):  # turned, too
+        assert not len(align.detect_upright(np.zeros(shape, np.uint8))[1])
 
 
 def test_missing_predictor_says_what_to_install(monkeypatch):

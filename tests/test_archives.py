@@ -138,6 +138,16 @@ def test_zip_members_without_a_name_are_refused(tmp_path):
     assert [*content(archives.open_archive(tmp_path / "x.zip"))] == ["a/2.png"]
 
 
+@pytest.mark.parametrize("kind", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_zip_members_that_are_unpacked_without_a_limit_are_counted(tmp_path, kind):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("a/1.png", bytes(10**6), kind)
+        archive.writestr("a/2.png", DATA, zipfile.ZIP_DEFLATED)
+    archive = archives.open_archive(tmp_path / "x.zip")
+    assert content(archive) == {"a/2.png": DATA}
+    assert archive.skipped == {"zip member neither stored nor deflated": 1}
+
+
 def test_encrypted_zip_members_are_counted(tmp_path):
     data = write_zip(tmp_path / "x.zip")
     data[data.index(b"PK\1\2") + 8] |= 1  # the flag in the list of contents
@@ -154,10 +164,9 @@ def test_damaged_zip_members_have_a_reason(tmp_path):
     assert content(archives.open_archive(tmp_path / "x.zip")) == {"a/1.png": "unreadable", "a/2.png": DATA}
 
 
-@pytest.mark.parametrize("kind", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
-def test_zip_bomb(tmp_path, kind):
+def test_zip_bomb(tmp_path):
     """Members that claim much are not read; those that lie about it are cut at what they claim."""
-    with zipfile.ZipFile(tmp_path / "x.zip", "w", kind) as archive:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a/1.png", bytes(80_000_000))
         archive.writestr("a/2.png", bytes(60_000_000))
     data = bytearray((tmp_path / "x.zip").read_bytes())

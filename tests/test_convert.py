@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -45,6 +46,16 @@ def test_what_is_written_is_read_again(people, tmp_path, to):
         if to == "folder":
             break
     assert not list(tmp_path.rglob(".tmp-*"))
+
+
+@pytest.mark.parametrize("to", ["recordio", "webdataset", "folder"])
+@pytest.mark.parametrize("out", ["people", "people/faces", "."])
+def test_no_format_is_written_over_its_source(people, tmp_path, out, to):
+    shutil.copytree(people, tmp_path / "people")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+    with pytest.raises(ValueError, match="is, holds or lies in the source"):
+        convert.convert(tmp_path / "people", tmp_path / out, to, progress=False)
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
 
 
 @pytest.mark.parametrize("write", [convert.write_shards, convert.write_folder])

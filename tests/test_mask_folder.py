@@ -379,6 +379,16 @@ def test_form_of_the_source(photos, tmp_path, portrait):
         folder.mask_folder(photos, tmp_path / "other", workers=1, progress=False, form="sources")
 
 
+def test_a_picture_is_not_written_over_by_its_masked_self(photos, tmp_path):
+    picture = next(path for path in photos.rglob("*") if path.is_file())
+    own = tmp_path / "out" / "images" / picture.name
+    own.parent.mkdir(parents=True)
+    own.write_bytes(picture.read_bytes())
+    with pytest.raises(ValueError, match="name another folder"):
+        folder.mask_folder(own, tmp_path / "out", workers=1, progress=False)
+    assert own.read_bytes() == picture.read_bytes()
+
+
 @pytest.mark.parametrize("out", ["photos", "."])
 def test_into_its_own_source_is_refused(photos, out, capsys):
     before = sorted(photos.parent.rglob("*"))

@@ -70,6 +70,7 @@ def test_user_style_file(faces, tmp_path):
         (f"a: {{kind: cloth, colours: {{navy: {'9' * 400}}}}}", "weights"),
         (f"a: {{kind: cloth, weight: {'9' * 400}}}", "weight of a mask style"),
         (f"a: {{kind: cloth, texture: {'9' * 400}}}", "File name too long"),
+        ("a: {kind: cloth, texture: /dev/zero}", "no texture at /dev/zero"),
     ],
 )
 def test_bad_style_files_are_refused(tmp_path, text, message):

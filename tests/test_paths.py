@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from maskfr_utils import paths
 from maskfr_utils.paths import remove_temporaries, replacing
 
 
@@ -24,6 +25,11 @@ def test_readable_as_any_other_file(tmp_path):
         temporary.write_text("")
     (tmp_path / "y").write_text("")
     assert (tmp_path / "x").stat().st_mode == (tmp_path / "y").stat().st_mode
+
+
+def test_a_user_who_is_not_here_has_no_data():
+    with pytest.raises(FileNotFoundError, match="no data set at ~nobody-of-this-name/x"):
+        paths.find_data("~nobody-of-this-name/x")
 
 
 def test_an_error_leaves_the_older_file(tmp_path):

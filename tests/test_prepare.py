@@ -291,6 +291,18 @@ def test_command_line(folder, tmp_path, capsys):
         assert option in shown
 
 
+def test_ctrl_c_is_one_line(folder, monkeypatch, capsys):
+    monkeypatch.setattr(prepare, "prepare", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert prepare.main([str(folder)]) == 130
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_what_a_killed_preparation_left_takes_no_room(folder, tmp_path):
+    (left := tmp_path / ".tmp-abcd1234-x.h5").write_bytes(b"x")
+    prepare.prepare(folder, out=tmp_path / "x.h5", progress=False)
+    assert not left.exists()
+
+
 def test_style_file(folder, tmp_path):
     file = tmp_path / "mine.yaml"
     paths = set()

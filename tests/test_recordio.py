@@ -95,6 +95,24 @@ def test_broken_pictures_are_counted(tmp_path):
     assert source.skipped == {"unreadable": 1, "truncated": 1}
 
 
+@pytest.mark.parametrize("parts", [1, 3])
+def test_a_record_too_long_for_a_picture_takes_no_memory(tmp_path, monkeypatch, parts):
+    """The file has holes: it promises much more than it takes."""
+    monkeypatch.setattr(recordio, "_KEPT", 10**5)
+    kinds, long = ([0], [1, 2, 3])[parts > 1], 10**7
+    with (tmp_path / "x.rec").open("wb") as file:
+        for kind in kinds:
+            file.write(recordio.MAGIC + ((kind << 29) + long).to_bytes(4, "little"))
+            file.seek(long, 1)
+        file.write(recordio.MAGIC + (4).to_bytes(4, "little") + b"next")
+    found = list(recordio.read_records(tmp_path / "x.rec"))
+    assert 10**5 <= len(found[0]) <= 2 * 10**5 + 4 and found[1:] == [b"next"]
+    with (tmp_path / "x.rec").open("r+b") as file:
+        file.truncate(10**6)
+    with pytest.raises(recordio.BrokenRecordError, match="ends within"):
+        list(recordio.read_records(tmp_path / "x.rec"))
+
+
 @settings(max_examples=40, deadline=None)
 @given(share=st.floats(0, 1))
 def test_cut_file_keeps_what_came_before(tmp_path_factory, share):

@@ -56,7 +56,8 @@ def _check_photo(photo: np.ndarray) -> np.ndarray:
     photo = np.asarray(photo)
     if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or not photo.size:
         raise ValueError(f"expected a photo (height, width, 3) of uint8 RGB, got {photo.shape} of {photo.dtype}")
-    return np.ascontiguousarray(photo)
+    # Of a turned picture that is one pixel wide or high numpy keeps strides that dlib refuses; it is made anew in one row.
+    return np.ascontiguousarray(photo).reshape(-1).reshape(photo.shape)
 
 
 def detect(photo: np.ndarray, threshold: float = 0.0) -> list[tuple[int, int, int, int]]:

@@ -192,6 +192,8 @@ class Zip(Archive):
                 continue
             if kind not in (0, stat.S_IFREG) or not _is_safe(member.filename):
                 self.skipped["unsafe zip member"] += 1
+            elif member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                self.skipped["zip member neither stored nor deflated"] += 1  # zipfile unpacks these without a limit
             elif member.flag_bits & 1:
                 self.skipped["encrypted zip member"] += 1
             else:

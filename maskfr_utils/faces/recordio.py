@@ -18,12 +18,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
+from maskfr_utils.faces.pictures import MAX_BYTES
 from maskfr_utils.paths import replacing
 
 MAGIC = struct.pack("<I", 0xCED7230A)
 _HEADER = struct.Struct("<IfQQ")
 _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
 _LONGEST = 2**29 - 1  # bytes of a part
+_KEPT = MAX_BYTES + 2**20  # of a payload: more is no picture, and is refused as too long
 MOST = 2**24  # numbers of records and labels are kept as float32, which holds every integer up to here
 
 
@@ -32,7 +34,7 @@ class BrokenRecordError(ValueError):
 
 
 def read_records(path: str | Path) -> Iterator[bytes]:
-    """The payloads of a RecordIO file, in order; parted ones put together.
+    """The payloads of a RecordIO file, in order; parted ones put together. What is too long for a picture is cut.
 
     Raises:
         BrokenRecordError: at the byte at which the file is broken or cut.
@@ -47,7 +49,7 @@ def read_records(path: str | Path) -> Iterator[bytes]:
                     if part is None or part[0] not in (_MIDDLE, _LAST):
                         raise BrokenRecordError(f"{path}: the record before byte {file.tell()} lacks its last part")
                     kind, payload = part
-                    parts.append(payload)
+                    parts += [payload] if sum(map(len, parts)) < _KEPT else []
                 payload = MAGIC.join(parts)
             elif kind != _WHOLE:
                 raise BrokenRecordError(f"{path}: the record before byte {file.tell()} lacks its first part")
@@ -62,9 +64,11 @@ def _read_part(file: IO[bytes]) -> tuple[int, bytes] | None:
     if len(head) < 8 or not head.startswith(MAGIC):
         raise BrokenRecordError(f"{file.name} is no RecordIO file, or broken, at byte {start}")
     kind, length = divmod(int.from_bytes(head[4:], "little"), 1 << 29)
-    payload = file.read(length)
+    payload = file.read(min(length, _KEPT))
     if len(payload) < length:
-        raise BrokenRecordError(f"{file.name} ends within the record at byte {start}")
+        file.seek(start + 8 + length - 1)
+        if len(payload) < _KEPT or not file.read(1):
+            raise BrokenRecordError(f"{file.name} ends within the record at byte {start}")
     file.seek(-length % 4, io.SEEK_CUR)
     return kind, payload
 

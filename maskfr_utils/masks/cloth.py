@@ -35,7 +35,13 @@ class Texture:
 
     @classmethod
     def of(cls, path: str) -> Self:
-        """The picture as it is now; errors are those of `read_texture` and of reading the file."""
+        """The picture as it is now; errors are those of `read_texture` and of reading the file.
+
+        Raises:
+            OSError: no file, such as a device that never ends.
+        """
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"no texture at {path}")
         texture = cls(path, zlib.crc32(Path(path).read_bytes()))
         read_texture(texture)
         return texture

@@ -92,7 +92,8 @@ def mask_folder(
     source, out = Path(source), Path(out)
     archive = open_archive(source, leave_out=out)
     settings = _settings(style, seed, form) | ({} if again else {"again": False})
-    if source.is_dir() and source.resolve().is_relative_to(out.resolve()):
+    inside = [out] if source.is_dir() else [out / "images", out / "coverage"]
+    if any(source.resolve().is_relative_to(folder.resolve()) for folder in inside):
         raise ValueError(f"{out} is or holds the source {source}: name another folder for the masked pictures")
     total = sum(1 for _ in archive.entries()) if source.is_dir() else None
     if total == 0:
