@@ -247,6 +247,52 @@ def test_single_photo_keeps_orientation_and_exif(portrait, tmp_path):
         assert np.abs(np.array(image).astype(int) - portrait)[:40].mean() < 8  # upright
 
 
+def test_names_are_those_of_a_call_that_was_not_stopped(portrait, tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "x.jpg").write_bytes(encode(np.full((120, 120, 3), 90, np.uint8), "JPEG"))  # nobody on it
+    folder_of = {}
+    for name in ("stopped", "whole"):
+        if name == "stopped":
+            folder.mask_folder(photos, tmp_path / name, workers=1, progress=False)
+            (photos / "x.png").write_bytes(encode(portrait))
+        folder.mask_folder(photos, tmp_path / name, workers=1, progress=False)
+        folder_of[name] = [path.name for path in (tmp_path / name / "images").iterdir()]
+    assert folder_of["stopped"] == folder_of["whole"] == ["x.png.png"]
+
+
+def test_another_picture_of_the_same_size_is_drawn(portrait, tmp_path):
+    photos, out = tmp_path / "photos", tmp_path / "masked"
+    photos.mkdir()
+    for image in (portrait, portrait[:, ::-1]):
+        (photos / "1.bmp").write_bytes(encode(image, "BMP"))
+        assert folder.mask_folder(photos, out, workers=1, progress=False)["pictures"] == 1
+    with Image.open(out / "images" / "1.png") as masked:
+        above = np.abs(np.asarray(masked).astype(int) - portrait[:, ::-1])[:20]
+    assert above.max() == 0  # hair
+
+
+def test_what_no_other_try_could_write_stops_no_folder(portrait, tmp_path, monkeypatch):
+    photos = tmp_path / "photos"
+    (photos / "a.png").mkdir(parents=True)
+    for name in ("a.jpg", "a.png/b.jpg", "z.jpg"):
+        (photos / name).write_bytes(encode(portrait, "JPEG"))
+    counts = folder.mask_folder(photos, tmp_path / "masked", workers=1, progress=False)
+    assert counts["pictures"] == 2 and counts["a picture's name is another's folder"] == 1
+    save = Image.Image.save
+    monkeypatch.setattr(
+        Image.Image,
+        "save",
+        lambda self, to, **how: (
+            save(self, to, **how)
+            if not str(to).endswith("z.png")
+            else (_ for _ in ()).throw(OSError("encoder error -2"))
+        ),
+    )
+    counts = folder.mask_folder(photos, tmp_path / "other", workers=1, progress=False)
+    assert counts["pictures"] == 1 and counts["cannot be written in its format"] == 1
+
+
 def test_names_that_collide_are_not_overwritten(portrait, tmp_path):
     photos = tmp_path / "photos"
     photos.mkdir()

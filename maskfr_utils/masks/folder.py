@@ -50,6 +50,12 @@ _WRITTEN: dict[str, dict[str, object]] = {
     ".bmp": {"format": "BMP"},
     ".ppm": {"format": "PPM"},
 }
+_AMONG_FOLDERS = "a picture's name is another's folder"
+_UNWRITABLE = {  # by the error's number: what another try would not change
+    None: "cannot be written in its format",
+    errno.ENAMETOOLONG: "name too long for the file system",
+    **dict.fromkeys((errno.EEXIST, errno.ENOTDIR, errno.EISDIR), _AMONG_FOLDERS),
+}
 How = tuple[str | dict[str, float], int, bool]  # style, seed, whether worn masks are drawn over
 Job = tuple[str, bytes, str] | dict  # name, bytes, name of the masked picture; or, where it cannot be read, its entry
 
@@ -119,13 +125,16 @@ def _jobs(archive: Archive, manifest: Manifest, form: str) -> Iterator[Job]:
     """Every picture that is not done yet."""
     with archive.reader() as read:
         for entry in archive.entries():
-            if manifest.done.get(entry.name) == entry.size:
-                continue
-            name = _out_name(entry.name, form)
+            name = _out_name(entry.name, form)  # also of what is done: who comes after finds the same names taken
             while manifest.owners.setdefault(coverage_name(name), entry.name) != entry.name:
                 name = f"{name}.png"
+            size, crc32 = manifest.done.get(entry.name, (None, None))
+            if size == entry.size and crc32 is None:  # it could not be read
+                continue
             try:
-                yield entry.name, read(entry), name
+                data = read(entry)
+                if size != entry.size or crc32 != zlib.crc32(data):
+                    yield entry.name, data, name
             except pictures.PictureError as error:
                 yield {"source": entry.name, "size": entry.size, "skipped": str(error)}
 
@@ -195,10 +204,10 @@ def mask_one(
     try:
         _write(out / "coverage" / coverage_name(to), covered)
         _write(out / "images" / to, Image.fromarray(image), **_metadata(data))
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
-            return entry | {"skipped": "name too long for the file system"}
-        raise
+    except (OSError, ValueError) as error:
+        if (reason := _UNWRITABLE.get(getattr(error, "errno", None))) is None:
+            raise
+        return entry | {"skipped": reason}
     return entry | {"out": to, "kinds": kinds, "landmarks": landmarks, "style": style, "seed": seed}
 
 

@@ -35,7 +35,8 @@ class Manifest:
         settings: what all pictures have in common; a manifest of other ones is refused.
 
     Attributes:
-        done: size of each source by its name, of the pictures that need not be drawn again.
+        done: size and crc32 of each source by its name, of the pictures that need not be drawn again; None where it could
+            not be read.
         owners: the source of each coverage mask that is there, by the mask's name, see `coverage_name`.
         counts: of "pictures", "faces", and what was skipped, by reason; of a source that has changed its last picture counts.
 
@@ -48,7 +49,7 @@ class Manifest:
         self.path = folder / NAME
         self._file = self.path.open("a", encoding="utf-8")
         self._lock()
-        self.done: dict[str, int] = {}
+        self.done: dict[str, tuple[int, int | None]] = {}
         self._told: dict[str, str | tuple[int, int, int]] = {}  # of each source why it was skipped, or its faces
         self.owners: dict[str, str] = {}
         self.counts: Counter[str] = Counter()
@@ -123,7 +124,7 @@ class Manifest:
             name, size, out = entry["source"], entry["size"], entry.get("out")
             if out is None or is_file(self.path.parent / "images" / out):
                 self._count(entry)
-                self.done[name] = size
+                self.done[name] = size, entry.get("crc32")
                 if out is not None:
                     self.owners[coverage_name(out)] = name
         except (AttributeError, KeyError, TypeError):
