@@ -129,19 +129,21 @@ def write_folder(folder: Path, pictures: Iterator[Sample]) -> tuple[int, int]:
     Raises:
         ValueError: an identity or picture whose name is no file's.
     """
-    people, count = set(), 0
+    people, written = set(), set()
     for identity, name, data in pictures:
         file = name.replace("/", "_")
         path = folder / identity / (file if suffix_of(file) else f"{file}.jpg")
         if path.parent.parent != folder or identity in ("", ".", "..") or file in ("", ".", "..") or "\0" in f"{path}":
             raise ValueError(f"{brief(f'{identity}/{name}', 100)!r} is no name of a file in {folder}")
+        while path in written:  # another picture's, under a name that was spelt otherwise
+            path = path.with_name(f"{path.stem}_{path.suffix}")
         with replacing(path) as temporary:
             temporary.write_bytes(data)
         people.add(identity)
-        count += 1
-    if not count:
+        written.add(path)
+    if not written:
         raise ValueError(f"no picture to write to {folder}")
-    return count, len(people)
+    return len(written), len(people)
 
 
 def main(argv: list[str] | None = None) -> int:

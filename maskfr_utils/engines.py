@@ -1,6 +1,7 @@
 """Where work that comes in many equal pieces is done: on this machine's cores, or on a cluster, by joblib's back ends."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from itertools import islice
 from typing import Any
@@ -17,7 +18,7 @@ def workers(engine: str = LOCAL) -> Iterator[None]:
 
     Args:
         engine: `local` (all cores), `ray` (the cluster that this machine is part of), or `dask` followed by the address of a
-            scheduler, as in `dask tcp://head:8786`. A block whose worker dies is computed again by another one.
+            scheduler, as in `dask tcp://head:8786`. On a cluster a block whose worker dies is computed again by another one.
 
     Raises:
         ValueError: an unknown engine, one whose package is not installed, or no scheduler there.
@@ -71,7 +72,19 @@ def results(work: Callable[..., Any], jobs: Iterator[tuple], workers: int, waiti
         jobs: their arguments.
         workers: how many are done at once, as `processes` gives it.
         waiting: jobs that a worker may have before it.
+
+    Raises:
+        OSError: a worker of this machine was killed.
     """
+    try:
+        yield from _results(work, jobs, workers, waiting)
+    except BrokenProcessPool:
+        raise OSError(
+            "a worker was killed, perhaps for want of memory: what it was at is lost; free some memory, and give the command again"
+        ) from None
+
+
+def _results(work: Callable[..., Any], jobs: Iterator[tuple], workers: int, waiting: int) -> Iterator[Any]:
     in_flight = joblib.effective_n_jobs(workers) * waiting
     calls = (joblib.delayed(work)(*job) for job in jobs)
     if joblib.parallel.get_active_backend()[0].supports_return_generator:

@@ -53,7 +53,7 @@ def content(archive: archives.Archive) -> dict[str, bytes | str]:
 GOOD = tar(("a/1.png", DATA))[:1024]  # without the end
 END = bytes(1024)
 CUT = {"rest of the tar, which ends abruptly": 1}
-LONG = "x" * 5000
+LONG = "x" * 3900
 
 
 @pytest.mark.parametrize("compress", [bytes, gzip.compress], ids=["plain", "gz"])
@@ -146,6 +146,14 @@ def test_zip_members_that_are_unpacked_without_a_limit_are_counted(tmp_path, kin
     archive = archives.open_archive(tmp_path / "x.zip")
     assert content(archive) == {"a/2.png": DATA}
     assert archive.skipped == {"zip member neither stored nor deflated": 1}
+
+
+def test_names_that_no_prepared_file_could_hold_are_counted(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr(f"a/{'x' * 5000}.png", DATA)
+        archive.writestr("a/2.png", DATA)
+    archive = archives.open_archive(tmp_path / "x.zip")
+    assert content(archive) == {"a/2.png": DATA} and archive.skipped == {"name too long": 1}
 
 
 def test_encrypted_zip_members_are_counted(tmp_path):

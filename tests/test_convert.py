@@ -66,6 +66,18 @@ def test_a_dot_in_a_name_is_no_suffix(people, tmp_path, write):
     assert len(faces_of(tmp_path / "out")[0]) == 3
 
 
+def test_no_picture_takes_the_place_of_another(tmp_path):
+    pictures = [
+        ("ann", "1.png", b"a"),
+        ("ann", "1", b"b"),
+        ("ann", "x/1.png", b"c"),
+        ("ann", "x_1.png", b"d"),
+        ("ann", "1.jpg", b"e"),
+    ]
+    assert convert.write_folder(tmp_path, iter(pictures)) == (5, 1)
+    assert sorted(path.read_bytes() for path in tmp_path.rglob("*.*")) == [b"a", b"b", b"c", b"d", b"e"]
+
+
 def test_lfw_becomes_a_bin(people, tmp_path):
     root = tmp_path / "lfw"
     for name, number, source in (("A", 1, "person 0/0.png"), ("A", 2, "person 0/1.png"), ("B", 1, "person 1/3.png")):

@@ -67,6 +67,17 @@ def test_prepared_by_two_workers_of_which_one_is_killed(people, tmp_path, cluste
         np.testing.assert_array_equal(alone.batch(rows, masked=masked)[0], together.batch(rows, masked=masked)[0])
 
 
+def ended(number):
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def test_a_killed_worker_of_this_machine_is_told_in_a_line():
+    with pytest.raises(OSError, match="a worker was killed"):
+        list(engines.results(ended, ((i,) for i in range(8)), 2, 2))
+
+
 def assert_masked_alike(folder, other, count):
     """Nothing is lost, doubled or drawn otherwise."""
     for path in folder.rglob("*.png"):

@@ -32,6 +32,7 @@ from maskfr_utils.messages import brief
 from maskfr_utils.paths import is_file
 
 LANDMARKS = "landmarks68.npz"  # beside the pictures, and read with them: not counted as a file that is no picture
+LONGEST_NAME = 4000  # bytes, of a picture below its archive: prepared files hold a little more
 LABEL_BYTES = 2**16  # of a shard's member that says who is on a picture
 LIST_BYTES = 2**30  # of a list of pictures; one of a million has 60 MB
 
@@ -104,6 +105,8 @@ class Archive:
                 self.skipped[NEEDED.get(path.suffix.lower(), "not a picture, by its name")] += path.name != LANDMARKS
             elif (name := _posix(name)) in names:
                 self.skipped["name occurs twice"] += 1
+            elif len(os.fsencode(name)) > LONGEST_NAME:
+                self.skipped["name too long"] += 1
             else:
                 names.add(name)
                 yield Entry(name, size, place)
