@@ -83,10 +83,10 @@ class ArcFace(CosineLoss):
     """Additive angular margin: z_y = s cos(t_y + m), z_j = s cos t_j.
 
     cos(t + m) would rise again where t > pi - m; from there on cos t - m sin m takes over, which lies lower by cos m +
-    m sin m - 1 and falls as far as pi (for m up to 2.33; a larger one lets it begin higher). The gradient is that of this function. The field's most used implementation
-    takes the margin out of the gradient, d z_y / d cos t_y = s: `straight_through=True` does so. The values are the same up to
-    t = pi - m; beyond, that implementation's newer version has no fall-back and lets cos(t + m) rise again (t = 3, s = 64,
-    m = 0.5: -59.9 there, -78.7 here).
+    m sin m - 1 and falls as far as pi (for m up to 2.33; a larger one lets it begin higher). The gradient is that of this
+    function. The field's most used implementation takes the margin out of the gradient, d z_y / d cos t_y = s:
+    `straight_through=True` does so. The values are the same up to t = pi - m; beyond, that implementation's newer version
+    has no fall-back and lets cos(t + m) rise again (t = 3, s = 64, m = 0.5: -59.9 there, -78.7 here).
 
     Source: Deng et al., "ArcFace: additive angular margin loss for deep face recognition", CVPR 2019, eq. 3.
 
