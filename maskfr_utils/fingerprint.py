@@ -70,7 +70,9 @@ def _same(then: object, now: Numbers) -> bool:
 
 
 def _close(values: object, now: list[float]) -> bool:
-    plain = isinstance(values, list) and all(isinstance(value, int | float) for value in values)
+    plain = isinstance(values, list) and all(
+        isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**53) for value in values
+    )
     return plain and len(values) == len(now) and np.allclose(now, values, RELATIVE, ABSOLUTE, equal_nan=True)
 
 

@@ -200,7 +200,9 @@ def test_a_run_that_other_code_began_is_not_gone_on_with(tmp_path, store):
         loop.Trainer(tiny(tmp_path), store, fabric, {"steps": {"loss": [1.0, 2.1]}})
 
 
-@pytest.mark.parametrize("code", [3, [1], {"batches": 3}, {"batches": {"x": 5}}, {"batches": {"x": ["y"]}}])
+@pytest.mark.parametrize(
+    "code", [3, [1], {"batches": 3}, {"batches": {"x": 5}}, {"batches": {"x": ["y"]}}, {"batches": {"x": [10**400]}}]
+)
 def test_a_fingerprint_that_is_none_is_of_other_code(folder, store, code):
     kept = Checkpoints(folder)
     for path in kept.paths:
