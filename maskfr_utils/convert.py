@@ -50,7 +50,7 @@ def convert(source: str | Path, out: str | Path, to: str, *, faces: bool = True,
     """
     source, out = find_data(source), Path(out)
     here, there = source.resolve(), out.resolve()
-    if here.is_dir() and (here.is_relative_to(there) or there.is_relative_to(here)):
+    if to != "bin" and (here.is_relative_to(there) or there.is_relative_to(here)):  # a bin is one file
         raise ValueError(
             f"{out} is, holds or lies in the source {source}, whose pictures it would mix with: name another"
         )

@@ -58,6 +58,15 @@ def test_no_format_is_written_over_its_source(people, tmp_path, out, to):
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
 
 
+@pytest.mark.parametrize(("to", "file"), [("recordio", "train.rec"), ("webdataset", "shards-000000.tar")])
+def test_no_file_is_written_over_itself(people, tmp_path, to, file):
+    convert.convert(people, tmp_path / "packed", to, progress=False)
+    before = (tmp_path / "packed" / file).read_bytes()
+    with pytest.raises(ValueError, match="is, holds or lies in the source"):
+        convert.convert(tmp_path / "packed" / file, tmp_path / "packed", to, progress=False)
+    assert (tmp_path / "packed" / file).read_bytes() == before
+
+
 @pytest.mark.parametrize("write", [convert.write_shards, convert.write_folder])
 def test_a_dot_in_a_name_is_no_suffix(people, tmp_path, write):
     """As the names of pictures from shards called `train-000000.tar.gz`, which have no suffix."""

@@ -279,16 +279,14 @@ def test_what_no_other_try_could_write_stops_no_folder(portrait, tmp_path, monke
         (photos / name).write_bytes(encode(portrait, "JPEG"))
     counts = folder.mask_folder(photos, tmp_path / "masked", workers=1, progress=False)
     assert counts["pictures"] == 2 and counts["a picture's name is another's folder"] == 1
-    save = Image.Image.save
-    monkeypatch.setattr(
-        Image.Image,
-        "save",
-        lambda self, to, **how: (
-            save(self, to, **how)
-            if not str(to).endswith("z.png")
-            else (_ for _ in ()).throw(OSError("encoder error -2"))
-        ),
-    )
+    write = folder._write
+
+    def refuse(path, image, **metadata):
+        if path.name == "z.png":
+            raise OSError("encoder error -2 when writing image file")
+        write(path, image, **metadata)
+
+    monkeypatch.setattr(folder, "_write", refuse)
     counts = folder.mask_folder(photos, tmp_path / "other", workers=1, progress=False)
     assert counts["pictures"] == 1 and counts["cannot be written in its format"] == 1
 

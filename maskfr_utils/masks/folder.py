@@ -282,11 +282,13 @@ def _write(path: Path, image: Image.Image, **metadata: object) -> None:
         metadata = {name: value for name, value in metadata.items() if name not in ("qtables", "subsampling")}
     elif "qtables" in metadata:
         options = {name: value for name, value in options.items() if name != "quality"}
+    encoded = io.BytesIO()  # first, so that a full disk is no encoder's error
+    try:
+        image.save(encoded, **options, **metadata)
+    except (ValueError, struct.error):  # more of it than the format takes: better none than no picture
+        image.save(encoded := io.BytesIO(), **_WRITTEN[path.suffix.lower()])
     with replacing(path) as temporary:
-        try:
-            image.save(temporary, **options, **metadata)
-        except (ValueError, struct.error):  # more of it than the format takes: better none than no picture
-            image.save(temporary, **_WRITTEN[path.suffix.lower()])
+        temporary.write_bytes(encoded.getbuffer())
 
 
 def _settings(style: str | dict[str, float], seed: int, form: str) -> dict[str, object]:
