@@ -43,13 +43,15 @@ def read_records(path: str | Path) -> Iterator[bytes]:
         while (part := _read_part(file)) is not None:
             kind, payload = part
             if kind == _FIRST:
-                parts = [payload]
+                parts, size = [payload], len(payload)
                 while kind != _LAST:
                     part = _read_part(file)
                     if part is None or part[0] not in (_MIDDLE, _LAST):
                         raise BrokenRecordError(f"{path}: the record before byte {file.tell()} lacks its last part")
                     kind, payload = part
-                    parts += [payload] if sum(map(len, parts)) < _KEPT else []
+                    if size < _KEPT:
+                        parts.append(payload)
+                    size += len(payload)
                 payload = MAGIC.join(parts)
             elif kind != _WHOLE:
                 raise BrokenRecordError(f"{path}: the record before byte {file.tell()} lacks its first part")

@@ -50,11 +50,10 @@ _WRITTEN: dict[str, dict[str, object]] = {
     ".bmp": {"format": "BMP"},
     ".ppm": {"format": "PPM"},
 }
-_AMONG_FOLDERS = "a picture's name is another's folder"
 _UNWRITABLE = {  # by the error's number: what another try would not change
     None: "cannot be written in its format",
     errno.ENAMETOOLONG: "name too long for the file system",
-    **dict.fromkeys((errno.EEXIST, errno.ENOTDIR, errno.EISDIR), _AMONG_FOLDERS),
+    **dict.fromkeys((errno.EEXIST, errno.ENOTDIR, errno.EISDIR), "a picture's name is another's folder"),
 }
 How = tuple[str | dict[str, float], int, bool]  # style, seed, whether worn masks are drawn over
 Job = tuple[str, bytes, str] | dict  # name, bytes, name of the masked picture; or, where it cannot be read, its entry
