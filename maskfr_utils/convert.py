@@ -24,6 +24,7 @@ from maskfr_utils.messages import brief, start_command
 from maskfr_utils.paths import find_data, replacing
 
 SHARD = 10_000  # pictures a WebDataset shard
+LONGEST = 240  # bytes of a file's name; file systems allow 255, and some have to be told apart
 JPEG = (".jpg", ".jpeg")
 KINDS = ("recordio", "webdataset", "folder", "bin")
 
@@ -117,6 +118,11 @@ def write_shards(folder: Path, pictures: Iterator[Sample]) -> tuple[int, int]:
                 count += 1
     if not count:
         raise ValueError(f"no picture to write to {folder}")
+    for left in folder.glob(
+        "shards-[0-9][0-9][0-9][0-9][0-9][0-9].tar"
+    ):  # of a larger set: they would be read with these
+        if int(left.stem[-6:]) * SHARD >= count:
+            left.unlink()
     return count, len(labels)
 
 
@@ -131,7 +137,7 @@ def write_folder(folder: Path, pictures: Iterator[Sample]) -> tuple[int, int]:
     """
     people, written = set(), set()
     for identity, name, data in pictures:
-        file = name.replace("/", "_")
+        file = name.replace("/", "_").encode(errors="surrogateescape")[-LONGEST:].decode(errors="ignore")
         path = folder / identity / (file if suffix_of(file) else f"{file}.jpg")
         if path.parent.parent != folder or identity in ("", ".", "..") or file in ("", ".", "..") or "\0" in f"{path}":
             raise ValueError(f"{brief(f'{identity}/{name}', 100)!r} is no name of a file in {folder}")

@@ -4,6 +4,7 @@ import atexit
 import gc
 import reprlib
 import sys
+from types import TracebackType
 
 LIMIT = 300  # characters of a message
 
@@ -32,13 +33,22 @@ def shown(value: object) -> str:
 def start_command() -> None:
     """What every command begins with.
 
-    It prints names that its terminal's encoding lacks, as escapes: no locale may end it half-way. And it ends at once: Python
-    searches all of torch for reference cycles before it leaves, which takes as long as a third of loading it.
+    It prints names that its terminal's encoding lacks, as escapes: no locale may end it half-way. It ends at once: Python
+    searches all of torch for reference cycles before it leaves, which takes as long as a third of loading it. And Ctrl-C,
+    where a command has nothing of its own to say of it, ends it in a word.
     """
     atexit.register(gc.freeze)
+    sys.excepthook = _tell
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        print("\nstopped", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
 
 
 class PlainError(Exception):

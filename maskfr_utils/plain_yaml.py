@@ -3,6 +3,7 @@
 Aliases, merges and deep nesting let a kilobyte stand for gigabytes; tags and dates make other things of a text than it says.
 """
 
+import re
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ from maskfr_utils.messages import PlainError, brief
 
 LARGEST = 100_000  # characters
 DEEPEST = 20  # lists and mappings within one another
+_OLD = re.compile(r"[-+]?(0[0-7_]+|[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?)")  # octal, and base 60
 _LEFT_OUT = {"tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:merge"}
 
 
@@ -52,6 +54,11 @@ def parse(text: str, source: str | Path) -> object:
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if isinstance(event, yaml.AliasEvent):
                 raise YamlError(f"{source}: *{event.anchor} is a YAML alias: write out what it stands for")
+            if isinstance(event, yaml.ScalarEvent) and event.style is None and _OLD.fullmatch(event.value):
+                raise YamlError(
+                    f"{source}: {brief(event.value, 40)} is another number in YAML than it looks like: write it without "
+                    "leading zeros and colons, or in quotes if it is a text"
+                )
             if getattr(event, "tag", None):
                 raise YamlError(f"{source}: {event.tag} is a YAML tag: write the plain value")
             if depth > DEEPEST:

@@ -15,7 +15,7 @@ import sys
 import time
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -37,6 +37,8 @@ KEPT_FROM = 20_000  # pictures; what takes less than a minute or two is begun an
 JPEG_FROM = 1_000_000  # pictures: raw ones and their twins would take 75 GB
 JPEG_BYTES = 10_000  # of a picture, and what an estimate of the room goes by
 ENCODINGS = ("auto", *store.ENCODINGS)
+FOR_DEMO = {"identities", "per_identity", "difficulty"}  # the data set of rendered faces, alone
+FOR_PHOTOS = {"keep_copies", "worn_masks"}
 NAMED = 100  # unusable pictures that the file names, with the reason
 
 
@@ -87,7 +89,7 @@ def prepare(
         ValueError: a parameter out of range, an unusable data set, or no identity with enough pictures.
     """
     found = None if str(dataset) == DEMO else paths.find_data(dataset)
-    if found and found.is_file() and (h5py.is_hdf5(found) or found.suffix in (".h5", ".hdf5")):
+    if found and _is_prepared(found):
         store.FaceStore(found)
         return found
     splits.check_parameters(min_masked, test_fraction, validation_fraction)
@@ -147,30 +149,35 @@ def _blocks(data: Photos | Rendered, parts: Parts | None, how: How) -> Iterator[
     if parts is None:
         yield from data.blocks(how)
         return
-    done = 0
+    done = pictures = 0
     for blocks in parts.kept():
         done += len(blocks)
+        pictures += sum(map(_seen, blocks))
         yield from blocks
     if done:
         tqdm.write(f"{data.name}: going on after {done:,} blocks that an earlier call has left")
-    for blocks in batches(_announced(data, how, done), EACH):
+    for blocks in batches(_announced(data, how, done, max(data.about - pictures, 0)), EACH):
         parts.keep(done, blocks)
         done += len(blocks)
         yield from blocks
 
 
-def _announced(data: Photos | Rendered, how: How, start: int) -> Iterator[Block]:
-    """The blocks from `start` on; before the bulk of them says what they will cost, by what the first ones took."""
+def _announced(data: Photos | Rendered, how: How, start: int, left: int) -> Iterator[Block]:
+    """The blocks from `start` on; before the bulk of them says what the pictures `left` will cost, by what the first took."""
     started, pictures, told = time.monotonic(), 0, False
     for block in data.blocks(how, start):
-        pictures += len(block.hashes) + len(block.skipped)
+        pictures += _seen(block)
         if not told and pictures >= 256:
             told, rate = True, pictures / (time.monotonic() - started)
             tqdm.write(
-                f"{data.name}: about {data.about:,} pictures, {rate:,.0f} a second, {data.about / rate / 3600:.1f} hours; "
+                f"{data.name}: about {left:,} pictures, {rate:,.0f} a second, {left / rate / 3600:.1f} hours; "
                 f"{room(data.about, how.jpeg, kept=True) / 1e9:,.1f} GB of room ({'JPEGs' if how.jpeg else 'raw pixels'})"
             )
         yield block
+
+
+def _seen(block: Block) -> int:
+    return len(block.hashes) + len(block.skipped)
 
 
 def _check_room(path: Path, data: Photos | Rendered, jpeg: bool, parts: Parts | None) -> None:
@@ -202,7 +209,7 @@ def _write(path: Path, attrs: dict, data: Photos | Rendered, how: How, parts: Pa
             hashes.extend(block.hashes)
             skipped.update(block.skipped.values())
             without |= dict(islice(block.skipped.items(), NAMED - len(without)))
-            bar.update(len(block.hashes) + len(block.skipped))
+            bar.update(_seen(block))
         seen = len(names) + skipped.total()
         skipped.update(data.skipped)
         if not names:
@@ -248,6 +255,26 @@ def _switches(keep_copies: bool, worn_masks: bool) -> dict[str, object]:
         network = WEIGHTS.read_bytes()  # another one sees other masks
         found["worn_masks"] = hashlib.blake2b(network, digest_size=6).hexdigest()
     return found
+
+
+def _is_prepared(found: Path) -> bool:
+    return found.is_file() and (h5py.is_hdf5(found) or found.suffix in (".h5", ".hdf5"))
+
+
+def _check_options(dataset: str, options: Collection[str]) -> None:
+    """Refuses options of the command line that would decide nothing.
+
+    Raises:
+        FileNotFoundError: no such data set.
+        ValueError: it names them.
+    """
+    idle, what = set(options) & FOR_PHOTOS, "for photos only"
+    if dataset != DEMO:
+        idle, what = set(options) & FOR_DEMO, f"for {DEMO} only"
+        if _is_prepared(paths.find_data(dataset)):
+            idle, what = set(options) - {"progress"}, f"without effect: {dataset} is prepared already"
+    if idle:
+        raise ValueError(f"{', '.join('--' + name.replace('_', '-') for name in sorted(idle))}: {what}; leave it out")
 
 
 def _is_current(path: Path, key: str) -> bool:
@@ -310,12 +337,14 @@ def main(argv: list[str] | None = None) -> int:
     add("--out", help="file to write (in the cache, named by all inputs)")
     add("--no-progress", dest="progress", action="store_false", help="show no progress bar")
     arguments = vars(parser.parse_args(argv))
+    options = arguments.keys() - {"dataset", "parameters_file"}
     try:
         if (file := arguments.pop("parameters_file", None)) is not None:
             given = {"dataset": arguments["dataset"]} if "dataset" in arguments else {}
             arguments = TrainConfig.from_mapping(load_params(file) | given).data() | arguments
         elif "dataset" not in arguments:
             parser.error("name a data set, or a run's YAML by -f")
+        _check_options(str(arguments["dataset"]), options)
         print(prepare(arguments.pop("dataset"), **arguments))
     except (OSError, ValueError) as error:
         print(f"error: {brief(error)}", file=sys.stderr)

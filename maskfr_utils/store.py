@@ -20,6 +20,7 @@ import io
 import os
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,7 +29,7 @@ import h5py
 import numpy as np
 
 from maskfr_utils import paths
-from maskfr_utils.faces.pictures import PictureError, read_picture
+from maskfr_utils.faces.pictures import LONGEST_NAME, PictureError, read_picture
 from maskfr_utils.messages import brief, shown
 
 FORMAT, JPEG_FORMAT = "maskfr-faces-1", "maskfr-jpegs-1"
@@ -38,7 +39,6 @@ JPEG_CHUNK = 2**20  # bytes of `jpegs` a chunk; no picture of 112 x 112 has as m
 FACE_SHAPE = (112, 112, 3)
 FACE_BYTES = int(np.prod(FACE_SHAPE))
 TEXT_BYTES = 16  # that a string takes in its column, beside its characters
-LONGEST_TEXT = 4096  # bytes: of a path
 MOST_ATTRIBUTES = 100
 TRAIN, TEST, VALIDATION, LEFT_OUT = 0, 1, 2, -1
 WORN = "worn"  # instead of a drawn mask's kind: the photo shows a real one
@@ -175,7 +175,7 @@ class FaceWriter:
             mask_kinds: n names of masks.
 
         Raises:
-            ValueError: other shapes or dtypes, or columns of unequal length.
+            ValueError: other shapes or dtypes, columns of unequal length, or a name of more than 4,000 bytes.
         """
         count, start = len(images), len(self)
         columns = {
@@ -194,6 +194,9 @@ class FaceWriter:
         for name, column in (columns | {"identities": identities}).items():
             if column is not None and len(column) != count:
                 raise ValueError(f"{name}: {len(column)} rows for {count} images")
+        for text in chain(identities, *(c for c in (sources, mask_kinds) if c is not None)):
+            if len(os.fsencode(str(text))) > LONGEST_NAME:
+                raise ValueError(f"{brief(text, 80)!r} has more than {LONGEST_NAME:,} bytes, too many for a name")
         if self.jpeg:
             columns |= {name: self._append_jpegs(columns[name]) for name in ("images", "masked")}
         for name, (_, _, default) in self._columns.items():
@@ -532,7 +535,7 @@ def _check_storage(data: h5py.Dataset, descriptor: int) -> None:
         raise TypeError(f"{name} promises {data.size:,} values, and holds {held:,} bytes")
     if data.dtype == object and data.size:
         lengths = _text_lengths(data, descriptor)
-        if lengths.max() > LONGEST_TEXT or lengths.sum() > size:
+        if lengths.max() > LONGEST_NAME or lengths.sum() > size:
             raise TypeError(f"{name} holds texts of up to {lengths.max():,} bytes, {lengths.sum():,} in all")
 
 

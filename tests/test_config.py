@@ -218,6 +218,17 @@ def test_any_text_is_read_or_refused(text):
         assert len(str(error)) <= 300 and "\n" not in str(error)
 
 
+@pytest.mark.parametrize("text", ["007", "-0755", "0_1", "12:30", "1:2:3.5"])
+def test_numbers_that_yaml_1_1_reads_in_another_base_are_refused(text):
+    with pytest.raises(plain_yaml.YamlError, match=r"another number .* or in quotes"):
+        plain_yaml.parse(f"seed: {text}", "it")
+    assert plain_yaml.parse(f"seed: '{text}'", "it") == {"seed": text}
+
+
+def test_plain_numbers_are_read():
+    assert plain_yaml.parse("[0, 10, -0.05, 1e-3, 100_000, '1:75', a1:30]", "it")[:2] == [0, 10]
+
+
 def test_what_people_write_is_read_as_yaml_reads_it():
     for path in (ROOT / "params").rglob("*.yaml"):
         assert plain_yaml.read(path) == yaml.safe_load(path.read_text())

@@ -87,6 +87,19 @@ def test_no_picture_takes_the_place_of_another(tmp_path):
     assert sorted(path.read_bytes() for path in tmp_path.rglob("*.*")) == [b"a", b"b", b"c", b"d", b"e"]
 
 
+def test_a_name_that_no_folder_holds_is_cut_and_no_two_become_one(tmp_path):
+    pictures = [("ann", f"{letter}{'é' * 200}/1.png", letter.encode()) for letter in "ab"]
+    assert convert.write_folder(tmp_path, iter(pictures)) == (2, 1)
+    assert sorted(path.read_bytes() for path in tmp_path.rglob("*.png")) == [b"a", b"b"]
+
+
+def test_shards_of_a_larger_set_are_not_read_with_those_of_a_smaller_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(convert, "SHARD", 2)
+    convert.write_shards(tmp_path, iter([("ann", f"{i}.png", b"x") for i in range(7)]))
+    convert.write_shards(tmp_path, iter([("bob", f"{i}.png", b"x") for i in range(3)]))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["shards-000000.tar", "shards-000001.tar"]
+
+
 def test_lfw_becomes_a_bin(people, tmp_path):
     root = tmp_path / "lfw"
     for name, number, source in (("A", 1, "person 0/0.png"), ("A", 2, "person 0/1.png"), ("B", 1, "person 1/3.png")):

@@ -71,10 +71,13 @@ def test_user_style_file(faces, tmp_path):
         (f"a: {{kind: cloth, weight: {'9' * 400}}}", "weight of a mask style"),
         (f"a: {{kind: cloth, texture: {'9' * 400}}}", "File name too long"),
         ("a: {kind: cloth, texture: /dev/zero}", "no texture at /dev/zero"),
+        ("a: {kind: cloth, texture: huge.png}", "huge.png is no picture that a mask could carry: file above 64 MB"),
     ],
 )
 def test_bad_style_files_are_refused(tmp_path, text, message):
     (tmp_path / "bad.yaml").write_text(text)
+    with (tmp_path / "huge.png").open("wb") as file:
+        file.truncate(2**43)  # more than any memory, and no room on the disk
     with pytest.raises(ValueError, match=message) as error:
         masks.load_styles(tmp_path / "bad.yaml")
     assert "bad.yaml" in str(error.value) and len(str(error.value)) <= 300 + len(str(tmp_path))

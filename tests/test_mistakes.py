@@ -63,6 +63,10 @@ MISTAKES = [
     ("a style misspelt", folder.main, ["people", "out", "--style", "surgcal"], {}, "did you mean surgical", []),
     ("no photo to prepare", prepare.main, ["notes.txt"], {}, "notes.txt", []),
     ("a fraction in percent", prepare.main, ["people", "--test-fraction", "20"], {}, "between 0 and 1", []),
+    ("people of photos", prepare.main, ["people", "--identities", "9"], {}, "--identities: for demo only", []),
+    ("copies of rendered", prepare.main, ["demo", "--keep-copies"], {}, "--keep-copies: for photos only", []),
+    ("one worker far away", folder.main, ["people", "out", "--workers", "1", "--engine", "ray"], {}, "leave one", []),
+    ("half an ONNX", recognise, ["calibrate", "demo", "x.onnx", "--half"], {}, r"half the size is for \.safetensors", []),
     ("too few photos", prepare.main, ["people"], {}, "give more pictures of each person", []),
     ("a .pth of another kind", recognise, ["enrol", "g", "people", "--network", "resnet.pth"], {}, "arcface_torch", []),
     ("a run without network", recognise, ["enrol", "g", "people", "--network", "empty"], {}, "no model.safetensors", []),
@@ -126,6 +130,18 @@ def test_a_terminal_that_lacks_letters_ends_no_command(tmp_path):
     done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-300:]
     assert "\\u0434" in done.stdout and done.stdout.rstrip().endswith(".h5")
+
+
+def test_ctrl_c_ends_any_command_in_a_word():
+    program = "from maskfr_utils import messages; messages.start_command(); raise {}"
+    interrupted, failed = (
+        subprocess.run(
+            [sys.executable, "-c", program.format(error)], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        for error in ("KeyboardInterrupt", "KeyError")
+    )
+    assert interrupted.returncode in (130, -2) and interrupted.stderr == "\nstopped\n"
+    assert failed.returncode == 1 and "Traceback" in failed.stderr
 
 
 def test_text_where_a_switch_is_meant_is_refused():

@@ -129,14 +129,15 @@ def test_a_disk_too_small_is_told_beforehand(packed, tmp_path, monkeypatch):
         made(packed, tmp_path / "x.h5")
 
 
-def test_time_and_room_are_said_before_the_bulk(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(prepare, "KEPT_FROM", 1)
-    people = twins.Rendered(30, 10, 0.5, 0)
-    block = block_of(0)
-    some = twins.Block(block.columns, [1] * 10, block.skipped)
-    monkeypatch.setattr(people, "blocks", lambda *_, **__: iter([some] * 30))
-    assert len(list(prepare._announced(people, twins.How(jpeg=True), 0))) == 30
-    assert "about 300 pictures" in (said := capsys.readouterr().out) and "GB of room (JPEGs)" in said
+@pytest.mark.parametrize(("done", "left"), [(0, 600), (10, 570)])
+def test_time_that_is_left_and_room_are_said_before_the_bulk(tmp_path, capsys, monkeypatch, done, left):
+    people, block = twins.Rendered(200, 3, 0.5, 0), block_of(0)
+    monkeypatch.setattr(people, "blocks", lambda how, start: iter([block] * (200 - start)))
+    kept = parts.Parts(tmp_path / "x.h5", "key")
+    if done:
+        kept.keep(0, [block] * done)
+    assert len(list(prepare._blocks(people, kept, twins.How(jpeg=True)))) == 200
+    assert f"about {left} pictures" in (said := capsys.readouterr().out) and "GB of room (JPEGs)" in said
 
 
 def test_rendered_people_come_as_a_stream(tmp_path, faces):

@@ -291,6 +291,14 @@ def test_command_line(folder, tmp_path, capsys):
         assert option in shown
 
 
+def test_options_beside_a_prepared_file_are_refused(folder, tmp_path, capsys):
+    out = tmp_path / "x.h5"
+    assert prepare.main([str(folder), "--min-masked", "4", "--out", str(out), "--no-progress"]) == 0
+    assert prepare.main([str(out), "--no-progress"]) == 0
+    assert prepare.main([str(out), "--seed", "2", "--worn-masks"]) == 2
+    assert "--seed, --worn-masks: without effect" in capsys.readouterr().err
+
+
 def test_ctrl_c_is_one_line(folder, monkeypatch, capsys):
     monkeypatch.setattr(prepare, "prepare", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
     assert prepare.main([str(folder)]) == 130

@@ -126,6 +126,7 @@ def test_names_are_compared_as_data_sets_write_them():
     people = ["BenAffleck", "PenelopeCruz", "BrianJSmith", "BenStiller", "BenAffleck"]
     assert [plain(name) in known for name in people] == [True, True, True, False, True]
     assert same_people()("Brian J. Smith") == same_people()("Brian_J._Smith")
+    assert same_people()("???") != same_people()("...")
 
 
 class Counting(nn.Module):

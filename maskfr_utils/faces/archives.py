@@ -27,12 +27,11 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 
 from maskfr_utils.faces import recordio
-from maskfr_utils.faces.pictures import MAX_BYTES, NEEDED, SUFFIXES, TOO_LONG, PictureError
+from maskfr_utils.faces.pictures import LONGEST_NAME, MAX_BYTES, NEEDED, SUFFIXES, TOO_LONG, PictureError
 from maskfr_utils.messages import brief
 from maskfr_utils.paths import is_file
 
 LANDMARKS = "landmarks68.npz"  # beside the pictures, and read with them: not counted as a file that is no picture
-LONGEST_NAME = 4000  # bytes, of a picture below its archive: prepared files hold a little more
 LABEL_BYTES = 2**16  # of a shard's member that says who is on a picture
 LIST_BYTES = 2**30  # of a list of pictures; one of a million has 60 MB
 

@@ -184,8 +184,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--overlap", type=Path, help=f"list of people with several names (default: {OVERLAP}, if there)"
     )
-    args = parser.parse_args(argv)
     start_command()
+    args = parser.parse_args(argv)
     try:
         found = merge(args.out, args.sets, least=args.least, overlap=args.overlap)
     except (OSError, ValueError) as error:

@@ -9,8 +9,8 @@ OVERLAP = "identity_overlap.csv"  # below the data: a line a person with the nam
 
 
 def plain(name: str) -> str:
-    """A name without case, accents and separators: no two data sets write them alike."""
-    return "".join(c for c in unicodedata.normalize("NFKD", name).casefold() if c.isalnum())
+    """A name without case, accents and separators, of which no two data sets write them alike; one of separators alone as it is."""
+    return "".join(c for c in unicodedata.normalize("NFKD", name).casefold() if c.isalnum()) or name
 
 
 def same_people(path: Path | None = None) -> Callable[[str], str]:

@@ -26,6 +26,7 @@ else:
 MAX_PIXELS = 89_000_000  # beyond it a picture counts as a decompression bomb; just below Pillow's own warning
 MAX_BYTES = 64 * 2**20  # of one encoded picture
 TOO_LONG = "file above 64 MB"
+LONGEST_NAME = 4000  # bytes: of a picture's path below its folder or archive, and of any text of a prepared file
 _TILE = 1024  # pixels: what is converted at a time, so that a picture takes little more memory than before and after
 
 

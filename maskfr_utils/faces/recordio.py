@@ -169,7 +169,8 @@ def write_set(
         for number, (identity, name, data) in enumerate(pictures, 1):
             if identity != last and identity in people:
                 raise ValueError(
-                    f"the pictures of {identity!r} do not lie together, as an index of identities needs: sort them first"
+                    f"the pictures of {identity!r} do not lie together, as an index of identities needs: sort them, "
+                    "as a folder of people is (convert them to one first)"
                 )
             span = people.setdefault(identity, [number, number])
             span[1], last, label = number + 1, identity, len(people) - 1

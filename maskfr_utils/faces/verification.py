@@ -1,11 +1,12 @@
 """The field's verification sets: pairs of pictures to tell apart (`lfw.bin`, `cfp_fp.bin`, `agedb_30.bin`; LFW's `pairs.txt`)."""
 
 import pickle
+import pickletools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from maskfr_utils.faces.sources import to_face
 from maskfr_utils.messages import brief
 from maskfr_utils.paths import is_file, replacing
 
+FACE_BYTES = 112 * 112 * 3
+MOST = 100  # times its size that a file's faces may take; JPEGs take a tenth of them, and some are in several pairs
 PAIRS_BYTES = 2**26  # of pairs.txt; LFW's has 160 KB
 
 
@@ -35,6 +38,17 @@ class _Unpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it asks for {module}.{name}")
 
 
+def _check_memo(file: IO[bytes]) -> None:
+    """Refuses a pickle that remembers values under numbers far beyond their count (ValueError): memory goes by the highest.
+
+    The file is at its start before and after.
+    """
+    for count, (operation, number, _) in enumerate(pickletools.genops(file)):
+        if operation.name.endswith("PUT") and int(number) > count + 1:
+            raise ValueError(f"it remembers a value as number {number}")
+    file.seek(0)
+
+
 def _encode(text: str, encoding: str = "latin1") -> bytes:
     return text.encode("latin1")
 
@@ -51,9 +65,13 @@ def read_verification_bin(path: str | Path) -> VerificationPairs:
     path = Path(path)
     try:
         with path.open("rb") as file:
+            _check_memo(file)
             pictures, same = _Unpickler(file, encoding="bytes").load()
-        pictures = [bytes(memoryview(picture)) for picture in pictures]
         same = [bool(flag) for flag in same]
+        if not all(isinstance(picture, bytes | bytearray) for picture in pictures):
+            raise TypeError("not all pictures are bytes")
+        if len(pictures) * FACE_BYTES > MOST * path.stat().st_size:  # the same few over and over
+            raise ValueError(f"its {len(pictures):,} faces would take more than {MOST} times its size")
     except FileNotFoundError:
         raise
     except Exception as error:  # damaged pickles raise nearly anything

@@ -92,9 +92,11 @@ def mask_folder(
     Raises:
         FileNotFoundError: no such source.
         ValueError: no picture in it, unknown style or form, `out` is the source or holds it, or was begun with other
-            settings.
+            settings; or one worker, which is this process, and an engine elsewhere.
     """
     source, out = Path(source), Path(out)
+    if workers == 1 and engine != engines.LOCAL:
+        raise ValueError(f"one worker is this process, and engine {engine!r} is elsewhere: leave one of them out")
     archive = open_archive(source, leave_out=out)
     settings = _settings(style, seed, form) | ({} if again else {"again": False})
     inside = [out] if source.is_dir() else [out / "images", out / "coverage"]

@@ -100,7 +100,7 @@ def calibrate(args: argparse.Namespace) -> None:
     from maskfr_utils.recognise.validation import calibrate_on, rendered_calibration
 
     embedder = load_embedder(args.network)
-    check_output(args.out, embedder)
+    check_output(args.out, embedder, half=args.half)
     is_demo = args.source == "demo"
     embedder.calibration = rendered_calibration(embedder, 300) if is_demo else calibrate_on(embedder, args.source)
     save_embedder(args.out, embedder, half=args.half)

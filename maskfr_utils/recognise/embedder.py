@@ -112,9 +112,9 @@ def save_embedder(path: str | Path, embedder: Embedder, *, half: bool = False) -
 
     Raises:
         ImportError: .onnx needs the packages onnx and onnxscript.
-        ValueError: another suffix, or a network that `create_model` did not make.
+        ValueError: another suffix, half an .onnx, or a network that `create_model` did not make.
     """
-    check_output(path, embedder)
+    check_output(path, embedder, half=half)
     path, calibration = Path(path), embedder.calibration
     if path.suffix == ".onnx":
         use = "embeddings are compared by their cosine: divide each by its length"
@@ -125,7 +125,7 @@ def save_embedder(path: str | Path, embedder: Embedder, *, half: bool = False) -
         save_model(path, embedder.model, half=half, **told)
 
 
-def check_output(path: str | Path, embedder: Embedder) -> None:
+def check_output(path: str | Path, embedder: Embedder, *, half: bool = False) -> None:
     """Refuses what `save_embedder` would, before anything slow is done for it; errors are those of `save_embedder`."""
     if not hasattr(embedder.model, "config"):
         raise ValueError(
@@ -135,6 +135,10 @@ def check_output(path: str | Path, embedder: Embedder) -> None:
     if Path(path).suffix not in (".onnx", ".safetensors"):
         raise ValueError(f"{path}: a network is written as .onnx or .safetensors; name a file that ends so")
     if Path(path).suffix == ".onnx":
+        if half:
+            raise ValueError(
+                f"{path}: half the size is for .safetensors; leave --half out, or name a file that ends so"
+            )
         check_onnx()
 
 
