@@ -156,9 +156,7 @@ def told(store, photos):
     from maskfr_utils.faces import align
     from maskfr_utils.faces.pose import head_yaw
 
-    points = store.landmarks[photos]
-    if (unknown := np.isnan(points).any((1, 2))).any():
-        points[unknown] = align.face_landmarks(store.batch(photos[unknown])[0])
+    points = align.completed(store.landmarks[photos], lambda some: store.batch(photos[some])[0])
     yaw = head_yaw(points).round().astype(int)
     return {"label": store.labels[photos], "mask": np.array(store.mask_kinds)[photos], "yaw": yaw}
 

@@ -153,9 +153,7 @@ def draw_and_mask(person: tuple[int, int, float, int], how: How) -> Block:
 
 def _mask(faces: list[sources.Face], how: How, skipped: dict[str, str]) -> Block:
     images = np.array([face.image for face in faces], np.uint8).reshape(-1, *store.FACE_SHAPE)
-    landmarks = np.full((len(faces), 68, 2), np.nan, np.float32)
-    for row, face in zip(landmarks, faces, strict=True):
-        row[:] = align.face_landmarks(face.image[None])[0] if face.landmarks is None else face.landmarks
+    landmarks = align.completed(sources.landmarks_of(faces), images.__getitem__)
     twins = masks.mask_faces(images, landmarks, style=how.style, seed=how.seed)
     masked, ok, kinds = twins.images, twins.ok, np.array(twins.kinds, object)
     if how.worn_masks and len(faces):

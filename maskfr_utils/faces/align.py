@@ -8,6 +8,7 @@ Coordinates are (x, y) in pixels, the centre of the top left pixel at (0, 0). Bo
 """
 
 import importlib.util
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -201,6 +202,20 @@ def face_landmarks(faces: np.ndarray) -> np.ndarray:
     if faces.ndim != 4 or faces.shape[1:] != (FACE_SIZE, FACE_SIZE, 3) or faces.dtype != np.uint8:
         raise ValueError(f"expected faces (N, 112, 112, 3) of uint8, got {faces.shape} of {faces.dtype}")
     return np.array([landmarks68(face, FACE_BOX) for face in faces], np.float32).reshape(-1, 68, 2)
+
+
+def completed(landmarks: np.ndarray, read: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Landmarks (N, 68, 2) float32 of aligned faces, predicted where some are NaN.
+
+    Args:
+        landmarks: (N, 68, 2) pixels (x, y).
+        read: gives the faces (n, 112, 112, 3) uint8 RGB at n of the N places.
+    """
+    points = np.array(landmarks, np.float32)
+    missing = np.flatnonzero(np.isnan(points).any((1, 2)))
+    if len(missing):
+        points[missing] = face_landmarks(read(missing))
+    return points
 
 
 def five_points(points68: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ skipped and counted by reason.
 import hashlib
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -61,6 +61,13 @@ def to_face(name: str, data: bytes, landmarks: np.ndarray | None = None) -> Face
     except ValueError:
         raise PictureError("face not alignable") from None
     return Face(face, identity, name, (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32))
+
+
+def landmarks_of(faces: Sequence[Face]) -> np.ndarray:
+    """(n, 68, 2) float32 pixels (x, y): the landmarks of n faces, NaN for those that came without."""
+    unknown = np.full((68, 2), np.nan)
+    known = [unknown if face.landmarks is None else face.landmarks for face in faces]
+    return np.array(known, np.float32).reshape(-1, 68, 2)
 
 
 class Source:

@@ -80,12 +80,10 @@ def mask_faces(
     if faces.dtype != np.uint8 or faces.ndim != 4 or faces.shape[1:] != (FACE_SIZE, FACE_SIZE, 3):
         raise ValueError(f"faces must be (N, {FACE_SIZE}, {FACE_SIZE}, 3) uint8 RGB, got {faces.shape} {faces.dtype}")
     n = len(faces)
-    points = np.full((n, 68, 2), np.nan, np.float32) if landmarks is None else np.array(landmarks, np.float32)
+    points = np.full((n, 68, 2), np.nan, np.float32) if landmarks is None else np.asarray(landmarks)
     if points.shape != (n, 68, 2):
         raise ValueError(f"landmarks must be ({n}, 68, 2), got {points.shape}")
-    missing = np.isnan(points).any(axis=(1, 2))
-    if missing.any():
-        points[missing] = align.face_landmarks(faces[missing])
+    points = align.completed(points, faces.__getitem__)
     styles = resolve(style)
     images = np.array(faces, order="C")
     coverage = np.zeros((n, FACE_SIZE, FACE_SIZE), bool)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from maskfr_utils.faces.mfr2 import published_folder, read_published
-from maskfr_utils.faces.sources import Face, open_source
+from maskfr_utils.faces.sources import Face, landmarks_of, open_source
 from maskfr_utils.measure.record import read_list
 
 TAR = "mfr2_112.tar"
@@ -92,10 +92,9 @@ def read(folder: Path) -> Photos:
 
 
 def _photos(faces: list[Face], labels: np.ndarray, detectors: np.ndarray, pairs: np.ndarray) -> Photos:
-    unknown = np.full((68, 2), np.nan)
     return Photos(
         np.array([face.image for face in faces]),
-        np.array([unknown if face.landmarks is None else face.landmarks for face in faces], np.float32),
+        landmarks_of(faces),
         np.array([face.identity for face in faces]),
         labels,
         detectors,

@@ -15,7 +15,7 @@ import pandas as pd
 from maskfr_utils import fingerprint, paths
 from maskfr_utils.faces import align
 from maskfr_utils.faces.pose import head_yaw
-from maskfr_utils.faces.sources import open_source
+from maskfr_utils.faces.sources import landmarks_of, open_source
 from maskfr_utils.masks import mask_faces
 from maskfr_utils.measure import mfr2
 from maskfr_utils.measure.record import read_list
@@ -143,8 +143,7 @@ def _read(folder: Path, name: str, pairs: pd.DataFrame, folds: np.ndarray) -> Pi
         pairs = pairs.map(place.__getitem__).to_numpy(int).reshape(-1, 2)
     except KeyError as error:
         raise ValueError(f"{folder / 'pairs.csv'} does not fit {source.path.name}: {error}") from None
-    unknown = np.full((68, 2), np.nan, np.float32)
-    landmarks = np.array([unknown if face.landmarks is None else face.landmarks for face in faces])
+    landmarks = landmarks_of(faces)
     people = np.array([face.identity for face in faces])
     images = np.array([face.image for face in faces])
     made = _with_masks(name, images, landmarks, people, pairs, folds, source.fingerprint)
@@ -163,9 +162,7 @@ def _with_masks(
     folds: np.ndarray,
     content: str,
 ) -> PictureSet:
-    landmarks = np.array(landmarks, np.float32)
-    if (unknown := np.isnan(landmarks).any((1, 2))).any():
-        landmarks[unknown] = align.face_landmarks(images[unknown])
+    landmarks = align.completed(landmarks, images.__getitem__)
     drawn = mask_faces(images, landmarks)
     covered = np.where(drawn.ok, drawn.coverage.mean((1, 2)), np.nan)
     return PictureSet(

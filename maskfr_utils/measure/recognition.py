@@ -21,7 +21,7 @@ import torch
 
 from maskfr_utils import devices, paths
 from maskfr_utils.faces.people import plain
-from maskfr_utils.faces.sources import open_source
+from maskfr_utils.faces.sources import landmarks_of, open_source
 from maskfr_utils.masks import mask_faces
 from maskfr_utils.measure import mfr2, record
 from maskfr_utils.metrics import Draws, share, summary
@@ -116,11 +116,10 @@ def on_lfw(embedder: Embedder, folder: Path, trained_on: set[str]) -> tuple[dict
     validation = (counts > 1) & (counts < 6)
     kept = np.flatnonzero(validation | ((counts >= 6) & (number < 13)) | (counts == 1))
     kept = kept[~((counts[kept] == 1) & (np.cumsum(counts[kept] == 1) > 1000))]
-    images = np.array([faces[i].image for i in kept])
-    unknown = np.full((68, 2), np.nan)
-    landmarks = [unknown if faces[i].landmarks is None else faces[i].landmarks for i in kept]
+    chosen = [faces[i] for i in kept]
+    images = np.array([face.image for face in chosen])
     bare = Photos(embedder(images), people[kept])
-    masked = Photos(embedder(mask_faces(images, np.array(landmarks, np.float32)).images), people[kept])
+    masked = Photos(embedder(mask_faces(images, landmarks_of(chosen)).images), people[kept])
     counts, number, validation = counts[kept], number[kept], validation[kept]
     both = [probes.only(validation) for probes in (bare, masked)]
     where = f"{len(set(people[kept][validation]))} people of lfw, as they are and with drawn masks"

@@ -19,7 +19,7 @@ from safetensors.torch import save
 from torch import nn
 
 from maskfr_utils import masks, paths
-from maskfr_utils.faces.sources import open_source
+from maskfr_utils.faces.sources import landmarks_of, open_source
 from maskfr_utils.masks import worn
 from maskfr_utils.measure import mfr2, record
 from maskfr_utils.metrics import wilson
@@ -52,9 +52,8 @@ def photo_pairs(name: str, most: int, seed: int) -> dict[str, np.ndarray]:
     """
     faces = list(open_source(paths.find_data(name) / f"{name}_112.tar"))
     some = np.sort(np.random.default_rng(seed).permutation(len(faces))[:most])
-    unknown = np.full((68, 2), np.nan)
-    landmarks = [unknown if faces[i].landmarks is None else faces[i].landmarks for i in some]
-    return pairs(np.array([faces[i].image for i in some]), np.array(landmarks, np.float32), seed)
+    chosen = [faces[i] for i in some]
+    return pairs(np.array([face.image for face in chosen]), landmarks_of(chosen), seed)
 
 
 def train(bare: np.ndarray, drawn: np.ndarray, *, epochs: int = EPOCHS, seed: int = 0) -> nn.Module:
