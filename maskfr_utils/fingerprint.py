@@ -8,14 +8,14 @@ the present sources compute is kept under a hash of them, so that it is computed
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 from filelock import FileLock
 
-from maskfr_utils.paths import cache_dir, replacing
+from maskfr_utils.paths import cache_dir, replacing, state_of
 
 RELATIVE, ABSOLUTE = 5e-4, 1e-3  # what another machine may make of the same code, of each number
 LIBRARIES = ("numpy", "scipy", "opencv-python-headless", "pillow", "torch", "lightning-fabric", "dlib-bin")
@@ -102,7 +102,12 @@ def _memory() -> Path:
 
 def _known() -> dict[str, Numbers]:
     try:
-        known = json.loads(_memory().read_text(encoding="utf-8"))
+        return dict(_read(_memory(), state_of(_memory().stat())))
     except (OSError, ValueError, RecursionError):
         return {}
+
+
+@lru_cache(maxsize=4)  # a check of the study asks for each of its runs
+def _read(memory: Path, state: tuple[int, ...]) -> dict[str, Numbers]:
+    known = json.loads(memory.read_text(encoding="utf-8"))
     return known if isinstance(known, dict) else {}

@@ -316,6 +316,7 @@ print(json.dumps(few))
 """
 
 
+@pytest.mark.slow  # a book's build compares the records' numbers, made on other processors, with those of this one
 def test_numbers_do_not_hang_on_the_processor(shallow, monkeypatch):
     """Torch without the instructions that it would choose here rounds otherwise; a whole ResNet makes most of that."""
     monkeypatch.setitem(NETWORKS, "resnet50", shallow["resnet50"])

@@ -6,6 +6,7 @@ chapter lists it nowhere else.
 """
 
 import ast
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,15 +68,18 @@ def _given(call: ast.Call, name: str) -> list[ast.expr]:
 def _calls(notebook: Path, function: str, of: str | None = None) -> list[ast.Call]:
     """The calls of `function` (of a module `of`, or of any), in the order of the text."""
     try:
-        tree = ast.parse(notebook.read_text(encoding="utf-8"))
+        calls = _all_calls(notebook.read_text(encoding="utf-8"))
     except (SyntaxError, ValueError) as error:
         raise ValueError(f"{notebook} cannot be read ({error}): make it with `jupytext --to py:percent`") from None
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    names = [ast.unparse(call.func).split(".") for call in calls]
-    found = [
-        call for call, (*module, name) in zip(calls, names, strict=True) if name == function and of in (None, *module)
-    ]
-    return sorted(found, key=lambda call: (call.lineno, call.col_offset))
+    return [call for call, (*module, name) in calls if name == function and of in (None, *module)]
+
+
+@lru_cache(maxsize=64)  # notebooks: each is asked for several functions, and for each record that is checked
+def _all_calls(text: str) -> list[tuple[ast.Call, list[str]]]:
+    """The calls of a notebook in the order of its text, each with the parts of the name of what it calls."""
+    calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
+    calls.sort(key=lambda call: (call.lineno, call.col_offset))
+    return [(call, ast.unparse(call.func).split(".")) for call in calls]
 
 
 def read_notebook(path: str | Path) -> "NotebookNode":
