@@ -83,6 +83,16 @@ pages.drawn(
     ),
 )
 
+# %% [markdown]
+# [By epoch](#fig-parts-epochs), on validation photos: a network whose curve still climbs at its end might have ended elsewhere.
+
+# %% tags=["hide-input"] mystnb={"name": "fig-parts-epochs", "caption": "Accuracy on masked validation photos after each epoch, mean over seeds.", "image": {"alt": "For IResNet-50, each part of ResSaNet in it and ResSaNet-50 a line of validation accuracy by epoch"}}
+curves = tables.curves(scale, results, "ablation")
+display(
+    pages.drawn(curves, lambda: figures.playable.pointed(figures.results.by_epoch(curves))),
+    pages.made(captions.rerun("ablation", scale, results)),
+)
+
 # %% tags=["remove-input"]
 text = answers.parts(scale, results) or (
     f"Which part does what is not measured yet on {tables.FACES[scale]}: `{plan.command('ablation', scale)}` measures it."

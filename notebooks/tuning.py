@@ -47,6 +47,7 @@ parameters.check(globals(), results=parameters.folder, scale=scales.SCALES)
 
 # %% tags=["hide-input"] mystnb={"name": "fig-rates", "caption": "Share of masked validation photos named correctly, by learning rate. Rings: the rates that were chosen.", "image": {"alt": "For each network a line of validation accuracy against the learning rate, with a ring at the chosen rate"}}
 # %config InlineBackend.figure_formats = ["svg"]
+import pandas as pd
 from IPython.display import display
 
 from maskfr_utils import figures
@@ -82,26 +83,56 @@ points = {name: at.rename("{:g}".format).map(outcomes.signed).to_frame("points")
 display(*pages.parts(points))
 
 # %% [markdown]
-# ## Accuracy by epoch
+# ## Accuracy by epoch, and by time
 #
-# [The final runs](#fig-epochs), each network at its own rate. A network that starts slowly may end ahead. Training ends when the
-# learning rate has come down to zero. If the last epochs still brought much, more of them would help.
+# [The final runs on rendered faces](#fig-epochs) and [on real photos](#fig-epochs-real), each network at its own rate. A network that starts
+# slowly may end ahead. All runs of a scale are stopped after the same number of epochs, over which the learning rate falls to zero. So the last
+# epochs add little however much a longer run would: that a curve is flat at its end does not show that more epochs would not help.
 
-# %% tags=["hide-input"] mystnb={"name": "fig-epochs", "caption": "Accuracy on masked validation photos after each epoch of the final runs, mean over seeds.", "image": {"alt": "For each network a line of validation accuracy by epoch, mean over seeds"}}
-curves = tables.curves(scale, results)
+# %% tags=["hide-input"] mystnb={"name": "fig-epochs", "caption": "Accuracy on masked validation photos of rendered faces after each epoch of the final runs, mean over seeds.", "image": {"alt": "For each network a line of validation accuracy by epoch, mean over seeds, rendered faces"}}
+curves = {each: tables.curves(each, results) for each in scales.SCALES}
 display(
-    pages.drawn(curves, lambda: figures.playable.pointed(figures.results.by_epoch(curves))),
-    pages.made(captions.rerun("table_2", scale, results)),
+    pages.drawn(curves["demo"], lambda: figures.playable.pointed(figures.results.by_epoch(curves["demo"]))),
+    pages.made(captions.rerun("table_2", "demo", results)),
+)
+
+# %% tags=["hide-input"] mystnb={"name": "fig-epochs-real", "caption": "Accuracy on masked validation photos of real people after each epoch of the final runs, mean over seeds.", "image": {"alt": "For each network a line of validation accuracy by epoch, mean over seeds, real photos"}}
+display(
+    pages.drawn(curves["pocket"], lambda: figures.playable.pointed(figures.results.by_epoch(curves["pocket"]))),
+    pages.made(captions.rerun("table_2", "pocket", results)),
 )
 
 # %% [markdown]
 # [The same in percent](#tab-epochs); *last step* is what the last epoch added, in points.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-epochs", "caption": "Accuracy on masked validation photos by epoch, in percent, and what the last epoch added."}
-shown = (100 * curves).T
-if len(curves) > 1:
-    shown["last step"] = shown.iloc[:, -1] - shown.iloc[:, -2]
-display(pages.shown(shown.round(1)))
+shown = {}
+for each, curve in curves.items():
+    shown[tables.FACES[each]] = table = (100 * curve).T
+    if len(curve) > 1:
+        table["last step"] = table.iloc[:, -1] - table.iloc[:, -2]
+display(*pages.parts({name: table.round(1) for name, table in shown.items()}, plan.command("table_2")))
+
+# %% [markdown]
+# The networks do not take the same time for an epoch. [The table](#tab-time) shows them at equal epochs and at equal time: *by then* is the time
+# in which the fastest network has ended. The others have then trained for fewer epochs, at a learning rate that is still high; a shorter run of
+# theirs, whose rate falls to zero by then, would end higher. Minutes are those of a network's fastest run on two cores, as other work ran beside
+# some of the runs.
+
+# %% tags=["hide-input"] mystnb={"name": "tab-time", "caption": "Masked validation photos named correctly at equal epochs (at the end of the runs) and at equal time (when the fastest network has ended)."}
+at = {tables.FACES[each]: tables.by_time(each, results) for each in scales.SCALES}
+words = {
+    name: pd.DataFrame(
+        {
+            "minutes a run": table["minutes"].map("{:.1f}".format),
+            "at the end, %": (100 * table["accuracy"]).map("{:.1f}".format),
+            "epochs by then": table["epochs"],
+            "by then, %": (100 * table["by_then"]).map("{:.1f}".format).replace("nan", ""),
+        }
+    )
+    for name, table in at.items()
+}
+display(*pages.parts(words, plan.command("table_2")))
 
 # %% [markdown]
 # ## The rest of the recipe

@@ -21,17 +21,24 @@ def test_a_mask_costs_what_twins_differ_by(tmp_path):
     folder = hand_made_records.some_runs(tmp_path)
     said = answers.cost("demo", folder)
     assert "100.0% of the bare test photos" in said and "45.0% of the same photos" in said
-    assert "costs it 55.0 points." in said
+    # Intervals are Student's t over three seeds whose differences step by five points, and in the gain by ten.
+    assert "costs it 55.0 points (+42.6 to +67.4)." in said
     gained = answers.gain("demo", folder)
-    assert "names 85.0% of the masked photos" in gained and "that wins back 40.0 points, and leaves it" in gained
-    assert gained.startswith("On rendered faces, ") and "leaves it 15.0 points below the network" in gained
+    assert "names 85.0% of the masked photos" in gained and "that wins back 40.0 points (+15.2 to +64.8), and" in gained
+    assert gained.startswith("On rendered faces, ")
     assert gained.endswith(
-        "on bare faces."
-    )  # −15 in each seed and every draw of people but one in thousands: beyond noise
+        "leaves it 15.0 points (+2.6 to +27.4) below the network that was trained and tested on bare faces."
+    )
     # It names all 20 bare photos as well: as the other does, and 4, 3 and 2 more than masked ones.
     price = answers.price("demo", folder)
-    assert "On bare faces it differs by +0.0 points from the network that was trained on them" in price
-    assert "On masked photos its accuracy now differs by −15.0 points" in price
+    assert (
+        "On bare faces it differs by +0.0 points (+0.0 to +0.0; not beyond noise) from the network that was trained on them"
+        in price
+    )
+    assert (
+        "On masked photos its accuracy now differs by −15.0 points (−27.4 to −2.6; not beyond noise) from that on bare ones."
+        in price
+    )
 
 
 def test_numbers_are_those_of_the_records(folder):
@@ -69,7 +76,10 @@ def test_parts_are_told_with_their_intervals_and_which_are_beyond_noise(tmp_path
         for part, row in rows.items():
             hand_made_records.write(tmp_path, f"demo-iresnet50{part}-masked-s{seed}", row)
     said = answers.parts("demo", tmp_path)
-    assert "SE +0.0 (+0.0 to +0.0); IBT, the block with self-attention, −80.0 (−80.0 to −80.0)" in said
+    assert (
+        "SE +0.0 (+0.0 to +0.0); IBT (self-attention, together with an inverted bottleneck and SE) −80.0 (−80.0 to −80.0)"
+        in said
+    )
     assert "Beyond noise: IBT. In the last epoch" in said  # each made-up run gained 10 points in its second
     (tmp_path / "demo-iresnet50_ibt-masked-s2.json").unlink()
     assert "Beyond noise: none of them." in answers.parts("demo", tmp_path)

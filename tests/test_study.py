@@ -366,6 +366,20 @@ def test_a_record_beside_the_studys_makes_the_chapters_stale_that_show_it(book, 
     assert check.problems(book, book) == []
 
 
+def test_a_measurement_on_networks_of_older_code_is_a_problem(book):
+    run = Run(scale="pocket")
+    record = {"params": run.params(), "provenance": {"networks": json.loads(json.dumps(run.behaviour()))}}
+    records.write_json(book / "masks/transfer.json", record)
+    refresh(book)
+    assert check.problems(book, book) == []
+    record["provenance"]["networks"]["schedule"]["cosine, step 3"][0] *= 1.1
+    records.write_json(book / "masks/transfer.json", record)
+    refresh(book)
+    assert check.problems(book, book) == [
+        "masks/transfer.json was measured on networks of older code (schedule moved): measure again"
+    ]
+
+
 def test_checking_takes_no_torch():
     """The book checks its records at each build."""
     code = "import sys; from maskfr_utils.study import check; check.problems(); sys.exit('torch' in sys.modules)"

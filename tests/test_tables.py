@@ -1,5 +1,7 @@
 """Tables and sentences of the study, from records written by hand; see `hand_made_records` for how to read them."""
 
+import json
+
 import numpy as np
 import pytest
 from hand_made_records import ALL, some_runs, write
@@ -110,6 +112,21 @@ def test_trials_by_rate_and_what_they_chose(folder):
     trials(folder, "ressanet50", {rates[0]: 16}, "-fan_layer")  # IResNet has no such filters
     assert np.isnan(tables.recipe_changes("demo", folder).loc["fan_layer", "IResNet-50"])
     assert "with `fan_layer` (by 1 of 20 photos at most). Trials have one seed" in answers.changes("demo", folder)
+
+
+def test_at_equal_time_the_slower_network_has_had_fewer_epochs(tmp_path):
+    for seed, minutes in enumerate((9, 2, 4)):
+        for model, times in (("iresnet50", 1), ("ressanet50", 1.5), ("resnet50", 3)):
+            write(tmp_path, name := f"demo-{model}-masked-s{seed}", "11122 11122 11122 11122")
+            record = json.loads((path := tmp_path / f"{name}.json").read_text())
+            record["provenance"]["seconds"] = 60 * minutes * times
+            path.write_text(json.dumps(record))
+    table = tables.by_time("demo", tmp_path)
+    assert table["minutes"].to_dict() == {"IResNet-50": 2.0, "ResSaNet-50": 3.0, "ResNet-50": 6.0}
+    assert table["epochs"].to_dict() == {"IResNet-50": 2, "ResSaNet-50": 1, "ResNet-50": 0}  # of two
+    assert table.loc["IResNet-50", "by_then"] == table.loc["IResNet-50", "accuracy"]
+    assert table.loc["ResSaNet-50", "by_then"] == tables.curves("demo", tmp_path)["ResSaNet-50"][1]
+    assert np.isnan(table.loc["ResNet-50", "by_then"])
 
 
 def test_validation_accuracy_by_epoch_is_the_mean_over_seeds(folder):

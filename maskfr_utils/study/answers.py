@@ -49,8 +49,7 @@ def cost(scale: str, folder: Folder = None) -> str:
     lost = outcomes.comparisons({"": (bare, masked)}).iloc[0]
     return (
         f"On {FACES[scale]}, an IResNet-50 that has seen no masks names {100 * bare.mean:.1f}% of the bare test photos correctly,"
-        f" and {100 * masked.mean:.1f}% of the same photos with a mask: a mask costs it {100 * lost['difference']:.1f} points"
-        f"{_unless_sure(lost)}."
+        f" and {100 * masked.mean:.1f}% of the same photos with a mask: a mask costs it {100 * lost['difference']:.1f} points{_between(lost)}."
     )
 
 
@@ -61,13 +60,12 @@ def gain(scale: str, folder: Folder = None) -> str:
         return ""
     pairs = {"gain": (trained, masked), "left": (bare, trained)}
     won, left = (row for _, row in outcomes.comparisons(pairs).iterrows())
-    rest = 100 * left["difference"]
     return (
         f"On {FACES[scale]}, an IResNet-50 that is trained on masked faces names {100 * trained.mean:.1f}% of the masked photos: that"
-        f" wins back {100 * won['difference']:.1f} points{_unless_sure(won)}, and "
+        f" wins back {100 * won['difference']:.1f} points{_between(won)}, and "
         + (
-            f"leaves it {rest:.1f} points below the network that was trained and tested on bare faces{_unless_sure(left)}."
-            if rest > 0
+            f"leaves it {100 * left['difference']:.1f} points{_between(left)} below the network that was trained and tested on bare faces."
+            if left["difference"] > 0
             else "nothing is lost."
         )
     )
@@ -82,9 +80,8 @@ def price(scale: str, folder: Folder = None) -> str:
     pairs = {"bare": (found, bare), "mask": (trained, found)}
     other, mask = (row for _, row in outcomes.comparisons(pairs).iterrows())
     return (
-        f"On bare faces it differs by {signed(other['difference'])} points from the network that was trained on"
-        f" them{_unless_sure(other)}. On masked photos its accuracy now differs by {signed(mask['difference'])} points from that on bare ones"
-        f"{_unless_sure(mask)}."
+        f"On bare faces it differs by {signed(other['difference'])} points{_between(other)} from the network that was trained on them. On masked photos its accuracy now"
+        f" differs by {signed(mask['difference'])} points{_between(mask)} from that on bare ones."
     )
 
 
@@ -99,7 +96,7 @@ def both(scale: str, folder: Folder = None) -> str:
         return ""
     pairs = {"masked": (found["masked"], trained), "bare": (found["unmasked"], bare)}
     words = [
-        f"{signed(row['difference'])} points on {name} faces{_unless_sure(row)}"
+        f"{signed(row['difference'])} points{_between(row)} on {name} faces"
         for name, row in outcomes.comparisons(pairs).iterrows()
     ]
     return (
@@ -126,7 +123,8 @@ def attention(scale: str, folder: Folder = None) -> str:
         for (a, b), row in pairs.items()
     ]
     said = (
-        f"On {FACES[scale]}, with the learning rate that suits each, {', and '.join(words)}."
+        f"On {FACES[scale]}, after {len(tables.curves(scale, folder))} epochs at the learning rate that suits each,"
+        f" {', and '.join(words)}."
         f" {climbing(scale, folder, [name for pair in pairs for name in pair])}"
     )
     return said.rstrip()
@@ -142,7 +140,7 @@ def parts(scale: str, folder: Folder = None) -> str:
     for name, (_, row) in zip(names, single.iterrows(), strict=True):
         part = name.removeprefix(f"{TITLES['iresnet50']} + ")
         sure += [part] if row["verdict"] in ("better", "worse") else []
-        part += ", the block with self-attention," if part == "IBT" else ""
+        part += " (self-attention, together with an inverted bottleneck and SE)" if part == "IBT" else ""
         told.append(f"{part} {points(*row[['difference', 'low', 'high']])}")
     return (
         f"Each of ResSaNet's parts put into IResNet-50 alone changes the accuracy, on {FACES[scale]}, in points: {'; '.join(told)}."
@@ -150,8 +148,10 @@ def parts(scale: str, folder: Folder = None) -> str:
     )
 
 
-def _unless_sure(row: pd.Series) -> str:
-    return "" if row["verdict"] in ("better", "worse") else " (not beyond noise)"
+def _between(row: pd.Series) -> str:
+    """A difference's interval in points, and whether it is noise; in brackets, to stand behind it."""
+    sure = row["verdict"] in ("better", "worse")
+    return f" ({signed(row['low'])} to {signed(row['high'])}{'' if sure else '; not beyond noise'})"
 
 
 def _few(row: pd.Series) -> str:
@@ -184,8 +184,14 @@ def learnt(scale: str, folder: Folder = None) -> str:
             text.append(
                 "Those far below 100% were still learning: they are ordered by how fast they learn, not by how good they get."
             )
-    if len(tables.curves(scale, folder)) > 1 and not climbing(scale, folder):
-        text.append("On validation photos the last epoch added little.")
+    curves = tables.curves(scale, folder)
+    if len(curves) > 1:
+        rise = curves.iloc[-1] - curves.iloc[-2]
+        text.append(
+            f"They were stopped after {len(curves)} epochs, over which the learning rate falls to zero. The last one changed their"
+            f" accuracy on validation photos by {signed(rise.min())} to {signed(rise.max())} points; what longer runs would"
+            " change is not measured."
+        )
     return " ".join(text)
 
 
@@ -246,11 +252,17 @@ def changes(scale: str, folder: Folder = None) -> str:
     gains = table.drop("the recipe") - table.loc["the recipe"]
     taken = gains[(gains.min(axis=1) >= 0) & (gains.max(axis=1) > 0)].max(axis=1)
     photos = len(next(iter(state.load("changes", scale, folder).values()))["photos"]["label"])
+    edge = tables.changes_at_an_edge(scale, folder)
     told = [f"`{name}` (by {round(gain * photos / 100)} of {photos} photos at most)" for name, gain in taken.items()]
     return (
         f"On {FACES[scale]}, each network at its best rate, one names more validation photos and none names fewer"
         f" with {' and with '.join(told) or 'no change at all'}."
         " Trials have one seed: they choose, and are no verdict."
+        + (
+            f" Best at the lowest or highest rate tried, so that the best may lie beyond: {', '.join(edge)}."
+            if edge
+            else ""
+        )
     )
 
 
@@ -260,7 +272,7 @@ def recipe(scale: str, folder: Folder = None) -> str:
     if compared.empty:
         return ""
     told = [
-        f"{points(*row[['difference', 'low', 'high']])} points{_unless_sure(row)} with {name.split(',')[0]}"
+        f"{signed(row['difference'])} points{_between(row)} with {name.split(',')[0]}"
         for name, row in compared.iterrows()
     ]
     return f"On {FACES[scale]}, the tuned recipe gains {' and '.join(told)} over the report's, on test photos."

@@ -3,8 +3,9 @@
 from functools import partial
 from pathlib import Path
 
-from maskfr_utils import paths
-from maskfr_utils.records import read_record
+from maskfr_utils import fingerprint, paths
+from maskfr_utils.probes.runs import of_run
+from maskfr_utils.records import read_json, read_record
 from maskfr_utils.study import captions, trials
 from maskfr_utils.study.plan import command, runs
 from maskfr_utils.study.scales import SCALES
@@ -49,12 +50,25 @@ def problems(folder: Path | None = None, book: Path | None = None, notebooks: Pa
     ]
     if found:
         return found
+    found += [
+        f"{name} was measured on networks of older code ({', '.join(moved)} moved): measure again"
+        for name in dict.fromkeys(name for notebook in chapters(notebooks) for name in measurements(notebook))
+        if (moved := of_older_networks(folder / name))
+    ]
     headline = folder / HEADLINE
     if not headline.exists() or headline.read_text(encoding="utf-8") != captions.headline(folder):
         found.append(f"{headline.name} is not of these records: `{again()} --headline` writes it")
     for notebook in chapters(notebooks):
         found += of_chapter(notebook, folder, book / f"{notebook.stem}.ipynb")
     return found
+
+
+def of_older_networks(path: Path) -> list[str]:
+    """The parts of the code that have moved since the networks of a measurement were trained, where its record says what they computed."""
+    record = read_json(path) if path.exists() else {}
+    if not {"params", "provenance"} <= record.keys() or not (known := record["provenance"].get("networks")):
+        return []
+    return fingerprint.moved(known, fingerprint.numbers(of_run(record["params"] | {"condition": "masked"})))
 
 
 def of_chapter(notebook: Path, folder: Path, path: Path) -> list[str]:

@@ -19,7 +19,10 @@ from maskfr_utils.study.scales import SCALES
 NOT_RUN = "not run yet"
 FACES = {name: scale.faces for name, scale in SCALES.items()}
 CHANGED = ("iresnet50", "ressanet50")  # the networks that each change of the recipe was tried with
-QUESTION = (("ressanet50", "iresnet50"), ("ressanet100", "iresnet100"))  # does self-attention pay: what the study asks
+QUESTION = (
+    ("ressanet50", "iresnet50"),
+    ("ressanet100", "iresnet100"),
+)  # ResSaNet's parts together: what the study asks
 # The report's orderings: claim, the better, the worse; each a run's network and training condition, tested on the same.
 CLAIMS = (
     (
@@ -134,6 +137,14 @@ def recipe_changes(scale: str, folder: str | Path | None = None) -> pd.DataFrame
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
+def changes_at_an_edge(scale: str, folder: str | Path | None = None) -> list[str]:
+    """The changes of the recipe, each with a network, that are best at the lowest or the highest rate tried."""
+    tried: dict[str, dict[float, float]] = defaultdict(dict)
+    for run, record in state.load("changes", scale, folder).items():
+        tried[f"`{run.change}` with {TITLES[run.model]}"][run.rate] = record["metrics"]["masked"]["accuracy"]
+    return [name for name, by_rate in tried.items() if max(by_rate, key=by_rate.get) in (min(by_rate), max(by_rate))]
+
+
 def curves(scale: str, folder: str | Path | None = None, group: str = "table_2") -> pd.DataFrame:
     """Accuracy on the masked validation photos by epoch (rows), mean over seeds of each network (columns)."""
     found = {}
@@ -141,6 +152,25 @@ def curves(scale: str, folder: str | Path | None = None, group: str = "table_2")
         histories = [[epoch["masked"] for epoch in record["history"]] for record in result.records.values()]
         found[TITLES[run.model]] = np.mean(histories, axis=0)
     return pd.DataFrame(found, index=pd.RangeIndex(1, 1 + len(next(iter(found.values()), [])), name="epoch"))
+
+
+def by_time(scale: str, folder: str | Path | None = None, group: str = "table_2") -> pd.DataFrame:
+    """Accuracy on the masked validation photos at equal epochs and at equal time, a line a network.
+
+    A network's time is that of its fastest run, beside which the least else ran on its machine. Equal time is that of the fastest network.
+
+    Returns:
+        Columns `minutes` a run, `accuracy` at its end, `epochs` that are whole at equal time, `by_then` the accuracy after them (NaN: none).
+    """
+    at, minutes = curves(scale, folder, group), {}
+    for run, result in results(group, scale, folder).items():
+        minutes[TITLES[run.model]] = min(r["provenance"]["seconds"] for r in result.records.values()) / 60
+    rows = {}
+    for name, own in minutes.items():
+        epochs = int(len(at) * min(minutes.values()) / own)
+        by_then = at[name].get(epochs, np.nan)
+        rows[name] = {"minutes": own, "accuracy": at[name].iloc[-1], "epochs": epochs, "by_then": by_then}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["minutes", "accuracy", "epochs", "by_then"])
 
 
 def ablation(scale: str, folder: str | Path | None = None) -> dict[str, Result]:
