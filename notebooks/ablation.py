@@ -99,6 +99,7 @@ text = answers.parts(scale, results) or (
 )
 for _, row in tables.parts(scale, results).filter(like="ResSaNet-50 −", axis=0).iterrows():
     text += f" All of them together are ResSaNet-50: {outcomes.points(*row[['difference', 'low', 'high']])} points."
+text += f" {answers.climbing(scale, results, group='ablation')}"
 text += "\n\nA part whose verdict is *undecided* is shown neither to help nor to harm at this size."
 display(pages.box(text))
 

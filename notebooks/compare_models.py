@@ -68,7 +68,7 @@ pages.drawn(shown, lambda: figures.results.estimates({tables.FACES[scale]: shown
 
 # %% tags=["hide-input"] mystnb={"name": "tab-network-seeds", "caption": "Accuracy of each seed, its standard deviation, and the share of training photos named correctly in the last epoch."}
 made = pages.made(captions.rerun("table_2", scale, results))
-display(pages.shown(tables.by_seed(ours)), made)
+display(pages.shown(tables.by_seed(ours)), pages.Words(answers.learnt(scale, results)), made)
 
 # %% [markdown]
 # ## What they cost
@@ -97,7 +97,8 @@ pd.DataFrame.from_dict(rows, orient="index")
 pairs = {each: tables.pairs_of_networks(each, results) for each in scales.SCALES}
 compared, words = pairs[scale], {tables.FACES[each]: outcomes.in_points(table) for each, table in pairs.items()}
 made = pages.made(*(captions.rerun("table_2", each, results) for each in scales.SCALES))
-display(*pages.parts(words), pages.Words(captions.VERDICTS), made)
+said = answers.at_all_scales(answers.attention, scale, results)
+display(*pages.parts(words), pages.Words(captions.VERDICTS), *map(pages.Words, said), made)
 
 # %% [markdown]
 # ## The noise in the report's own differences
@@ -213,8 +214,7 @@ if best:
 # %% tags=["remove-input"]
 said = [answers.networks(each, results) for each in reversed(scales.SCALES)]
 text = " ".join(filter(None, said)) or "No network has been run yet."
-theirs_said = answers.undecided_in_the_report(theirs)
-display(pages.box(f"{text}\n\n{answers.attention(scale, results)} {theirs_said} {answers.learnt(scale, results)}"))
+display(pages.box(f"{text} {answers.undecided_in_the_report(theirs)}"))
 
 # %% [markdown]
 # <details><summary><b>Exercise.</b> Of 1,000 people, a network names one photo wrongly. What is its accuracy on that photo by the report's

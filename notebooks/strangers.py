@@ -101,7 +101,7 @@ def tables(measures):
 
 tables(list(strangers.VERIFICATION))
 
-# %% tags=["hide-input"] mystnb={"name": "fig-roc", "caption": "True accepts against false accepts of one network (the first in the tables), by set and by what is worn.", "image": {"alt": "Curves that rise from the left to 100%, a line for each set and what is worn, over a logarithmic axis"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-roc", "caption": "True accepts against false accepts of the first network in the tables, by set and by what is worn.", "image": {"alt": "Curves that rise from the left to 100%, a line for each set and what is worn, over a logarithmic axis"}}
 roc = pages.drawn(details["roc"], lambda: figures.results.roc_curves(details["roc"]))
 display(roc, *([pages.made(network)] if network else []))
 
@@ -133,19 +133,21 @@ else:
 #
 # A threshold is chosen on some people and used on others. [Here](#tab-carried) it was set so that at most 1% of the strangers' pairs of
 # the *row* are accepted. Then it was tried on the strangers' pairs of the *column*. The table says what percentage of these it lets
-# pass ([drawn](#fig-carried) for the first set). This section and the next show one network, the first in the tables.
+# pass ([drawn](#fig-carried) for thresholds from real people). This section and the next show one network, the first in the tables.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-carried", "caption": "Strangers who pass, in percent, by the pairs that the threshold came from (rows) and is used on (columns); 1% is meant."}
+every = details["carried"]
 carried = {
     source: {target: strangers.percent(found["FAR"]) for target, found in by_target.items()}
-    for source, by_target in details["carried"].items()
+    for source, by_target in every.items()
 }
 display(pages.shown(pd.DataFrame.from_dict(carried, orient="index")))
 
-# %% tags=["hide-input"] mystnb={"name": "fig-carried", "caption": "Strangers who pass a threshold that was set for 1% of other pairs, with 95% intervals over people.", "image": {"alt": "For each kind of pairs, dots with error bars for three sources of the threshold: those of other people lie far from 1%"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-carried", "caption": "Strangers who pass a threshold that was set for 1% of other pairs, with 95% intervals over people.", "image": {"alt": "For each kind of pairs, dots with error bars for the sources of the threshold, pairs of real people"}}
 own = {
     source: pd.DataFrame.from_dict({t: f["FAR"] for t, f in by_target.items()}, orient="index")
-    for source, by_target in list(details["carried"].items())[:3]
+    for source, by_target in every.items()
+    if not source.startswith("rendered")
 }
 pages.drawn(
     own, lambda: figures.results.estimates(own, "strangers accepted by a threshold from elsewhere, %", value="value")
@@ -158,11 +160,11 @@ pages.drawn(
 # calibration error* ([ECE](#tab-ece)). Its last column takes the function of the first row's pairs, fitted on all of them. The second way, *isotonic*, fits a staircase that may only rise: it follows bends that a logistic
 # function cannot, and needs more pairs.
 
-# %% tags=["hide-input"] mystnb={"name": "tab-ece", "caption": "Expected calibration error, in points: fitted on the same kind of pairs in two ways, and carried over from the first kind."}
+# %% tags=["hide-input"] mystnb={"name": "tab-ece", "caption": "Expected calibration error, in points: fitted on the same kind of pairs in two ways, and carried over from the first kind, with 95% intervals over people where the whole set is tested on."}
 logistic = {label: ways["logistic"] for label, ways in details["reliability"].items()}
 errors = {
     label: {way: f"{100 * found['ECE']:.1f}" for way, found in ways.items()}
-    | {f"logistic, of {s}": f"{100 * details['carried'][s][label]['ECE']['value']:.1f}" for s in list(logistic)[:1]}
+    | {f"logistic, of {s}": strangers.percent(every[s][label]["ECE"]) for s in list(logistic)[:1]}
     for label, ways in details["reliability"].items()
 }
 display(pages.shown(pd.DataFrame.from_dict(errors, orient="index")))
@@ -215,51 +217,7 @@ pages.Words(told)
 # %% tags=["remove-input"]
 text = f"How well they distinguish strangers is not measured yet: `{command}` measures it."
 if record:
-    said = []
-    words = {
-        "all pairs": "of all pairs",
-        "no mask": "of those without",
-        "masks on both": "of the pairs with masks on both",
-    }
-    words |= {"real masks on both": "of the pairs with real masks on both"}
-    for name, bare, masked in (
-        ("mfr2", "all pairs", "real masks on both"),
-        ("lfw", "no mask", "masks on both"),
-        ("rendered", "no mask", "masks on both"),
-    ):
-        found = {label: by[name] for label, by in record["networks"].items() if masked in by.get(name, {})}
-        against = [(label, row) for (label, *of), row in compared.iterrows() if of == [name, f"accuracy, {masked}"]]
-        sure = [f"{n} {row['difference, points']}" for n, row in against if row["verdict"] in ("better", "worse")]
-        if found and len(said) < 2:
-            best = max(found, key=lambda label: found[label][masked]["accuracy"]["value"])
-            right = [strangers.percent(found[best][worn]["accuracy"], "%") for worn in (bare, masked)]
-            said.append(
-                f"{titles[name]}: with masks {best} is right most often, in {right[1]} {words[masked]}; {words[bare]} it is right in"
-                f" {right[0]}."
-                + (
-                    f" In this accuracy, against {next(iter(record['networks']))}, beyond noise: {'; '.join(sure)} points."
-                    + " The others are undecided." * (len(sure) < len(against))
-                    if sure
-                    else f" In this accuracy no difference from {next(iter(record['networks']))} is beyond noise."
-                    * bool(against)
-                )
-            )
-    passed = {
-        (source, target): found["FAR"]["value"]
-        for source, by_target in details["carried"].items()
-        for target, found in by_target.items()
-        if source != target
-    }
-    one_set = {pair: share for pair, share in passed.items() if len({label.split(",")[0] for label in pair}) == 1}
-    masked = [share for (source, target), share in one_set.items() if source.endswith("no mask")]
-    between = [share for pair, share in passed.items() if pair not in one_set]
-    if masked and between:
-        said.append(
-            f"A threshold that lets 1% of the strangers without masks pass lets {100 * min(masked):.1f} to {100 * max(masked):.1f}% of"
-            f" the same people pass where masks are worn. Used on other people, thresholds for 1% let {100 * min(between):.1f} to"
-            f" {100 * max(between):.1f}% pass: a threshold belongs to the people that it was measured on."
-        )
-    text = " ".join(said) or text
+    text = strangers.answer(record)
 display(pages.box(text))
 
 # %% [markdown]

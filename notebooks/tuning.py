@@ -171,12 +171,12 @@ if said := answers.at_all_scales(answers.changes, scale, results):
 recipes = {tables.FACES[each]: outcomes.in_points(alternatives.report_recipe(each, results)) for each in scales.SCALES}
 display(*pages.parts(recipes, plan.command("report")), pages.Words(captions.VERDICTS))
 display(pages.made(*(captions.made_with("report", each, results) for each in scales.SCALES)))
+if said := answers.at_all_scales(answers.recipe, scale, results):
+    display(pages.Words(" ".join(said)))
 
 # %% tags=["remove-input"]
-text = "\n\n".join(answers.at_all_scales(answers.rates, scale, results)) or "No network has been tried yet."
-if said := answers.at_all_scales(answers.recipe, scale, results):
-    text += "\n\n" + " ".join(said)
-text += "\n\nA comparison at one rate for all compares rates. So each network is judged at the rate that its own trials chose."
+text = answers.rates(results) or "No network has been tried yet."
+text += " So each network is judged at the rate that its own trials chose."
 display(pages.box(text))
 
 # %% [markdown]

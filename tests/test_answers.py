@@ -31,14 +31,10 @@ def test_a_mask_costs_what_twins_differ_by(tmp_path):
     )
     # It names all 20 bare photos as well: as the other does, and 4, 3 and 2 more than masked ones.
     price = answers.price("demo", folder)
-    assert (
-        "On bare faces it differs by +0.0 points (+0.0 to +0.0; not beyond noise) from the network that was trained on them"
-        in price
+    assert price.startswith(
+        "On bare faces its accuracy is 0.0 points (+0.0 to +0.0; not beyond noise) higher than that of"
     )
-    assert (
-        "On masked photos its accuracy now differs by −15.0 points (−27.4 to −2.6; not beyond noise) from that on bare ones."
-        in price
-    )
+    assert "on masked photos it is now 15.0 points (+2.6 to +27.4; not beyond noise) lower than on bare ones." in price
 
 
 def test_numbers_are_those_of_the_records(folder):
@@ -76,13 +72,13 @@ def test_parts_are_told_with_their_intervals_and_which_are_beyond_noise(tmp_path
         for part, row in rows.items():
             hand_made_records.write(tmp_path, f"demo-iresnet50{part}-masked-s{seed}", row)
     said = answers.parts("demo", tmp_path)
-    assert (
-        "SE +0.0 (+0.0 to +0.0); IBT (self-attention, together with an inverted bottleneck and SE) −80.0 (−80.0 to −80.0)"
-        in said
-    )
-    assert "Beyond noise: IBT. In the last epoch" in said  # each made-up run gained 10 points in its second
+    ibt = "IBT (self-attention, together with an inverted bottleneck and SE)"
+    assert f"only {ibt} changes the accuracy beyond noise: −80.0 points (−80.0 to −80.0). SE is undecided." in said
+    assert answers.climbing("demo", tmp_path, group="ablation").startswith("In the last epoch")  # each gained 10 points
     (tmp_path / "demo-iresnet50_ibt-masked-s2.json").unlink()
-    assert "Beyond noise: none of them." in answers.parts("demo", tmp_path)
+    assert answers.parts("demo", tmp_path).endswith(
+        f"none is shown to change the accuracy: SE and {ibt} are undecided."
+    )
 
 
 def test_nothing_is_said_of_what_was_not_run(tmp_path):
@@ -93,12 +89,12 @@ def test_nothing_is_said_of_what_was_not_run(tmp_path):
         answers.attention,
         answers.parts,
         answers.networks,
-        answers.rates,
         answers.batches,
         answers.learnt,
     ):
         assert answer("demo", tmp_path) == ""
         assert answers.most_real(answer, tmp_path) == ""
+    assert answers.rates(tmp_path) == ""
     assert len(answers.page_one(tmp_path)) == 3
 
 

@@ -323,3 +323,33 @@ def test_seeds_are_taken_together(pictures):
     del found["bad"][0]  # compared at the seeds that both have
     gap = strangers.summaries(found)["differences"]["bad"]["rendered"]["no mask"]["accuracy"]
     assert len(gap["seeds"]) == 2 and gap["p"] is None
+
+
+def test_the_answer_keeps_real_people_apart_from_rendered_ones():
+    def share(value):
+        return {"value": value, "low": value - 0.01, "high": value + 0.01}
+
+    worn = {"lfw": ("no mask", "masks on both"), "mfr2": ("all pairs", "real masks on both")}
+    by_set = {
+        name: {w: {"accuracy": share(0.8 + 0.1 * i)} for i, w in enumerate(kinds)} for name, kinds in worn.items()
+    }
+    by_set["mfr2"]["enrolled bare, real mask probed"] = {"rank 1": share(0.39)}
+    carried = {"lfw, no mask": {"lfw, no mask": 0.01, "mfr2, all pairs": 0.02, "rendered, no mask": 0.3}}
+    record = {
+        "networks": {"A": by_set, "B": {"lfw": by_set["lfw"]}},
+        "differences": {
+            "B": {"lfw": {"masks on both": {"accuracy": share(-0.1) | {"seeds": [-0.1, -0.1, -0.1], "p": 0.001}}}}
+        },
+        "details": {"A": {"carried": {k: {t: {"FAR": share(x)} for t, x in v.items()} for k, v in carried.items()}}},
+    }
+    said = strangers.answer(record)
+    assert said.startswith(
+        "Of LFW's pairs A decides 80.0% (79.0–81.0) correctly without masks, and 90.0% (89.0–91.0) with"
+    )
+    assert (
+        "on both; B 80.0%" in said
+        and "Beyond noise from the first, with masks, in points: B −10.0 (−11.0 to −9.0)." in said
+    )
+    assert "With real masks A names 39.0% (38.0–40.0) of MFR2's probes" in said
+    assert "another real set, a threshold for 1% lets 2.0 to 2.0% of" in said and "lets 30.0 to 30.0% of" in said
+    assert strangers.answer({"networks": {"A": {}}, "differences": {}, "details": {"A": {"carried": {}}}}) == ""

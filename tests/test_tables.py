@@ -252,7 +252,7 @@ def test_claims_say_what_holds_what_does_not_and_what_is_missing(folder):
     """Tested on its own kind: 100% of the unmasked against 80, 85 and 90% of the masked."""
     table = tables.claims(folder)
     verdict = table["rendered faces"].str.split(":").str[0]
-    easier = "IResNet-50 does better without masks than with them, trained on the same"
+    easier = "IResNet-50 does better without masks than with them, each trained on its own kind"
     assert table.loc[easier, "rendered faces"] == "holds: +15.0 (+2.6 to +27.4)"
     assert verdict["ResSaNet-50 beats IResNet-50"] == "undecided (2 of 3 seeds)"
     assert verdict["IResNet-50 beats ResNet-50"] == "not run yet"
@@ -264,7 +264,7 @@ def test_an_ordering_that_is_reversed_is_the_opposite(tmp_path):
     for seed in range(3):
         write(tmp_path, f"demo-iresnet50-masked-s{seed}", ALL)
         write(tmp_path, f"demo-iresnet50-unmasked-s{seed}", ALL, "11112 11112 11112 11112")
-    claim = "IResNet-50 does better without masks than with them, trained on the same"
+    claim = "IResNet-50 does better without masks than with them, each trained on its own kind"
     assert tables.claims(tmp_path).loc[claim, "rendered faces"] == "the opposite: −20.0 (−20.0 to −20.0)"
 
 

@@ -178,31 +178,52 @@ def table(record: dict, way: str) -> pd.DataFrame:
 
 
 def answer(record: dict) -> str:
-    """Whether training on masked faces draws a network to eyes and brows, in words: where both maps say so beyond their intervals."""
-    shown, said = {way: parts(record, way, EYES) for way in WAYS}, []
+    """Where training on masked faces makes a network look more or less, in words: what both maps show beyond their intervals."""
+    said = []
     for label in record["networks"]:
         name, _, trained = label.partition(" trained on ")
         other = f"{name} trained on unmasked"
         if trained != "masked" or other not in record["networks"]:
             continue
-        apart, less, alike, agreed = [], [], [], False
-        for twin in TWINS:
-            pairs = {way: (shown[way][twin].loc[label], shown[way][twin].loc[other]) for way in WAYS}
-            higher = {way: ours["low"] > theirs["high"] for way, (ours, theirs) in pairs.items()}
-            for way, (ours, theirs) in pairs.items():
-                words = f"{twin} by {way} ({100 * ours['share']:.0f}% against {100 * theirs['share']:.0f}%)"
-                (apart if higher[way] else less if ours["high"] < theirs["low"] else alike).append(words)
-            agreed |= all(higher.values())
-        verdict = "Yes" if agreed else "Not shown"
+        sides = {(part, twin): _sides(record, label, other, part, twin) for part in record["area"] for twin in TWINS}
+        eyes = [f"{twin} ({words})" for (part, twin), (side, words) in sides.items() if part == EYES and side > 0]
+        changes = {
+            way: [
+                f"*{part}* {twin} ({words})"
+                for (part, twin), (side, words) in sides.items()
+                if side == way and not (part == EYES and way > 0)
+            ]
+            for way in (1, -1)
+        }
+        verdict = f"Yes for {name}: {' and '.join(eyes)}" if eyes else f"Not shown for {name}"
         if (seeds := min(len(record["seeds"][each]) for each in (label, other))) < SEEDS:
-            verdict = f"Undecided ({seeds} of {SEEDS} seeds)"
+            verdict = f"Undecided for {name} ({seeds} of {SEEDS} seeds)"
+        told = [f"{word} at {'; '.join(changes[way])}" for way, word in ((-1, "less"), (1, "more")) if changes[way]]
         said.append(
-            f"{verdict} for {name}. Trained on masked faces instead of bare ones, it looks at eyes and"
-            f" brows more, beyond the intervals, {', and '.join(apart) or 'in no case'}."
-            + (f" It looks at them less {', and '.join(less)}." if less else "")
-            + (f" The intervals overlap {', and '.join(alike)}." if alike else "")
+            f"{verdict}. Trained on masked faces instead of bare ones it looks, by both maps and beyond their intervals,"
+            f" {', and '.join(told) or 'at no other part more or less'}."
         )
-    return " ".join([*said, f"Eyes and brows are {100 * record['area'][EYES]:.0f}% of the picture."])
+    return " ".join([*said, *_largest(record)])
+
+
+def _sides(record: dict, label: str, other: str, part: str, twin: str) -> tuple[int, str]:
+    """Whether one network's maps have more (1) or less (-1) in a part than another's, both beyond their intervals; and the shares."""
+    ours, theirs = ([parts(record, way, part)[twin].loc[each] for way in WAYS] for each in (label, other))
+    more = all(a["low"] > b["high"] for a, b in zip(ours, theirs, strict=True))
+    less = all(a["high"] < b["low"] for a, b in zip(ours, theirs, strict=True))
+    words = f"{100 * ours[0]['share']:.0f}% against {100 * theirs[0]['share']:.0f}% by {WAYS[0]}"
+    return more - less, words
+
+
+def _largest(record: dict) -> list[str]:
+    """Which part has the largest share of the first network's first map."""
+    label = next(iter(record["networks"]))
+    shares = {part: 100 * parts(record, WAYS[0], part)[TWINS[0]].loc[label, "share"] for part in record["area"]}
+    part = max(shares, key=shares.get)
+    return [
+        f"The largest share by {WAYS[0]}, {shares[part]:.0f}% for {label} {TWINS[0]}, lies in *{part}*; eyes and brows are"
+        f" {100 * record['area'][EYES]:.0f}% of the picture."
+    ]
 
 
 def main(argv: list[str] | None = None) -> int:

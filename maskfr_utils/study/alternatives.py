@@ -19,6 +19,8 @@ REFERENCE = LOSS_VARIANTS["arcface"].title  # the loss that the others are compa
 TWINS = ("masked", "unmasked")
 GENERALISTS = ("both", "twins", TWIN_TERM)  # that see whole faces of either kind
 PARTS = ("upper", "periocular")  # that see a part of the face
+GAP = "masked − unmasked faces"  # of one network; then each kind against the network that was trained for it alone
+SPECIALISTS = ("masked faces − specialist", "unmasked faces − specialist")
 TRIALS = len(LOSS_VARIANTS["arcface"].settings)  # as many for each loss
 POINT = 0.01  # as near as masked accuracy is to come to unmasked accuracy
 
@@ -106,9 +108,9 @@ def one_for_all(scale: str, folder: Folder = None) -> pd.DataFrame:
     pairs = {}
     for name in GENERALISTS:
         if name in masked and "masked" in masked and "unmasked" in unmasked:
-            pairs[name, "masked − unmasked faces"] = (masked[name], unmasked[name])
-            pairs[name, "masked faces − specialist"] = (masked[name], masked["masked"])
-            pairs[name, "unmasked faces − specialist"] = (unmasked[name], unmasked["unmasked"])
+            others = (unmasked[name], masked["masked"], unmasked["unmasked"])
+            ours = (masked[name], masked[name], unmasked[name])
+            pairs |= {(name, what): pair for what, *pair in zip((GAP, *SPECIALISTS), ours, others, strict=True)}
     return comparisons(pairs)
 
 
@@ -174,34 +176,30 @@ def loss_answer(scale: str, folder: Folder = None) -> list[str]:
 
 
 def condition_answer(scale: str, folder: Folder = None) -> list[str]:
-    """What the conditions' records say, in three sentences; fewer where runs are missing."""
-    compared, text = one_for_all(scale, folder), []
+    """What the conditions' records say, in a few sentences; fewer where runs are missing."""
+    compared = one_for_all(scale, folder)
     if compared.empty:
         return []
     said = verdicts(compared)
-    named = {n: f"“{title(n)}”" + (f" ({_why(compared, n)})" if said[n] == "no" else "") for n in said}
-    which = {verdict: " or on ".join(named[n] for n in said if said[n] == verdict) for verdict in said.values()}
-    text.append(
-        f"Yes, on {FACES[scale]}: trained on {which['yes']}, one network names masked faces to within a point of bare ones,"
-        " and neither kind worse than the network that was trained for it alone."
-        if "yes" in which
-        else f"On {FACES[scale]} no network is shown to be one for all."
+    nearest = max(said, key=lambda name: compared.loc[(name, GAP), "difference"])
+    gap, masked, bare = (compared.loc[(nearest, what)] for what in (GAP, *SPECIALISTS))
+    named = f"On {FACES[scale]} {'one network serves both kinds' if 'yes' in said.values() else 'no network is shown to serve both kinds'}"
+    text = [
+        f"{'Yes' if 'yes' in said.values() else 'Not shown'}. {named} of faces.",
+        f"Nearest comes the network trained on {title(nearest)}: its accuracy on masked faces differs by {_points(gap)} points from that on bare"
+        f" ones, and by {_points(masked)} and {_points(bare)} points from the specialists' on masked and on bare faces.",
+    ]
+    by_verdict = {v: [title(n) for n in said if said[n] == v] for v in ("yes", "not shown", "no")}
+    told = [f"*{verdict}* for {' and for '.join(names)}" for verdict, names in by_verdict.items() if names]
+    text.append(f"By the rule above the answer is {', '.join(told)}.")
+    least = [
+        f"{title(n)} {_points(row)} ({row['verdict']})"
+        for (t, n), row in less_to_see(scale, folder).iterrows()
+        if t == "masked"
+    ]
+    return text + [f"With less to see than the whole face, on masked photos, in points: {'; '.join(least)}."] * bool(
+        least
     )
-    if told := [f"*{verdict}* when trained on {which[verdict]}" for verdict in ("no", "not shown") if verdict in which]:
-        text.append(f"By the rule above the answer is {', and '.join(told)}.")
-    gaps = [f"{_points(compared.loc[(n, 'masked − unmasked faces')])} when trained on {title(n)}" for n in said]
-    text.append(f"The accuracy on masked faces less that on bare ones is, in points, {'; '.join(gaps)}.")
-    least = less_to_see(scale, folder)
-    said = [f"{title(n)} {_points(row)} ({row['verdict']})" for (twin, n), row in least.iterrows() if twin == "masked"]
-    if not said:
-        return text
-    return [*text, f"With less to see than the whole face, on masked photos, in points: {'; '.join(said)}."]
-
-
-def _why(compared: pd.DataFrame, condition: str) -> str:
-    """Why a network of a condition is not the one for all, see `reached`."""
-    below = compared.loc[(condition, "masked − unmasked faces"), "high"] < -POINT
-    return "masked faces lie more than a point below bare ones" if below else "a specialist is better"
 
 
 def _points(row: pd.Series) -> str:

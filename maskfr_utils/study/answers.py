@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from maskfr_utils.names import REPORTED, TITLES
-from maskfr_utils.study import alternatives, outcomes, published, state, tables, trials
+from maskfr_utils.study import alternatives, outcomes, published, state, tables
 from maskfr_utils.study.outcomes import Result, points, signed
 from maskfr_utils.study.run import Run
 from maskfr_utils.study.scales import SCALES
@@ -16,8 +16,6 @@ from maskfr_utils.verdicts import SEEDS
 Folder = str | Path | None
 STILL = 1.0  # points of validation accuracy that the last epoch adds: from here on a network is still climbing
 LEARNT = 90  # percent of the training photos: below, a network has not learnt what it was shown
-# The verdicts of `tables.claims` in a sentence, whatever their number.
-CLAIMED = ("beyond noise", "holds", "the opposite", "undecided", tables.NOT_RUN)
 
 
 def most_real(answer: Callable[[str, Folder], str], folder: Folder = None) -> str:
@@ -80,8 +78,8 @@ def price(scale: str, folder: Folder = None) -> str:
     pairs = {"bare": (found, bare), "mask": (trained, found)}
     other, mask = (row for _, row in outcomes.comparisons(pairs).iterrows())
     return (
-        f"On bare faces it differs by {signed(other['difference'])} points{_between(other)} from the network that was trained on them. On masked photos its accuracy now"
-        f" differs by {signed(mask['difference'])} points{_between(mask)} from that on bare ones."
+        f"On bare faces its accuracy is {_higher(other)} than that of the network that was trained on them; on masked photos it is now"
+        f" {_higher(mask)} than on bare ones."
     )
 
 
@@ -133,19 +131,34 @@ def attention(scale: str, folder: Folder = None) -> str:
 def parts(scale: str, folder: Folder = None) -> str:
     """Which part of ResSaNet does it."""
     compared = tables.parts(scale, folder)
-    single = compared[[not name.startswith(TITLES["ressanet50"]) for name in compared.index]]
-    if single.empty:
-        return ""
-    told, sure, names = [], [], [name.split(" − ")[0] for name in single.index]
-    for name, (_, row) in zip(names, single.iterrows(), strict=True):
-        part = name.removeprefix(f"{TITLES['iresnet50']} + ")
-        sure += [part] if row["verdict"] in ("better", "worse") else []
+    plain, sure, unsure = TITLES["iresnet50"], {}, []
+    for name, row in compared[[not name.startswith(TITLES["ressanet50"]) for name in compared.index]].iterrows():
+        part = name.split(" − ")[0].removeprefix(f"{plain} + ")
         part += " (self-attention, together with an inverted bottleneck and SE)" if part == "IBT" else ""
-        told.append(f"{part} {points(*row[['difference', 'low', 'high']])}")
-    return (
-        f"Each of ResSaNet's parts put into IResNet-50 alone changes the accuracy, on {FACES[scale]}, in points: {'; '.join(told)}."
-        f" Beyond noise: {', '.join(sure) or 'none of them'}. {climbing(scale, folder, names, 'ablation')}".rstrip()
-    )
+        if row["verdict"] in ("better", "worse"):
+            sure[part] = f"{signed(row['difference'])} points{_between(row)}"
+        else:
+            unsure.append(part)
+    if not sure and not unsure:
+        return ""
+    undecided = f"{_and(unsure)} {'is' if len(unsure) == 1 else 'are'} undecided" if unsure else ""
+    start = f"Of ResSaNet's parts, each put into {plain} alone, on {FACES[scale]},"
+    if not sure:
+        return f"{start} none is shown to change the accuracy: {undecided}."
+    told = f"{'only ' if unsure else ''}{_and(list(sure))} {'changes' if len(sure) == 1 else 'change'}"
+    return f"{start} {told} the accuracy beyond noise: {_and(list(sure.values()))}." + f" {undecided}." * bool(unsure)
+
+
+def _and(words: list[str]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+
+
+def _higher(row: pd.Series) -> str:
+    """How many points higher, or lower, with the interval of what is told."""
+    lower = row["difference"] < 0
+    told = pd.Series({"difference": -row["difference"], "low": -row["high"], "high": -row["low"]}) if lower else row
+    between = _between(pd.concat([told[["low", "high"]], row[["verdict"]]]))
+    return f"{100 * told['difference']:.1f} points{between} {'lower' if lower else 'higher'}"
 
 
 def _between(row: pd.Series) -> str:
@@ -202,46 +215,49 @@ def undecided_in_the_report(theirs: pd.DataFrame) -> str:
 
 
 def networks(scale: str, folder: Folder = None) -> str:
-    """The order of the networks, and how much of it is more than noise."""
+    """Which network names most masked people, and how much of their order is more than noise."""
     found = tables.networks(scale, folder)
     if not found:
         return ""
-    first, *others = (f"{name}, {found[name]}" for name in sorted(found, key=lambda name: -found[name].mean))
+    first, *others = sorted(found, key=lambda name: -found[name].mean)
     if not others:
-        return f"On {FACES[scale]} one network has been run: {first}."
+        return f"On {FACES[scale]} one network has been run: {first}, {found[first]}."
     missing = [TITLES[name] for name in REPORTED if TITLES[name] not in found]
     verdicts = tables.pairs_of_networks(scale, folder)["verdict"].str.split(" ").str[0]
     sure = int(verdicts.isin(["better", "worse"]).sum())
     beyond = (
-        f"Of the {len(verdicts)} differences between them {sure or 'none'} {'is' if sure < 2 else 'are'} beyond noise"
+        f"; of the {len(verdicts)} differences between the {len(found)} networks {sure or 'none'} {'is' if sure < 2 else 'are'} beyond noise."
         if len(verdicts) > 1
-        else f"Their difference is {'' if sure else 'not '}beyond noise"
+        else f", {'beyond noise more' if sure else 'but not beyond noise more'} than {others[0]}, {found[others[0]]}."
     )
     return (
-        f"On {FACES[scale]} the network with the highest mean accuracy is {first}; after it {'comes' if len(others) == 1 else 'come'}"
-        f" {'; '.join(others)}. {beyond}." + (f" Not run yet: {', '.join(missing)}." if missing else "")
+        f"On {FACES[scale]} {first} names most masked people, {found[first]}{beyond}"
+        + f" Not run yet: {', '.join(missing)}." * bool(missing)
     )
 
 
-def rates(scale: str, folder: Folder = None) -> str:
-    """Whether the order depends on the learning rate."""
-    same = tables.at_one_rate(scale, folder)
-    if same.empty:
+def rates(folder: Folder = None) -> str:
+    """Whether the order depends on the learning rate, on the faces of each scale."""
+    told, turns = [], False
+    for scale in SCALES:
+        same = tables.at_one_rate(scale, folder)
+        if same.empty:
+            continue
+        tried = tables.tried(scale, folder)
+        ours, theirs = (tried[TITLES[model]]["masked"].max() for model in tables.QUESTION[0])
+        turns |= same.min() < 0 < same.max()
+        told.append(
+            f"On {FACES[scale]}, ResSaNet-50 less IResNet-50 is {signed(same.min())} to {signed(same.max())} points of the validation photos at"
+            f" one rate for both, and {signed(ours - theirs)} points at the best rate of each."
+        )
+    if not told:
         return ""
-    tried = tables.tried(scale, folder)
-    ours, theirs = (tried[TITLES[model]]["masked"].max() for model in tables.QUESTION[0])
-    chosen = trials.chosen(scale, folder)
-    if same.min() < 0 < same.max():
-        turns = "which of the two is ahead depends on the rate"
-    else:
-        turns = f"{'ResSaNet-50' if same.max() <= 0 else 'IResNet-50'} is ahead at none of them, and how far behind depends on the rate"
-    judged = " and ".join(f"{TITLES[model]} at {chosen[model]:g}" for model in tables.QUESTION[0] if model in chosen)
-    return (
-        f"On {FACES[scale]}, at the same rate for both, the difference between ResSaNet-50 and IResNet-50 lies anywhere from"
-        f" {signed(same.min())} to {signed(same.max())} points of the validation photos: {turns}. At the best rate of each"
-        f" it is {signed(ours - theirs)} points. Trials have one seed: they choose rates, and are no verdict."
-        + (f" So the other chapters compare, on {FACES[scale]}, {judged}." if judged else "")
+    lead = (
+        "Yes: which of the two is ahead depends on the rate."
+        if turns
+        else "How far apart they are does, many times over; which is ahead does not, at the rates that were tried."
     )
+    return " ".join([lead, *told, "These are trials of one seed: they choose rates, and are no verdict."])
 
 
 def changes(scale: str, folder: Folder = None) -> str:
@@ -283,45 +299,59 @@ def batches(scale: str, folder: Folder = None) -> str:
     compared = tables.batches_compared(scale, folder)
     if compared.empty:
         return ""
-    kinds, told, fallen = set(), [], 0
-    for line, rows in compared.groupby(compared.index.str.split(": ").str[0], sort=False):
-        more, fewer = (int((rows["verdict"] == verdict).sum()) for verdict in ("better", "worse"))
-        kinds.add((more > 0, fewer > 0))
-        fallen += fewer
-        why = " (there a larger batch sees more photos)" if line.endswith("steps") else ""
-        told.append(f"{line}, {more or 'none'} of {len(rows)}{why}")
-    least = compared["difference"].idxmin()
-    answer = {
-        (True, False): "yes",
-        (False, True): "no",
-        (False, False): "that is not shown",
-    }.get(kinds.pop() if len(kinds) == 1 else None, "that depends on what is kept the same")
-    return (
-        f"On {FACES[scale]}, {answer}. Larger batches that name more masked people than the smallest one, beyond noise:"
-        f" {'; '.join(told)}. Those that name fewer, beyond noise: {fallen or 'none'}. The lowest is {least},"
-        f" {points(*compared.loc[least, ['difference', 'low', 'high']])} points, {compared.loc[least, 'verdict']}."
+    as_many_steps = compared.index.str.split(": ").str[0].str.endswith("steps")
+    epochs, steps = compared[~as_many_steps], compared[as_many_steps]
+    more, fewer = (int((epochs["verdict"] == verdict).sum()) for verdict in ("better", "worse"))
+    smallest = compared.index[0].split(" − ")[1]
+    answer = "Yes" if more and not fewer else "No" if fewer and not more else "Not shown"
+    text = (
+        f"{answer}, on {FACES[scale]}: of {len(epochs)} larger batches that see the photos as often, {more or 'none'} names more masked people than"
+        f" {smallest} beyond noise, and {fewer or 'none'} fewer."
     )
+    if len(epochs):
+        least = epochs["difference"].idxmin()
+        line, pair = least.split(": ")
+        text += f" The lowest, {pair.split(' − ')[0]} at {line}, differs by {points(*epochs.loc[least, ['difference', 'low', 'high']])} points ({epochs.loc[least, 'verdict']})."
+    if len(steps):
+        text += f" With as many steps {int((steps['verdict'] == 'better').sum()) or 'none'} of {len(steps)} names more, but these see more photos."
+    return text
 
 
 def claims(folder: Folder = None) -> str:
-    """How many of the report's conclusions hold, by its own numbers and by ours."""
-    text = []
-    for name, cells in tables.claims(folder).items():
-        verdicts = cells.str.split(r"[:(]").str[0].str.strip().value_counts()
-        if verdicts.get(tables.NOT_RUN, 0) == len(cells):
-            continue
-        counts = [f"*{verdict}* {verdicts[verdict]}" for verdict in CLAIMED if verdict in verdicts]
-        whose = "the report's own numbers" if name == "the report" else f"ours on {name}"
-        text.append(f"By {whose}, of {len(cells)} conclusions: {', '.join(counts)}.")
-        doubtful = sum(
-            cell.startswith("beyond noise") for claim, cell in cells.items() if TITLES["ressanet100"] in claim
-        )
-        if name == "the report" and doubtful:
-            share = published.TABLE_2["ressanet100"][0]
-            text.append(
-                f"Of those beyond noise, {doubtful} rest on the {share:.2%}, which was printed for a folder whose name ends in `_no_mask`."
-            )
-    return " ".join(text)
+    """Which of the report's conclusions hold by our runs, and on what those rest that hold by its own numbers."""
+    table = tables.claims(folder)
+    verdicts = table.apply(lambda cells: cells.str.split(r"[:(]").str[0].str.strip())
+    ours = verdicts.drop(columns="the report")
+    stand, turned = ((ours == verdict).any(axis=1) for verdict in ("holds", "the opposite"))
+    run = (ours != tables.NOT_RUN).any(axis=1)
+    kinds = {
+        ("holds", "hold"): stand & ~turned,
+        ("is turned round", "are turned round"): turned & ~stand,
+        ("depends on the faces", "depend on the faces"): stand & turned,
+        ("is undecided", "are undecided"): run & ~stand & ~turned,
+        ("is not run yet", "are not run yet"): ~run,
+    }
+    text = [
+        f"{len(some)} of {len(table)} {words[len(some) > 1]}: {'; '.join(_claim(claim, table) for claim in some)}."
+        for words, which in kinds.items()
+        if len(some := table.index[which])
+    ]
+    theirs = verdicts["the report"]
+    doubtful = sum(theirs[claim] == "beyond noise" for claim in table.index if TITLES["ressanet100"] in claim)
+    supported = (
+        f"By the report's own numbers {int((theirs == 'beyond noise').sum())} of the {len(table)} are beyond noise"
+    )
+    if doubtful:
+        share = published.TABLE_2["ressanet100"][0]
+        supported += f"; {doubtful} of these rest on the {share:.2%}, which was printed for a folder whose name ends in `_no_mask`"
+    return " ".join([*text, f"{supported}."])
+
+
+def _claim(claim: str, table: pd.DataFrame) -> str:
+    """A conclusion, with our differences on each kind of faces."""
+    cells = table.loc[claim].drop("the report")
+    told = [f"{faces} {cell.split(': ')[1].split(' (')[0]}" for faces, cell in cells.items() if cell != tables.NOT_RUN]
+    return claim + (f" ({', '.join(told)})" if told else "")
 
 
 def page_one(folder: Folder = None) -> list[str]:

@@ -186,31 +186,47 @@ def told(scale: str, folder: str | Path | None = None) -> str:
     way, effects = steps(scale, folder), alone(scale, folder)
     if not len(way) or not len(effects):
         return f"These runs are not made yet: `{plan.command('audit', scale)}` makes them."
-    one_each = [line in {flaw.title for flaw in FLAWS.values()} for line in way.index]
-    turns = way.loc[one_each, ["change", "change_low", "change_high"]].astype(float)
-    largest = effects["difference"].abs().idxmax()
-    sure = [name for name in effects.index if effects["verdict"][name] in SAYS.values()]
+    reported, honest = way["accuracy"].iloc[[0, -1]]
+    sure = effects[effects["verdict"].isin(SAYS.values())]
+    told = [f"{name} {outcomes.points(*row[['difference', 'low', 'high']])}" for name, row in sure.iterrows()]
     text = (
-        f"{together(scale, folder)} "
-        f"Alone, {largest} moves the number most, by {outcomes.points(*effects.iloc[:, :3].loc[largest])} points, and {len(sure)} of "
-        f"{len(effects)} deviations have an effect that seeds and people do not explain ({', '.join(sure) or 'none'}). "
+        f"All deviations together {'lower' if reported < honest else 'raise'} the reported accuracy of {TITLES[plan.AUDITED]} on"
+        f" {SCALES[scale].faces} from {honest:.1%} to {reported:.1%}. Alone, {len(sure) or 'none'} of {len(effects)} have an effect beyond noise"
+        + (f", in points: {'; '.join(told)}." if told else ".")
     )
-    if len(turns) > 1:
-        turn = turns["change"].abs().idxmax()
-        text += f"Taken away one after the other, the largest step is {turn}, {outcomes.points(*turns.loc[turn])}. "
-    folders = FLAWS["folders"].title
+    ways = _unmasked_folder(way, effects)
+    if not ways:
+        return text
+    theirs = published.TABLE_2["ressanet100"][0]
+    left = " or ".join(f"{100 * (theirs - value):.1f}%" for value, _, _ in ways.values())
+    return (
+        f"{text} If reading unmasked photos brought the report's network as much as it brings ours, its {theirs:.2%} would be {left} on"
+        " masked ones."
+    )
+
+
+def unmasked_folder(scale: str, folder: str | Path | None = None) -> str:
+    """What the report's best number would be on masked photos, if reading unmasked ones brought it what it brings here."""
     theirs = 100 * published.TABLE_2["ressanet100"][0]
-    if folders not in effects.index:
-        return text + f"What the {theirs:.2f}% would be on masked photos was not measured here."
-    ways = {"alone": effects.loc[folders, ["difference", "low", "high"]]}
-    if folders in turns.index:
-        ways["with all other deviations present"] = -turns.loc[folders, ["change", "change_high", "change_low"]]
-    brings = " and ".join(f"{outcomes.points(*row)} {name}" for name, row in ways.items())
+    ways = _unmasked_folder(steps(scale, folder), alone(scale, folder))
+    if not ways:
+        return f"What the {theirs:.2f}% would be on masked photos is not measured yet."
+    brings = " and ".join(f"{outcomes.points(*row)} points {name}" for name, row in ways.items())
     left = " or ".join(
         f"{theirs - 100 * value:.1f}% ({theirs - 100 * high:.1f} to {min(theirs - 100 * low, 100):.1f})"
         for value, low, high in ways.values()
     )
-    return text + (
-        f"Reading unmasked photos brings {brings}. If it brought the report's network as much, its {theirs:.2f}% would be {left} on masked ones;"
-        " but this effect is of a small network, on other faces."
+    return (
+        f"On {SCALES[scale].faces}, reading unmasked photos brings {brings}. If it brought the report's network as much, its {theirs:.2f}% would be"
+        f" {left} on masked ones."
     )
+
+
+def _unmasked_folder(way: pd.DataFrame, effects: pd.DataFrame) -> dict[str, tuple[float, ...]]:
+    """What reading unmasked photos brings, alone and beside all other deviations: value, low, high; nothing where it was not run."""
+    folders, ways = FLAWS["folders"].title, {}
+    if folders in effects.index:
+        ways["alone"] = tuple(effects.loc[folders, ["difference", "low", "high"]])
+    if ways and folders in way.index:
+        ways["with all other deviations present"] = tuple(-way.loc[folders, ["change", "change_high", "change_low"]])
+    return ways

@@ -26,7 +26,7 @@ QUESTION = (
 # The report's orderings: claim, the better, the worse; each a run's network and training condition, tested on the same.
 CLAIMS = (
     (
-        "IResNet-50 does better without masks than with them, trained on the same",
+        "IResNet-50 does better without masks than with them, each trained on its own kind",
         ("iresnet50", "unmasked"),
         ("iresnet50", "masked"),
     ),
