@@ -529,9 +529,12 @@ def test_list_and_wrong_names(empty, capsys):
     records.write_json(run.record_path(), record)
     scales.train_photos.cache_clear()
     assert command.main(["--list", "--scale", "demo"]) == 0
-    assert (
-        capsys.readouterr().out.splitlines()[-1] == "demo: 1 runs to make, about 0.5 hours at the pace of its records"
-    )
+    said = capsys.readouterr().out.splitlines()
+    assert said[-1] == "demo: 1 runs to make, about 0.5 hours at the pace of its records"
+    assert any(line.split(" ", 1)[0] == other.name and line.endswith("missing, about 30 minutes") for line in said)
+    assert command.main(["--list"]) == 0
+    said = capsys.readouterr().out
+    assert "speed/cpu.json" in said and "missing: the chapter benchmarks tells how to measure it" in said
     scales.train_photos.cache_clear()
     with pytest.raises(SystemExit, match="2"):
         command.main(["table_3"])

@@ -1,6 +1,6 @@
 """Runs what is missing of the study: `python -m maskfr_utils.study`.
 
-`--list` tells each run's state, without a list it runs what is missing, `--choose` writes the learning rates that the
+`--list` tells each run's state, and what it will take, without a list it runs what is missing, `--choose` writes the learning rates that the
 trials chose, and `--check` fails where a record in `book/results/` is not what the study as it stands would make. `--pack`
 and `--collect` let another machine make them.
 """
@@ -14,13 +14,13 @@ from pathlib import Path
 from maskfr_utils import paths
 from maskfr_utils.messages import brief, start_command
 from maskfr_utils.names import MODELS
-from maskfr_utils.study import captions, plan, trials
+from maskfr_utils.study import captions, plan, shown, trials
 from maskfr_utils.study.check import HEADLINE, problems
 from maskfr_utils.study.making import run_all
 from maskfr_utils.study.plan import GROUPS
 from maskfr_utils.study.run import Run
 from maskfr_utils.study.scales import SCALES
-from maskfr_utils.study.state import status, told_cost
+from maskfr_utils.study.state import costs, status, told_cost
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -79,7 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--part-size", type=float, metavar="MB", help="of --pack: the largest file that it may hold")
     todo = parser.add_mutually_exclusive_group()
-    todo.add_argument("--list", action="store_true", help="only tell the state of each run")
+    todo.add_argument(
+        "--list", action="store_true", help="only tell the state of each run and measurement, and what a run will take"
+    )
     todo.add_argument(
         "--check", action="store_true", help="only tell what is stale or unknown; status 1 if anything is"
     )
@@ -117,10 +119,14 @@ def _make(args: argparse.Namespace, scales: list[str]) -> int:
         return {run: status(run, args.results) for run in runs if args.model in (None, run.model)}
 
     now = states()
+    waiting = [run for run, state in now.items() if state != "done"]
+    seconds = costs(waiting, args.results) if args.list else {}
     for run, state in now.items():
-        print(f"{run.name:50} {state}")
+        print(f"{run.name:50} {state}" + (f", about {seconds[run] / 60:.0f} minutes" if run in seconds else ""))
     if args.list:
-        print(*told_cost([run for run, state in now.items() if state != "done"], args.results), sep="\n")
+        if not (args.groups or args.scale or args.model):
+            print(*(f"{name:50} {state}" for name, state in measured(args.results).items()), sep="\n")
+        print(*told_cost(waiting, args.results), sep="\n")
         return 0
     if not args.scale and (left_out := [scale for scale in scales if SCALES[scale].gpu]):
         print(
@@ -144,6 +150,16 @@ def _make(args: argparse.Namespace, scales: list[str]) -> int:
     if before is None and not left:
         print("nothing to run")
     return result
+
+
+def measured(folder: Path | None) -> dict[str, str]:
+    """The measurements that the chapters open -> whether there is a record; each chapter tells the command that makes it."""
+    opened = {name: notebook.stem for notebook in shown.chapters() for name in shown.measurements(notebook)}
+    folder = folder or paths.results_dir()
+    return {
+        name: "done" if (folder / name).exists() else f"missing: the chapter {opened[name]} tells how to measure it"
+        for name in sorted(opened)
+    }
 
 
 def _next(states: dict[Run, str]) -> list[Run]:

@@ -62,21 +62,27 @@ def load(group: str | None, scale: str, folder: str | Path | None = None) -> dic
     return found
 
 
+def costs(waiting: list[Run], folder: str | Path | None = None) -> dict[Run, float]:
+    """Seconds that runs will take: each at the median pace of its network's records, or of all of its scale; those without any are left out."""
+    found, paces = {}, defaultdict(list)
+    for run in runs((), dict.fromkeys(run.scale for run in waiting), folder):
+        if record := record_or_none(run.record_path(folder)):
+            for key in ((run.scale, run.model), run.scale):
+                paces[key].append(record["provenance"]["seconds"] / run.passes())
+    for run in waiting:
+        if pace := paces.get((run.scale, run.model)) or paces.get(run.scale):
+            found[run] = run.passes() * float(np.median(pace))
+    return found
+
+
 def told_cost(waiting: list[Run], folder: str | Path | None = None) -> list[str]:
-    """In words, a line a scale, what runs will take: each at the median pace of its network's records, or of all of its scale."""
-    lines = []
+    """In words, a line a scale, what runs will take, see `costs`."""
+    lines, seconds = [], costs(waiting, folder)
     for scale in dict.fromkeys(run.scale for run in waiting):
-        missing, paces = [run for run in waiting if run.scale == scale], defaultdict(list)
-        for run in runs((), [scale], folder):
-            if record := record_or_none(run.record_path(folder)):
-                for key in (run.model, None):
-                    paces[key].append(record["provenance"]["seconds"] / run.passes())
-        text = f"{scale}: {len(missing)} runs to make, "
-        if not paces:
-            lines.append(text + "and no record that tells their pace")
-            continue
-        seconds = sum(run.passes() * np.median(paces.get(run.model, paces[None])) for run in missing)
-        lines.append(text + f"about {seconds / 3600:.1f} hours at the pace of its records")
+        missing = [run for run in waiting if run.scale == scale]
+        hours = sum(seconds.get(run, 0.0) for run in missing) / 3600
+        pace = f"about {hours:.1f} hours at the pace of its records" if hours else "and no record that tells their pace"
+        lines.append(f"{scale}: {len(missing)} runs to make, {pace}")
     return lines
 
 
