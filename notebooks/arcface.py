@@ -165,10 +165,10 @@ figures.losses.decision_boundaries(
 # Cosines lie in $[-1, 1]$, and the softmax of such small numbers never comes near 0 or 1. The factor $s$ decides how near it may come.
 # Among $n$ identities, with all others at 90°, the probability of the true one is at most $1 / (1 + (n - 1) e^{-s})$. Too
 # small an $s$ leaves a loss that no embedding can remove; too large an $s$ turns the loss into a step. The margin shifts the curve to
-# the left: a face must be nearer to its identity for the same probability. Move the sliders to see it. [The figure
-# below](#fig-scale) shows several settings side by side.
+# the left: a face must be nearer to its identity for the same probability. Move the sliders [of this figure](#fig-play) to see it. [The next
+# figure](#fig-scale) shows several settings side by side.
 
-# %% tags=["remove-input"]
+# %% tags=["remove-input"] mystnb={"name": "fig-play", "caption": "Probability of the own identity by angle, with sliders for s and m.", "image": {"alt": "Line plot of the probability of the own identity over the angle, with two sliders that move the curve"}}
 figures.playable.arcface(scale, margin)
 
 # %% tags=["hide-input"] mystnb={"name": "fig-scale", "caption": "Probability of the own identity by angle, among 1,000 identities, for several s and m.", "image": {"alt": "Line plot of the probability of the own identity over the angle, for s from 8 to 64 and margins from 0 to 0.5; with a larger s they fall more steeply"}}

@@ -68,7 +68,7 @@ from maskfr_utils.study import pages, parameters
 # The first block of a stage halves the map and doubles the channels, so its shortcut needs a projection. The report
 # speaks of a bottleneck from 1×1 to 3×3 here. There is none: both convolutions are 3×3 ([IBasic](#fig-ibasic)).
 
-# %% mystnb={"name": "fig-ibasic", "caption": "The report's Figure 3: IBasic, the block of IResNet, as its code runs; at each step channels × height × width.", "image": {"alt": "Block diagram of IBasic with the shape after each step: BN, conv, BN, PReLU, conv, BN, plus a projected shortcut"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-ibasic", "caption": "The report's Figure 3: IBasic, the block of IResNet, as its code runs; at each step channels × height × width.", "image": {"alt": "Block diagram of IBasic with the shape after each step: BN, conv, BN, PReLU, conv, BN, plus a projected shortcut"}}
 torch.manual_seed(0)
 figures.networks.block_diagram(blocks.IBasic(64, 128, stride=2), (1, 64, 56, 56), "IBasic, first block of stage 2")
 
@@ -79,12 +79,12 @@ figures.networks.block_diagram(blocks.IBasic(64, 128, stride=2), (1, 64, 56, 56)
 # channel is on average, and turns channels up or down by a gate $g = \sigma(W_b\,\mathrm{ReLU}(W_a \bar{x}))$, where $\bar x$ is the
 # mean over positions ([the gate](#fig-se)). And an activation called FReLU takes the place of PReLU.
 
-# %% mystnb={"name": "fig-se-ibasic-f", "caption": "The report's Figure 5: SE-IBasic_F, the block of ResSaNet's stages 2 and 3.", "image": {"alt": "Block diagram of SE-IBasic_F: as IBasic, with FReLU in place of PReLU and SE before the sum"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-se-ibasic-f", "caption": "The report's Figure 5: SE-IBasic_F, the block of ResSaNet's stages 2 and 3.", "image": {"alt": "Block diagram of SE-IBasic_F: as IBasic, with FReLU in place of PReLU and SE before the sum"}}
 figures.networks.block_diagram(
     blocks.SEIBasicF(64, 128, stride=2), (1, 64, 56, 56), "SE-IBasic_F, first block of stage 2"
 )
 
-# %% mystnb={"name": "fig-se", "caption": "SE, squeeze and excitation: a gate for each channel.", "image": {"alt": "Block diagram of squeeze and excitation: mean of positions, 1x1 convolution, ReLU, 1x1 convolution, sigmoid, times the input"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-se", "caption": "SE, squeeze and excitation: a gate for each channel.", "image": {"alt": "Block diagram of squeeze and excitation: mean of positions, 1x1 convolution, ReLU, 1x1 convolution, sigmoid, times the input"}}
 figures.networks.block_diagram(blocks.SE(128), (1, 128, 28, 28), "SE")
 
 # %% [markdown]
@@ -92,7 +92,7 @@ figures.networks.block_diagram(blocks.SE(128), (1, 128, 28, 28), "SE")
 # $\mathrm{FReLU}(x) = \max(x, \mathrm{BN}(D * x))$, with a 3×3 convolution $D$ that is *depthwise*: it filters each channel by itself.
 # It costs nine multiply-adds an element ([FReLU](#fig-frelu)), where the convolution beside it costs hundreds.
 
-# %% mystnb={"name": "fig-frelu", "caption": "FReLU: the larger of a value and what its neighbours suggest.", "image": {"alt": "Block diagram of FReLU: the larger of the input and its depthwise 3x3 convolution with BN"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-frelu", "caption": "FReLU: the larger of a value and what its neighbours suggest.", "image": {"alt": "Block diagram of FReLU: the larger of the input and its depthwise 3x3 convolution with BN"}}
 figures.networks.block_diagram(blocks.FReLU(128), (1, 128, 28, 28), "FReLU")
 
 # %% [markdown]
@@ -112,7 +112,7 @@ figures.faces.face_grid({name: x.permute(0, 2, 3, 1).numpy() for name, x in pict
 # ## IBT, stage 4 of ResSaNet
 #
 # A 3×3 convolution sees only neighbouring pixels. On a masked face, the features that distinguish two people may lie far from each
-# other: an eye, and the outline of the head. The *improved bottleneck transformer* ([IBT](#fig-ibt)) lets each of the 7×7 positions look
+# other: an eye, and the outline of the head. *IBT*, in the report the *IBasic Transformer* ([its diagram](#fig-ibt)), lets each of the 7×7 positions look
 # at all the others. Its first half, called IBSA, is an IBasic whose second convolution is multi-head self-attention ([Srinivas et al., 2021](#cite-srinivas2021)); in each of four heads,
 #
 # $$\mathrm{MHSA}(x) = \mathrm{softmax}\!\left(\frac{q k^\top + q r^\top}{\sqrt d}\right) v, \qquad
@@ -122,7 +122,7 @@ figures.faces.face_grid({name: x.permute(0, 2, 3, 1).numpy() for name, x in pict
 # them attention would not know where anything is. The second half is an *MBConv* ([Sandler et al., 2018](#cite-sandler2018)), which widens
 # the channels, filters each one by itself, and narrows them again.
 
-# %% mystnb={"name": "fig-ibt", "caption": "The report's Figure 6: IBT, the block of ResSaNet's stage 4, an IBSA and an MBConv.", "image": {"alt": "Block diagram of IBT: an IBasic block with multi-head self-attention in place of its second convolution, then an MBConv, each with a shortcut"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-ibt", "caption": "The report's Figure 6: IBT, the block of ResSaNet's stage 4, an IBSA and an MBConv.", "image": {"alt": "Block diagram of IBT: an IBasic block with multi-head self-attention in place of its second convolution, then an MBConv, each with a shortcut"}}
 figures.networks.block_diagram(
     blocks.IBT(256, 512, size=7, stride=2), (1, 256, 14, 14), "IBT = IBSA, then MBConv: first of stage 4"
 )

@@ -249,7 +249,8 @@ a copy of one that was trained on. Among the real photos {share:.1%} repeat anot
 measure memory. The report's code even mirrored each picture *before* it split.
 
 Comparing the middle of the faces finds {middle["found"] / known:.0%} of the known copies; {middle["others"] / clean:.1%} of
-the other photos are left out with them. Copies that are found are taken out before the split, so none of them stands on both sides. Each photo has a masked twin, so a difference between the
+the other photos are left out with them. Copies that are found are taken out before the split, and pairs that may be copies stay in one part. So the test can be trusted as far as that goes:
+copies that differ more may remain. Each photo has a masked twin, so a difference between the
 accuracies with and without masks is due to the mask."""
 display(pages.box(text))
 

@@ -35,7 +35,7 @@
 #
 # $$\bar d \pm t_{0.975,\,n-1} \frac{\sigma_d}{\sqrt n}.$$
 #
-# An interval in this book is the wider of the two at either end. A $p$ is the chance of a difference at least as large if there were none;
+# The intervals of this study's comparisons are the wider of the two at either end (with fewer than three seeds, those of the bootstrap alone). A $p$ is the chance of a difference at least as large if there were none;
 # the larger one of the two is given. *Better* or *worse* is said only with three seeds or more, and only where the interval leaves out 0
 # and $p$, corrected as below, is under 0.05.
 # Simulated networks that do not differ are then called different in at most 5% of cases, also where seeds matter as much as they do here

@@ -99,7 +99,7 @@ pd.DataFrame.from_dict(rows, orient="index").round(2)
 #
 # Both have stages of 3, 4, 14, 3 blocks ("50") or 3, 13, 30, 3 ("100"), as [the stages](#tab-networks) show. *Multiply-adds* are
 # those of convolutions, linear layers and attention products, as PyTorch's own counter counts them. Times in [the totals](#tab-totals)
-# are multiples of IResNet-50's, since the paper's milliseconds belong to its machine and ours to another. They hang on the libraries and the
+# are multiples of IResNet-50's, since the paper's milliseconds belong to its machine and ours to another. They depend on the libraries and the
 # precision, too ([Benchmarks](benchmarks.ipynb) has them in bf16 and onnxruntime), so they show less than counts.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-networks", "caption": "The report's Figure 4, the stages: the networks of this study at 112 × 112; blocks, their channels, how many, and the size of the maps that come out."}
@@ -311,7 +311,8 @@ pages.Words(
 
 # %% tags=["remove-input"]
 text = f"""ResNet and IResNet are. Counted as in their time, ResNet's totals agree with the published ones to 2%, once the stride stands in the first 1 x 1
-convolution. IResNet's agree to the last digit with the variant of the block that the published network has; ours is insightface's.
+convolution. IResNet's agree to the last digit, once IResNet-50 is counted without the middle BatchNorm of its blocks and IResNet-100 with it: the two published
+columns come from two code bases. Ours, insightface's, has it in both.
 ResSaNet very probably is. With $k = 2$, $r = 4$, no biases, no
 projection, and the map halved between convolution and attention, ours has the published operations to the last digit. Of all settings that
 were tried, {"one has" if len(left) == 1 else f"{len(left)} have"} all four published numbers, apart from the kind of position terms.

@@ -261,12 +261,16 @@ pages.shown(seconds.add_suffix(" photos").rename(index="{} numbers".format), com
 # %% tags=["remove-input"]
 met = [row for photo in named for row in photo.rows() if row["name"]]  # a photo without a face has no name
 unknown = sum(row["name"] == "unknown" for row in met)
+few = ""
+if people := read_measurement("recognise/real_people.json"):
+    shares = [f"{share}% of {faces} ({mask})" for (faces, mask), share in recognition.table(people)["named"].items()]
+    few = f", of many more people than the 105 of this study's, which names {', '.join(shares)}"
 text = f"""A face gets the name of the enrolled person whose photo is most like it, if the likeness reaches a threshold that few pairs of
 strangers reach. Otherwise the answer is "unknown", which a closed set of names as in [Training](train.ipynb) cannot give. On this page
 {len(met) - unknown} of {len(met)} faces got a name and {unknown} did not: strangers, and some who are enrolled but were not near enough.
 
-A mask makes two photos of one person less alike, so at the same threshold fewer people are named. The network that comes with the package does this for rendered people only: real people need one that was trained on
-photos."""
+A mask makes two photos of one person less alike, so at the same threshold fewer people are named. The network that comes with the package does this for rendered people only: real people need one that
+was trained on photos{few}."""
 pages.box(text)
 
 # %% [markdown]

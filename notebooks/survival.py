@@ -118,7 +118,7 @@ if costs:
         "listed, split and written": mb["prepared"],
         "read, and an epoch drawn": mb["read"],
     }
-    table = pd.DataFrame({"": rows})
+    table = pd.DataFrame({"rate or size": rows}).rename_axis("what")
 else:
     table = pd.DataFrame()
 pages.shown(table, "python -m maskfr_utils.measure.data_costs")

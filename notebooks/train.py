@@ -143,7 +143,8 @@ figures.results.training_curves([*earlier, last])
 # %% [markdown]
 # ## The result
 #
-# The interval is Wilson's ([Wilson, 1927](#cite-wilson1927)) at 95%, over test photos.
+# The interval is Wilson's ([Wilson, 1927](#cite-wilson1927)) at 95%, over test photos. It takes them as independent. But photos of one person are
+# alike, and another seed would give another network, so the true interval is wider.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-run", "caption": "The result of this run on its test photos, and how it was made."}
 from maskfr_utils.study import outcomes, tables

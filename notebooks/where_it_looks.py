@@ -66,8 +66,8 @@ half = ((people.images[0].astype(int) + painted) // 2).astype(np.uint8)
 figures.faces.face_grid({"": np.stack([people.images[0], half])}, size=2)
 
 # %% [markdown]
-# A map is summed up by its shares on five [parts](#fig-parts-of-a-face) of the picture, found by each face's own landmarks. What is *around the
-# face* is the forehead above the brows as well, with hair and background. A part that
+# A map is summed up by its shares on five [parts](#fig-parts-of-a-face) of the picture, found by each face's own landmarks. *Around the
+# face* are background and hair, and also the forehead above the brows. A part that
 # is a tenth of the picture and holds half of the map counts five times as much as its area.
 #
 # ## Do they look at eyes and brows?
@@ -135,11 +135,18 @@ pages.drawn(gradient, lambda: figures.attribution.maps_on_faces(mean, gradient))
 # %% tags=["hide-input"] mystnb={"name": "fig-attention", "caption": "How much each of 7 x 7 places is looked at, by self-attention and head, on masked faces.", "image": {"alt": "Maps of 7 by 7 squares on a mean rendered masked face, a line for each self-attention of a network, a column for each head"}}
 twin = where_it_looks.TWINS[1]
 heads = {
-    f"{label}: {name}": [np.array(head) for head in found]
+    f"{label}: block {block}": [np.array(head) for head in found]
     for label, by in (record["networks"] if record else {}).items()
-    for name, found in by[twin]["attention"].items()
+    for block, found in enumerate(by[twin]["attention"].values(), 1)
 }
 pages.drawn(heads, lambda: figures.attribution.heads(mean[twin], heads))
+
+# %% tags=["remove-input"]
+LOWER = slice(4, 7)  # of the seven rows: where the mask is
+shares = [head[LOWER].sum() / head.sum() for found in heads.values() for head in found]
+if shares:
+    said = f"The lower three of the seven rows, where the mask is, get {np.mean(shares):.0%} of the attention (by head {min(shares):.0%} to {max(shares):.0%});"
+    display(pages.Words(f"{said} if all places were looked at alike, it would be {3 / 7:.0%}."))
 
 # %% tags=["remove-input"]
 text = f"Where the networks look is not measured yet: `{command}` measures it."

@@ -188,6 +188,14 @@ def test_the_reports_recipe_has_parts_of_its_own(monkeypatch):
     assert fingerprint.moved(then, {"decay": decay()}) == ["decay"]
 
 
+def test_a_new_loss_network_or_kind_of_mask_moves_nothing(then, monkeypatch):
+    monkeypatch.setitem(losses.LOSSES, "mine", losses.LOSSES["cosface"])
+    monkeypatch.setitem(NETWORKS, "mine", NETWORKS["iresnet50"])
+    assert losses.create_loss("mine", 8, 5) is not None
+    parts = [part for part in PARTS if part.startswith(("network", "loss", "steps", "evaluation"))]
+    assert moved(then, {part: PARTS[part] for part in parts}) == set()
+
+
 def test_what_is_new_makes_nothing_stale():
     then = {"masks": {"cloth": [1.0, 2.0]}, "loss arcface": {"x": [3.0]}}
     now = {"masks": {"cloth": [1.0, 2.0004], "snood": [7.0]}, "loss arcface": {"x": [3.0]}, "loss mine": {"x": [0.0]}}

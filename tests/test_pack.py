@@ -254,6 +254,17 @@ def test_a_session_makes_what_fits_the_most_valuable_first(clock, study):
     assert session("ressanet50", portion="first").missing() == []
 
 
+def test_two_share_a_gpu_but_a_large_batch_has_it_for_itself(monkeypatch):
+    small, large = (Run(scale="full", batch_size=batch) for batch in (128, 512))
+    ours = within.Session("full", ["iresnet50"], None, 1e9, None, within.time.monotonic())
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert [ours.places(run) for run in (small, large)] == [1, 1]
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert [ours.places(run) for run in (small, large)] == [2, 1]
+    ours.at_once = 3  # as it was asked for
+    assert [ours.places(run) for run in (small, large)] == [3, 3]
+
+
 def test_final_runs_wait_for_their_networks_trials(clock, capsys):
     assert session("resnet50", portion="finals_50").work() == 0
     assert clock == [] and "3 are missing, of which 3 wait" in capsys.readouterr().out

@@ -109,6 +109,31 @@ def estimates(tables: dict[str, pd.DataFrame], xlabel: str, *, value: str = "acc
     return finished(fig)
 
 
+def differences(tables: dict[str, pd.DataFrame], xlabel: str) -> Figure:
+    """Differences with their intervals, a line each, and a panel with an axis of its own for each table.
+
+    Args:
+        tables: label -> table indexed by line with `difference`, `low` and `high`, fractions; shown in percent.
+        xlabel: what the values are.
+    """
+    lines = list(dict.fromkeys(line for table in tables.values() for line in table.index))
+    size = (2.6 + 2.3 * len(tables), 1.3 + 0.26 * max(len(lines), 4))
+    fig, axes = plt.subplots(1, max(1, len(tables)), figsize=size, sharey=True, squeeze=False)
+    for i, (ax, (label, table)) in enumerate(zip(axes[0], tables.items(), strict=False)):
+        ax.axvline(0, color="grey", lw=0.8)
+        centre = 100 * table["difference"].to_numpy(float)
+        bars = np.abs(100 * table[["low", "high"]].to_numpy(float).T - centre)
+        at = [lines.index(line) for line in table.index]
+        ax.errorbar(centre, at, xerr=bars, fmt=MARKERS[i], color=COLOURS[i], capsize=2, ms=5)
+        ax.set_title(label, fontsize=10)
+        ax.grid(axis="x", lw=0.4)
+    axes[0, 0].set_yticks(range(len(lines)), [textwrap.fill(str(line), 32) for line in lines])
+    axes[0, 0].set_ylim(max(len(lines), 1) - 0.4, -0.6)
+    fig.supxlabel(xlabel, fontsize=10)
+    sns.despine(fig, left=True)
+    return finished(fig)
+
+
 def _cut_wide(ax: plt.Axes, intervals: pd.DataFrame) -> None:
     """Lets intervals that are far wider than most go on beyond the edge, so that the others can be read; no value is cut off."""
     intervals = intervals.dropna()

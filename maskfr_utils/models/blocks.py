@@ -222,7 +222,7 @@ class MBConv(nn.Module):
 
 
 class IBT(nn.Sequential):
-    """The improved bottleneck transformer: IBSA, then MBConv."""
+    """IBT, the report's IBasic Transformer: IBSA, then MBConv."""
 
     def __init__(
         self,

@@ -26,6 +26,7 @@ from maskfr_utils.study.plan import ABLATION
 from maskfr_utils.study.run import Run
 
 FIFTY, HUNDRED = ("iresnet50", "ressanet50", "resnet50"), ("iresnet100", "ressanet100")
+ALONE_FROM = 512  # pictures a batch: larger ones have the device for themselves
 START = 25.0  # seconds that a run takes beside its steps, at most
 SURE = 1.5  # times what its steps should take: photos are scored, checkpoints written, the device is shared
 AGAIN = 1.15  # times what a run of the same network took
@@ -69,11 +70,13 @@ class Session:
         models: the networks that the pack is for.
         portion: one of `portions`; None: all, in their order.
         within: seconds.
-        at_once: runs that share the device.
+        at_once: runs that share the device; None: as many as is fast, see `places`.
         began: what `time.monotonic` told when that time began.
     """
 
-    def __init__(self, scale: str, models: list[str], portion: str | None, within: float, at_once: int, began: float):
+    def __init__(
+        self, scale: str, models: list[str], portion: str | None, within: float, at_once: int | None, began: float
+    ):
         self.scale, self.models, self.portion, self.at_once = scale, models, portion, at_once
         self.began, self.within = began, within
         self.running: dict[Run, tuple[subprocess.Popen, float]] = {}
@@ -109,7 +112,17 @@ class Session:
         if run.model not in self.paces:
             # In a process of its own: what a device was given for it is given back.
             self.paces[run.model] = in_fresh_process(images_per_second, run)
-        return START + SURE * self.at_once * run.passes() / self.paces[run.model]
+        return START + SURE * self.places(run) * run.passes() / self.paces[run.model]
+
+    def places(self, run: Run) -> int:
+        """Runs that share the device while this one is made, itself included.
+
+        Two at once train 1.3 times the pictures of one after the other (batch 128, one H200). A large batch fills a GPU by itself, and
+        on a CPU they would fight for its cores.
+        """
+        import torch
+
+        return self.at_once or (2 if torch.cuda.is_available() and run.batch < ALONE_FROM else 1)
 
     def fits(self, run: Run) -> bool:
         """Whether a run surely ends in time; its faces are prepared by the way."""
@@ -168,8 +181,8 @@ class Session:
         """Settles what has ended and starts a run, if there is place for one; whether there is more to do."""
         for run in [run for run, (process, _) in self.running.items() if process.poll() is not None]:
             self.settle(run)
-        run = next(iter(self.ready()), None) if len(self.running) < self.at_once else None
-        if run is None:
+        run = next(iter(self.ready()), None)
+        if run is None or len(self.running) >= min(map(self.places, (run, *self.running))):
             time.sleep(0.5 * bool(self.running))
             return bool(self.running)
         try:
@@ -218,7 +231,9 @@ def main(manifest: dict, argv: list[str] | None = None, began: float | None = No
     parser = argparse.ArgumentParser(prog="python run.py", description=f"Make runs of the study: {manifest['scale']}.")
     parser.add_argument("--within", type=float, default=math.inf, help="seconds; default: until all are made")
     parser.add_argument("--portion", help=f"{', '.join(names)}, or its number from 0; default: all, in this order")
-    parser.add_argument("--at-once", type=int, help="runs that share the device (default: 2 on a GPU, 1 on a CPU)")
+    parser.add_argument(
+        "--at-once", type=int, help="runs that share the device (default: 2 on a GPU, 1 with large batches or on a CPU)"
+    )
     parser.add_argument("--list", action="store_true", help="only tell what is missing")
     args = parser.parse_args(argv)
     if args.portion and args.portion.isdecimal() and int(args.portion) < len(names):
@@ -227,12 +242,8 @@ def main(manifest: dict, argv: list[str] | None = None, began: float | None = No
         parser.error(unknown("portion", args.portion, names))
     if not args.within > 0 or (args.at_once is not None and args.at_once < 1):
         parser.error("--within and --at-once must be above 0")
-    import torch
-
-    # Two at once train 1.3 times the pictures of one after the other (batch 128, one H200); on a CPU they fight for cores.
-    at_once = args.at_once or (2 if torch.cuda.is_available() else 1)
     began = time.monotonic() if began is None else began
-    session = Session(manifest["scale"], manifest["models"], args.portion, args.within, at_once, began)
+    session = Session(manifest["scale"], manifest["models"], args.portion, args.within, args.at_once, began)
     if args.list:
         print(*(run.name for run in session.missing()), sep="\n")
         return 0
