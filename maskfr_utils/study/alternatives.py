@@ -183,11 +183,12 @@ def condition_answer(scale: str, folder: Folder = None) -> list[str]:
     said = verdicts(compared)
     nearest = max(said, key=lambda name: compared.loc[(name, GAP), "difference"])
     gap, masked, bare = (compared.loc[(nearest, what)] for what in (GAP, *SPECIALISTS))
-    named = f"On {FACES[scale]} {'one network serves both kinds' if 'yes' in said.values() else 'no network is shown to serve both kinds'}"
+    seeds, served = len(gap["seeds"]), "yes" in said.values()
     text = [
-        f"{'Yes' if 'yes' in said.values() else 'Not shown'}. {named} of faces.",
-        f"Nearest comes the network trained on {title(nearest)}: its accuracy on masked faces differs by {_points(gap)} points from that on bare"
-        f" ones, and by {_points(masked)} and {_points(bare)} points from the specialists' on masked and on bare faces.",
+        f"{'Yes' if served else 'Not shown'}. On {FACES[scale]}{f' ({seeds} of {SEEDS} seeds)' if seeds < SEEDS else ''}"
+        f" {'one network serves' if served else 'no network is shown to serve'} both kinds of faces.",
+        f"Nearest comes the network trained on {title(nearest)}: its accuracy on masked faces differs by {_points(gap)} points from"
+        f" that on bare ones, and by {_points(masked)} and {_points(bare)} points from the specialists' on masked and on bare faces.",
     ]
     by_verdict = {v: [title(n) for n in said if said[n] == v] for v in ("yes", "not shown", "no")}
     told = [f"*{verdict}* for {' and for '.join(names)}" for verdict, names in by_verdict.items() if names]

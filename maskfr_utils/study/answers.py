@@ -157,14 +157,14 @@ def _higher(row: pd.Series) -> str:
     """How many points higher, or lower, with the interval of what is told."""
     lower = row["difference"] < 0
     told = pd.Series({"difference": -row["difference"], "low": -row["high"], "high": -row["low"]}) if lower else row
-    between = _between(pd.concat([told[["low", "high"]], row[["verdict"]]]))
+    between = _between(pd.concat([told[["low", "high"]], row[["verdict", "seeds"]]]))
     return f"{100 * told['difference']:.1f} points{between} {'lower' if lower else 'higher'}"
 
 
 def _between(row: pd.Series) -> str:
-    """A difference's interval in points, and whether it is noise; in brackets, to stand behind it."""
-    sure = row["verdict"] in ("better", "worse")
-    return f" ({signed(row['low'])} to {signed(row['high'])}{'' if sure else '; not beyond noise'})"
+    """A difference's interval in points, and whether it is noise or has too few seeds to tell; in brackets, to stand behind it."""
+    noise = "" if _few(row) or row["verdict"] in ("better", "worse") else "; not beyond noise"
+    return f" ({signed(row['low'])} to {signed(row['high'])}{noise}{_few(row)})"
 
 
 def _few(row: pd.Series) -> str:
