@@ -108,7 +108,7 @@ display(pages.shown(shown, plan.command()), pages.made("The numbers are those of
 # - **Near-copies on both sides of the split**: some test photos had been trained on, slightly changed.
 # - **Intervals that left out the seed.** Copies of one network that differ only in their seeds were called different far too often.
 # - **Depthwise filters that started too small.** Their first weights were drawn as if they saw all channels, though each sees one. Only
-#   ResSaNet has such filters. [Tuning](tuning.ipynb#the-rest-of-the-recipe) shows what that costs at the best rate.
+#   ResSaNet has such filters. [Tuning](tuning.ipynb) shows what that costs at the best rate.
 # - **Weight decay on all parameters**, also on norms and slopes.
 #
 # None of this shows in a table. Each number was right, could be made again to the digit, and carried an interval. The

@@ -66,6 +66,29 @@ def test_the_best_rate_of_each_network_wears_a_ring():
     assert [text.get_text() for text in ax.get_xticklabels()] == ["0.1", "0.2", "0.4"]
 
 
+def test_a_network_looks_the_same_in_all_figures():
+    one, three = (
+        pd.DataFrame({name: [0.2, 0.5] for name in names}, index=[1, 2])
+        for names in (("ResSaNet-50",), ("ResNet-50", "IResNet-50", "ResSaNet-50"))
+    )
+    first, *_ = figures.results.by_epoch(one).axes[0].lines
+    *others, last = figures.results.by_epoch(three).axes[0].lines
+    assert first.get_color() == last.get_color() and first.get_marker() == last.get_marker()
+    assert len({line.get_color() for line in (*others, last)}) == 3
+
+
+def test_differences_have_an_axis_for_each_table():
+    table = pd.DataFrame(
+        {"difference": [0.02, -0.01], "low": [0.01, -0.02], "high": [0.03, 0.0]}, index=["a − b", "c − d"]
+    )
+    left, right = figures.results.differences({"theirs": table, "ours": 10 * table[:1]}, "points").axes
+    assert left.get_xlim()[1] < 10 < right.get_xlim()[1] and [ax.get_title() for ax in (left, right)] == [
+        "theirs",
+        "ours",
+    ]
+    assert [label.get_text() for label in left.get_yticklabels()] == ["a − b", "c − d"]
+
+
 def test_a_curve_by_epoch_in_percent():
     (ax,) = figures.results.by_epoch(pd.DataFrame({"a": [0.2, 0.5]}, index=[1, 2])).axes
     assert ax.lines[0].get_xydata().tolist() == [[1, 20], [2, 50]]

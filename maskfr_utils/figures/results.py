@@ -9,7 +9,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from maskfr_utils.figures.style import COLOURS, DASHES, MARKERS, MASKED, UNMASKED, finished, legend_outside
+from maskfr_utils.figures.style import COLOURS, DASHES, MARKERS, MASKED, UNMASKED, finished, legend_outside, look
 
 WIDE = 6  # so many times the median width of the intervals: a wider one is cut
 
@@ -60,7 +60,7 @@ def rank_curves(curves: dict[str, np.ndarray]) -> Figure:
     """
     fig, ax = plt.subplots(figsize=(7.5, 3.4))
     for i, (label, shares) in enumerate(curves.items()):
-        ax.plot(np.arange(1, len(shares) + 1), 100 * shares, color=COLOURS[i], marker=MARKERS[i], ms=4, label=label)
+        ax.plot(np.arange(1, len(shares) + 1), 100 * shares, **look(label, i), ms=4, label=label)
     ax.set(xlabel="k", ylabel="right identity among the k best, %", xscale="log")
     ticks = [k for k in (1, 2, 5, 10, 20, 50) if any(k <= len(shares) for shares in curves.values())]
     ax.set_xticks(ticks, ticks)
@@ -260,9 +260,9 @@ def rates(lines: Mapping[str, pd.Series]) -> Figure:
     """
     fig, ax = plt.subplots(figsize=(7.5, 3.8))
     for i, (name, line) in enumerate(lines.items()):
-        colour = COLOURS[i % len(COLOURS)]
-        ax.plot(line.index, 100 * line, marker=MARKERS[i % len(MARKERS)], color=colour, label=name)
-        ax.plot(line.idxmax(), 100 * line.max(), "o", ms=13, mfc="none", mec=colour)
+        style = look(name, i)
+        ax.plot(line.index, 100 * line, **style, label=name)
+        ax.plot(line.idxmax(), 100 * line.max(), "o", ms=13, mfc="none", mec=style["color"])
     ax.set(xscale="log", xlabel="learning rate", ylabel="accuracy on masked validation photos, %")
     ticks = sorted({rate for line in lines.values() for rate in line.index})
     ax.set_xticks(ticks, [f"{rate:g}" for rate in ticks])
@@ -280,8 +280,7 @@ def by_epoch(curves: pd.DataFrame) -> Figure:
     """
     fig, ax = plt.subplots(figsize=(7.5, 3.6))
     for i, name in enumerate(curves):
-        style = {"marker": MARKERS[i % len(MARKERS)], "color": COLOURS[i % len(COLOURS)]}
-        ax.plot(curves.index, 100 * curves[name], label=name, **style)
+        ax.plot(curves.index, 100 * curves[name], label=name, **look(name, i))
     ax.set(xlabel="epoch", ylabel="accuracy on masked validation photos, %", xticks=curves.index)
     sns.despine(fig)
     legend_outside(ax)

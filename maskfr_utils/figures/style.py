@@ -4,8 +4,22 @@ import matplotlib.pyplot as plt
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from maskfr_utils.names import REPORTED, TITLES
+
 COLOURS, MARKERS, DASHES = sns.color_palette("colorblind"), "osD^vPX", ("-", "--", "-.", ":")
 MASKED, UNMASKED = COLOURS[:2]
+_NETWORKS = list(dict.fromkeys([*(TITLES[name] for name in REPORTED), *TITLES.values()]))
+
+
+def look(name: str, place: int) -> dict[str, object]:
+    """Colour and marker of a line: a network has the same in all figures.
+
+    Args:
+        name: of a network (its title), or of anything else.
+        place: of the line among those of its figure, which decides where it is no network.
+    """
+    number = _NETWORKS.index(name) if name in _NETWORKS else place
+    return {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
 
 
 def finished(fig: Figure, pad: float = 1.08) -> Figure:
