@@ -7,6 +7,7 @@ the present sources compute is kept under a hash of them, so that it is computed
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -73,7 +74,13 @@ def _close(values: object, now: list[float]) -> bool:
     plain = isinstance(values, list) and all(
         isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**53) for value in values
     )
-    return plain and len(values) == len(now) and np.allclose(now, values, RELATIVE, ABSOLUTE, equal_nan=True)
+    return plain and len(values) == len(now) and all(map(_near, values, now))
+
+
+def _near(value: float, now: float) -> bool:
+    if math.isfinite(value):
+        return abs(now - value) <= ABSOLUTE + RELATIVE * abs(value)
+    return value == now or (math.isnan(value) and math.isnan(now))
 
 
 def digest(now: Mapping[str, Numbers]) -> str:

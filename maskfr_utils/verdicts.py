@@ -8,6 +8,7 @@ either end.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy import stats
@@ -104,6 +105,7 @@ def compare(
     return over_seeds_and_people(differences, people, resamples=resamples)
 
 
+@lru_cache(maxsize=8)  # some megabytes each; a chapter compares many runs on the same people
 def drawn_anew(people: int, resamples: int = RESAMPLES, *, seed: int = 0) -> np.ndarray:
     """The bootstrap over people of all intervals here: how often each is drawn when as many are, with replacement.
 
@@ -113,9 +115,11 @@ def drawn_anew(people: int, resamples: int = RESAMPLES, *, seed: int = 0) -> np.
         seed: of the draws; the same seed and number of people give the same draws, so that differences are paired.
 
     Returns:
-        (resamples, people) integers, each row with the sum `people`.
+        (resamples, people) integers, each row with the sum `people`; not to be changed.
     """
-    return np.random.default_rng(seed).multinomial(people, np.full(people, 1 / people), resamples)
+    drawn = np.random.default_rng(seed).multinomial(people, np.full(people, 1 / people), resamples)
+    drawn.flags.writeable = False
+    return drawn
 
 
 def _of_other_people(
