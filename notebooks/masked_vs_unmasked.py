@@ -182,7 +182,7 @@ pages.drawn(curves, lambda: figures.playable.pointed(figures.results.rank_curves
 # stand in for real ones, training on them must gain about as much with real masks as with drawn ones ([the table](#tab-real)).
 
 # %% tags=["hide-input"] mystnb={"name": "tab-real", "caption": "IResNet-50 on people whom it has not seen (MFR2), with real and with drawn masks: trained with masks, without, and the gain."}
-real = records.read_measurement("masks/transfer.json", results)
+real = records.read_measurement("masks/real_masks.json", results)
 table = real_masks.table(real) if real else pd.DataFrame()
 display(
     pages.shown(table, "python -m maskfr_utils.measure.real_masks runs/..."),

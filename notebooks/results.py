@@ -131,7 +131,7 @@ display(pages.shown(shown, plan.command()), pages.made("The numbers are those of
 # The report asks two questions. This study asked more; their chapters answer them in full:
 
 # %% tags=["remove-input"]
-real = records.read_measurement("masks/transfer.json", results)
+real = records.read_measurement("masks/real_masks.json", results)
 strangers_record = records.read_measurement("recognise/strangers.json", results)
 looks = records.read_measurement("recognise/where_it_looks.json", results)
 found = {
@@ -158,7 +158,7 @@ display(pages.Words("\n".join(f"- **{name}.** {said or 'Not measured yet.'}" for
 
 # %% tags=["hide-input"] mystnb={"name": "tab-future", "caption": "What the report left for later: what was done here, and the command for what waits."}
 memory = records.read_measurement("speed/memory.json", results)
-loss_steps = records.read_measurement("speed/identities.json", results)
+loss_steps = records.read_measurement("speed/loss_steps.json", results)
 large = [row for row in (memory["measured"] if memory else []) if row["batch"] == 512 and row["recomputed"]]
 sizes = " and ".join(f"{row['bytes'] / 2**30:.1f} GiB in {row['precision']}" for row in large)
 most = max((int(name.split()[0]) for name in (loss_steps["steps"] if loss_steps else ())), default=0)

@@ -129,7 +129,7 @@ from IPython.display import display
 from maskfr_utils import records
 from maskfr_utils.study import state
 
-steps = records.read_measurement("speed/identities.json")
+steps = records.read_measurement("speed/loss_steps.json")
 rows = [
     {
         "identities": f"{int(name.split()[0]):,}",
@@ -140,7 +140,7 @@ rows = [
     for name, step in (steps["steps"] if steps else {}).items()
 ]
 shown = pages.shown(
-    pd.DataFrame(rows), "python -m maskfr_utils.measure.identities --out book/results/speed/identities.json"
+    pd.DataFrame(rows), "python -m maskfr_utils.measure.loss_steps --out book/results/speed/loss_steps.json"
 )
 display(shown, pages.made(state.made_from("scaling")))
 

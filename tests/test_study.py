@@ -369,14 +369,14 @@ def test_a_record_beside_the_studys_makes_the_chapters_stale_that_show_it(book, 
 def test_a_measurement_on_networks_of_older_code_is_a_problem(book):
     run = Run(scale="pocket")
     record = {"params": run.params(), "provenance": {"networks": json.loads(json.dumps(run.behaviour()))}}
-    records.write_json(book / "masks/transfer.json", record)
+    records.write_json(book / "masks/real_masks.json", record)
     refresh(book)
     assert check.problems(book, book) == []
     record["provenance"]["networks"]["schedule"]["cosine, step 3"][0] *= 1.1
-    records.write_json(book / "masks/transfer.json", record)
+    records.write_json(book / "masks/real_masks.json", record)
     refresh(book)
     assert check.problems(book, book) == [
-        "masks/transfer.json was measured on networks of older code (schedule moved): measure again"
+        "masks/real_masks.json was measured on networks of older code (schedule moved): measure again"
     ]
 
 

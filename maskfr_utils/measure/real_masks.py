@@ -35,7 +35,7 @@ from maskfr_utils.study.outcomes import points, signed
 from maskfr_utils.study.run import Run
 from maskfr_utils.verdicts import RESAMPLES, Comparison
 
-RECORD = Path("masks") / "transfer.json"  # below the records of the study
+RECORD = Path("masks") / "real_masks.json"  # below the records of the study
 COMMAND = "python -m maskfr_utils.measure.real_masks"
 LEAST = 2  # photos with and without a real mask that each person has who is compared
 # Probes of identification by whether they wear a real mask, and whether one is drawn.

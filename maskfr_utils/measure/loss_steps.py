@@ -1,4 +1,4 @@
-"""What a step of the loss costs by the number of identities, whole and sampled: `python -m maskfr_utils.measure.identities --out record.json`."""
+"""What a step of the loss costs by the number of identities, whole and sampled: `python -m maskfr_utils.measure.loss_steps --out record.json`."""
 
 import statistics
 import sys
@@ -66,8 +66,8 @@ def measure(out: Path, counts: tuple[int, ...] = COUNTS) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """The command."""
-    arguments = made_by.parser("identities", __doc__).parse_args(argv)
-    return made_by.status("identities", lambda: measure(arguments.out))
+    arguments = made_by.parser("loss_steps", __doc__).parse_args(argv)
+    return made_by.status("loss_steps", lambda: measure(arguments.out))
 
 
 if __name__ == "__main__":
