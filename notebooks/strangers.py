@@ -202,7 +202,7 @@ pages.drawn(groups, lambda: figures.results.estimates(groups, "pairs decided cor
 # and those of `lfw` with twenty photos or more, into one set of more than 150, and train on it:
 #
 # ```
-# python -m maskfr_utils.faces.merged data/more_people pins/pins_112.tar lfw/lfw_112.tar glint24/glint24_112.tar --least 20
+# python -m maskfr_utils.merged data/more_people pins/pins_112.tar lfw/lfw_112.tar glint24/glint24_112.tar --least 20
 # python -m maskfr_utils.train -f params/pocket/study.yaml -p dataset data/more_people/faces.tar -p min_masked 20
 # ```
 #

@@ -240,7 +240,7 @@ def peak(code: str, tmp_path) -> float:
         import sys
         from maskfr_utils.masks import cloth as mask_cloth
         from maskfr_utils.faces.pictures import read_picture
-        from maskfr_utils.measure.peaks import peak
+        from maskfr_utils.peaks import peak
         before = peak()
         try:
             {code}

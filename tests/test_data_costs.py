@@ -5,7 +5,7 @@ import pytest
 
 from maskfr_utils import rendered, splits, store
 from maskfr_utils.measure import data_costs
-from maskfr_utils.measure.peaks import in_fresh_process
+from maskfr_utils.peaks import in_fresh_process
 from maskfr_utils.records import read_measurement
 
 

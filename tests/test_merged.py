@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from maskfr_utils.faces import merged, recordio
+from maskfr_utils import merged
+from maskfr_utils.faces import recordio
 from maskfr_utils.faces.sources import open_source
 from maskfr_utils.rendered import render_faces
 from maskfr_utils.store import encode

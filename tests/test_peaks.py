@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from maskfr_utils.measure.peaks import in_fresh_process, peak
+from maskfr_utils.peaks import in_fresh_process, peak
 
 
 def beyond(megabytes: int) -> int:

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from maskfr_utils.faces.pictures import PictureError
 from maskfr_utils.measure import formats, kills, soak
 from maskfr_utils.measure.mutations import mutate, with_right_sums
-from maskfr_utils.measure.peaks import in_fresh_process
+from maskfr_utils.peaks import in_fresh_process
 from maskfr_utils.records import read_json, read_measurement
 
 

@@ -479,7 +479,7 @@ def test_memory_does_not_grow_with_the_pictures(tmp_path):
     # 60 MB of pictures are held by nobody: the peak after 2,048 faces is that after 256, but for a few megabytes.
     code = f"""
         import numpy as np
-        from maskfr_utils.measure.peaks import peak
+        from maskfr_utils.peaks import peak
         from maskfr_utils.store import FaceWriter
         block = np.zeros((64, 112, 112, 3), np.uint8)
         with FaceWriter({str(tmp_path / "x.h5")!r}) as writer:

@@ -18,8 +18,8 @@ from maskfr_utils.batches import EpochBatches
 from maskfr_utils.faces import archives, recordio, sources
 from maskfr_utils.masks import mask_faces
 from maskfr_utils.measure import record as made_by
-from maskfr_utils.measure.peaks import in_fresh_process, peak
 from maskfr_utils.paths import results_dir
+from maskfr_utils.peaks import in_fresh_process, peak
 from maskfr_utils.records import write_json
 from maskfr_utils.rendered import render_faces
 

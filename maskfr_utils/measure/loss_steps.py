@@ -9,9 +9,9 @@ import torch
 
 from maskfr_utils.losses import ArcFace
 from maskfr_utils.measure import record as made_by
-from maskfr_utils.measure.peaks import in_fresh_process, peak
 from maskfr_utils.memory import SHARE, free_memory
 from maskfr_utils.partial import PartialLoss, RowSGD
+from maskfr_utils.peaks import in_fresh_process, peak
 from maskfr_utils.records import write_json
 
 COUNTS = (1_000, 10_000, 100_000, 1_000_000)

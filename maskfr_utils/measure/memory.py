@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 
 from maskfr_utils.measure import record as made_by
-from maskfr_utils.measure.peaks import in_fresh_process, peak
 from maskfr_utils.memory import SHARE, footprint, free_memory, recompute
 from maskfr_utils.models import create_model
+from maskfr_utils.peaks import in_fresh_process, peak
 from maskfr_utils.records import write_json
 
 CASES = (

@@ -13,7 +13,7 @@ import torch
 from maskfr_utils import devices, engines, paths, store, train
 from maskfr_utils.config import TrainConfig
 from maskfr_utils.measure import record as made_by
-from maskfr_utils.measure.peaks import in_fresh_process, peak
+from maskfr_utils.peaks import in_fresh_process, peak
 from maskfr_utils.prepare import prepare
 from maskfr_utils.records import write_json
 from maskfr_utils.twins import DEMO

@@ -26,9 +26,9 @@ from maskfr_utils.faces.pictures import PictureError
 from maskfr_utils.measure import formats, kills
 from maskfr_utils.measure import record as made_by
 from maskfr_utils.measure.mutations import mutate, with_right_sums
-from maskfr_utils.measure.peaks import in_fresh_process, peak
 from maskfr_utils.messages import LIMIT, PlainError, brief
 from maskfr_utils.paths import results_dir
+from maskfr_utils.peaks import in_fresh_process, peak
 from maskfr_utils.records import write_json
 
 OUT = results_dir() / "survival/soak.json"

@@ -26,7 +26,6 @@ from maskfr_utils import batches, devices, loop, prepare
 from maskfr_utils.batches import to_input
 from maskfr_utils.config import TrainConfig
 from maskfr_utils.measure import record as made_by
-from maskfr_utils.measure.peaks import end_with_parent
 from maskfr_utils.measure.steps import (
     DTYPES,
     HALVES,
@@ -43,6 +42,7 @@ from maskfr_utils.measure.steps import (
 )
 from maskfr_utils.models import create_model
 from maskfr_utils.names import REPORTED
+from maskfr_utils.peaks import end_with_parent
 from maskfr_utils.profile import timings
 from maskfr_utils.progress import Progress
 from maskfr_utils.records import write_json

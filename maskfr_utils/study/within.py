@@ -14,9 +14,9 @@ import sys
 import time
 
 from maskfr_utils import fingerprint, paths
-from maskfr_utils.measure.peaks import in_fresh_process
 from maskfr_utils.messages import brief
 from maskfr_utils.names import unknown
+from maskfr_utils.peaks import in_fresh_process
 from maskfr_utils.probes.runs import of_run
 from maskfr_utils.records import read_record, record_or_none
 from maskfr_utils.stopping import Stopping

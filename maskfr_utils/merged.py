@@ -1,4 +1,4 @@
-"""Several sets of people as one to train on: `python -m maskfr_utils.faces.merged OUT SET SET ...`.
+"""Several sets of people as one to train on: `python -m maskfr_utils.merged OUT SET SET ...`.
 
 Each set is what `faces.sources` reads, such as `pins/pins_112.tar`. People of one name are one person, names written as
 data sets write them, and as `identity_overlap.csv` beside the sets says where it is. So are people of two sets who share
@@ -176,7 +176,7 @@ def _write(out: Path, pictures: Sequence[Picture], person: np.ndarray) -> None:
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m maskfr_utils.faces.merged", description=__doc__.strip().splitlines()[0].split(":")[0]
+        prog="python -m maskfr_utils.merged", description=__doc__.strip().splitlines()[0].split(":")[0]
     )
     parser.add_argument("out", type=Path, help="folder to write the merged set into")
     parser.add_argument("sets", nargs="+", help="folders or archives of <person>/<picture>")
@@ -189,7 +189,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         found = merge(args.out, args.sets, least=args.least, overlap=args.overlap)
     except (OSError, ValueError) as error:
-        print(f"maskfr_utils.faces.merged: {brief(error)}", file=sys.stderr)
+        print(f"maskfr_utils.merged: {brief(error)}", file=sys.stderr)
         return 1
     alike = "too many pictures to look for shared photos"
     if found.by_likeness is not None:
