@@ -298,6 +298,10 @@ def _summary(data: Photos | Rendered, seen: int, skipped: Counter, result: split
     rows += [("kept", "test pictures", int((result.split == store.TEST).sum()))]
     lines = [f"  {group:<9} {reason:<38} {count:>10,}" for group, reason, count in rows]
     notes = [f"  {note}" for note in data.notes]
+    if data.copies and len(result.labels) > splits.CROSS_LIMIT:
+        notes.append(
+            f"  more than {splits.CROSS_LIMIT:,} pictures: a photo under two names was found only where it is the same to the bit"
+        )
     if len(result.identities) == 1:
         notes.append("  one person only: there is nobody to tell apart from")
     return "\n".join([f"{data.name} -> {path}", *lines, *notes])

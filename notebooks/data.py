@@ -147,7 +147,7 @@ for ax, picture, title in zip(axes, [photo, *disguises.values()], titles, strict
 fig.tight_layout()
 
 # %% [markdown]
-# Of each group of copies, the first by name is kept. A picture that occurs under two names, also as a changed copy, is left out under
+# Of each group of copies, the first by name is kept. A picture that occurs under two names, up to 100,000 pictures also as a changed copy, is left out under
 # both, since nobody knows whose it is. Pictures of one person that are much alike but perhaps not copies
 # (from 0.92 on) are kept, all in one part of the split. Rendered pictures are drawn one by one. However alike two of
 # them are, they are not copies, so none are looked for. Of photos of your own, the copies that were found would be shown here, each

@@ -249,6 +249,13 @@ def test_one_person_only_is_told(folder, tmp_path, capsys):
     assert "one person only: there is nobody to tell apart from" in capsys.readouterr().out
 
 
+def test_a_search_that_is_left_out_is_told(folder, tmp_path, capsys, monkeypatch):
+    for most, told in ((100, False), (10, True)):
+        monkeypatch.setattr("maskfr_utils.splits.CROSS_LIMIT", most)
+        prepare.prepare(folder, min_masked=4, out=tmp_path / f"{most}.h5", progress=False)
+        assert ("found only where it is the same to the bit" in capsys.readouterr().out) == told
+
+
 def test_edited_texture_gives_another_file(folder, tmp_path):
     style, stores = tmp_path / "team.yaml", []
     style.write_text("team: {kind: cloth, texture: logo.png, pattern_weight: 1}")
