@@ -17,10 +17,12 @@ from torch.utils.data import Dataset, Sampler
 
 from maskfr_utils.config import TrainConfig
 from maskfr_utils.masks import mask_faces
+from maskfr_utils.memory import free_memory
 from maskfr_utils.names import CONDITIONS, unknown
-from maskfr_utils.store import TRAIN, FaceStore
+from maskfr_utils.store import FACE_BYTES, FACE_SHAPE, TRAIN, FaceStore
 
 LUMA = (0.299, 0.587, 0.114)
+KEPT = 0.25  # of a GPU's free memory, at most, for the faces that it trains on
 GREY = 127  # of what a condition hides: the middle of the range
 
 
@@ -53,7 +55,52 @@ class TwinDataset(Dataset):
         if config.fresh_masks and masked.any():
             drawn = mask_faces(images[masked], self.store.landmarks[indices[masked]], style=config.style, seed=seed)
             images[masked] = drawn.images
-        return torch.from_numpy(seen(images, config.condition)), torch.from_numpy(labels)
+        return torch.as_tensor(seen(images, config.condition)), torch.as_tensor(labels)
+
+
+class OnDevice:
+    """A store's training photos in the memory of a device, as `TwinDataset` asks for them: nothing is read or moved at a step.
+
+    Args:
+        store: whose photos.
+        condition: of training, which decides whether one twin of each is needed or both.
+        device: that trains.
+    """
+
+    def __init__(self, store: FaceStore, condition: str, device: torch.device):
+        photos, self.labels, twins = store.indices(TRAIN), store.labels, _twins(condition)
+        self.row = np.full(len(store), -1)
+        self.row[photos] = np.arange(len(photos))
+        self.faces = torch.empty((len(twins), len(photos), *FACE_SHAPE), dtype=torch.uint8, device=device)
+        for faces, masked in zip(self.faces, twins, strict=True):
+            for start in range(0, len(photos), 256):
+                some = store.batch(photos[start : start + 256], masked=masked)[0]
+                faces[start : start + len(some)] = torch.from_numpy(some)
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def batch(self, indices: np.ndarray, *, masked: np.ndarray) -> tuple[Tensor, np.ndarray]:
+        """As `FaceStore.batch`, for training photos; the pictures are a tensor on the device."""
+        twin = masked.astype(np.int64) if len(self.faces) == 2 else np.zeros(len(indices), np.int64)
+        where = (torch.from_numpy(places).to(self.faces.device) for places in (twin, self.row[indices]))
+        return self.faces[tuple(where)], self.labels[indices]
+
+
+def fits_on_device(store: FaceStore, config: TrainConfig, device: torch.device) -> bool:
+    """Whether a run's faces are kept by its device (`OnDevice`): a GPU, of whose free memory they take at most a quarter.
+
+    Not where a face is drawn anew at each visit, or shown in part.
+    """
+    if device.type != "cuda" or config.fresh_masks or CONDITIONS[config.condition].rows != (0, FACE_SHAPE[0]):
+        return False
+    needed = len(store.indices(TRAIN)) * len(_twins(config.condition)) * FACE_BYTES
+    return needed <= KEPT * free_memory(device)
+
+
+def _twins(condition: str) -> tuple[bool, ...]:
+    """Which twins a condition shows: bare (False), masked (True) or both."""
+    return {0.0: (False,), 1.0: (True,)}.get(CONDITIONS[condition].masked, (False, True))
 
 
 class FaceDataset(Dataset):
@@ -83,7 +130,7 @@ class FaceDataset(Dataset):
             raise ValueError(unknown("condition", condition, CONDITIONS))
         self.store = store if isinstance(store, FaceStore) else FaceStore(store)
         self.transform, self.condition, photos = transform, condition, self.store.indices(split)
-        twins = {0.0: (False,), 1.0: (True,)}.get(CONDITIONS[condition].masked, (False, True))
+        twins = _twins(condition)
         self.indices, self.masked = np.tile(photos, len(twins)), np.repeat(np.array(twins), len(photos))
 
     def __len__(self) -> int:

@@ -8,6 +8,7 @@ import math
 import signal
 import time
 from collections.abc import Iterator
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from maskfr_utils import compiling, evaluation
-from maskfr_utils.batches import TwinDataset, as_it_is, augment, to_input
+from maskfr_utils.batches import OnDevice, TwinDataset, as_it_is, augment, fits_on_device, to_input
 from maskfr_utils.devices import keep_memory
 from maskfr_utils.messages import brief
 from maskfr_utils.metrics import Accuracy
@@ -167,17 +168,26 @@ class Trainer(RunState):
             zero = torch.zeros((), device=self.fabric.device)
             self.course = Course(torch.Generator().manual_seed(int(seeds[1])), zero, zero.clone())
         self.batches.epoch, self.batches.first = self.epoch, self.place
+        resident = self.resident
         loader = DataLoader(
-            TwinDataset(self.store, self.config, self.epoch),
+            TwinDataset(resident or self.store, self.config, self.epoch),
             batch_sampler=self.batches,
-            num_workers=self.config.workers,
+            num_workers=0 if resident else self.config.workers,
             collate_fn=as_it_is,
-            pin_memory=self.fabric.device.type == "cuda",
+            pin_memory=not resident and self.fabric.device.type == "cuda",
         )
         iterator = iter(loader)  # takes a draw of torch's, as it did when the epoch began
         if self.course.random:
             set_random_state(self.course.random, self.fabric.device)
         return self.watched(iterator)
+
+    @cached_property
+    def resident(self) -> OnDevice | None:
+        """The faces in the device's own memory, if they fit."""
+        device = self.fabric.device
+        if not fits_on_device(self.store, self.config, device):
+            return None
+        return OnDevice(self.store, self.config.condition, device)
 
     def watched(self, batches: Iterator) -> Iterator:
         """The batches; where one cannot be read, the state so far is saved before the run ends."""

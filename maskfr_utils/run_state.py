@@ -112,7 +112,12 @@ class RunState:
         self.share_out(together)
         self.model = fabric.setup_module(self.recogniser)
         self.optimizer = fabric.setup_optimizers(
-            RowSGD(self.recogniser.groups(config.weight_decay, config.decay), lr=config.lr, momentum=config.momentum)
+            RowSGD(
+                self.recogniser.groups(config.weight_decay, config.decay),
+                lr=config.lr,
+                momentum=config.momentum,
+                fused=fabric.device.type == "cuda" or None,  # else as torch chooses
+            )
         )
         self.epoch, self.step, self.history, self.speed = 0, 0, [], Speed()
         self.began, self.seconds_before = time.perf_counter(), 0.0  # this process, and what others took until it

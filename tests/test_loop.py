@@ -17,7 +17,7 @@ from maskfr_utils.config import ConfigError
 from maskfr_utils.models.weights import read_metadata
 from maskfr_utils.names import LOSSES
 from maskfr_utils.records import read_record
-from maskfr_utils.store import TEST, TRAIN, VALIDATION, FaceStore
+from maskfr_utils.store import FACE_BYTES, TEST, TRAIN, VALIDATION, FaceStore
 
 pytestmark = pytest.mark.usefixtures("shallow")
 
@@ -290,6 +290,31 @@ def test_condition_picks_the_twin(store):
     assert np.array_equal(both[~from_originals], twins[~from_originals])
     fresh = images(condition="masked", fresh_masks=True)
     assert not (fresh == twins).all((1, 2, 3)).any() and not (fresh == originals).all((1, 2, 3)).any()
+
+
+@pytest.mark.parametrize("condition", ["masked", "unmasked", "both", "twins"])
+def test_faces_that_the_device_keeps_are_those_that_would_be_read(tmp_path, store, monkeypatch, condition):
+    found = []
+    for kept in (False, True):
+        monkeypatch.setattr(loop, "fits_on_device", lambda *_, kept=kept: kept)
+        run = loop.Trainer(
+            small(tmp_path / str(kept), condition=condition), store, Fabric(accelerator="cpu", devices=1)
+        )
+        found.append([*run.feed()])
+        assert (run.resident is None) != kept
+    assert len(found[0]) == len(found[1]) > 1
+    for (faces, labels), (others, theirs) in zip(*found, strict=True):
+        assert torch.equal(faces, others) and torch.equal(labels, theirs)
+
+
+def test_a_gpu_keeps_the_faces_that_take_a_quarter_of_its_memory(tmp_path, store, monkeypatch):
+    gpu, photos = torch.device("cuda"), len(store.indices(TRAIN))
+    monkeypatch.setattr(batches, "free_memory", lambda device: 4 * photos * FACE_BYTES)
+    assert batches.fits_on_device(store, small(tmp_path, condition="masked"), gpu)
+    assert not batches.fits_on_device(store, small(tmp_path, condition="both"), gpu)  # two of each photo
+    assert not batches.fits_on_device(store, small(tmp_path, condition="masked", fresh_masks=True), gpu)
+    assert not batches.fits_on_device(store, small(tmp_path, condition="upper"), gpu)
+    assert not batches.fits_on_device(store, small(tmp_path, condition="masked"), torch.device("cpu"))
 
 
 def test_no_test_photo_is_ever_drawn(tmp_path, store):

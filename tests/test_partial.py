@@ -3,6 +3,7 @@
 import copy
 import math
 import socket
+from functools import partial
 
 import pytest
 import torch
@@ -185,3 +186,16 @@ def test_losses_of_their_own_are_refused(name):
 def test_rates_out_of_range_are_refused(rate):
     with pytest.raises(ValueError, match="rate"):
         head(rate=rate)
+
+
+@pytest.mark.parametrize("rate", [1.0, 0.4])
+def test_a_fused_step_is_the_same(rate):
+    """As on a GPU: of dense gradients, and where only some rows of the class weights have one."""
+    found = []
+    for fused in (None, True):
+        torch.manual_seed(3)  # of the identities that are drawn
+        loss = head(rate=rate) if rate < 1 else head()
+        more = partial(RowSGD, fused=fused)
+        found.append([*train(loss, optimizer(loss.parameters(), more), range(5)), *loss.parameters()])
+    for plain, fast in zip(*found, strict=True):
+        torch.testing.assert_close(fast, plain)
