@@ -8,6 +8,7 @@ python -m maskfr_utils.convert lfw/ lfw.bin --to bin                # pairs by l
 
 import argparse
 import io
+import os
 import sys
 import tarfile
 from collections import Counter
@@ -118,9 +119,7 @@ def write_shards(folder: Path, pictures: Iterator[Sample]) -> tuple[int, int]:
                 count += 1
     if not count:
         raise ValueError(f"no picture to write to {folder}")
-    for left in folder.glob(
-        "shards-[0-9][0-9][0-9][0-9][0-9][0-9].tar"
-    ):  # of a larger set: they would be read with these
+    for left in folder.glob(f"shards-{'[0-9]' * 6}.tar"):  # of a larger set: they would be read with these
         if int(left.stem[-6:]) * SHARD >= count:
             left.unlink()
     return count, len(labels)
@@ -137,7 +136,9 @@ def write_folder(folder: Path, pictures: Iterator[Sample]) -> tuple[int, int]:
     """
     people, written = set(), set()
     for identity, name, data in pictures:
-        file = name.replace("/", "_").encode(errors="surrogateescape")[-LONGEST:].decode(errors="ignore")
+        file = name.replace("/", "_")
+        if len(encoded := os.fsencode(file)) > LONGEST:
+            file = encoded[-LONGEST:].decode(errors="ignore")
         path = folder / identity / (file if suffix_of(file) else f"{file}.jpg")
         if path.parent.parent != folder or identity in ("", ".", "..") or file in ("", ".", "..") or "\0" in f"{path}":
             raise ValueError(f"{brief(f'{identity}/{name}', 100)!r} is no name of a file in {folder}")

@@ -344,7 +344,7 @@ def test_the_answer_keeps_real_people_apart_from_rendered_ones():
     }
     said = strangers.answer(record)
     assert said.startswith(
-        "Of LFW's pairs A decides 80.0% (79.0–81.0) correctly without masks, and 90.0% (89.0–91.0) with"
+        "Of the pairs of LFW A decides 80.0% (79.0–81.0) correctly without masks, and 90.0% (89.0–91.0) with"
     )
     assert (
         "on both; B 80.0%" in said

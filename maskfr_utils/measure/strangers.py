@@ -317,59 +317,51 @@ def table(record: dict, name: str, measures: Sequence[str]) -> pd.DataFrame:
 
 def answer(record: dict) -> str:
     """How well the networks tell strangers apart, in a few sentences: with drawn masks, with real ones, and by thresholds of others."""
-    said, compared = [], differences(record)
-    for name, worn, words in (
-        (
-            "lfw",
-            ("no mask", "masks on both"),
-            "Of LFW's pairs {} decides {} correctly without masks, and {} with masks drawn on both",
+    first, compared = next(iter(record["networks"])), differences(record)
+    said = [
+        *_decided(
+            record, compared, "lfw", "no mask", "masks on both", "without masks, and {} with masks drawn on both"
         ),
-        (
-            "mfr2",
-            ("all pairs", "real masks on both"),
-            "Of MFR2's pairs {} decides {} correctly, and {} where both wear real masks",
+        *_decided(
+            record, compared, "mfr2", "all pairs", "real masks on both", "of all, and {} where both wear real masks"
         ),
-    ):
-        found = {label: by[name] for label, by in record["networks"].items() if worn[1] in by.get(name, {})}
-        told = [words.format(label, *(percent(by[w]["accuracy"], "%") for w in worn)) for label, by in found.items()][
-            :1
-        ]
-        told += [
-            f"{label} {percent(by[worn[0]]['accuracy'], '%')} and {percent(by[worn[1]]['accuracy'], '%')}"
-            for label, by in list(found.items())[1:]
-        ]
-        said += [f"{'; '.join(told)}."] if told else []
-        apart = [
-            f"{label} {row['difference, points']}"
-            for (label, where, measure), row in compared.iterrows()
-            if (where, measure) == (name, f"accuracy, {worn[1]}") and row["verdict"] in ("better", "worse")
-        ]
-        said += [f"Beyond noise from the first, with masks, in points: {'; '.join(apart)}."] if apart else []
-    first = next(iter(record["networks"]))
-    probed = record["networks"][first].get("mfr2", {}).get("enrolled bare, real mask probed")
-    if probed:
-        said.append(
-            f"With real masks {first} names {percent(probed['rank 1'], '%')} of MFR2's probes, of people who were enrolled bare."
-        )
-    passed = [
-        (source, target, found["FAR"]["value"])
-        for source, by_target in record["details"][first]["carried"].items()
-        for target, found in by_target.items()
     ]
-    real = [far for source, target, far in passed if len({_set_of(source), _set_of(target), "rendered"}) == 3]
-    other = [
-        far for source, target, far in passed if (_set_of(source) == "rendered") != (_set_of(target) == "rendered")
-    ]
-    for shares, whom in ((real, "another real set"), (other, "rendered people, or from them to real ones")):
+    if probed := record["networks"][first].get("mfr2", {}).get("enrolled bare, real mask probed"):
+        rank = percent(probed["rank 1"], "%")
+        said.append(f"With real masks {first} names {rank} of MFR2's probes, of people who were enrolled bare.")
+    passed = {"another real set": [], "rendered people, or from them to real ones": []}
+    for source, by_target in record["details"][first]["carried"].items():
+        for target, found in by_target.items():
+            sets = {pairs.split(",")[0] for pairs in (source, target)}
+            if len(sets) == 2:
+                passed[list(passed)["rendered" in sets]].append(100 * found["FAR"]["value"])
+    for whom, shares in passed.items():
         if shares:
             said.append(
-                f"Carried over to {whom}, a threshold for 1% lets {100 * min(shares):.1f} to {100 * max(shares):.1f}% of the strangers pass."
+                f"Carried over to {whom}, a threshold for 1% lets {min(shares):.1f} to {max(shares):.1f}% of the strangers pass."
             )
     return " ".join(said)
 
 
-def _set_of(pairs: str) -> str:
-    return pairs.split(",")[0]
+def _decided(record: dict, compared: pd.DataFrame, name: str, bare: str, masked: str, words: str) -> list[str]:
+    """What share of a set's pairs each network decides correctly, and which are beyond noise from the first where masks are worn."""
+    found = {
+        label: [percent(by[name][worn]["accuracy"], "%") for worn in (bare, masked)]
+        for label, by in record["networks"].items()
+        if masked in by.get(name, {})
+    }
+    if not found:
+        return []
+    (label, (plain, worn)), *others = found.items()
+    told = [f"Of the pairs of {name.upper()} {label} decides {plain} correctly {words.format(worn)}"]
+    told += [f"{label} {plain} and {worn}" for label, (plain, worn) in others]
+    apart = [
+        f"{label} {row['difference, points']}"
+        for (label, where, measure), row in compared.iterrows()
+        if (where, measure) == (name, f"accuracy, {masked}") and row["verdict"] in ("better", "worse")
+    ]
+    beyond = f"Beyond noise from the first, with masks, in points: {'; '.join(apart)}."
+    return [f"{'; '.join(told)}.", *[beyond] * bool(apart)]
 
 
 def differences(record: dict) -> pd.DataFrame:
