@@ -323,7 +323,7 @@ def answer(record: dict) -> str:
             record, compared, "lfw", "no mask", "masks on both", "without masks, and {} with masks drawn on both"
         ),
         *_decided(
-            record, compared, "mfr2", "all pairs", "real masks on both", "of all, and {} where both wear real masks"
+            record, compared, "mfr2", "all pairs", "real masks on both", "in all, and {} where both wear real masks"
         ),
     ]
     if probed := record["networks"][first].get("mfr2", {}).get("enrolled bare, real mask probed"):
