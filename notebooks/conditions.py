@@ -122,6 +122,8 @@ display(pages.shown(less, plan.command("conditions", scale)), pages.Words(captio
 text = alternatives.condition_answer(scale, results) or [
     f"Whether one network serves both is not measured yet on {tables.FACES[scale]}: `{plan.command('conditions', scale)}` measures it."
 ]
+for each in scales.SCALES:
+    text += alternatives.condition_answer(each, results)[:2] if each != scale else []
 display(pages.box(" ".join(text)))
 
 # %% [markdown]
