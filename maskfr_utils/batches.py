@@ -59,7 +59,7 @@ class TwinDataset(Dataset):
 
 
 class OnDevice:
-    """A store's training photos in the memory of a device, as `TwinDataset` asks for them: nothing is read or moved at a step.
+    """A store's training photos in the memory of a device, as `TwinDataset` asks for them: at a step none is read or moved.
 
     Args:
         store: whose photos.

@@ -1,4 +1,4 @@
-"""Transfer: both measures against another way to compute them, runs that must not be mixed, all of it on rendered faces."""
+"""Real and drawn masks: both measures against another way to compute them, runs that must not be mixed, all of it on rendered faces."""
 
 import csv
 import tarfile

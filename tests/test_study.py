@@ -19,7 +19,7 @@ from maskfr_utils.study import captions, check, making, plan, scales, shown, sta
 from maskfr_utils.study.run import Run
 from maskfr_utils.train import told
 
-OPENED = sorted({name for notebook in shown.chapters() for name in shown.measurements(notebook)})
+OPENED = sorted(shown.opened())
 
 
 @pytest.fixture
@@ -284,7 +284,7 @@ def test_a_record_that_cannot_be_read_is_in_the_way_of_no_other(book, monkeypatc
             broken.record_path(book).write_text(text)
         scales.train_photos.cache_clear()
         assert scales.train_photos("demo") == 1000
-        assert "at the pace of its records" in state.told_cost([other], book)[0]
+        assert "at the pace of its records" in state.told_cost([other], state.costs([other], book))[0]
         assert state.peer(run, book)[0] not in (other, first_by_name)
     scales.train_photos.cache_clear()
 

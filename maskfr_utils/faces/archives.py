@@ -27,7 +27,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 
 from maskfr_utils.faces import recordio
-from maskfr_utils.faces.pictures import LONGEST_NAME, MAX_BYTES, NEEDED, SUFFIXES, TOO_LONG, PictureError
+from maskfr_utils.faces.pictures import LONGEST_NAME, MAX_BYTES, NEEDED, SUFFIXES, TOO_LONG, PictureError, file_bytes
 from maskfr_utils.messages import brief
 from maskfr_utils.paths import is_file
 
@@ -163,8 +163,7 @@ class Folder(Archive):
         return nullcontext(self._read)
 
     def _read(self, entry: Entry) -> bytes:
-        with (self.path / entry.place).open("rb") as file:
-            return file.read(MAX_BYTES + 1)
+        return file_bytes(self.path / entry.place)
 
 
 class Picture(Folder):
@@ -416,8 +415,7 @@ class Listed(Folder):
         return nullcontext(self._read_listed)
 
     def _read_listed(self, entry: Entry) -> bytes:
-        with (self.path.parent / entry.place).open("rb") as file:
-            return file.read(MAX_BYTES + 1)
+        return file_bytes(self.path.parent / entry.place)
 
 
 class Records(Archive):

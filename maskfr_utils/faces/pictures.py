@@ -4,7 +4,7 @@ import io
 import warnings
 from contextlib import suppress
 from functools import partial
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image, ImageOps, features
@@ -38,6 +38,12 @@ def suffix_of(name: str) -> str:
     """
     suffix = PurePosixPath(name).suffix.lower()
     return suffix if suffix in SUFFIXES else ""
+
+
+def file_bytes(path: str | Path) -> bytes:
+    """The bytes of a file; of one that is too large for a picture one more than `MAX_BYTES`, which `read_picture` refuses."""
+    with Path(path).open("rb") as file:
+        return file.read(MAX_BYTES + 1)
 
 
 class PictureError(ValueError):

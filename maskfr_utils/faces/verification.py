@@ -10,12 +10,13 @@ from typing import IO, Any
 
 import numpy as np
 
+from maskfr_utils.faces.align import FACE_SIZE
 from maskfr_utils.faces.pictures import MAX_BYTES, TOO_LONG, PictureError
 from maskfr_utils.faces.sources import to_face
 from maskfr_utils.messages import brief
 from maskfr_utils.paths import is_file, replacing
 
-FACE_BYTES = 112 * 112 * 3
+FACE_BYTES = FACE_SIZE**2 * 3
 MOST = 100  # times its size that a file's faces may take; JPEGs take a tenth of them, and some are in several pairs
 PAIRS_BYTES = 2**26  # of pairs.txt; LFW's has 160 KB
 

@@ -87,12 +87,9 @@ def estimates(tables: dict[str, pd.DataFrame], xlabel: str, *, value: str = "acc
     for i, (label, table) in enumerate(tables.items()):
         if len(table):
             at = [lines.index(line) + 0.24 * (i - (len(tables) - 1) / 2) for line in table.index]
-            centre = 100 * table[value].to_numpy(float)
-            bars = np.abs(100 * table[["low", "high"]].to_numpy(float).T - centre)
-            ax.errorbar(centre, at, xerr=bars, fmt=MARKERS[i], color=COLOURS[i], capsize=2, ms=5, label=label)
+            _dots(ax, table, at, i, value, label=label)
     ax.set(xlabel=xlabel)
-    ax.set_yticks(range(len(lines)), [textwrap.fill(str(line), 32) for line in lines])
-    ax.set_ylim(max(len(lines), 1) - 0.4, -0.6)
+    _name_lines(ax, lines)
     ax.grid(axis="x", lw=0.4)
     if lines:
         shown = [
@@ -121,17 +118,26 @@ def differences(tables: dict[str, pd.DataFrame], xlabel: str) -> Figure:
     fig, axes = plt.subplots(1, max(1, len(tables)), figsize=size, sharey=True, squeeze=False)
     for i, (ax, (label, table)) in enumerate(zip(axes[0], tables.items(), strict=False)):
         ax.axvline(0, color="grey", lw=0.8)
-        centre = 100 * table["difference"].to_numpy(float)
-        bars = np.abs(100 * table[["low", "high"]].to_numpy(float).T - centre)
-        at = [lines.index(line) for line in table.index]
-        ax.errorbar(centre, at, xerr=bars, fmt=MARKERS[i], color=COLOURS[i], capsize=2, ms=5)
+        _dots(ax, table, [lines.index(line) for line in table.index], i, "difference")
         ax.set_title(label, fontsize=10)
         ax.grid(axis="x", lw=0.4)
-    axes[0, 0].set_yticks(range(len(lines)), [textwrap.fill(str(line), 32) for line in lines])
-    axes[0, 0].set_ylim(max(len(lines), 1) - 0.4, -0.6)
+    _name_lines(axes[0, 0], lines)
     fig.supxlabel(xlabel, fontsize=10)
     sns.despine(fig, left=True)
     return finished(fig)
+
+
+def _dots(ax: plt.Axes, table: pd.DataFrame, at: list[float], look_of: int, value: str, **more: object) -> None:
+    """A table's values, fractions, in percent with their intervals, at these heights, with the colour and marker of a number."""
+    centre = 100 * table[value].to_numpy(float)
+    bars = np.abs(100 * table[["low", "high"]].to_numpy(float).T - centre)
+    ax.errorbar(centre, at, xerr=bars, fmt=MARKERS[look_of], color=COLOURS[look_of], capsize=2, ms=5, **more)
+
+
+def _name_lines(ax: plt.Axes, lines: list[object]) -> None:
+    """The names of lines beside the axes, the first on top."""
+    ax.set_yticks(range(len(lines)), [textwrap.fill(str(line), 32) for line in lines])
+    ax.set_ylim(max(len(lines), 1) - 0.4, -0.6)
 
 
 def _cut_wide(ax: plt.Axes, intervals: pd.DataFrame) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.interpolate import RectBivariateSpline
 from scipy.ndimage import gaussian_filter
 
-from maskfr_utils.faces.pictures import MAX_BYTES, PictureError, read_picture
+from maskfr_utils.faces.pictures import PictureError, file_bytes, read_picture
 from maskfr_utils.masks.kinds import ALL_KINDS, Kind
 from maskfr_utils.masks.shapes import surface
 from maskfr_utils.masks.strokes import METAL, Dye, Relief, disc, line, ramp, step
@@ -42,7 +42,7 @@ class Texture:
         """
         if not Path(path).is_file():
             raise FileNotFoundError(f"no texture at {path}")
-        texture = cls(path, zlib.crc32(_bytes(path)))
+        texture = cls(path, zlib.crc32(file_bytes(path)))
         read_texture(texture)
         return texture
 
@@ -181,12 +181,6 @@ def _pattern(name: str, size: int, variant: int) -> np.ndarray:
     return np.zeros((size, size))
 
 
-def _bytes(path: str) -> bytes:
-    """A file's, and of one that is too large for a picture one byte more than that is allowed."""
-    with Path(path).open("rb") as file:
-        return file.read(MAX_BYTES + 1)
-
-
 @lru_cache(maxsize=16)
 def read_texture(texture: Texture) -> np.ndarray:
     """A user's picture as RGB uint8, at most 1024 pixels a side.
@@ -195,7 +189,7 @@ def read_texture(texture: Texture) -> np.ndarray:
         ValueError: the file is no picture, or too large a one.
     """
     try:
-        picture = read_picture(_bytes(texture.path))
+        picture = read_picture(file_bytes(texture.path))
     except PictureError as error:
         raise ValueError(f"{texture.path} is no picture that a mask could carry: {error}") from None
     shrink = min(1.0, 1024 / max(picture.shape[:2]))

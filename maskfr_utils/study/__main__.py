@@ -126,7 +126,7 @@ def _make(args: argparse.Namespace, scales: list[str]) -> int:
     if args.list:
         if not (args.groups or args.scale or args.model):
             print(*(f"{name:50} {state}" for name, state in measured(args.results).items()), sep="\n")
-        print(*told_cost(waiting, args.results), sep="\n")
+        print(*told_cost(waiting, seconds), sep="\n")
         return 0
     if not args.scale and (left_out := [scale for scale in scales if SCALES[scale].gpu]):
         print(
@@ -154,11 +154,10 @@ def _make(args: argparse.Namespace, scales: list[str]) -> int:
 
 def measured(folder: Path | None) -> dict[str, str]:
     """The measurements that the chapters open -> whether there is a record; each chapter tells the command that makes it."""
-    opened = {name: notebook.stem for notebook in shown.chapters() for name in shown.measurements(notebook)}
     folder = folder or paths.results_dir()
     return {
-        name: "done" if (folder / name).exists() else f"missing: the chapter {opened[name]} tells how to measure it"
-        for name in sorted(opened)
+        name: "done" if (folder / name).exists() else f"missing: the chapter {chapter} tells how to measure it"
+        for name, chapter in sorted(shown.opened().items())
     }
 
 

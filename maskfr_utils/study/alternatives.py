@@ -108,9 +108,9 @@ def one_for_all(scale: str, folder: Folder = None) -> pd.DataFrame:
     pairs = {}
     for name in GENERALISTS:
         if name in masked and "masked" in masked and "unmasked" in unmasked:
-            others = (unmasked[name], masked["masked"], unmasked["unmasked"])
-            ours = (masked[name], masked[name], unmasked[name])
-            pairs |= {(name, what): pair for what, *pair in zip((GAP, *SPECIALISTS), ours, others, strict=True)}
+            pairs[name, GAP] = (masked[name], unmasked[name])
+            pairs[name, SPECIALISTS[0]] = (masked[name], masked["masked"])
+            pairs[name, SPECIALISTS[1]] = (unmasked[name], unmasked["unmasked"])
     return comparisons(pairs)
 
 
@@ -198,9 +198,9 @@ def condition_answer(scale: str, folder: Folder = None) -> list[str]:
         for (t, n), row in less_to_see(scale, folder).iterrows()
         if t == "masked"
     ]
-    return text + [f"With less to see than the whole face, on masked photos, in points: {'; '.join(least)}."] * bool(
-        least
-    )
+    if least:
+        text.append(f"With less to see than the whole face, on masked photos, in points: {'; '.join(least)}.")
+    return text
 
 
 def _points(row: pd.Series) -> str:

@@ -9,7 +9,7 @@ from maskfr_utils.records import read_json, read_record
 from maskfr_utils.study import captions, trials
 from maskfr_utils.study.plan import command, runs
 from maskfr_utils.study.scales import SCALES
-from maskfr_utils.study.shown import chapters, groups, measurements
+from maskfr_utils.study.shown import chapters, groups, measurements, opened
 from maskfr_utils.study.state import digest, inconsistencies, made_from, status
 
 HEADLINE = "headline.md"  # beside the records: the table of the book's first page
@@ -52,7 +52,7 @@ def problems(folder: Path | None = None, book: Path | None = None, notebooks: Pa
         return found
     found += [
         f"{name} was measured on networks of older code ({', '.join(moved)} moved): measure again"
-        for name in dict.fromkeys(name for notebook in chapters(notebooks) for name in measurements(notebook))
+        for name in opened(notebooks)
         if (moved := of_older_networks(folder / name))
     ]
     headline = folder / HEADLINE

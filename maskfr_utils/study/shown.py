@@ -49,6 +49,11 @@ def measurements(notebook: Path) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def opened(notebooks: Path | None = None) -> dict[str, str]:
+    """The measurements that any chapter opens, and the name of the last that does; arguments and errors as above."""
+    return {name: notebook.stem for notebook in chapters(notebooks) for name in measurements(notebook)}
+
+
 def groups(notebook: Path) -> list[str | None]:
     """The groups of the study's runs that a notebook tells of, None for all runs; arguments and errors as above."""
     found = []

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -75,9 +76,9 @@ def costs(waiting: list[Run], folder: str | Path | None = None) -> dict[Run, flo
     return found
 
 
-def told_cost(waiting: list[Run], folder: str | Path | None = None) -> list[str]:
-    """In words, a line a scale, what runs will take, see `costs`."""
-    lines, seconds = [], costs(waiting, folder)
+def told_cost(waiting: list[Run], seconds: Mapping[Run, float]) -> list[str]:
+    """In words, a line a scale, what runs will take: `seconds` as of `costs`."""
+    lines = []
     for scale in dict.fromkeys(run.scale for run in waiting):
         missing = [run for run in waiting if run.scale == scale]
         hours = sum(seconds.get(run, 0.0) for run in missing) / 3600

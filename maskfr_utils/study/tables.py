@@ -19,10 +19,7 @@ from maskfr_utils.study.scales import SCALES
 NOT_RUN = "not run yet"
 FACES = {name: scale.faces for name, scale in SCALES.items()}
 CHANGED = ("iresnet50", "ressanet50")  # the networks that each change of the recipe was tried with
-QUESTION = (
-    ("ressanet50", "iresnet50"),
-    ("ressanet100", "iresnet100"),
-)  # ResSaNet's parts together: what the study asks
+QUESTION = (("ressanet50", "iresnet50"), ("ressanet100", "iresnet100"))  # all parts of ResSaNet: what the study asks
 # The report's orderings: claim, the better, the worse; each a run's network and training condition, tested on the same.
 CLAIMS = (
     (
@@ -154,7 +151,7 @@ def curves(scale: str, folder: str | Path | None = None, group: str = "table_2")
     return pd.DataFrame(found, index=pd.RangeIndex(1, 1 + len(next(iter(found.values()), [])), name="epoch"))
 
 
-def by_time(scale: str, folder: str | Path | None = None, group: str = "table_2") -> pd.DataFrame:
+def by_time(scale: str, folder: str | Path | None = None) -> pd.DataFrame:
     """Accuracy on the masked validation photos at equal epochs and at equal time, a line a network.
 
     A network's time is that of its fastest run, beside which the least else ran on its machine. Equal time is that of the fastest network.
@@ -162,10 +159,11 @@ def by_time(scale: str, folder: str | Path | None = None, group: str = "table_2"
     Returns:
         Columns `minutes` a run, `accuracy` at its end, `epochs` that are whole at equal time, `by_then` the accuracy after them (NaN: none).
     """
-    at, minutes = curves(scale, folder, group), {}
-    for run, result in results(group, scale, folder).items():
-        minutes[TITLES[run.model]] = min(r["provenance"]["seconds"] for r in result.records.values()) / 60
-    rows = {}
+    at, rows = curves(scale, folder), {}
+    minutes = {
+        name: min(record["provenance"]["seconds"] for record in result.records.values()) / 60
+        for name, result in networks(scale, folder).items()
+    }
     for name, own in minutes.items():
         epochs = int(len(at) * min(minutes.values()) / own)
         by_then = at[name].get(epochs, np.nan)
