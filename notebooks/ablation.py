@@ -64,7 +64,7 @@ made = pages.made(
     *(captions.made_with("ablation", each, results) for each in scales.SCALES),
     "The rates: " + captions.rerun("tuning", scale, results),
 )
-display(pd.DataFrame.from_dict(rows, orient="index"), made)
+display(pd.DataFrame.from_dict(rows, orient="index"), pages.Words(captions.shows(scale)), made)
 
 # %% [markdown]
 # [Each part against plain IResNet-50](#tab-parts-compared), on the same photos of the same seeds; $p$ is corrected for the number of
@@ -100,7 +100,8 @@ text = answers.parts(scale, results) or (
 for _, row in tables.parts(scale, results).filter(like="ResSaNet-50 −", axis=0).iterrows():
     text += f" All of them together are ResSaNet-50: {outcomes.points(*row[['difference', 'low', 'high']])} points."
 text += f" {answers.climbing(scale, results, group='ablation')}"
-text += "\n\nA part whose verdict is *undecided* is shown neither to help nor to harm at this size."
+if (plain := ours.get(TITLES["iresnet50"])) and plain.mean > 0.95:
+    text += f" At {plain.mean:.1%} plain {TITLES['iresnet50']} leaves little room for a gain."
 display(pages.box(text))
 
 # %% [markdown]

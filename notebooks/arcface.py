@@ -25,8 +25,8 @@
 # - It asks a face for more than to be nearest to its identity: the true identity is scored as if its angle were larger by a *margin* $m$.
 
 # %% tags=["parameters"]
-scale = 64.0
-margin = 0.5  # radians
+s = 64.0  # of the loss: cosines are multiplied by it
+m = 0.5  # of the loss, its margin in radians
 steps = 150  # of training in the plane
 
 # %% tags=["remove-input"]
@@ -34,8 +34,8 @@ from maskfr_utils.study import parameters
 
 parameters.check(
     globals(),
-    scale=parameters.number(1, 512),
-    margin=parameters.number(0, 1.5),
+    s=parameters.number(1, 512),
+    m=parameters.number(0, 1.5),
     steps=parameters.number(1, 100_000, whole=True),
 )
 
@@ -61,7 +61,7 @@ from maskfr_utils.study import pages, scales, state
 # what the margin adds.
 
 # %% tags=["hide-input"] mystnb={"name": "fig-margin", "caption": "The report's Figure 7: ArcFace on the unit circle. The face x is scored as if it were farther from its identity's direction by the margin m.", "image": {"alt": "Unit circle with a face's embedding at an angle to its identity's weight, and the margin added to that angle"}}
-figures.losses.angular_margin(margin, angle=0.6)
+figures.losses.angular_margin(m, angle=0.6)
 
 # %% [markdown]
 # [In numbers](#tab-scored), for a face at 40° from its own identity and at 55°, 70° and 90° from three others: only the own angle is
@@ -71,22 +71,22 @@ figures.losses.angular_margin(margin, angle=0.6)
 degrees = torch.tensor([40, 55, 70, 90], dtype=torch.float64)
 cosines = degrees.deg2rad().cos().round(decimals=9)  # that of 90 degrees is 0, not 6e-17
 scored = cosines.clone()
-scored[0] = ArcFace(2, 2, scale, margin).with_margin(cosines[:1, None])[0, 0]
+scored[0] = ArcFace(2, 2, s, m).with_margin(cosines[:1, None])[0, 0]
 pd.DataFrame(
     {
         "angle, degrees": degrees,
         "cosine": cosines,
         "angle as scored": scored.acos().rad2deg(),
-        "logit z": scale * scored,
-        "probability": (scale * scored).softmax(0),
-        "without margin": (scale * cosines).softmax(0),
+        "logit z": s * scored,
+        "probability": (s * scored).softmax(0),
+        "without margin": (s * cosines).softmax(0),
     },
     index=["own identity", "second", "third", "fourth"],
 ).map("{:.3g}".format)
 
 # %% tags=["remove-input"]
-own, *others = (scale * scored).softmax(0).tolist()
-certain = (scale * cosines).softmax(0)[0]
+own, *others = (s * scored).softmax(0).tolist()
+certain = (s * cosines).softmax(0)[0]
 told = "With it another identity is in front" if own < max(others) else "With it the own identity is still in front"
 text = f"""Without a margin the own identity has a probability of {certain:.3g}, and little would be left to learn. {told}: the own
 identity has {own:.3g}. The loss goes on pulling until the face has come nearer to its own direction."""
@@ -107,7 +107,7 @@ pages.Words(text)
 others = 9
 degrees = np.array([20, 40, 60, 80, 100, 120])
 target = torch.tensor(np.cos(np.radians(degrees)))[:, None]
-z = scale * ArcFace(2, 2, scale, margin).with_margin(target)[:, 0]
+z = s * ArcFace(2, 2, s, m).with_margin(target)[:, 0]
 rest = math.log(others)  # log of the sum over nine identities at 90 degrees, where s cos t = 0
 pd.DataFrame(
     {
@@ -124,14 +124,15 @@ pd.DataFrame(
 #
 # ## One family
 #
-# The margin losses differ in what they put in place of $\cos\theta_y$ ([the curves](#fig-family)). One detail: where $\theta + m$ passes
+# The margin losses differ in what they put in place of $\cos\theta_y$ ([the curves](#fig-family)). CosFace takes $\cos\theta_y - m$,
+# SphereFace $\cos(m\,\theta_y)$, and the combined margin $(m_1, m_2, m_3)$ takes $\cos(m_1\theta_y + m_2) - m_3$. One detail: where $\theta + m$ passes
 # 180°, its cosine would rise again, and a face on the far side would be pushed away. From there on our ArcFace, like other code, takes
 # $\cos\theta - m \sin m$, which is a little lower and falls all the way.
 
 # %% tags=["hide-input"] mystnb={"name": "fig-family", "caption": "What each loss puts in place of the cosine of the own angle.", "image": {"alt": "Line plot of the target's value over the angle to the own identity for softmax and four margin losses; all fall, the margin losses lie below"}}
 family = {
     "softmax of cosines": lambda cosine: cosine,
-    f"ArcFace, m = {margin}": ArcFace(2, 2, margin=margin).with_margin,
+    f"ArcFace, m = {m}": ArcFace(2, 2, margin=m).with_margin,
     "CosFace, m = 0.35": CosFace(2, 2).with_margin,
     "SphereFace, m = 1.35": SphereFace(2, 2, margin=1.35).with_margin,
     "combined (1, 0.3, 0.2)": CombinedMargin(2, 2).with_margin,
@@ -152,7 +153,7 @@ figures.losses.target_logits(family)
 figures.losses.decision_boundaries(
     {
         "no margin": ArcFace(2, 2, margin=0.0),
-        f"ArcFace, m = {margin}": ArcFace(2, 2, margin=margin),
+        f"ArcFace, m = {m}": ArcFace(2, 2, margin=m),
         "CosFace, m = 0.35": CosFace(2, 2),
         "SphereFace, m = 1.35": SphereFace(2, 2, margin=1.35),
         "combined (1, 0.3, 0.2)": CombinedMargin(2, 2),
@@ -169,7 +170,7 @@ figures.losses.decision_boundaries(
 # figure](#fig-scale) shows several settings side by side.
 
 # %% tags=["remove-input"] mystnb={"name": "fig-play", "caption": "Probability of the own identity by angle, with sliders for s and m.", "image": {"alt": "Line plot of the probability of the own identity over the angle, with two sliders that move the curve"}}
-figures.playable.arcface(scale, margin)
+figures.playable.arcface(s, m)
 
 # %% tags=["hide-input"] mystnb={"name": "fig-scale", "caption": "Probability of the own identity by angle, among 1,000 identities, for several s and m.", "image": {"alt": "Line plot of the probability of the own identity over the angle, for s from 8 to 64 and margins from 0 to 0.5; with a larger s they fall more steeply"}}
 identities = 1000  # all others at 90 degrees
@@ -181,7 +182,7 @@ def probability(s, m):
     return torch.sigmoid(z - math.log(identities - 1))
 
 
-settings = [(8.0, margin), (16.0, margin), (32.0, margin), (64.0, margin), (64.0, 0.0), (64.0, 0.3)]
+settings = [(8.0, m), (16.0, m), (32.0, m), (64.0, m), (64.0, 0.0), (64.0, 0.3)]
 figures.losses.curves(
     {f"s = {s:g}, m = {m:g}": (angles.rad2deg(), probability(s, m)) for s, m in settings},
     "angle to the own identity, degrees",
@@ -196,8 +197,8 @@ bound = {s: 1 / (1 + (people - 1) * math.exp(-s)) for s in (4, ours["scale"])}
 said = (
     f"The paper's $s = 64$, $m = 0.5$ are meant for tens of thousands of identities. Our study on real "
     f"photos has {people} people and few epochs, and trains with $s = {ours['scale']:g}$, "
-    f"$m = {ours['margin']:g}$. Its bound is {bound[ours['scale']]:.5f}, so the smaller $s$ takes "
-    f"nothing away; at $s = 4$ it would be {bound[4]:.2f}."
+    f"$m = {ours['margin']:g}$. Its bound is {bound[ours['scale']]:.5f}, so it is no obstacle; "
+    f"at $s = 4$ it would be {bound[4]:.2f}. Whether another $s$ trains better is a question for [Losses](losses.ipynb)."
 )
 display(pages.Words(said), pages.made(state.made_from("arcface")))
 
@@ -221,8 +222,8 @@ display(pages.Words(said), pages.made(state.made_from("arcface")))
 def pull(straight_through):
     """|d z_y / d angle| over the angle."""
     t = angles[1:].clone().requires_grad_()
-    loss = ArcFace(2, 2, scale, margin, straight_through=straight_through)
-    (scale * loss.with_margin(t.cos()[:, None])).sum().backward()
+    loss = ArcFace(2, 2, s, m, straight_through=straight_through)
+    (s * loss.with_margin(t.cos()[:, None])).sum().backward()
     return t.grad.abs().numpy()
 
 
@@ -240,7 +241,7 @@ figures.losses.curves(
 #
 # The same small network maps five identities into two dimensions, trained with four losses. In [the circles](#fig-plane) each dot is the
 # direction of a face, and each line that of an identity. Softmax separates the identities. The margin draws each closer to its line and
-# opens gaps between them.
+# opens gaps between them. The loss of the report's code does not pull faces to their line.
 
 # %% tags=["hide-input"] mystnb={"name": "fig-plane", "caption": "Directions of five identities' faces in two dimensions, trained with four losses.", "image": {"alt": "Four circles with the directions of five identities' faces, for softmax, CosFace, ArcFace and the loss of the report's code; margins pack each identity more tightly"}}
 generator = torch.Generator().manual_seed(0)
@@ -268,7 +269,7 @@ def train_in_the_plane(name, **arguments):
 panels = {
     "softmax": train_in_the_plane("softmax"),
     "CosFace": train_in_the_plane("cosface", scale=16.0, margin=0.35),
-    "ArcFace": train_in_the_plane("arcface", scale=16.0, margin=margin),
+    "ArcFace": train_in_the_plane("arcface", scale=16.0, margin=m),
     "the report's code": train_in_the_plane("legacy_arcface", scale=45.0, margin=0.1),
 }
 titled = {f"{name}:\n{own:.0f}° off on average": panel for name, (panel, own) in panels.items()}
@@ -278,12 +279,10 @@ figures.losses.embeddings_on_a_circle(titled)
 # <div class="admonition tip">
 # <p class="admonition-title">In short</p>
 #
-# ArcFace asks for an angle: the embedding must lie nearer to its identity's direction than to any other, by a margin. That angle is
-# what recognition compares later. In the report's equation one easy face outweighs all others, so minimising it teaches nothing. Its code trains
-# a third thing, in which no angle occurs.
-#
-# Two implementations of one formula may still differ in their gradient. Here it is the true one, and tests compare loss and gradient
-# with an independent implementation ([Musgrave et al., 2020](#cite-musgrave2020)).
+# ArcFace asks that an embedding lie nearer to its identity's direction than to any other, by a margin in the angle; that angle is what
+# recognition compares later. The report's equation asks next to nothing of hard faces: one easy face outweighs all others. Its code divides
+# a face's scores by their length over the identities and calls that a cosine, so no angle occurs in it. Ours is tested against an
+# independent implementation ([Musgrave et al., 2020](#cite-musgrave2020)), in its loss and its gradient.
 #
 # </div>
 #

@@ -48,7 +48,7 @@ from maskfr_utils.study import answers, captions, outcomes, pages, plan, tables
 
 lines = {name: line for name, line in tables.figure_9(scale, results).items() if len(line) > 1}
 made = pages.made(*(captions.made_with("figure_9", each, results) for each in scales.SCALES))
-display(pages.drawn(lines, lambda: figures.results.batch_sizes(lines)), made)
+display(pages.drawn(lines, lambda: figures.results.batch_sizes(lines)), pages.Words(captions.shows(scale)), made)
 
 # %% [markdown]
 # [In numbers](#tab-9). Each point has three seeds. Other chapters show all seeds of the same network, on rendered faces five, so its
@@ -60,7 +60,7 @@ display(*pages.parts({tables.FACES[each]: tables.figure_9_table(each, results) f
 # %% [markdown]
 # ## Is it more than noise?
 #
-# [Each batch size against the smallest](#tab-9-compared), on the same photos of the same seeds.
+# [Each batch size against the smallest](#tab-9-compared), on the same photos of the same seeds. $p$ is corrected for all lines together.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-9-compared", "caption": "Each batch size against the smallest, in percentage points, with 95% intervals over seeds and people."}
 compared = tables.batches_compared(scale, results)
@@ -70,7 +70,7 @@ display(pages.shown(outcomes.in_points(compared)), pages.Words(captions.VERDICTS
 text = answers.batches(scale, results) or (
     f"Whether a larger batch is better is not measured yet on {tables.FACES[scale]}: `{plan.command('figure_9', scale)}` measures it."
 )
-display(pages.box(f"{text}\n\n{answers.best_batch()}"))
+display(pages.box(f"{text}\n\n{answers.best_batch(scale, results)}"))
 
 # %% [markdown]
 # <details><summary><b>Exercise.</b> 1,000 photos, 10 epochs. How many steps does SGD take with batches of 16, and of 512?</summary>

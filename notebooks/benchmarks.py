@@ -131,7 +131,7 @@ print(f"convolutions take {share:.0%} of a bare step: they alone would be {bound
 # %% [markdown]
 # ## A quarter of the channels
 #
-# The study on real photos runs at width 0.25. Its convolutions then cost a sixteenth, but its element-wise operations a quarter. So
+# The study so far runs at width 0.25. Its convolutions then cost a sixteenth, but its element-wise operations a quarter. So
 # what was small beside the products now counts ([shares of the time](#fig-shares)).
 
 # %% tags=["hide-input"] mystnb={"name": "fig-shares", "caption": "Share of a training step's time by kind of operation, at a quarter of the channels.", "image": {"alt": "Stacked bars for each network: the shares of a training step's time that each kind of operation takes"}}
@@ -157,7 +157,7 @@ figures.results.spread_bars(rows, f"IResNet-50 at width {steps.SMALL:g}, batch {
 # PyTorch's own kernels are faster than what the compiler writes. So `compile: auto` tries it on long runs only, times a few steps both
 # ways, and goes on with the faster one.
 
-# %% tags=["hide-input"] mystnb={"name": "tab-compiled", "caption": "Training images a second of each network by width, eager and compiled."}
+# %% tags=["hide-input"] mystnb={"name": "tab-compiled", "caption": "Training images a second of each network by width, eager and compiled; blank: not measured."}
 rows = {}
 for width, narrow in r["narrow"].items():
     for name in plan["networks"]:
@@ -240,8 +240,8 @@ text = f"""At full width, training IResNet-50 with our loop uses {work / statist
 matrix rate in {half}, and is {gain_of_loop:.2f} times as fast as the plain loop in fp32. Matrix products alone could gain {limit[0]:.2f}. What surrounds the
 network costs little: a step of our loop takes {cost:.3f} times as long as a bare one.
 
-At a quarter of the channels the arithmetic is small. There the memory layout, the activation and the allocator decide: keeping freed
-memory alone makes a step {gain:.2f} times as fast."""
+At a quarter of the channels the arithmetic is small, and what surrounds it counts: keeping freed memory for the next step alone makes a step
+{gain:.2f} times as fast."""
 pages.box(text)
 
 # %% [markdown]

@@ -119,7 +119,7 @@ figures.faces.face_grid({name: x.permute(0, 2, 3, 1).numpy() for name, x in pict
 # r_{ij} = R^h_i + R^w_j,$$
 #
 # with queries, keys and values $q, k, v$ of $d$ channels from 1×1 convolutions. $R^h$ and $R^w$ are learned for each row and column: without
-# them attention would not know where anything is. The second half is an *MBConv* ([Sandler et al., 2018](#cite-sandler2018)), which widens
+# them attention would not know where anything is. The second half is an *MBConv*, also called inverted bottleneck ([Sandler et al., 2018](#cite-sandler2018)), which widens
 # the channels, filters each one by itself, and narrows them again.
 
 # %% tags=["hide-input"] mystnb={"name": "fig-ibt", "caption": "The report's Figure 6: IBT, the block of ResSaNet's stage 4, an IBSA and an MBConv.", "image": {"alt": "Block diagram of IBT: an IBasic block with multi-head self-attention in place of its second convolution, then an MBConv, each with a shortcut"}}
@@ -158,12 +158,9 @@ pd.DataFrame(
 
 # %% tags=["remove-input"]
 worst = max(max(gradients) / min(gradients) for _, gradients in signals.values())
-text = f"""Inside a block of IResNet are two 3×3 convolutions. ResSaNet's blocks add three ways of using context: a gate for each channel that
-looks at all positions (SE), an activation that looks at the neighbours of a pixel (FReLU), and attention, by which each position
-looks at every other one (IBT).
-
-A signal does pass through fifty blocks, and through a hundred layers: from the block with the smallest gradient to that with the largest
-the gradient changes by a factor of {worst:.0f} at most, and nothing vanishes or explodes."""
+text = f"""A block of IResNet holds two 3×3 convolutions; one of ResNet-50 a 3×3 between two 1×1, with a ReLU behind the sum. ResSaNet adds a gate
+for each channel (SE), an activation that looks at the neighbours of a pixel (FReLU), and in its last stage attention and an inverted bottleneck (IBT).
+A signal does pass through fifty blocks: the gradients of any two blocks of a network differ by a factor of {worst:.0f} at most."""
 display(pages.box(text))
 
 # %% [markdown]

@@ -116,8 +116,9 @@ pins = records.read_measurement("sources/pins.json")
 cleaning = pins["cleaning"]
 middle, whole = cleaning["middle"], cleaning["whole"]
 known, clean = cleaning["known"], cleaning["pictures"]
-text = f"""Of {pins["aligned"]:,} detected faces {known:,} ({known / pins["aligned"]:.1%}) are known to repeat another. The middle
-of the face finds {middle["found"] / known:.0%} of them; the whole picture, above {whole["threshold"]}, {whole["found"] / known:.0%}.
+text = f"""Of {pins["aligned"]:,} detected faces {known:,} ({known / pins["aligned"]:.1%}) repeat another by the list that came with our copy of
+the set, and the study leaves these out by name. The middle of the face finds {middle["found"] / known:.0%} of them; the whole picture, above
+{whole["threshold"]}, {whole["found"] / known:.0%}. The threshold was set on these copies, so on other photos it may find fewer.
 The middle also marks {middle["others"]} of the other {clean:,} ({middle["others"] / clean:.1%}) as copies: either copies that
 were not known, or different photos that are much alike. The study leaves them all out."""
 made = f"{state.made_from('data')}, by `python -m maskfr_utils.measure.near_copies`"
@@ -147,8 +148,8 @@ for ax, picture, title in zip(axes, [photo, *disguises.values()], titles, strict
 fig.tight_layout()
 
 # %% [markdown]
-# Of each group of copies, the first by name is kept. A picture that occurs under two names, up to 100,000 pictures also as a changed copy, is left out under
-# both, since nobody knows whose it is. Pictures of one person that are much alike but perhaps not copies
+# Of each group of copies, the first by name is kept. A picture that occurs under two names is left out under both, since nobody knows whose it
+# is. In sets of up to 100,000 pictures, changed copies under two names are looked for, too. Pictures of one person that are much alike but perhaps not copies
 # (from 0.92 on) are kept, all in one part of the split. Rendered pictures are drawn one by one. However alike two of
 # them are, they are not copies, so none are looked for. Of photos of your own, the copies that were found would be shown here, each
 # below the photo that it repeats:
@@ -165,7 +166,7 @@ figures.faces.face_grid(pairs) if len(copies) else pages.Words("*No copies.*")
 # [The curves](#fig-filter) show, for `pins` or for your own set, how many people and how many pictures remain if each person must have
 # at least a certain number of pictures.
 
-# %% tags=["hide-input"] mystnb={"name": "fig-filter", "caption": "Shares of people and of pictures that remain, by the number of pictures that each person must have. Dotted: the line that is drawn.", "image": {"alt": "Step plot of the shares of identities and of pictures that remain, falling with the number of pictures asked for"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-filter", "caption": "Shares of people and of pictures that remain, by the number of pictures that each person must have. Dotted: the number asked for (of `pins` 80, as in the report).", "image": {"alt": "Step plot of the shares of identities and of pictures that remain, falling with the number of pictures asked for"}}
 people = pd.Series([name.split("/")[0] for name in store.sources])
 own = people[store.masked_ok & (store.duplicate_of < 0)].value_counts().to_numpy()
 counts, line = (np.array(cleaning["pictures_per_identity"]), 80) if dataset == "demo" else (own, min_masked)
@@ -185,14 +186,15 @@ higher = min(2 * line, counts.max())
 shares = [
     f"{identities_left[n - 1]:.0%} of the people and {pictures_left[n - 1]:.0%} of the pictures" for n in (line, higher)
 ]
-text = f"""If {line} pictures are asked for, {shares[0]} remain; if {higher} are, {shares[1]}. So the number should be as low as the
-test allows: of {line} photos, a fifth for testing are {max(1, line // 5)} a person."""
+text = f"""If {line} pictures are asked for, {shares[0]} remain; if {higher} are, {shares[1]}. Each step up
+costs people and pictures, so one asks for as few as the test can do with: of {line} photos, a fifth for testing are {max(1, line // 5)} a person."""
 display(pages.Words(text))
 
 # %% [markdown]
 # ## The split
 #
-# [There are three parts](#tab-split). Each identity gives the same share of its pictures, at least one, to the **test**. A tenth of the
+# [There are three parts](#tab-split). Each identity gives the same share of its pictures, at least one, to the **test**: a tenth on this
+# page, a fifth of the study's real photos, three tenths of its rendered ones. A tenth of the
 # rest is for **validation**. Every choice, such as the learning rate, is made on validation photos, so that the test is looked at only
 # once. The others are for **training**. Which picture goes where is drawn from its name and the seed, so it does not depend
 # on the order of the files. Twins always go to the same part. Mirrored copies are not stored: pictures are mirrored while training,
@@ -244,14 +246,10 @@ print(f"128 random faces, every other one masked: {(time.perf_counter() - start)
 
 # %% tags=["remove-input"]
 share = known / pins["aligned"]
-text = f"""A network is tested on other photos of the people whom it was trained on. The test can be trusted only if none of these photos is
-a copy of one that was trained on. Among the real photos {share:.1%} repeat another, so after a random split the test may partly
-measure memory. The report's code even mirrored each picture *before* it split.
-
-Comparing the middle of the faces finds {middle["found"] / known:.0%} of the known copies; {middle["others"] / clean:.1%} of
-the other photos are left out with them. Copies that are found are taken out before the split, and pairs that may be copies stay in one part. So the test can be trusted as far as that goes:
-copies that differ more may remain. Each photo has a masked twin, so a difference between the
-accuracies with and without masks is due to the mask."""
+text = f"""A network is tested on other photos of the people whom it was trained on, so no test photo may be a copy of a training photo. Among the
+real photos {share:.1%} repeat another, and a random split puts some of these on both sides. Copies that are found are taken out before the split, and
+pairs in doubt stay in one part; copies that differ more may remain. Each photo has a masked twin, so what one network loses from one twin to the other
+is due to the mask."""
 display(pages.box(text))
 
 # %% [markdown]

@@ -150,8 +150,8 @@ figures.masks.cases(
 # %% [markdown]
 # ## Success and speed
 #
-# A mask is refused only where the landmarks are not those of a face: the camera's error is large, the face is mirrored, or hardly any of
-# the mask lies inside the picture. `ok` says so, and the picture is left as it was. [On the rendered faces](#tab-success-rendered) of
+# A mask is refused where the landmarks are not those of a face. That is so if the camera's error is large, the face is mirrored, or
+# hardly any of the mask lies inside the picture. `ok` says so, and the picture is left as it was. [On the rendered faces](#tab-success-rendered) of
 # this page, with [what they cover](#fig-coverage):
 
 # %% tags=["hide-input"] mystnb={"name": "tab-success-rendered", "caption": "Masks on the rendered faces of this page: how many got one, and whether it covers nose tip and mouth."}
@@ -170,7 +170,7 @@ pd.DataFrame.from_dict(rows, orient="index").style.format(
 figures.masks.coverage(masked)
 
 # %% [markdown]
-# [On real photos](#tab-success-real) the landmarks are predicted from the aligned crop alone, and checked against landmarks from the
+# [On real photos](#tab-success-real), crops of the sets `pins` and `glint24` ([data card](../book/data_card.md)), the landmarks are predicted from the aligned crop alone, and checked against landmarks from the
 # whole photo, where these are known. Where a pupil is covered, the two disagree.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-success-real", "caption": "Masks on aligned crops of real photos: how many got one, and what it covers."}
@@ -197,7 +197,7 @@ display(pages.Words(f"{text}."), pages.made(made))
 
 # %% [markdown]
 # In [whole photos](#tab-photos) a face has to be found first. The detector knows frontal faces. It finds nearly every bare
-# face, and nothing in photos without a face. Of people who wear a real mask already it finds about half. Where
+# face, and nothing in photos without a face. Where people wear a real mask already, it finds far fewer. Where
 # there are more masks than photos, several people are on one, in a group or in the background.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-photos", "caption": "Whole photos: how many faces were found and masked, by set of photos."}
@@ -210,7 +210,9 @@ names = {
     "masks": "masks",
 }
 order = sorted(photos.index, key=lambda name: ("real masks" in name, -photos.loc[name, "photos"]))
-photos.loc[order, list(names)].rename(columns=names)
+worn = photos[["real masks" in name for name in photos.index]].sum()
+text = f"Where people wear a real mask already, a face is found on {worn['with_face']} of {worn['photos']} photos."
+display(photos.loc[order, list(names)].rename(columns=names), pages.Words(text))
 
 # %% [markdown]
 # ## Beside real masks
@@ -235,7 +237,7 @@ text = f"{counts['real']} photos of {counts['people']} people; left out, of all:
 text += f" Estimate and truth of drawn masks share {middle:.0%} of what either covers (middle half {low:.0%} to {high:.0%})."
 display(pages.Words(text))
 
-# %% tags=["hide-input"] mystnb={"name": "fig-outlines", "caption": "Where real and drawn masks lie on the same people: medians (points) and the middle half of the photos (bars).", "image": {"alt": "Four plots of where real and drawn masks lie: share covered, upper edge at nose and cheeks, width; medians and middle halves; they nearly agree"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-outlines", "caption": "Where real and drawn masks lie on the same people: medians (points) and the middle half of the photos (bars). Grey: drawn masks as they were drawn, not estimated.", "image": {"alt": "Four plots of where real and drawn masks lie: share covered, upper edge at nose and cheeks, width; medians and middle halves; they nearly agree"}}
 figures.masks.outlines(found)
 
 # %% [markdown]
@@ -290,6 +292,9 @@ figures.masks.giveaways(found)
 # %% tags=["hide-input"] mystnb={"name": "tab-peer", "caption": "This package's masks beside those of MaskTheFace, point by point."}
 with pd.option_context("display.max_colwidth", None):
     display(pages.shown(mask_success.against_the_peer(record["success"], speed, found, record["peer"])))
+theirs = [f"{100 * of['masked'] / of['faces']:.1f}% (`{name}`)" for name, of in record["peer"]["aligned"].items()]
+text = f"The report says that MaskTheFace masked about 8% of its images. On these aligned crops it masks {' and '.join(theirs)}, so what held it back"
+display(pages.Words(f"{text} there is not known."))
 text = f"Processors: theirs {record['peer']['processor']}, here {speed['processor']}."
 again = "`python -m maskfr_utils.measure.mask_success peer` measures theirs again, where a copy of it is."
 display(pages.made(f"{text} {again}"))
@@ -317,7 +322,7 @@ text = f"With each person seen twice, as the mean of {apart['per_identity'] // 2
 text += f" {apart['recognised']:.0%} of {apart['identities']:,} people lie nearest to themselves."
 display(pages.Words(text), pages.made("`python -m maskfr_utils.measure.rendered_people` measures this again."))
 
-# %% tags=["hide-input"] mystnb={"name": "fig-people", "caption": "Above: distances between halves of one rendered person's pictures, and between people. Below: accuracy of simple recognisers by difficulty.", "image": {"alt": "Above, histograms of the distance between pictures of the same rendered person and of others; below, recognition accuracy falling with difficulty"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-people", "caption": "Above: distances between halves of one rendered person's pictures, and between people. Below: accuracy of simple recognisers on bare and on masked faces, by difficulty.", "image": {"alt": "Above, histograms of the distance between pictures of the same rendered person and of others; below, recognition accuracy falling with difficulty"}}
 figures.faces.distinct_people(record["rendered"])
 
 # %% [markdown]
@@ -348,15 +353,10 @@ figures.designer.design(photo, points)
 
 # %% tags=["remove-input"]
 pins, auc = record["success"]["aligned"]["pins"], found["auc"]["draws"]
-theirs = [f"{100 * of['masked'] / of['faces']:.1f}% (`{name}`)" for name, of in record["peer"]["aligned"].items()]
-text = f"""A mask is bent over the head that the landmarks show, lit like the face and blended into the photo. Aligned faces need no
-detector for that: {pins["masked"] / pins["faces"]:.1%} of the `pins` crops get a mask. The report masked about 8% of its photos with
-MaskTheFace. On aligned crops that tool masks {" and ".join(theirs)}, so what held it back there is not known.
-
-Would a network take it for a real one? Not always. Drawn masks sit about where real ones sit, because they were fitted to them. But a simple
-classifier separates the two (AUC {min(auc):.2f} to {max(auc):.2f}, and {more["auc"]:.2f} when it learns from all photos; forehead and eyes give
-{control["auc"]:.2f}), mainly by the cloth. So a network can learn that a
-mask is drawn, and accuracies with drawn masks must be checked on real ones."""
+text = f"""A mask is bent over the head that the landmarks show, lit like the face and blended into the photo; {pins["masked"] / pins["faces"]:.1%} of the
+`pins` crops get one. A network would not always take it for real: a simple classifier separates drawn from real masks (AUC {min(auc):.2f} to
+{max(auc):.2f}; forehead and eyes, where nothing is drawn, give {control["auc"]:.2f}), best by the cloth. Drawn masks sit about where real ones do, but
+they were fitted to do so. So accuracies with drawn masks must be checked on real ones."""
 display(pages.box(text))
 
 # %% [markdown]

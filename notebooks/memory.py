@@ -66,7 +66,7 @@ ax.legend()
 plt.close(figure)
 figure
 
-# %% tags=["hide-input"] mystnb={"name": "tab-memory", "caption": "What a step takes, and the largest batch that fits."}
+# %% tags=["hide-input"] mystnb={"name": "tab-memory", "caption": "What a step keeps, predicted, and the batch at which that fills the memory; the largest batch that runs is smaller."}
 room = limit * GIB
 
 
@@ -80,8 +80,8 @@ rows = {
         "weights, gradients, momentum, GiB": f"{each.weights / GIB:.2f}",
         f"kept, batch {batch_size}, GiB": f"{each.peak(recompute=False) / GIB:.1f}",
         "recomputed, GiB": f"{each.peak(recompute=True) / GIB:.1f}",
-        f"largest batch in {limit:g} GiB": largest(each, False),
-        "recomputed": largest(each, True),
+        f"batch that fills {limit:g} GiB": largest(each, False),
+        "the same, recomputed": largest(each, True),
     }
     for name, each in told.items()
 }
@@ -126,7 +126,7 @@ pages.box(
     f"By prediction, a step of ResSaNet-100 with {batch_size} pictures in fp32 keeps {each.peak(recompute=False) / GIB:.0f} GiB; with each "
     f"block recomputed it keeps {each.peak(recompute=True) / GIB:.1f} GiB, for a third more computing by count"
     + (f". Measured, the whole step held {' and '.join(large)}" if large else "")
-    + ": more than it keeps, by the gradients on their way and the libraries' working space. What is kept fills "
+    + ": more than predicted, which counts only the largest gradients on their way and no working space. What is kept fills "
     f"{limit:g} GiB at a batch of {largest(each, False)} pictures, or of {largest(each, True)} if blocks are recomputed, so the largest "
     "batches that run are smaller. `recompute: auto` recomputes where a step would not fit."
 )

@@ -310,17 +310,11 @@ pages.Words(
 )
 
 # %% tags=["remove-input"]
-text = f"""ResNet and IResNet are. Counted as in their time, ResNet's totals agree with the published ones to 2%, once the stride stands in the first 1 x 1
-convolution. IResNet's agree to the last digit, once IResNet-50 is counted without the middle BatchNorm of its blocks and IResNet-100 with it: the two published
-columns come from two code bases. Ours, insightface's, has it in both.
-ResSaNet very probably is. With $k = 2$, $r = 4$, no biases, no
-projection, and the map halved between convolution and attention, ours has the published operations to the last digit. Of all settings that
-were tried, {"one has" if len(left) == 1 else f"{len(left)} have"} all four published numbers, apart from the kind of position terms.
-
-How sure is that? As sure as printed numbers can make it for $k$, $r$ and the place on the main path, since other values are off by far more
-than any rule of counting changes. The order in the shortcut and the missing biases and projection are likely, since they depend on the last digit.
-One thing does not fit: the published parameters come out only without MBConv's depthwise convolutions, the operations only with
-them. We can say where that difference lies, but not why."""
+text = f"""Nearly: our ResNet-50 differs from the paper's in its stride, its missing max pool and its head, our IResNet-50 in one BatchNorm a block.
+Once these are undone, ResNet's published multiply-adds come out to 2%, and IResNet's numbers to the last digit. ResSaNet very probably is: of all settings
+tried, {"only one has" if len(left) == 1 else f"{len(left)} have"} all four published numbers, with $k = 2$, $r = 4$, no biases and no projection, apart from
+the kind of position terms. One thing does not fit, and we do not know why: its parameters come out only without MBConv's depthwise convolutions, its
+operations only with them."""
 display(pages.box(text))
 
 # %% [markdown]

@@ -147,7 +147,7 @@ fig.tight_layout()
 plt.close(fig)
 fig
 
-# %% tags=["hide-input"] mystnb={"name": "fig-group", "caption": "Several people in one photo.", "image": {"alt": "A photo of several rendered people side by side, all masked: some are named, others unknown, one is not found"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-group", "caption": "Several rendered people in one photo, some of them strangers. Blue: named. Orange: unknown.", "image": {"alt": "A photo of several rendered people side by side, all masked: some are named, others unknown, one is not found"}}
 display.Image(str(folder / "named" / group.annotated)) if group.annotated else pages.Words(group.problem)
 
 # %% [markdown]
@@ -264,13 +264,13 @@ unknown = sum(row["name"] == "unknown" for row in met)
 few = ""
 if people := read_measurement("recognise/real_people.json"):
     shares = [f"{share}% of {faces} ({mask})" for (faces, mask), share in recognition.table(people)["named"].items()]
-    few = f", of many more people than the 105 of this study's, which names {', '.join(shares)}"
+    few = f": this study's, of 105, names {', '.join(shares)}"
 text = f"""A face gets the name of the enrolled person whose photo is most like it, if the likeness reaches a threshold that few pairs of
-strangers reach. Otherwise the answer is "unknown", which a closed set of names as in [Training](train.ipynb) cannot give. On this page
+strangers reach, and is "unknown" otherwise. On this page
 {len(met) - unknown} of {len(met)} faces got a name and {unknown} did not: strangers, and some who are enrolled but were not near enough.
 
-A mask makes two photos of one person less alike, so at the same threshold fewer people are named. The network that comes with the package does this for rendered people only: real people need one that
-was trained on photos{few}."""
+A mask makes two photos of one person less alike, so at the same threshold fewer people are named. The network that comes with the package is
+for rendered people; real ones need a network trained on photos of many people{few}."""
 pages.box(text)
 
 # %% [markdown]

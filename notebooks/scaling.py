@@ -23,7 +23,7 @@
 #
 # $$t = \max\left(\frac{b}{v} + \frac{3\,g b\,d\,C r / g}{P} + (1 - h)\,\frac{2 (g - 1)}{g}\,\frac{4 W}{\beta} + t_\text{embeddings},\ \frac{b}{k\,c}\right)$$
 #
-# seconds. The four terms, and what they depend on:
+# seconds. The terms, and what they depend on:
 #
 # - the network: $b$ pictures a GPU, of which it trains on $v$ a second;
 # - the classes: $C$ identities of $d$ dimensions, of which a share $r$ is drawn at each step, and $P$ multiply-adds a second;
@@ -100,7 +100,7 @@ ax.legend()
 plt.close(figure)
 figure
 
-# %% tags=["hide-input"] mystnb={"name": "tab-scaling", "caption": "Projected steps, hours and cost."}
+# %% tags=["hide-input"] mystnb={"name": "tab-scaling", "caption": "Projected: milliseconds of a step for the network, the identities, the exchange and the loading; what sets the pace; hours and cost of the whole training."}
 rows = [
     {
         "set": name,

@@ -40,6 +40,7 @@
 #   identification rate) 1% is the share of enrolled people's probes that are named, and named correctly, where at most 1% of the
 #   strangers' probes are given a name.
 #
+# The sets are LFW, MFR2, and glint24, a sample of Glint360K that has no list of pairs ([data card](../book/data_card.md)).
 # People whom one of the networks was trained on are left out, by name. Intervals are of 95%, over seeds and over people drawn
 # anew ([Masked and unmasked](masked_vs_unmasked.ipynb)). A pair of two people counts as often as the product of how often each of
 # them is drawn. [The sets that are tried](#tab-strangers):
@@ -74,6 +75,9 @@ rows = {
         "photos": s["photos"],
         "pairs of one, of two": "{}, {}".format(*s["pairs"]),
         "people left out": record["left_out"][name],
+        "enrolled, photos of people": "; ".join(
+            dict.fromkeys(f"{one['enrolled']} of {one['people']}" for one in s["identification"].values())
+        ),
     }
     for name, s in sets.items()
 }
@@ -110,9 +114,10 @@ display(roc, *([pages.made(network)] if network else []))
 #
 # [The table](#tab-identification) has both directions. *Enrolled bare, masked probed* is the gate of a company whose badge photos
 # show no mask. *Enrolled masked, bare probed* is a person who was first seen with one. For the open set, half of the people are
-# enrolled and the others are strangers; then the halves change places. Chapters that enrol other people of MFR2 find another rank 1.
+# enrolled and the others are strangers; then the halves change places. Rank 1 is lower the more people are enrolled
+# ([the sets](#tab-strangers)), so it does not compare sets, and chapters that enrol other people of MFR2 find another one.
 
-# %% tags=["hide-input"] mystnb={"name": "tab-identification", "caption": "Probes of people whom the network was not trained on, named correctly: percent, with 95% intervals over seeds and people."}
+# %% tags=["hide-input"] mystnb={"name": "tab-identification", "caption": "Probes of people whom the network was not trained on: share whose person is the nearest (rank 1) or among the five nearest, and DIR in the open set; percent, with 95% intervals over seeds and people."}
 tables(["rank 1", "rank 5", *strangers.ALARMS])
 
 # %% [markdown]
@@ -135,7 +140,7 @@ else:
 # the *row* are accepted. Then it was tried on the strangers' pairs of the *column*. The table says what percentage of these it lets
 # pass ([drawn](#fig-carried) for thresholds from real people). This section and the next show one network, the first in the tables.
 
-# %% tags=["hide-input"] mystnb={"name": "tab-carried", "caption": "Strangers who pass, in percent, by the pairs that the threshold came from (rows) and is used on (columns); 1% is meant."}
+# %% tags=["hide-input"] mystnb={"name": "tab-carried", "caption": "Pairs of two people that are accepted, in percent, by the pairs that the threshold came from (rows) and is used on (columns); 1% is meant."}
 every = details["carried"]
 carried = {
     source: {target: strangers.percent(found["FAR"]) for target, found in by_target.items()}
@@ -143,22 +148,23 @@ carried = {
 }
 display(pages.shown(pd.DataFrame.from_dict(carried, orient="index")))
 
-# %% tags=["hide-input"] mystnb={"name": "fig-carried", "caption": "Strangers who pass a threshold that was set for 1% of other pairs, with 95% intervals over people.", "image": {"alt": "For each kind of pairs, dots with error bars for the sources of the threshold, pairs of real people"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-carried", "caption": "Pairs of two people that a threshold accepts which was set for 1% of other pairs, with 95% intervals over people.", "image": {"alt": "For each kind of pairs, dots with error bars for the sources of the threshold, pairs of real people"}}
 own = {
     source: pd.DataFrame.from_dict({t: f["FAR"] for t, f in by_target.items()}, orient="index")
     for source, by_target in every.items()
     if not source.startswith("rendered")
 }
 pages.drawn(
-    own, lambda: figures.results.estimates(own, "strangers accepted by a threshold from elsewhere, %", value="value")
+    own, lambda: figures.results.estimates(own, "pairs accepted by a threshold from elsewhere, %", value="value")
 )
 
 # %% [markdown]
 # A cosine is no probability. A logistic function of it becomes one when it is fitted on every other pair, as long as pairs of one
 # person are as frequent as they are here. [The curve](#fig-reliability) compares, on the other half, the promised probability with
 # the share of pairs that are of one person. The mean distance between the two, over bins of equally many pairs, is the *expected
-# calibration error* ([ECE](#tab-ece)). Its last column takes the function of the first row's pairs, fitted on all of them. The second way, *isotonic*, fits a staircase that may only rise: it follows bends that a logistic
-# function cannot, and needs more pairs.
+# calibration error* (ECE). [The table](#tab-ece) has it for two ways of fitting: *logistic*, and *isotonic*, a staircase that may only
+# rise. That follows bends that a logistic function cannot, and needs more pairs. The last column fits the logistic function on the first
+# row's pairs and uses it on all others.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-ece", "caption": "Expected calibration error, in points: fitted on the same kind of pairs in two ways, and carried over from the first kind, with 95% intervals over people where the whole set is tested on."}
 logistic = {label: ways["logistic"] for label, ways in details["reliability"].items()}
@@ -178,7 +184,7 @@ pages.drawn(logistic, lambda: figures.results.reliability(logistic))
 # [Share of pairs decided correctly](#fig-strangers-hard), by the harder photo of the two: turned to the side, blurred, small, covered; and by
 # the kind of mask. Thirds are those of each set's own pairs.
 
-# %% tags=["hide-input"] mystnb={"name": "fig-strangers-hard", "caption": "Pairs decided correctly by head turn, sharpness, size, share covered and kind of mask, with 95% intervals over people.", "image": {"alt": "A dot with an error bar for each group of pairs, in a colour for each set"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-strangers-hard", "caption": "Pairs decided correctly by head turn, sharpness, size, share covered and kind of mask, with 95% intervals over people: the first network in the tables, masks on one photo, or all pairs of MFR2.", "image": {"alt": "A dot with an error bar for each group of pairs, in a colour for each set"}}
 thirds = {"1:": "lowest third", "2:": "middle third", "3:": "highest third"}  # of a set's own pairs
 groups = {
     label: pd.DataFrame.from_dict(

@@ -34,7 +34,7 @@ parameters.check(globals(), results=parameters.folder)
 # or swapped for words of the format; integers are set to the ends of their range. Most files then get right checksums again, so that
 # what lies behind these is reached.
 # A process of its own reads each as a user's call does. It counts as failed if it hangs, ends the interpreter, takes too much memory, starts
-# another program, asks for a class of another module, writes outside its folder, or ends in an error that is no clear line naming the file.
+# another program, loads a Python class that the format does not need, writes outside its folder, or ends in an error that is no clear line naming the file.
 # `recordio` and `bin` are insightface's files, of training photos and of pairs; a `manifest` says which mask each picture of a folder got;
 # a `list` names pictures or pairs; `shards` are the parts of one data set in several archives.
 
@@ -130,7 +130,7 @@ if soak:
     if kills:
         told += f"; of {kills['runs']} runs that were killed {kills['kills']} times {kills['unequal'] or 'none'} ended otherwise."
 else:
-    told = "Not measured yet: `make soak` takes half an hour."
+    told = "Not measured yet: `make soak` takes ten minutes or more."
 if costs:
     told += (
         f" A core decodes {costs['recordio']['records_a_second']:,} records a second, and a million names take {mb['prepared']} while they "

@@ -23,6 +23,8 @@
 #
 # $$o(S) = f(x)^\top r - f(x_{\setminus S})^\top r.$$
 #
+# A pixel gets the mean of $o$ over the squares that cover it; below 0 it counts as 0.
+#
 # *Gradient times activation* ([Selvaraju et al., 2017](#cite-selvaraju2017)) takes a feature map $A$ inside the network and asks, to
 # first order, what each of its places $u$ brings:
 #
@@ -134,7 +136,7 @@ pages.drawn(gradient, lambda: figures.attribution.maps_on_faces(mean, gradient))
 # shows how much each place is looked at: the mean over the places that look and over people, with a mask. A place there has already
 # seen a large part of the face, so this says less about pixels than the maps above.
 
-# %% tags=["hide-input"] mystnb={"name": "fig-attention", "caption": "How much each of 7 x 7 places is looked at, by self-attention and head, on masked faces.", "image": {"alt": "Maps of 7 by 7 squares on a mean rendered masked face, a line for each self-attention of a network, a column for each head"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-attention", "caption": "How much each of 7 x 7 places is looked at, by self-attention and head, on masked faces, of the first seed.", "image": {"alt": "Maps of 7 by 7 squares on a mean rendered masked face, a line for each self-attention of a network, a column for each head"}}
 twin = where_it_looks.TWINS[1]
 heads = {
     f"{label}: block {block}": [np.array(head) for head in found]

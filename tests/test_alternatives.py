@@ -67,10 +67,32 @@ def test_one_network_for_all_is_held_against_itself_and_both_specialists(records
     )
     assert {name for name, _ in compared.index} == {"both"}
     text = alternatives.condition_answer("demo", records)
-    assert text[0] == "Not shown. On rendered faces no network is shown to serve both kinds of faces."
-    nearest = r"trained on either twin, by the toss of a coin: its accuracy on masked faces differs by −10\.0 \([^)]*\) points"
+    assert text[0] == "Not shown: on rendered faces no network is shown to serve both kinds of faces."
+    nearest = r"Only \*either twin, by the toss of a coin\* is run so far: its accuracy on masked faces differs by −10\.0 \([^)]*\) points"
     assert re.search(nearest, text[1])
-    assert text[2] == "By the rule above the answer is *not shown* for either twin, by the toss of a coin."
+    assert text[2] == "By the rule above: *not shown* for either twin, by the toss of a coin."
+
+
+@pytest.mark.parametrize(
+    ("upper", "both", "answer"),
+    [
+        ("11111 11111 11111 11111", "11122 11122 11122 11122", "Yes: on rendered faces one network serves both"),
+        (
+            "12222 12222 12222 12222",
+            "12222 12222 12222 12222",
+            "No: on rendered faces no network that was run serves both",
+        ),
+    ],
+)
+def test_a_network_that_sees_a_part_may_be_the_one(tmp_path, upper, both, answer):
+    for seed in range(3):
+        for condition in ("masked", "unmasked"):
+            write(tmp_path, f"demo-iresnet50-{condition}-s{seed}", "11111 11111 11111 11111")
+        write(tmp_path, f"demo-iresnet50-both-s{seed}", both)
+        write(tmp_path, f"demo-iresnet50-upper-s{seed}", upper)
+    said = alternatives.condition_answer("demo", tmp_path)
+    assert said[0].startswith(answer)
+    assert ("Nearest comes *upper half of the face, of either twin*" in said[1]) == answer.startswith("Yes")
 
 
 def test_the_reports_recipe_stands_beside_the_tuned_one(records):
@@ -82,7 +104,7 @@ def test_the_reports_recipe_stands_beside_the_tuned_one(records):
     said = answers.recipe("demo", records)
     assert (
         said.startswith("On rendered faces, the tuned recipe gains +20.0 points (")
-        and "with IResNet-50 over the report's" in said
+        and "with IResNet-50 over the report's rate, decay and start of filters" in said
     )
     assert answers.recipe("pocket", records) == ""
 

@@ -1,10 +1,12 @@
 """The study's sentences say what the records hold, in words that hold whichever way the numbers fall."""
 
+import json
+
 import hand_made_records
 import made_up_records
 import pytest
 
-from maskfr_utils.study import answers, outcomes
+from maskfr_utils.study import answers, outcomes, tables
 from maskfr_utils.study.run import Run
 from maskfr_utils.study.scales import SCALES
 
@@ -51,8 +53,8 @@ def test_numbers_are_those_of_the_records(folder):
 @pytest.mark.parametrize(
     ("ranks", "words"),
     [
-        (("11111 11111 11111 11111",) * 5, "names more masked people than"),
-        (("12222 12222 12222 12222",) * 5, "names fewer masked people than"),
+        (("11111 11111 11111 11111",) * 5, "names more masked photos correctly than"),
+        (("12222 12222 12222 12222",) * 5, "names fewer masked photos correctly than"),
         (("11122 11122 11122 11122",) * 5, "cannot be told apart from"),
         (("11111 11111 11111 11111",) * 2, "cannot be told apart from"),  # two seeds are no verdict
     ],
@@ -73,12 +75,76 @@ def test_parts_are_told_with_their_intervals_and_which_are_beyond_noise(tmp_path
             hand_made_records.write(tmp_path, f"demo-iresnet50{part}-masked-s{seed}", row)
     said = answers.parts("demo", tmp_path)
     ibt = "IBT (self-attention, together with an inverted bottleneck and SE)"
-    assert f"only {ibt} changes the accuracy beyond noise: −80.0 points (−80.0 to −80.0). SE is undecided." in said
-    assert answers.climbing("demo", tmp_path, group="ablation").startswith("In the last epoch")  # each gained 10 points
+    assert (
+        f"only {ibt} changes the accuracy beyond noise: −80.0 points (−80.0 to −80.0). SE is undecided (+0.0 to +0.0 points)."
+        in said
+    )
+    assert answers.climbing("demo", tmp_path, group="ablation").startswith(
+        "In the last epoch IResNet-50 (+10.0), IResNet-50 + SE (+10.0) and IResNet-50 + IBT (+10.0) were still gaining"
+    )
+    assert "In the last epoch IResNet-50 + SE (+10.0) and IResNet-50 + IBT" in answers.parts_and_course(
+        "demo", tmp_path
+    )
     (tmp_path / "demo-iresnet50_ibt-masked-s2.json").unlink()
     assert answers.parts("demo", tmp_path).endswith(
-        f"none is shown to change the accuracy: SE and {ibt} are undecided."
+        f"none is shown to change the accuracy: SE and {ibt} are undecided (+0.0 to +0.0 points and −80.0 to −80.0 points)."
     )
+
+
+def test_the_highest_network_is_named_and_over_which_its_lead_is_undecided(tmp_path):
+    rows = {
+        "resnet50": "12222 12222 12222 12222",
+        "iresnet50": "11111 11111 11111 11112",
+        "iresnet100": "11111 11111 11111 11111",
+    }
+    for seed in range(3):
+        for model, row in rows.items():
+            hand_made_records.write(tmp_path, f"demo-{model}-masked-s{seed}", row)
+    said = answers.networks("demo", tmp_path)
+    assert "IResNet-100 has the highest accuracy" in said and "its lead over IResNet-50 is undecided." in said
+    hand_made_records.write(tmp_path, "demo-iresnet50-masked-s0", "12222 12222 12222 12222")
+    for seed in range(3):
+        hand_made_records.write(tmp_path, f"demo-iresnet50-masked-s{seed}", "12222 12222 12222 12222")
+    assert "its lead over ResNet-50 and IResNet-50 is beyond noise" in answers.networks("demo", tmp_path)
+
+
+def test_verdicts_with_all_pairs_corrected_together_are_told(tmp_path):
+    rows = {
+        "iresnet50": "11111 11122 11111 11112",
+        "ressanet50": "11112 11122 11112 11122",
+        "resnet50": "12222 12222 12222 12222",
+    }
+    for seed in range(3):
+        for model in ("iresnet50", "ressanet50"):
+            hand_made_records.write(tmp_path, f"demo-{model}-masked-s{seed}", rows[model][seed:] + rows[model][:seed])
+    assert answers.all_pairs_together("demo", tmp_path) == ""  # one pair is all there is
+    for seed in range(3):
+        hand_made_records.write(tmp_path, f"demo-resnet50-masked-s{seed}", rows["resnet50"])
+    alone = tables.pairs_of_networks("demo", tmp_path).loc["ResSaNet-50 − IResNet-50"]
+    said = answers.all_pairs_together("demo", tmp_path)
+    assert said.startswith("With all 3 pairs on rendered faces corrected together")
+    told = float(said.split("*p* = ")[1].rstrip("."))
+    assert alone["p"] <= told <= 3 * alone["p"] + 0.0005
+
+
+def test_networks_that_change_places_with_the_rate_are_named(tmp_path):
+    for rate, ours, theirs in (("0.0125", "11122", "11112"), ("0.025", "11112", "11122"), ("0.05", "11122", "11122")):
+        for model, five in (("iresnet50", ours), ("iresnet100", theirs), ("resnet50", "12222")):
+            name = f"demo-{model}-masked-lr{rate}-trial-s0"
+            hand_made_records.write(tmp_path, name, " ".join([five] * 4))
+    assert tables.changing_places("demo", tmp_path) == [("IResNet-50", "IResNet-100")]
+
+
+def test_kinds_of_training_in_unlike_number_formats_are_told(tmp_path):
+    for seed in range(2):
+        for condition, precision in (("masked", "bf16-mixed"), ("unmasked", "bf16-mixed"), ("both", "32-true")):
+            path = tmp_path / f"demo-iresnet50-{condition}-s{seed}.json"
+            hand_made_records.write(tmp_path, path.stem, "11122 11122 11122 11122")
+            record = json.loads(path.read_text())
+            record["provenance"]["precision"] = precision
+            path.write_text(json.dumps(record))
+    said = answers.precisions("table_1", "demo", tmp_path)
+    assert "(both in `32-true`; masked and unmasked in `bf16-mixed`)" in said
 
 
 def test_nothing_is_said_of_what_was_not_run(tmp_path):
@@ -94,6 +160,8 @@ def test_nothing_is_said_of_what_was_not_run(tmp_path):
     ):
         assert answer("demo", tmp_path) == ""
         assert answers.most_real(answer, tmp_path) == ""
+    assert answers.all_pairs_together("demo", tmp_path) == answers.precisions("table_1", "demo", tmp_path) == ""
+    assert answers.best_batch("demo", tmp_path).endswith("whether epochs or steps were the same.")
     assert answers.rates(tmp_path) == ""
     assert len(answers.page_one(tmp_path)) == 3
 

@@ -44,7 +44,12 @@ def test_headline_answers_and_is_a_table_of_the_reports_results(folder):
     ]
     text = "\n".join(lines)
     assert "*Not run yet: real photos, full width; real photos.*" in text
-    assert "seeds a network: 5" in text and "*Real photos" not in text and "still learning" in text
+    assert (
+        "seeds a network: 5" in text
+        and "*Real photos" not in text
+        and "a seed, other ones for each" in text
+        and "how fast they learn, not how good they get" in text
+    )
 
 
 def test_without_records_the_first_page_says_so(tmp_path):

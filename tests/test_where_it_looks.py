@@ -168,4 +168,6 @@ def test_training_teaches_where_to_look_only_if_both_maps_say_so(masked, begins,
     assert few.startswith("Undecided for IResNet-50 (1 of 3 seeds).") and said in few
     text = where_it_looks.answer(record)
     assert text.startswith(begins) and said in text and "ResSaNet" not in text
-    assert text.endswith("eyes and brows are 12% of the picture.")
+    share, low, high = (round(100 * x) for x in (sum(masked[1]) / 2, *masked[1]))
+    assert f"Eyes and brows, 12% of the picture, hold {where_it_looks.TWINS[0]} " in text
+    assert text.endswith(f" {share}% ({low}–{high}) against 25% (20–30) by gradient times activation.")

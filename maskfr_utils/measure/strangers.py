@@ -329,24 +329,29 @@ def answer(record: dict) -> str:
     if probed := record["networks"][first].get("mfr2", {}).get("enrolled bare, real mask probed"):
         rank = percent(probed["rank 1"], "%")
         said.append(f"With real masks {first} names {rank} of MFR2's probes, of people who were enrolled bare.")
-    passed = {"another real set": [], "rendered people, or from them to real ones": []}
+    passed: dict[str, list[float]] = {}
     for source, by_target in record["details"][first]["carried"].items():
         for target, found in by_target.items():
-            sets = {pairs.split(",")[0] for pairs in (source, target)}
-            if len(sets) == 2:
-                passed[list(passed)["rendered" in sets]].append(100 * found["FAR"]["value"])
-    for whom, shares in passed.items():
-        if shares:
-            said.append(
-                f"Carried over to {whom}, a threshold for 1% lets {min(shares):.1f} to {max(shares):.1f}% of the strangers pass."
-            )
+            sets = [pairs.split(",")[0] for pairs in (source, target)]
+            if sets[0] != sets[1]:
+                kinds = ["rendered people" if name == "rendered" else "real people" for name in sets]
+                passed.setdefault(" to ".join(dict.fromkeys(kinds)), []).append(100 * found["FAR"]["value"])
+    told = [
+        f"{min(shares):.1f} to {max(shares):.1f}% "
+        + (f"from {kinds}" if " to " in kinds else f"between sets of {kinds}")
+        for kinds, shares in passed.items()
+    ]
+    if told:
+        said.append(
+            f"A threshold that accepts 1% of one set's pairs of two people accepts other shares elsewhere: {'; '.join(told)}."
+        )
     return " ".join(said)
 
 
 def _decided(record: dict, compared: pd.DataFrame, name: str, bare: str, masked: str, words: str) -> list[str]:
     """What share of a set's pairs each network decides correctly, and which are beyond noise from the first where masks are worn."""
     found = {
-        label: [percent(by[name][worn]["accuracy"], "%") for worn in (bare, masked)]
+        label: [f"{100 * by[name][worn]['accuracy']['value']:.1f}%" for worn in (bare, masked)]
         for label, by in record["networks"].items()
         if masked in by.get(name, {})
     }

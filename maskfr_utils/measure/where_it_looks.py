@@ -201,9 +201,9 @@ def answer(record: dict) -> str:
         told = [f"{word} at {'; '.join(changes[way])}" for way, word in ((-1, "less"), (1, "more")) if changes[way]]
         said.append(
             f"{verdict}. Trained on masked faces instead of bare ones it looks, by both maps and beyond their intervals,"
-            f" {', and '.join(told) or 'at no other part more or less'}."
+            f" {', and '.join(told) or 'at no other part more or less'}. {_eyes(record, label, other)}"
         )
-    return " ".join([*said, *_largest(record)])
+    return " ".join(said)
 
 
 def _sides(record: dict, label: str, other: str, part: str, twin: str) -> tuple[int, str]:
@@ -215,15 +215,17 @@ def _sides(record: dict, label: str, other: str, part: str, twin: str) -> tuple[
     return more - less, words
 
 
-def _largest(record: dict) -> list[str]:
-    """Which part has the largest share of the first network's first map."""
-    label = next(iter(record["networks"]))
-    shares = {part: 100 * parts(record, WAYS[0], part)[TWINS[0]].loc[label, "share"] for part in record["area"]}
-    part = max(shares, key=shares.get)
-    return [
-        f"The largest share by {WAYS[0]}, {shares[part]:.0f}% for {label} {TWINS[0]}, lies in *{part}*; eyes and brows are"
-        f" {100 * record['area'][EYES]:.0f}% of the picture."
-    ]
+def _eyes(record: dict, label: str, other: str) -> str:
+    """How much of either network's maps lies on eyes and brows of bare faces."""
+    told = []
+    for way in WAYS:
+        found = parts(record, way, EYES)[TWINS[0]]
+        ours, theirs = (
+            f"{100 * row['share']:.0f}% ({100 * row['low']:.0f}–{100 * row['high']:.0f})"
+            for row in (found.loc[label], found.loc[other])
+        )
+        told.append(f"{ours} against {theirs} by {way}")
+    return f"Eyes and brows, {100 * record['area'][EYES]:.0f}% of the picture, hold {TWINS[0]} {' and '.join(told)}."
 
 
 def main(argv: list[str] | None = None) -> int:

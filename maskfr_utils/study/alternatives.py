@@ -17,8 +17,8 @@ from maskfr_utils.verdicts import SEEDS
 Folder = str | Path | None
 REFERENCE = LOSS_VARIANTS["arcface"].title  # the loss that the others are compared with
 TWINS = ("masked", "unmasked")
-GENERALISTS = ("both", "twins", TWIN_TERM)  # that see whole faces of either kind
 PARTS = ("upper", "periocular")  # that see a part of the face
+GENERALISTS = ("both", "twins", TWIN_TERM, *PARTS)  # that may serve either kind
 GAP = "masked − unmasked faces"  # of one network; then each kind against the network that was trained for it alone
 SPECIALISTS = ("masked faces − specialist", "unmasked faces − specialist")
 TRIALS = len(LOSS_VARIANTS["arcface"].settings)  # as many for each loss
@@ -97,7 +97,7 @@ def against(found: dict[str, Result], reference: str) -> pd.DataFrame:
 
 
 def one_for_all(scale: str, folder: Folder = None) -> pd.DataFrame:
-    """The study's headline, tested: of each network that sees both kinds of faces three differences, see `comparisons`.
+    """The study's headline, tested: of each network that may serve either kind of faces three differences, see `comparisons`.
 
     Masked against unmasked accuracy of the same network and photos, and each against the specialist for that kind.
 
@@ -181,26 +181,24 @@ def condition_answer(scale: str, folder: Folder = None) -> list[str]:
     if compared.empty:
         return []
     said = verdicts(compared)
-    nearest = max(said, key=lambda name: compared.loc[(name, GAP), "difference"])
+    nearest = max(said, key=lambda name: compared.loc[name, "low"].min())
     gap, masked, bare = (compared.loc[(nearest, what)] for what in (GAP, *SPECIALISTS))
-    seeds, served = len(gap["seeds"]), "yes" in said.values()
-    text = [
-        f"{'Yes' if served else 'Not shown'}. On {FACES[scale]}{f' ({seeds} of {SEEDS} seeds)' if seeds < SEEDS else ''}"
-        f" {'one network serves' if served else 'no network is shown to serve'} both kinds of faces.",
-        f"Nearest comes the network trained on {title(nearest)}: its accuracy on masked faces differs by {_points(gap)} points from"
-        f" that on bare ones, and by {_points(masked)} and {_points(bare)} points from the specialists' on masked and on bare faces.",
-    ]
+    seeds = len(gap["seeds"])
+    serves = {
+        "yes": "one network serves",
+        "not shown": "no network is shown to serve",
+        "no": "no network that was run serves",
+    }
+    answer = next(verdict for verdict in serves if verdict in said.values())
+    lead = f"Nearest comes *{title(nearest)}*" if len(said) > 1 else f"Only *{title(nearest)}* is run so far"
     by_verdict = {v: [title(n) for n in said if said[n] == v] for v in ("yes", "not shown", "no")}
-    told = [f"*{verdict}* for {' and for '.join(names)}" for verdict, names in by_verdict.items() if names]
-    text.append(f"By the rule above the answer is {', '.join(told)}.")
-    least = [
-        f"{title(n)} {_points(row)} ({row['verdict']})"
-        for (t, n), row in less_to_see(scale, folder).iterrows()
-        if t == "masked"
+    told = [f"*{verdict}* for {' | '.join(names)}" for verdict, names in by_verdict.items() if names]
+    return [
+        f"{answer.capitalize()}: on {FACES[scale]}{f' ({seeds} of {SEEDS} seeds)' if seeds < SEEDS else ''} {serves[answer]} both kinds of faces.",
+        f"{lead}: its accuracy on masked faces differs by {_points(gap)} points from"
+        f" that on bare ones, and by {_points(masked)} and {_points(bare)} points from the specialists' on masked and on bare faces.",
+        f"By the rule above: {'; '.join(told)}.",
     ]
-    if least:
-        text.append(f"With less to see than the whole face, on masked photos, in points: {'; '.join(least)}.")
-    return text
 
 
 def _points(row: pd.Series) -> str:

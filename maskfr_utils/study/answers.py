@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from maskfr_utils import metrics
 from maskfr_utils.names import REPORTED, TITLES
 from maskfr_utils.study import alternatives, outcomes, published, state, tables
 from maskfr_utils.study.outcomes import Result, points, signed
@@ -104,6 +105,17 @@ def both(scale: str, folder: Folder = None) -> str:
     )
 
 
+def precisions(group: str, scale: str, folder: Folder = None) -> str:
+    """Which kinds of training of a group were made in another number format than the others; nothing where all are alike."""
+    found: dict[str, set[str]] = {}
+    for run, record in state.load(group, scale, folder).items():
+        found.setdefault(record["provenance"]["precision"], set()).add(run.condition)
+    if len(found) < 2:
+        return ""
+    kinds = [f"{_and(sorted(kinds))} in `{precision}`" for precision, kinds in sorted(found.items())]
+    return f"Training kinds differ in number format ({'; '.join(kinds)}), so differences between them also hold what that changes."
+
+
 def attention(scale: str, folder: Folder = None) -> str:
     """Whether ResSaNet beats IResNet."""
     compared = tables.pairs_of_networks(scale, folder)
@@ -112,8 +124,8 @@ def attention(scale: str, folder: Folder = None) -> str:
     if not pairs:
         return ""
     said = {
-        "better": "names more masked people than",
-        "worse": "names fewer masked people than",
+        "better": "names more masked photos correctly than",
+        "worse": "names fewer masked photos correctly than",
     }
     words = [
         f"{a} {said.get(row['verdict'], 'cannot be told apart from')} {b} ({signed(row['difference'])} points,"
@@ -131,22 +143,33 @@ def attention(scale: str, folder: Folder = None) -> str:
 def parts(scale: str, folder: Folder = None) -> str:
     """Which part of ResSaNet does it."""
     compared = tables.parts(scale, folder)
-    plain, sure, unsure = TITLES["iresnet50"], {}, []
+    plain, sure, unsure = TITLES["iresnet50"], {}, {}
     for name, row in compared[[not name.startswith(TITLES["ressanet50"]) for name in compared.index]].iterrows():
         part = name.split(" − ")[0].removeprefix(f"{plain} + ")
         part += " (self-attention, together with an inverted bottleneck and SE)" if part == "IBT" else ""
         if row["verdict"] in ("better", "worse"):
             sure[part] = f"{signed(row['difference'])} points{_between(row)}"
         else:
-            unsure.append(part)
+            unsure[part] = f"{signed(row['low'])} to {signed(row['high'])} points"
     if not sure and not unsure:
         return ""
-    undecided = f"{_and(unsure)} {'is' if len(unsure) == 1 else 'are'} undecided" if unsure else ""
+    undecided = (
+        f"{_and(list(unsure))} {'is' if len(unsure) == 1 else 'are'} undecided ({_and(list(unsure.values()))})"
+        if unsure
+        else ""
+    )
     start = f"Of ResSaNet's parts, each put into {plain} alone, on {FACES[scale]},"
     if not sure:
         return f"{start} none is shown to change the accuracy: {undecided}."
     told = f"{'only ' if unsure else ''}{_and(list(sure))} {'changes' if len(sure) == 1 else 'change'}"
     return f"{start} {told} the accuracy beyond noise: {_and(list(sure.values()))}." + f" {undecided}." * bool(unsure)
+
+
+def parts_and_course(scale: str, folder: Folder = None) -> str:
+    """The same, and which of the parts was still gaining when it stopped."""
+    single = [name for name in tables.curves(scale, folder, "ablation") if name.startswith(f"{TITLES['iresnet50']} + ")]
+    said = parts(scale, folder)
+    return f"{said} {climbing(scale, folder, single, 'ablation')}".rstrip() if said and single else said
 
 
 def _and(words: list[str]) -> str:
@@ -179,10 +202,13 @@ def climbing(scale: str, folder: Folder = None, names: Collection[str] = (), gro
     if len(curves) < 2:
         return ""
     rise = 100 * (curves.iloc[-1] - curves.iloc[-2])
-    still = [f"{name} still gained {gained:.1f} points" for name, gained in rise.items() if gained >= STILL]
+    still = [f"{name} (+{gained:.1f})" for name, gained in rise.items() if gained >= STILL]
     if not still:
         return ""
-    return f"In the last epoch {' and '.join(still)} on validation photos, so longer runs may change the order."
+    return (
+        f"In the last epoch {_and(still)} {'was' if len(still) == 1 else 'were'} still gaining, in points of the validation photos, so"
+        " longer runs may change the order."
+    )
 
 
 def learnt(scale: str, folder: Folder = None) -> str:
@@ -193,29 +219,39 @@ def learnt(scale: str, folder: Folder = None) -> str:
             f"In the last epoch the networks named {' to '.join(dict.fromkeys(f'{x:.0f}' for x in (min(shares), max(shares))))}%"
             " of their training photos correctly."
         )
-        if min(shares) < LEARNT:
-            text.append(
-                "Those far below 100% were still learning: they are ordered by how fast they learn, not by how good they get."
+        few = [result for result in ours.values() if 100 * result.learnt < LEARNT]
+        if few:
+            names = _and([TITLES[result.one["params"]["model"]] for result in few])
+            words = (
+                ("its number says", "it learns", "it gets")
+                if len(few) == 1
+                else ("their numbers say", "they learn", "they get")
             )
+            text.append(f"{names} had not learnt even those: {words[0]} how fast {words[1]}, not how good {words[2]}.")
     curves = tables.curves(scale, folder)
     if len(curves) > 1:
         rise = curves.iloc[-1] - curves.iloc[-2]
         text.append(
             f"They were stopped after {len(curves)} epochs, over which the learning rate falls to zero. The last one changed their"
-            f" accuracy on validation photos by {signed(rise.min())} to {signed(rise.max())} points; what longer runs would"
-            " change is not measured."
+            f" accuracy on validation photos by {signed(rise.min())} to {signed(rise.max())} points."
         )
+        text.append(climbing(scale, folder) or "What longer runs would change is not measured.")
     return " ".join(text)
 
 
 def undecided_in_the_report(theirs: pd.DataFrame) -> str:
-    """How many of the report's own orderings its test set supports; `theirs` as of `tables.published_pairs`."""
-    unsure = int((theirs["verdict"] != "better").sum())
-    return f"By its own test set, {unsure} of the report's {len(theirs)} differences between networks are not beyond noise."
+    """Which of the report's own orderings its test set does not support; `theirs` as of `tables.published_pairs`."""
+    unsure = list(theirs.index[theirs["verdict"] != "better"])
+    rest = sum(TITLES["ressanet100"] in name for name in theirs.index.difference(unsure))
+    best = published.TABLE_2["ressanet100"][0]
+    return (
+        f"Of the report's {len(theirs)} differences at least {len(unsure)} are not beyond the noise of its own test set: {'; '.join(unsure)}."
+        f" {rest} of the other {len(theirs) - len(unsure)} rest on the {best:.2%}, which may be of bare faces."
+    )
 
 
 def networks(scale: str, folder: Folder = None) -> str:
-    """Which network names most masked people, and how much of their order is more than noise."""
+    """Which network has the highest accuracy, and over which its lead is more than noise."""
     found = tables.networks(scale, folder)
     if not found:
         return ""
@@ -223,29 +259,42 @@ def networks(scale: str, folder: Folder = None) -> str:
     if not others:
         return f"On {FACES[scale]} one network has been run: {first}, {found[first]}."
     missing = [TITLES[name] for name in REPORTED if TITLES[name] not in found]
-    verdicts = tables.pairs_of_networks(scale, folder)["verdict"].str.split(" ").str[0]
-    sure = int(verdicts.isin(["better", "worse"]).sum())
-    beyond = (
-        f"; of the {len(verdicts)} differences between the {len(found)} networks {sure or 'none'} {'is' if sure < 2 else 'are'} beyond noise."
-        if len(verdicts) > 1
-        else f", {'beyond noise more' if sure else 'but not beyond noise more'} than {others[0]}, {found[others[0]]}."
-    )
+    compared = tables.pairs_of_networks(scale, folder)
+    unsure = [
+        name
+        for name in others
+        if not any(
+            compared["verdict"].get(f"{a} − {b}") in ("better", "worse") for a, b in ((first, name), (name, first))
+        )
+    ]
+    lead = f"its lead over {_and(unsure)} is undecided" if unsure else f"its lead over {_and(others)} is beyond noise"
     return (
-        f"On {FACES[scale]} {first} names most masked people, {found[first]}{beyond}"
+        f"On {FACES[scale]} {first} has the highest accuracy, {found[first]}; {lead}."
         + f" Not run yet: {', '.join(missing)}." * bool(missing)
     )
 
 
+def all_pairs_together(scale: str, folder: Folder = None) -> str:
+    """The verdicts on what the study asks, had all pairs been corrected together; nothing where no others are run."""
+    compared = tables.pairs_of_networks(scale, folder)
+    asked = [name for a, b in tables.QUESTION if (name := f"{TITLES[a]} − {TITLES[b]}") in compared.index]
+    if len(asked) == len(compared):
+        return ""
+    corrected = dict(zip(compared.index, metrics.holm(compared["p"].to_numpy()), strict=True))
+    told = [f"{name} *p* = {corrected[name]:.3f}" for name in asked]
+    return f"With all {len(compared)} pairs on {FACES[scale]} corrected together, as the report's are below, it would be {_and(told)}."
+
+
 def rates(folder: Folder = None) -> str:
     """Whether the order depends on the learning rate, on the faces of each scale."""
-    told, turns = [], False
+    told, turns = [], []
     for scale in SCALES:
         same = tables.at_one_rate(scale, folder)
         if same.empty:
             continue
         tried = tables.tried(scale, folder)
         ours, theirs = (tried[TITLES[model]]["masked"].max() for model in tables.QUESTION[0])
-        turns |= same.min() < 0 < same.max()
+        turns += [f"{a} and {b} on {FACES[scale]}" for a, b in tables.changing_places(scale, folder)]
         told.append(
             f"On {FACES[scale]}, ResSaNet-50 less IResNet-50 is {signed(same.min())} to {signed(same.max())} points of the validation photos at"
             f" one rate for both, and {signed(ours - theirs)} points at the best rate of each."
@@ -253,9 +302,9 @@ def rates(folder: Folder = None) -> str:
     if not told:
         return ""
     lead = (
-        "Yes: which of the two is ahead depends on the rate."
+        f"It does, for networks that are close: {'; '.join(turns)} change places with the rate."
         if turns
-        else "How far apart they are does, many times over; which is ahead does not, at the rates that were tried."
+        else "No two networks change places with the rate, at those that were tried."
     )
     return " ".join([lead, *told, "These are trials of one seed: they choose rates, and are no verdict."])
 
@@ -291,7 +340,7 @@ def recipe(scale: str, folder: Folder = None) -> str:
         f"{signed(row['difference'])} points{_between(row)} with {name.split(',')[0]}"
         for name, row in compared.iterrows()
     ]
-    return f"On {FACES[scale]}, the tuned recipe gains {' and '.join(told)} over the report's, on test photos."
+    return f"On {FACES[scale]}, the tuned recipe gains {' and '.join(told)} over the report's rate, decay and start of filters, on test photos."
 
 
 def batches(scale: str, folder: Folder = None) -> str:
@@ -305,7 +354,7 @@ def batches(scale: str, folder: Folder = None) -> str:
     smallest = compared.index[0].split(" − ")[1]
     answer = "Yes" if more and not fewer else "No" if fewer and not more else "Not shown"
     text = (
-        f"{answer}, on {FACES[scale]}: of {len(epochs)} larger batches that see the photos as often, {more or 'none'} names more masked people than"
+        f"{answer}, on {FACES[scale]}: of {len(epochs)} larger batches that see the photos as often, {more or 'none'} names more masked photos correctly than"
         f" {smallest} beyond noise, and {fewer or 'none'} fewer."
     )
     if len(epochs):
@@ -326,7 +375,7 @@ def claims(folder: Folder = None) -> str:
     run = (ours != tables.NOT_RUN).any(axis=1)
     kinds = {
         ("holds", "hold"): stand & ~turned,
-        ("is turned round", "are turned round"): turned & ~stand,
+        ("is the opposite by our runs", "are the opposite by our runs"): turned & ~stand,
         ("depends on the faces", "depend on the faces"): stand & turned,
         ("is undecided", "are undecided"): run & ~stand & ~turned,
         ("is not run yet", "are not run yet"): ~run,
@@ -358,13 +407,18 @@ def page_one(folder: Folder = None) -> list[str]:
     """The study's three answers, a sentence or two each."""
     waiting = "is not measured yet"
     third = most_real(attention, folder) or f"Whether ResSaNet beats IResNet {waiting}."
+    each = most_real(parts_and_course, folder) or "Which of its parts is responsible has not been measured yet."
     return [
         most_real(cost, folder) or f"What a mask costs {waiting}.",
         most_real(gain, folder) or f"What training with masks wins back {waiting}.",
-        f"{third} {most_real(parts, folder) or 'Which of its parts is responsible has not been measured yet.'}",
+        f"{third} {each}",
     ]
 
 
-def best_batch() -> str:
-    """What the report says of batch sizes."""
-    return f"The report found {published.BEST_BATCH} the best; it does not say whether epochs or steps were the same."
+def best_batch(scale: str, folder: Folder = None) -> str:
+    """What the report says of batch sizes, and whether ours reach as far."""
+    tried = [run.batch for run in outcomes.results("figure_9", scale, folder)]
+    short = (
+        f"; our sizes end at {max(tried)}, so that is not tested" if tried and max(tried) < published.BEST_BATCH else ""
+    )
+    return f"The report found {published.BEST_BATCH} the best, without saying whether epochs or steps were the same{short}."

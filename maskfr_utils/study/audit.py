@@ -176,7 +176,7 @@ def together(scale: str, folder: str | Path | None = None) -> str:
         return ""
     reported, honest = (outcomes.percent(*way.iloc[line, :3].astype(float)) for line in (0, -1))
     return (
-        f"With all deviations together {TITLES[plan.AUDITED]} on {SCALES[scale].faces} would be reported at {reported}; "
+        f"With all deviations that {SCALES[scale].faces} can show, {TITLES[plan.AUDITED]} would be reported at {reported}; "
         f"trained and scored as this study does it reaches {honest}."
     )
 
@@ -186,19 +186,20 @@ def told(scale: str, folder: str | Path | None = None) -> str:
     way, effects = steps(scale, folder), alone(scale, folder)
     if not len(way) or not len(effects):
         return f"These runs are not made yet: `{plan.command('audit', scale)}` makes them."
-    reported, honest = way["accuracy"].iloc[[0, -1]]
+    reported, honest = (outcomes.percent(*way.iloc[line, :3].astype(float)) for line in (0, -1))
+    verb = "lower" if way["accuracy"].iloc[0] < way["accuracy"].iloc[-1] else "raise"
     sure = effects[effects["verdict"].isin(SAYS.values())]
     told = [f"{name} {outcomes.points(*row[['difference', 'low', 'high']])}" for name, row in sure.iterrows()]
     text = (
-        f"All deviations together {'lower' if reported < honest else 'raise'} the reported accuracy of {TITLES[plan.AUDITED]} on"
-        f" {SCALES[scale].faces} from {honest:.1%} to {reported:.1%}. Alone, {len(sure) or 'none'} of {len(effects)} have an effect beyond noise"
+        f"All deviations that {SCALES[scale].faces} can show {verb} the reported accuracy of {TITLES[plan.AUDITED]} from {honest} to"
+        f" {reported}. Alone, {len(sure) or 'none'} of {len(effects)} have an effect beyond noise"
         + (f", in points: {'; '.join(told)}." if told else ".")
     )
     ways = _unmasked_folder(way, effects)
     if not ways:
         return text
     theirs = published.TABLE_2["ressanet100"][0]
-    left = " or ".join(f"{100 * (theirs - value):.1f}%" for value, _, _ in ways.values())
+    left = " or ".join(f"{100 * (theirs - value):.1f}% ({name})" for name, (value, _, _) in ways.items())
     return (
         f"{text} If reading unmasked photos brought the report's network as much as it brings ours, its {theirs:.2%} would be {left} on"
         " masked ones."

@@ -15,7 +15,13 @@ CLAIMED = (
     f"*holds*, *the opposite*: {RULE}; *beyond noise*: the report's single runs, as far as their photos alone can tell;"
     " *undecided*: all else."
 )
+EXPLAINED = "[Masked and unmasked](masked_vs_unmasked.ipynb) explains intervals, *p* and Holm's correction."
 BEYOND = f"*beyond noise*: {RULE}; *undecided*: all else."  # of costs and gains, where more need not be better
+
+
+def shows(scale: str) -> str:
+    """Which faces a page is about."""
+    return f"Where nothing else is said, this page shows {FACES[scale]}."
 
 
 def made_with(group: str | None, scale: str, folder: str | Path | None = None) -> str:
@@ -125,10 +131,11 @@ def _settings(scale: str, folder: str | Path | None) -> str:
     if not (ours := outcomes.specialists(scale, folder)):
         return ""
     one = next(iter(ours.values())).one
+    others = " a seed, other ones for each" if one["params"]["dataset"] == "demo" else ""
     seeds = _all((len(result.records) for result in ours.values()), " or ")
     photos = _span(len(labels) for result in ours.values() for labels in result.people)
     return (
-        f"- *{FACES[scale].capitalize()}*: {one['provenance']['identities']} people, {photos} test photos a seed,"
+        f"- *{FACES[scale].capitalize()}*: {one['provenance']['identities']} people{others}, {photos} test photos a seed,"
         f" width {one['params']['width']:g}, {one['params']['epochs']} epochs, seeds a network: {seeds};"
         f" {one['provenance']['device']}. {answers.learnt(scale, folder)}"
     )

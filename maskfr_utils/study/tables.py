@@ -10,7 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from maskfr_utils import metrics
-from maskfr_utils.names import TITLES
+from maskfr_utils.names import REPORTED, TITLES
 from maskfr_utils.study import plan, published, state, trials
 from maskfr_utils.study.outcomes import Result, comparisons, deviations, percent, points, results, specialists
 from maskfr_utils.study.run import Run
@@ -134,6 +134,14 @@ def recipe_changes(scale: str, folder: str | Path | None = None) -> pd.DataFrame
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
+def changing_places(scale: str, folder: str | Path | None = None) -> list[tuple[str, str]]:
+    """Pairs of the report's networks of which one names more validation photos at one rate, and the other at another."""
+    found = {name: by_rate["masked"] for name, by_rate in tried(scale, folder).items()}
+    pairs = itertools.combinations([TITLES[model] for model in REPORTED if TITLES[model] in found], 2)
+    apart = {(a, b): (found[a] - found[b]).dropna() for a, b in pairs}
+    return [pair for pair, difference in apart.items() if difference.min() < 0 < difference.max()]
+
+
 def changes_at_an_edge(scale: str, folder: str | Path | None = None) -> list[str]:
     """The changes of the recipe, each with a network, that are best at the lowest or the highest rate tried."""
     tried: dict[str, dict[float, float]] = defaultdict(dict)
@@ -255,7 +263,7 @@ def figure_9_table(scale: str, folder: str | Path | None = None) -> pd.DataFrame
 def pairs_of_networks(scale: str, folder: str | Path | None = None) -> pd.DataFrame:
     """All pairs of networks on masked faces, see `comparisons`; each pair in the report's order, its better one first.
 
-    Those of `QUESTION`, which were fixed before any run, come first and are corrected for their own number; all others together.
+    Those of `QUESTION` come first and are corrected for their own number; all others together.
     """
     ours = networks(scale, folder)
     theirs = {TITLES[m]: value for m, (value, _) in published.TABLE_2.items()}
