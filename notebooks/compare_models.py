@@ -41,8 +41,9 @@ from maskfr_utils import figures, metrics, records
 from maskfr_utils.measure import resnet_parts
 from maskfr_utils.models import create_model
 from maskfr_utils.names import REPORTED, TITLES
+from maskfr_utils.original.flaws import FLAWS
 from maskfr_utils.profile import count_macs, count_parameters
-from maskfr_utils.study import answers, captions, outcomes, pages, published, state, tables
+from maskfr_utils.study import answers, audit, captions, outcomes, pages, plan, published, state, tables
 
 made = pages.made(*(captions.made_with("table_2", each, results) for each in scales.SCALES))
 display(*pages.run_so_far(tables.table_2(results)), pages.Words(captions.shows(scale)), made)
@@ -90,7 +91,16 @@ display(pages.shown(tables.by_seed(ours)), pages.Words(answers.learnt(scale, res
 found = records.read_measurement("networks/resnet_parts.json", results)
 parts = resnet_parts.table(found) if found else pd.DataFrame()
 how = resnet_parts.how(found) if found else ""
-display(pages.shown(parts, resnet_parts.COMMAND), pages.made(how, state.made_from("compare_models", results)))
+effects, flaw = audit.alone(scale, results), FLAWS["network"].title
+also = ""
+if flaw in effects.index:
+    effect = outcomes.points(*effects.loc[flaw, ["difference", "low", "high"]])
+    also = f"ResNet's stem and head together, put on {TITLES[plan.AUDITED]}, change its accuracy by {effect} points ([audit](audit.ipynb))."
+display(
+    pages.shown(parts, resnet_parts.COMMAND),
+    pages.Words(also),
+    pages.made(how, captions.rerun("audit", scale, results), state.made_from("compare_models", results)),
+)
 
 # %% tags=["hide-input"] mystnb={"name": "fig-resnet-parts", "caption": "Accuracy on masked validation photos by epoch of ResNet-50 with one thing changed, mean over seeds.", "image": {"alt": "A curve for each variant of ResNet-50 that rises with the epochs"}}
 courses = resnet_parts.curves(found) if found else pd.DataFrame()

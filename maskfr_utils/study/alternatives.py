@@ -190,7 +190,10 @@ def condition_answer(scale: str, folder: Folder = None) -> list[str]:
         "no": "no network that was run serves",
     }
     answer = next(verdict for verdict in serves if verdict in said.values())
-    lead = f"Nearest comes *{title(nearest)}*" if len(said) > 1 else f"Only *{title(nearest)}* is run so far"
+    name = f"*{title(nearest)}*"
+    lead = (
+        f"Nearest on {FACES[scale]} comes {name}" if len(said) > 1 else f"On {FACES[scale]} only {name} is run so far"
+    )
     by_verdict = {v: [title(n) for n in said if said[n] == v] for v in ("yes", "not shown", "no")}
     told = [f"*{verdict}* for {' | '.join(names)}" for verdict, names in by_verdict.items() if names]
     return [
