@@ -3,6 +3,7 @@
 The blocks of a source are the same each time, whatever the number of processes, so that one can be taken up at any block.
 """
 
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -84,7 +85,9 @@ class Rendered:
 
     def __init__(self, identities: int, per_identity: int, difficulty: float, seed: int):
         rendered.check_arguments(identities, per_identity, seed, difficulty)
-        self.name, self.content = DEMO, f"{identities} x {per_identity}, difficulty {difficulty}"
+        self.name = DEMO
+        drawn_by = zlib.crc32(rendered.kept()[seed : seed + 1])
+        self.content = f"{identities} x {per_identity}, difficulty {difficulty}, masks {drawn_by:08x}"
         self.total = self.about = identities * per_identity
         self.notes, self.skipped = [], Counter()
         self._people = [(i, per_identity, difficulty, seed) for i in range(identities)]
@@ -148,13 +151,13 @@ def draw_and_mask(person: tuple[int, int, float, int], how: How) -> Block:
         sources.Face(image, name, f"{name}/{j:03d}", landmarks)
         for j, (image, landmarks) in enumerate(zip(drawn.images, drawn.landmarks, strict=True))
     ]
-    return _mask(faces, how, {})
+    return _mask(faces, how, {}, drawn.checksums)
 
 
-def _mask(faces: list[sources.Face], how: How, skipped: dict[str, str]) -> Block:
+def _mask(faces: list[sources.Face], how: How, skipped: dict[str, str], checksums: np.ndarray | None = None) -> Block:
     images = np.array([face.image for face in faces], np.uint8).reshape(-1, *store.FACE_SHAPE)
     landmarks = align.completed(sources.landmarks_of(faces), images.__getitem__)
-    twins = masks.mask_faces(images, landmarks, style=how.style, seed=how.seed)
+    twins = masks.mask_faces(images, landmarks, style=how.style, seed=how.seed, checksums=checksums)
     masked, ok, kinds = twins.images, twins.ok, np.array(twins.kinds, object)
     if how.worn_masks and len(faces):
         from maskfr_utils.masks.worn import wears_mask  # which takes torch

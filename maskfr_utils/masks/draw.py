@@ -63,7 +63,12 @@ class MaskedPhoto:
 
 
 def mask_faces(
-    faces: np.ndarray, landmarks: np.ndarray | None = None, *, style: StyleLike = "random", seed: int = 0
+    faces: np.ndarray,
+    landmarks: np.ndarray | None = None,
+    *,
+    style: StyleLike = "random",
+    seed: int = 0,
+    checksums: np.ndarray | None = None,
 ) -> MaskedFaces:
     """Draws a mask on each aligned face.
 
@@ -72,6 +77,8 @@ def mask_faces(
         landmarks: (N, 68, 2) pixel (x, y); predicted where None or NaN.
         style: "random", the name of a style, a style file, a `Style`, or a mapping of these to their shares.
         seed: the mask of a picture depends on style, seed, landmarks and the picture's bytes alone.
+        checksums: (N,) uint32, by which masks are drawn instead of by those of the pictures; for pictures whose last bits
+            hang on the processor.
 
     Raises:
         ValueError: wrong shape or dtype, or an unknown style.
@@ -86,13 +93,17 @@ def mask_faces(
     points = align.completed(points, faces.__getitem__)
     styles = resolve(style)
     images = np.array(faces, order="C")
+    if checksums is None:
+        checksums = np.array([zlib.crc32(image) for image in images], np.uint32)
+    if len(checksums) != n:
+        raise ValueError(f"there must be {n} checksums, one a face, got {len(checksums)}")
     coverage = np.zeros((n, FACE_SIZE, FACE_SIZE), bool)
     alpha = np.zeros((n, FACE_SIZE, FACE_SIZE), np.uint8)
     ok = np.zeros(n, bool)
     kinds = np.full(n, "", f"<U{max(map(len, KINDS))}")
     for start in range(0, n, CHUNK):
         part = slice(start, start + CHUNK)
-        draws = chance.draw(seed, [zlib.crc32(image) for image in images[part]])
+        draws = chance.draw(seed, checksums[part])
         here = points[part]
         plan = make_plan(images[part], here, images[part], here, draws, styles, COARSE)
         for k, i in enumerate(range(start, min(start + CHUNK, n))):

@@ -16,6 +16,7 @@ import numpy as np
 from maskfr_utils.faces.align import FACE_SIZE as SIZE
 from maskfr_utils.faces.align import TEMPLATE5, five_points, similarity
 from maskfr_utils.rendered import head, skin
+from maskfr_utils.rendered.checksums import checksum
 from maskfr_utils.rendered.head import COLUMNS, EAR_ROWS, HAIR_ROWS, HEAD_ROWS
 from maskfr_utils.rendered.person import draw_person
 from maskfr_utils.rendered.photograph import (
@@ -76,11 +77,13 @@ class RenderedFaces:
         images: (N, 112, 112, 3) uint8 RGB, aligned.
         labels: (N,) int64, the identity of each picture; pictures of one identity follow each other.
         landmarks: (N, 68, 2) float32, exact (x, y) in pixels, iBUG order; the chin may lie just below the picture.
+        checksums: (N,) uint32, by which masks are drawn: those of the pictures, or those that `checksums` keeps.
     """
 
     images: np.ndarray
     labels: np.ndarray
     landmarks: np.ndarray
+    checksums: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -129,13 +132,15 @@ def render_faces(
     check_arguments(identities, per_identity, seed, difficulty)
     images = np.empty((identities * per_identity, SIZE, SIZE, 3), np.uint8)
     landmarks = np.empty((len(images), 68, 2), np.float32)
+    checksums = np.empty(len(images), np.uint32)
     labels = np.repeat(np.arange(first, first + identities, dtype=np.int64), per_identity)
     for i in range(identities):
         person = _make_person(_generator(seed, first + i), 1.4 - 0.8 * difficulty)
         for j in range(per_identity):
             k = i * per_identity + j
             images[k], landmarks[k] = _render(person, _generator(seed, first + i, j), 5 ** (difficulty - 0.5))
-    return RenderedFaces(images, labels, landmarks)
+            checksums[k] = checksum(images[k], seed, difficulty, first + i, j)
+    return RenderedFaces(images, labels, landmarks, checksums)
 
 
 def _generator(seed: int, *key: int) -> np.random.Generator:

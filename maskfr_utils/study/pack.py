@@ -78,7 +78,7 @@ def _contents(scale: str) -> Iterator[tuple[str, Path]]:
     """Name in the pack, and file, of all that it is made of."""
     yield "pyproject.toml", paths.ROOT / "pyproject.toml"
     for file in sorted((paths.ROOT / "maskfr_utils").rglob("*")):
-        if file.suffix in (".py", ".yaml"):
+        if file.suffix in (".py", ".yaml", ".npy"):
             yield file.relative_to(paths.ROOT).as_posix(), file
     for file in sorted((scales.PARAMS / scale).glob("*.yaml")):
         yield f"params/{scale}/{file.name}", file
