@@ -116,14 +116,17 @@ def measure(out: Path, seeds: int = 3, **changed: object) -> None:
         seeds: that each part is trained with.
         changed: parameters other than the recipe's.
     """
-    started, runs = time.perf_counter(), {part: {} for part in PARTS}
+    started, runs, seconds = time.perf_counter(), {part: {} for part in PARTS}, 0.0
     for seed in range(seeds):
         for part in PARTS:
             run = train.run(config_of(part, seed, **changed), Altered(part))
             photos = {name: run["photos"][name] for name in ("label", "masked_rank")}
             runs[part][seed] = {name: run[name] for name in ("params", "history")} | {"photos": photos}
-            precision = run["provenance"]["precision"]
-            write_json(out, {"runs": runs, "provenance": made(started, data="demo", precision=precision)})
+            told = {name: run["provenance"][name] for name in ("device", "precision")}
+            seconds += run["provenance"]["seconds"]  # of training, also in processes before this one
+            write_json(
+                out, {"runs": runs, "provenance": made(started, data="demo", **told) | {"seconds": round(seconds)}}
+            )
 
 
 def results(found: dict) -> dict[str, Result]:
