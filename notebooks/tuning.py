@@ -176,7 +176,6 @@ if said := answers.at_all_scales(answers.recipe, scale, results):
 
 # %% tags=["remove-input"]
 text = answers.rates(results) or "No network has been tried yet."
-text += " So each network is judged at the rate that its own trials chose."
 display(pages.box(text))
 
 # %% [markdown]

@@ -121,7 +121,7 @@ def test_compare_models_orders_networks_without_calling_two_seeds_a_verdict(page
     _, text = page("compare_models")
     assert re.search(r"ResSaNet-50 − IResNet-50 \+10\.0 \([^)]*\) \+10\.0, \+10\.0 undecided \(2 of 3 seeds\)", text)
     assert re.search(
-        r"ResSaNet-50 has the highest accuracy, 92\.5% [^;]*; its lead over IResNet-50 is undecided\. Not run yet: ResNet-50",
+        r"ResSaNet-50 has the highest accuracy, 92\.5% [^;]*; its lead over IResNet-50 is undecided; not run yet: ResNet-50",
         text,
     )
     assert "ResSaNet-50, seed 0: 2 of 20 photos are named wrongly" in text and "happens 1 time." in text

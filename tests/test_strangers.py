@@ -346,7 +346,7 @@ def test_the_answer_keeps_real_people_apart_from_rendered_ones():
     assert said.startswith("Of the pairs of LFW A decides 80.0% correctly without masks, and 90.0% with")
     assert (
         "on both; B 80.0%" in said
-        and "Beyond noise from the first, with masks, in points: B −10.0 (−11.0 to −9.0)." in said
+        and "(beyond noise from the first, with masks, in points: B −10.0 (−11.0 to −9.0))." in said
     )
     assert "With real masks A names 39.0% (38.0–40.0) of MFR2's probes" in said
     assert said.endswith(

@@ -250,13 +250,12 @@ def answer(record: dict) -> str:
     told = table(record)
     kinds = ("real", "drawn") if "verdict" in told else ()
     unsure = [kind for kind in kinds if told.loc[f"rank 1, {kind} mask", "verdict"].startswith("undecided")]
+    which = "neither gain is" if len(unsure) == 2 else f"that with {''.join(unsure)} masks is not"
     text = (
         f"Do drawn masks stand in for real ones? {'Not decided' if unsure else f'Here {how}'}: on new people, training on drawn"
-        f" masks gains {either[0]} points of rank 1 with real masks, and {either[1]} with drawn ones."
+        f" masks gains {either[0]} points of rank 1 with real masks, and {either[1]} with drawn ones"
+        f"{f'; after correction {which} beyond noise' if unsure else ''}."
     )
-    if unsure:
-        which = "neither gain of rank 1 is" if len(unsure) == 2 else f"that with {unsure[0]} masks is not"
-        text += f" After correction {which} beyond noise."
     if "least" not in record:
         text += " Real and drawn masks were on different people in this measurement, so it has to be repeated."
     return text

@@ -365,8 +365,8 @@ def _decided(record: dict, compared: pd.DataFrame, name: str, bare: str, masked:
         for (label, where, measure), row in compared.iterrows()
         if (where, measure) == (name, f"accuracy, {masked}") and row["verdict"] in ("better", "worse")
     ]
-    beyond = f"Beyond noise from the first, with masks, in points: {'; '.join(apart)}."
-    return [f"{'; '.join(told)}.", *[beyond] * bool(apart)]
+    beyond = f" (beyond noise from the first, with masks, in points: {'; '.join(apart)})" if apart else ""
+    return [f"{'; '.join(told)}{beyond}."]
 
 
 def differences(record: dict) -> pd.DataFrame:

@@ -269,8 +269,9 @@ def networks(scale: str, folder: Folder = None) -> str:
     ]
     lead = f"its lead over {_and(unsure)} is undecided" if unsure else f"its lead over {_and(others)} is beyond noise"
     return (
-        f"On {FACES[scale]} {first} has the highest accuracy, {found[first]}; {lead}."
-        + f" Not run yet: {', '.join(missing)}." * bool(missing)
+        f"On {FACES[scale]} {first} has the highest accuracy, {found[first]}; {lead}"
+        + f"; not run yet: {', '.join(missing)}" * bool(missing)
+        + "."
     )
 
 
@@ -306,7 +307,8 @@ def rates(folder: Folder = None) -> str:
         if turns
         else "No two networks change places with the rate, at those that were tried."
     )
-    return " ".join([lead, *told, "These are trials of one seed: they choose rates, and are no verdict."])
+    end = "These are trials of one seed, which choose rates and are no verdict, so each network is judged at the rate that its own trials chose."
+    return " ".join([lead, *told, end])
 
 
 def changes(scale: str, folder: Folder = None) -> str:
