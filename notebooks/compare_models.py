@@ -96,6 +96,11 @@ also = ""
 if flaw in effects.index:
     effect = outcomes.points(*effects.loc[flaw, ["difference", "low", "high"]])
     also = f"ResNet's stem and head together, put on {TITLES[plan.AUDITED]}, change its accuracy by {effect} points ([audit](audit.ipynb))."
+if found and (trials := tables.tried(scale, results).get(TITLES["resnet50"])) is not None:
+    also += (
+        f" In the trial that chose this rate, of the first seed but on another processor, ResNet-50 as it is named {trials['masked'].max():.1%} of"
+        " these photos: rounding alone moves it far, so one seed shows little."
+    )
 display(
     pages.shown(parts, resnet_parts.COMMAND),
     pages.Words(also),
