@@ -86,8 +86,8 @@ class Rendered:
     def __init__(self, identities: int, per_identity: int, difficulty: float, seed: int):
         rendered.check_arguments(identities, per_identity, seed, difficulty)
         self.name = DEMO
-        drawn_by = zlib.crc32(rendered.kept()[seed : seed + 1])
-        self.content = f"{identities} x {per_identity}, difficulty {difficulty}, masks {drawn_by:08x}"
+        by = zlib.crc32(rendered.kept()[seed : seed + 1])
+        self.content = f"{identities} x {per_identity}, difficulty {difficulty}, masks {by:08x}"
         self.total = self.about = identities * per_identity
         self.notes, self.skipped = [], Counter()
         self._people = [(i, per_identity, difficulty, seed) for i in range(identities)]

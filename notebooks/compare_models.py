@@ -91,12 +91,12 @@ display(pages.shown(tables.by_seed(ours)), pages.Words(answers.learnt(scale, res
 found = records.read_measurement("networks/resnet_parts.json", results)
 parts = resnet_parts.table(found) if found else pd.DataFrame()
 how = resnet_parts.how(found) if found else ""
-effects, flaw = audit.alone(scale, results), FLAWS["network"].title
+effects, flaw = audit.alone("demo", results), FLAWS["network"].title
 also = ""
 if flaw in effects.index:
     effect = outcomes.points(*effects.loc[flaw, ["difference", "low", "high"]])
     also = f"ResNet's stem and head together, put on {TITLES[plan.AUDITED]}, change its accuracy by {effect} points ([audit](audit.ipynb))."
-if found and (trials := tables.tried(scale, results).get(TITLES["resnet50"])) is not None:
+if found and (trials := tables.tried("demo", results).get(TITLES["resnet50"])) is not None:
     also += (
         f" In the trial that chose this rate, of the first seed but on another processor, ResNet-50 as it is named {trials['masked'].max():.1%} of"
         " these photos: rounding alone moves it far, so one seed shows little."
@@ -104,11 +104,11 @@ if found and (trials := tables.tried(scale, results).get(TITLES["resnet50"])) is
 display(
     pages.shown(parts, resnet_parts.COMMAND),
     pages.Words(also),
-    pages.made(how, captions.rerun("audit", scale, results), state.made_from("compare_models", results)),
+    pages.made(how, captions.rerun("audit", "demo", results), state.made_from("compare_models", results)),
 )
 
 # %% tags=["hide-input"] mystnb={"name": "fig-resnet-parts", "caption": "Accuracy on masked validation photos by epoch of ResNet-50 with one thing changed, mean over seeds.", "image": {"alt": "A curve for each variant of ResNet-50 that rises with the epochs"}}
-courses = resnet_parts.curves(found) if found else pd.DataFrame()
+courses = outcomes.courses(resnet_parts.results(found)) if found else pd.DataFrame()
 pages.drawn(courses, lambda: figures.results.by_epoch(courses))
 
 # %% [markdown]

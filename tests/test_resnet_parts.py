@@ -10,6 +10,7 @@ from torch import nn
 from maskfr_utils import models, paths
 from maskfr_utils.measure import resnet_parts
 from maskfr_utils.models.create import create_model
+from maskfr_utils.study import outcomes
 
 TINY = {"width": 0.05, "embedding_dim": 16, "identities": 4, "per_identity": 10, "epochs": 1, "batch_size": 8}
 
@@ -71,7 +72,7 @@ def test_runs_are_told_and_gone_on_with(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.count("this run has ended already") == len(resnet_parts.PARTS)
     found = json.loads(out.read_text())
     shown = resnet_parts.table(found)
-    assert len(shown) == len(resnet_parts.curves(found).columns) == len(resnet_parts.PARTS)
+    assert len(shown) == len(outcomes.courses(resnet_parts.results(found)).columns) == len(resnet_parts.PARTS)
     weights = {
         part: sorted(tmp_path.glob(f"*{part}*/model.safetensors")) for part in ("as-it-is", "head", "stem", "zero")
     }

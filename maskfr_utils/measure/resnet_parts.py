@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from torch import nn
 
@@ -158,15 +157,6 @@ def how(found: dict) -> str:
         f"`{COMMAND}`; rendered faces, width {one['width']:g}, {one['epochs']} epochs at a learning rate of {one['lr']:g},"
         f" {made['precision']}; {made['device']}."
     )
-
-
-def curves(found: dict) -> pd.DataFrame:
-    """Validation accuracy by epoch (rows), mean over seeds of each part (columns)."""
-    means = {
-        name: np.mean([[epoch["masked"] for epoch in run["history"]] for run in one.records.values()], axis=0)
-        for name, one in results(found).items()
-    }
-    return pd.DataFrame(means, index=pd.RangeIndex(1, 1 + len(next(iter(means.values()), [])), name="epoch"))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -194,7 +194,7 @@ def condition_answer(scale: str, folder: Folder = None) -> list[str]:
     lead = (
         f"Nearest on {FACES[scale]} comes {name}" if len(said) > 1 else f"On {FACES[scale]} only {name} is run so far"
     )
-    by_verdict = {v: [title(n) for n in said if said[n] == v] for v in ("yes", "not shown", "no")}
+    by_verdict = {v: [title(n) for n in said if said[n] == v] for v in serves}
     told = [f"*{verdict}* for {' | '.join(names)}" for verdict, names in by_verdict.items() if names]
     return [
         f"{answer.capitalize()}: on {FACES[scale]}{f' ({seeds} of {SEEDS} seeds)' if seeds < SEEDS else ''} {serves[answer]} both kinds of faces.",

@@ -123,6 +123,15 @@ def results(
     return {run: Result(records, tested) for run, records in found.items()}
 
 
+def courses(found: Mapping[str, Result]) -> pd.DataFrame:
+    """Accuracy on the masked validation photos by epoch (rows), mean over seeds of each result (columns)."""
+    means = {
+        name: np.mean([[epoch["masked"] for epoch in record["history"]] for record in result.records.values()], axis=0)
+        for name, result in found.items()
+    }
+    return pd.DataFrame(means, index=pd.RangeIndex(1, 1 + len(next(iter(means.values()), [])), name="epoch"))
+
+
 def specialists(scale: str, folder: str | Path | None = None) -> dict[tuple[str, str], Result]:
     """(network, condition) -> its result where it is tested on what it was trained on, by the recipe and at its tuned rate."""
     found = {}

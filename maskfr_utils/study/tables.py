@@ -12,7 +12,7 @@ from scipy import stats
 from maskfr_utils import metrics
 from maskfr_utils.names import REPORTED, TITLES
 from maskfr_utils.study import plan, published, state, trials
-from maskfr_utils.study.outcomes import Result, comparisons, deviations, percent, points, results, specialists
+from maskfr_utils.study.outcomes import Result, comparisons, courses, deviations, percent, points, results, specialists
 from maskfr_utils.study.run import Run
 from maskfr_utils.study.scales import SCALES
 
@@ -152,11 +152,7 @@ def changes_at_an_edge(scale: str, folder: str | Path | None = None) -> list[str
 
 def curves(scale: str, folder: str | Path | None = None, group: str = "table_2") -> pd.DataFrame:
     """Accuracy on the masked validation photos by epoch (rows), mean over seeds of each network (columns)."""
-    found = {}
-    for run, result in results(group, scale, folder).items():
-        histories = [[epoch["masked"] for epoch in record["history"]] for record in result.records.values()]
-        found[TITLES[run.model]] = np.mean(histories, axis=0)
-    return pd.DataFrame(found, index=pd.RangeIndex(1, 1 + len(next(iter(found.values()), [])), name="epoch"))
+    return courses({TITLES[run.model]: result for run, result in results(group, scale, folder).items()})
 
 
 def by_time(scale: str, folder: str | Path | None = None) -> pd.DataFrame:
