@@ -50,7 +50,8 @@ book/images/twins.png: $(wildcard maskfr_utils/rendered/*.py maskfr_utils/masks/
 chapters: $(READY) book/images/twins.png  ## execute every notebook into the book; NOTEBOOKS="results" for some of them
 	$(BIN)/python -m maskfr_utils.study --headline
 	for name in $(NOTEBOOKS); do \
-		$(BIN)/python -m maskfr_utils.study.chapters notebooks/$$name.ipynb book/$$name.ipynb || exit 1; done
+		if [ $$name = train ]; then width="-p width 0.25"; else width=; fi; \
+		$(BIN)/python -m maskfr_utils.study.chapters $$width notebooks/$$name.ipynb book/$$name.ipynb || exit 1; done
 
 words: $(READY)  ## take over words and captions into chapters whose code is the same, without executing them
 	for name in $(NOTEBOOKS); do \

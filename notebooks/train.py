@@ -229,7 +229,7 @@ answer = (
     else "This one cannot"
 )
 text = f"""{answer}. This network names {masked:.1%} of the masked test photos correctly, and {unmasked:.1%} of the same photos without
-a mask. A guess among {len(store.identities)} people would be right in {1 / len(store.identities):.0%}.
+a mask; a guess among {len(store.identities)} people would be right in {1 / len(store.identities):.0%}.
 
 Of the {len(predictions)} photos, {agree} are given the same name with the mask and without. These are few photos and one run: what a mask
 costs is measured in [Masked and unmasked](masked_vs_unmasked.ipynb)."""
