@@ -15,11 +15,15 @@ REVISION = "REVISION"  # file of a packed study, whose code is checked against i
 
 
 def write_json(path: Path, content: dict) -> None:
-    """Writes `content` whole or not at all: to a temporary name, then renamed; a list of plain values is one line."""
-    text = json.dumps(content, indent=2, allow_nan=False) + "\n"
-    text = re.sub(r"\[[^\[\]{}]*\]", lambda match: re.sub(r"\s*\n\s*", " ", match[0]), text)
+    """Writes `content` whole or not at all: to a temporary name, then renamed."""
     with replacing(path, durable=True) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(as_text(content), encoding="utf-8")
+
+
+def as_text(content: dict) -> str:
+    """JSON as our files hold it; a list of plain values is one line."""
+    text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+    return re.sub(r"\[[^\[\]{}]*\]", lambda match: re.sub(r"\s*\n\s*", " ", match[0]), text)
 
 
 def read_record(path: str | Path) -> dict:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
@@ -118,7 +119,12 @@ def test_photos_without_a_name_replace_none(gallery):
 
 def test_one_spelling_of_a_name(gallery):
     gallery.add(["Chloe\u0301 "], gallery.embedder(face(2, 8)[None]), ["new"])
-    assert gallery.people == {"Ada": 3, "Bela": 3, "Chloé": 4}
+    gallery.add(
+        ["chloé", "Dmitri", "DMITRI"], gallery.embedder(np.stack([face(2, 7), face(3), face(3, 1)])), list("abc")
+    )
+    assert gallery.people == {"Ada": 3, "Bela": 3, "Chloé": 5, "Dmitri": 2}
+    gallery.remove(" dmitri")
+    assert gallery.people == {"Ada": 3, "Bela": 3, "Chloé": 5}
 
 
 @pytest.mark.parametrize("name", ["unknown", " Unknown", "", "a\nb", "\x1b[2J", "x" * 201])
@@ -434,6 +440,45 @@ def test_who_is_removed_is_gone_from_the_disk(gallery, tmp_path):
     assert sum(row in content for row in rows) == 6
 
 
+def test_to_forget_a_person_needs_no_network(gallery, tmp_path):
+    gallery.save(tmp_path / "g")
+    left = tmp_path / "g" / ".tmp-0123abcd-embeddings-of-a-killed-save.safetensors"
+    left.write_bytes(b"Chlo")
+    before = {path: path.read_bytes() for path in (tmp_path / "g").iterdir()}
+    with pytest.raises(ValueError, match="did you mean Ada"):
+        files.forget(tmp_path / "g", ["Bela", "Adda"])
+    assert {path: path.read_bytes() for path in (tmp_path / "g").iterdir()} == before
+    assert files.forget(tmp_path / "g", ["chloé", "Bela"]).people.keys() == {"Ada"}
+    content = b"".join(file.read_bytes() for file in (tmp_path / "g").iterdir())
+    assert b"Chlo" not in content and b"Bela" not in content and not left.exists()
+    again = Gallery.load(tmp_path / "g", Tiles())
+    assert again.people == {"Ada": 3} and again.name(face(0, 9))[0].name == "Ada"
+    with pytest.raises(FileNotFoundError, match="no gallery"):
+        files.forget(tmp_path / "nowhere", ["Ada"])
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_no_file_of_a_gallery_can_be_read_by_others_at_any_time(gallery, tmp_path, monkeypatch):
+    modes, rename = [], os.replace
+
+    def renamed(old, new):
+        modes.append(Path(old).stat().st_mode & 0o077)
+        rename(old, new)
+
+    monkeypatch.setattr(os, "replace", renamed)
+    gallery.save(tmp_path / "g")
+    assert modes == [0, 0]  # embeddings, and who they are of
+
+
+def test_a_named_networks_calibration_takes_the_place_of_the_gallerys(gallery, tmp_path):
+    gallery.save(tmp_path / "g")
+    newer = replace(CALIBRATION, validation="other people")
+    named = Gallery.load(tmp_path / "g", Embedder(Tiles(), calibration=newer))
+    assert named.calibration == newer
+    named.save(tmp_path / "g")
+    assert Gallery.load(tmp_path / "g", Tiles()).calibration == newer  # which brings none
+
+
 def test_another_gallery_is_not_written_over(gallery, people, tmp_path):
     gallery.save(tmp_path / "g")
     other = Gallery(Tiles(), calibration=CALIBRATION)
@@ -452,16 +497,16 @@ def test_two_that_save_at_once_leave_one_whole_gallery(gallery, tmp_path, monkey
     late = Gallery.load(tmp_path / "g", Tiles())
     late.remove("Bela")
     gallery.remove("Ada")
-    write_json, started = files.write_json, []
+    as_text, started = files.as_text, []
     with ThreadPoolExecutor(1) as other:
 
         def write_slowly(*given):
             if not started:  # the embeddings are written, the index that names them is not
                 started.append(other.submit(late.save, tmp_path / "g"))
                 wait(started, timeout=1)
-            write_json(*given)
+            return as_text(*given)
 
-        monkeypatch.setattr(files, "write_json", write_slowly)
+        monkeypatch.setattr(files, "as_text", write_slowly)
         gallery.save(tmp_path / "g")
     assert Gallery.load(tmp_path / "g", Tiles()).people == {"Bela": 3, "Chloé": 3}
     with pytest.raises(ValueError, match="has changed"):
@@ -472,7 +517,7 @@ def test_a_write_that_fails_leaves_the_gallery(gallery, tmp_path, monkeypatch):
     gallery.save(tmp_path / "g")
     gallery.remove("Ada")
     with monkeypatch.context() as patch:
-        patch.setattr("maskfr_utils.recognise.files.write_json", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+        patch.setattr("maskfr_utils.recognise.files.as_text", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
         with pytest.raises(OSError, match="disk full"):
             gallery.save(tmp_path / "g")
     assert Gallery.load(tmp_path / "g", Tiles()).people == {"Ada": 3, "Bela": 3, "Chloé": 3}
@@ -645,12 +690,29 @@ def test_pictures_of_an_earlier_call_are_deleted(gallery, tmp_path):
         write(tmp_path / "met" / f"IMG {number}.png", face(number, 7))
     pictures = tmp_path / "out" / "pictures"
     name_photos(gallery, tmp_path / "met", tmp_path / "out")
-    for mine in ("my holiday.jpg", "00003-notes.txt"):
+    kept = {"my holiday.jpg", "00003-notes.txt", "20230101-120000.jpg", "00001-holiday.jpg"}
+    for mine in kept:
         (pictures / mine).write_bytes(b"x")
     name_photos(gallery, tmp_path / "met" / "IMG 0.png", tmp_path / "out")
-    assert {path.name for path in pictures.iterdir()} == {"00001-IMG-0.jpg", "my holiday.jpg", "00003-notes.txt"}
+    assert {path.name for path in pictures.iterdir()} == kept | {"00001-IMG-0.jpg"}
+    told = json.loads((tmp_path / "out" / "names.json").read_text())
+    told["pictures"] += [{"annotated": "pictures/../../met/IMG 0.png"}, {"annotated": "pictures/00009-x.jpg/../../y"}]
+    (tmp_path / "out" / "names.json").write_text(json.dumps(told))
     name_photos(gallery, pictures / "00001-IMG-0.jpg", tmp_path / "out")
     assert (pictures / "00001-IMG-0.jpg").exists()  # the photo that was named
+
+
+def test_naming_that_is_cut_off_leaves_no_table_of_other_pictures(gallery, tmp_path, monkeypatch):
+    write(tmp_path / "met" / "0.png", face(0, 7))
+    name_photos(gallery, tmp_path / "met", tmp_path / "out")
+    with pytest.raises(ValueError, match="no photo"):
+        (tmp_path / "none").mkdir()
+        name_photos(gallery, tmp_path / "none", tmp_path / "out")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"names.csv", "names.json", "pictures"}
+    monkeypatch.setattr("maskfr_utils.recognise.results.annotate", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        name_photos(gallery, tmp_path / "met", tmp_path / "out")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"pictures"}
 
 
 def test_annotation_marks_the_face(gallery):
@@ -763,10 +825,17 @@ def test_export_to_onnx_says_how_pictures_become_its_input(people, tmp_path, cap
     # A gallery does not keep it: it is named each time.
     g = tmp_path / "g"
     assert run(capsys, "enrol", g, people, *given)[0] == 0
-    status, out = run(capsys, "remove", g, "Ada")
+    status, out = run(capsys, "name", g, people / "Ada" / "0.png", "--out", tmp_path / "out")
     assert status == 1 and "--network" in out.err and out.err.count("\n") == 1
-    assert run(capsys, "name", g, people / "Ada" / "0.png", "--out", tmp_path / "out", *given)[0] == 0
-    assert run(capsys, "remove", g, "Ada", *given)[0] == 0 and "Ada" not in run(capsys, "people", g)[1].out
+    status, out = run(capsys, "name", g, people / "Ada" / "0.png", "--out", tmp_path / "out", *given)
+    assert status == 0 and "made-up people" in out.out  # by the calibration that the file brings
+    # Who is enrolled can be deleted without it.
+    assert run(capsys, "remove", g, "Ada")[0] == 0 and "Ada" not in run(capsys, "people", g)[1].out
+    broken = onnx.load(tmp_path / "m.onnx")
+    next(p for p in broken.metadata_props if p.key == "calibration").value = "[" * 9
+    onnx.save(broken, tmp_path / "m.onnx")
+    with pytest.raises(ValueError, match=r"m\.onnx: its calibration is broken"):
+        load_embedder(tmp_path / "m.onnx")
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])

@@ -62,13 +62,10 @@ def people(args: argparse.Namespace) -> None:
 
 
 def remove(args: argparse.Namespace) -> None:
-    from maskfr_utils.recognise.gallery import Gallery
+    from maskfr_utils.recognise import files
 
-    gallery = Gallery.load(args.gallery, args.network)
-    for person in args.person:
-        gallery.remove(person)
-    gallery.save(args.gallery)
-    print(f"deleted {', '.join(args.person)}; {len(gallery.people)} people are left in {args.gallery}")
+    left = files.forget(args.gallery, args.person)
+    print(f"deleted {', '.join(args.person)}; {len(left.people)} people are left in {args.gallery}")
 
 
 def verify(args: argparse.Namespace) -> None:
@@ -155,6 +152,8 @@ COMMANDS = {
     "demo": (demo, "write rendered photos to try all this on"),
 }
 
+WRITES = ("enrol", "remove")  # a gallery, at the end and whole
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
@@ -168,9 +167,11 @@ def parser() -> argparse.ArgumentParser:
         made[name].add_argument("gallery", type=Path, help="folder of the gallery")
     for name in ("enrol", "name", "embed"):
         made[name].add_argument("source", type=Path, help="a photo, folder, zip or tar")
-    default = {"enrol": "an enrolled gallery's own, else the package's"}
-    default |= dict.fromkeys(("name", "remove"), "the gallery's own; one of ONNX is not kept in it, so name it here")
-    for name in ("enrol", "name", "remove", "verify", "embed", "export", "calibrate"):
+    default = {
+        "enrol": "an enrolled gallery's own, else the package's",
+        "name": "the gallery's own; one of ONNX is not kept in it, so name it here",
+    }
+    for name in ("enrol", "name", "verify", "embed", "export", "calibrate"):
         made[name].add_argument(
             "--network",
             help="a run's folder, its model.safetensors, arcface_torch's backbone.pth, or .onnx (default: "
@@ -180,7 +181,9 @@ def parser() -> argparse.ArgumentParser:
         "--person", help="whose all these photos are (default: the name of the folder they lie in)"
     )
     made["enrol"].add_argument(
-        "--rate", type=float, help="share of strangers that may be taken for somebody (default 0.01)"
+        "--rate",
+        type=float,
+        help="share of strangers that may be taken for somebody (default: an enrolled gallery's own, else 0.01)",
     )
     made["name"].add_argument("--out", type=Path, default=Path("named"), help="folder for the results (default: named)")
     made["remove"].add_argument("person", nargs="+", help="whom to forget")
@@ -212,7 +215,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"maskfr_utils.recognise: {brief(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nstopped; the gallery is as it was", file=sys.stderr)
+        print("\nstopped" + ("; the gallery is as it was" if args.command in WRITES else ""), file=sys.stderr)
         return 130
     return 0
 

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -90,16 +91,27 @@ def load_embedder(source: str | Path | None = None) -> Embedder:
     """
     path = Path(source or DEFAULT)
     if path.suffix == ".onnx":
-        return Embedder(OnnxNetwork(path), title=path.name)
+        network = OnnxNetwork(path)
+        return Embedder(network, title=path.name, calibration=_calibration(network.calibration, path))
     model, header = load_network(path)
     if not header:
         return Embedder(model, title=f"{model.config['name']} from {path.name}")
-    try:
-        calibration = Calibration.from_dict(header["calibration"]) if "calibration" in header else None
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+    calibration = _calibration(header.get("calibration"), path)
     name = NETWORKS[model.config["name"]].title
     return Embedder(model, title=f"{name} at width {model.config['width']:g}", calibration=calibration)
+
+
+def _calibration(values: object, path: Path) -> Calibration | None:
+    """What a file says of a network's calibration, a mapping or that as JSON; None where it says nothing."""
+    if values is None:
+        return None
+    try:
+        if isinstance(values, str):
+            with suppress(ValueError, RecursionError):
+                values = json.loads(values)
+        return Calibration.from_dict(values)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def save_embedder(path: str | Path, embedder: Embedder, *, half: bool = False) -> None:
@@ -148,6 +160,9 @@ class OnnxNetwork(nn.Module):
     Args:
         path: the file; nothing in it but the operators that onnxruntime knows is run.
 
+    Attributes:
+        calibration: what the file says of it, as JSON; None where it says nothing.
+
     Raises:
         OSError: no such file.
         ImportError: the package onnxruntime is missing.
@@ -164,6 +179,7 @@ class OnnxNetwork(nn.Module):
         try:
             self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
             inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+            self.calibration = self._session.get_modelmeta().custom_metadata_map.get("calibration")
         except Exception as error:  # the classes of onnxruntime's errors have no public base
             raise ValueError(f"{path}: no network in ONNX ({brief(error, 120)})") from None
         if len(inputs) != 1 or len(outputs) != 1 or list(inputs[0].shape[1:]) != [3, FACE_SIZE, FACE_SIZE]:

@@ -9,9 +9,9 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +25,10 @@ from maskfr_utils.models.given import fingerprint, load_network
 from maskfr_utils.paths import remove_temporaries, replacing
 from maskfr_utils.recognise.calibration import Calibration
 from maskfr_utils.recognise.embedder import Embedder
-from maskfr_utils.recognise.person import tidy
-from maskfr_utils.records import write_json
+from maskfr_utils.recognise.person import spellings, tidy
+from maskfr_utils.records import as_text
 
+PRIVATE = 0o600
 INDEX, NETWORK, FORMAT = "gallery.json", "network.safetensors", "maskfr gallery 1"
 _EMBEDDINGS = re.compile(r"embeddings-[0-9a-f]{16}\.safetensors")
 
@@ -55,41 +56,61 @@ def lock(folder: Path) -> FileLock:
     The folder is made if missing.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return FileLock(folder / ".lock", mode=0o600)
+    return FileLock(folder / ".lock", mode=PRIVATE)
 
 
-def write(
-    folder: Path,
-    people: Mapping[str, list[str]],
-    embeddings: np.ndarray,
-    embedder: Embedder,
-    rate: float,
-    calibration: Calibration,
-) -> None:
+def write(folder: Path, content: Content, embedder: Embedder | None = None) -> None:
     """Writes a gallery; files of embeddings that it no longer names are deleted, and with them who was removed.
 
     Its folder is there, and its `lock` held.
+
+    Args:
+        folder: of the gallery.
+        content: what it is to hold.
+        embedder: whose network is to lie beside it; by default what lies there stays.
     """
-    if hasattr(embedder.model, "config") and not _holds(folder / NETWORK, embedder):
+    if hasattr(getattr(embedder, "model", None), "config") and not _holds(folder / NETWORK, embedder):
         save_model(folder / NETWORK, embedder.model)
-    data = save({"embeddings": np.ascontiguousarray(embeddings, np.float32)})
+        os.chmod(folder / NETWORK, PRIVATE)
+    data = save({"embeddings": np.ascontiguousarray(content.embeddings, np.float32)})
     name = f"embeddings-{hashlib.blake2b(data, digest_size=8).hexdigest()}.safetensors"
     with _private(folder / name) as temporary:
         temporary.write_bytes(data)
     index = {
         "format": FORMAT,
-        "network": embedder.fingerprint,
-        "rate": rate,
-        "calibration": calibration.as_dict(),
+        "network": content.network,
+        "rate": content.rate,
+        "calibration": content.calibration.as_dict(),
         "embeddings": name,
-        "people": dict(people),
+        "people": content.people,
     }
     with _private(folder / INDEX) as temporary:
-        write_json(temporary, index)
+        temporary.write_text(as_text(index), encoding="utf-8")
     for file in folder.iterdir():
         if _EMBEDDINGS.fullmatch(file.name) and file.name != name:
             file.unlink()
-    remove_temporaries(folder)
+    remove_temporaries(folder, older_than=0)  # who was removed may be in one, too
+
+
+def forget(folder: Path, people: Sequence[str]) -> Content:
+    """Deletes people from a gallery and from the disk; its network is not needed.
+
+    Returns:
+        What is left.
+
+    Raises:
+        FileNotFoundError: there is no gallery.
+        ValueError: it is damaged, or one of them is not enrolled; nothing was changed then.
+    """
+    read(folder)  # before a lock makes the folder
+    with lock(folder):
+        content = read(folder)
+        gone = {name for person in people for name in spellings(person, content.people)}
+        kept = np.repeat([name not in gone for name in content.people], [*map(len, content.people.values())])
+        left = {name: photos for name, photos in content.people.items() if name not in gone}
+        content = replace(content, people=left, embeddings=content.embeddings[kept])
+        write(folder, content)
+    return content
 
 
 def read(folder: Path) -> Content:
@@ -156,8 +177,7 @@ def _holds(path: Path, embedder: Embedder) -> bool:
 
 @contextmanager
 def _private(path: Path) -> Iterator[Path]:
-    """As `paths.replacing`, for a file that only its owner may read."""
-    with replacing(path) as temporary:
-        temporary.touch(mode=0o600)
+    """As `paths.replacing`, durable, for a file that only its owner may read; it is there, and to be written into."""
+    with replacing(path, durable=True) as temporary:
+        temporary.touch(mode=PRIVATE)
         yield temporary
-        os.chmod(temporary, 0o600)

@@ -10,13 +10,13 @@ import numpy as np
 from torch import nn
 
 from maskfr_utils.faces.archives import open_archive
+from maskfr_utils.faces.layout import plain_name
 from maskfr_utils.faces.pictures import PictureError
 from maskfr_utils.faces.sources import open_source
-from maskfr_utils.names import unknown
 from maskfr_utils.recognise import files, quality
 from maskfr_utils.recognise.calibration import Calibration
 from maskfr_utils.recognise.embedder import Embedder, load_embedder
-from maskfr_utils.recognise.person import UNKNOWN, tidy
+from maskfr_utils.recognise.person import UNKNOWN, spellings, tidy
 from maskfr_utils.recognise.search import best_people
 from maskfr_utils.recognise.validation import rendered_calibration
 
@@ -162,6 +162,7 @@ class Gallery:
             raise ValueError(
                 f"nobody enrolled from {source}: " + ", ".join(f"{n} {r}" for r, n in reasons.most_common(5))
             )
+        names = self._spelt(names)
         replaced = self.add(names, np.array(faces), photos)
         return Enrolment(dict(Counter(names)), left_out, notes, skipped, replaced)
 
@@ -169,7 +170,7 @@ class Gallery:
         """Enrols embeddings of this network that are known already.
 
         Args:
-            people: (n,) whose they are.
+            people: (n,) whose they are; a name in another case, or with other blanks, is the same person's.
             embeddings: (n, d) float32 of length 1.
             photos: (n,) names by which they are told apart; one that the person has is replaced.
 
@@ -180,7 +181,7 @@ class Gallery:
             ValueError: other shapes, numbers or names.
         """
         embeddings = np.asarray(embeddings, np.float32)
-        people = [tidy(name) for name in people]
+        people = self._spelt(people)
         if embeddings.shape != (len(people), self.embedder.dim):
             raise ValueError(
                 f"embeddings {embeddings.shape} of {len(people)} people, expected (n, {self.embedder.dim})"
@@ -204,17 +205,22 @@ class Gallery:
             self._embeddings = np.stack([embedding for rows in grouped.values() for _, embedding in rows])
         return len(rows) - len(kept)
 
+    def _spelt(self, names: Sequence[str]) -> list[str]:
+        """People's names as those who are enrolled are spelt, else as the first of them is."""
+        known: dict[str, str] = {}
+        for name in (*self._people, *map(tidy, names)):
+            known.setdefault(plain_name(name), name)
+        return [known[plain_name(tidy(name))] for name in names]
+
     def remove(self, person: str) -> None:
         """Forgets a person. On disk he is gone with the next `save`.
 
         Raises:
             ValueError: nobody of that name is enrolled.
         """
-        person = tidy(person)
-        if person not in self._people:
-            raise ValueError(unknown("person", person, self._people))
-        self._embeddings = self._embeddings[[name != person for name, _ in self._rows()]]
-        self._people = {name: photos for name, photos in self._people.items() if name != person}
+        gone = spellings(person, self._people)
+        self._embeddings = self._embeddings[[name not in gone for name, _ in self._rows()]]
+        self._people = {name: photos for name, photos in self._people.items() if name not in gone}
 
     def name(self, photo: np.ndarray | str | Path) -> list[Match]:
         """Names the faces of a photo, the largest and most central first; none where there is no face.
@@ -279,7 +285,9 @@ class Gallery:
                 raise ValueError(
                     f"{path} holds another gallery, or has changed since it was read: load it, or name another folder"
                 )
-            files.write(path, self._people, self._embeddings, self.embedder, self.rate, self.calibration)
+            network = self.embedder.fingerprint
+            content = files.Content(self._people, self._embeddings, network, self.rate, self.calibration)
+            files.write(path, content, self.embedder)
             self._read_from = path.resolve(), files.state(path)
 
     @classmethod
@@ -288,13 +296,14 @@ class Gallery:
 
         Args:
             path: its folder.
-            model: the network that made it; by default the one beside it. A gallery of an ONNX network has none.
+            model: the network that made it; by default the one beside it. A gallery of an ONNX network has none. Where
+                its file holds a calibration, this takes the place of the gallery's.
 
         Raises:
             FileNotFoundError: there is no gallery.
             ValueError: it is damaged, or another network made it.
         """
-        path, state = Path(path), files.state(Path(path))
+        path, state, named = Path(path), files.state(Path(path)), model is not None
         content = files.read(path)
         if isinstance(model, nn.Module):
             model = Embedder(model)
@@ -308,7 +317,8 @@ class Gallery:
             )
         if content.embeddings.shape[1] != model.dim:
             raise ValueError(f"{path}: embeddings {content.embeddings.shape}, expected (n, {model.dim}): it is damaged")
-        gallery = cls(model, rate=content.rate, calibration=content.calibration)
+        newer = model.calibration if named else None
+        gallery = cls(model, rate=content.rate, calibration=newer or content.calibration)
         gallery._people, gallery._embeddings = content.people, content.embeddings
         gallery._read_from = path.resolve(), state
         return gallery

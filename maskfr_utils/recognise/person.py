@@ -1,12 +1,16 @@
 """What a person can be called."""
 
 import unicodedata
+from collections.abc import Iterable
+
+from maskfr_utils.faces.layout import plain_name
+from maskfr_utils.names import unknown
 
 UNKNOWN = "unknown"
 
 
 def tidy(name: str) -> str:
-    """A person's name as it is compared: one spelling of accents, no blanks around it.
+    """A person's name as it is kept: one spelling of accents, no blanks around it.
 
     Raises:
         ValueError: no name, one that cannot be printed, or "unknown".
@@ -17,3 +21,16 @@ def tidy(name: str) -> str:
     if tidied.casefold() == UNKNOWN:
         raise ValueError(f'nobody can be called "{UNKNOWN}": it is what strangers are called')
     return tidied
+
+
+def spellings(name: str, people: Iterable[str]) -> list[str]:
+    """The people who are called so, in whatever case and with whatever blanks: one, or several where they were spelt apart.
+
+    Raises:
+        ValueError: nobody is.
+    """
+    people, plain = list(people), plain_name(tidy(name))
+    found = [person for person in people if plain_name(person) == plain]
+    if not found:
+        raise ValueError(unknown("person", tidy(name), people))
+    return found

@@ -1,10 +1,11 @@
 """What naming a folder of photos leaves: annotated pictures, a table as CSV and as JSON."""
 
 import csv
+import json
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -21,7 +22,9 @@ from maskfr_utils.records import write_json
 NAMED, STRANGER = "#0072b2", "#d55e00"  # of a palette that colour-blind people can tell apart
 SMALLEST = 480  # pixels of an annotated picture's shorter side: names must be legible
 COLUMNS = ("picture", "name", "cosine", "threshold", "nearest", "left", "top", "right", "bottom", "notes")
-_ANNOTATED = re.compile(r"\d{5,}-[A-Za-z0-9-]{0,40}\.jpg")
+TABLES = ("names.csv", "names.json")
+NO_PIXELS = np.empty((0, 0, 3), np.uint8)
+_ANNOTATED = re.compile(r"pictures/\d{5,}-[A-Za-z0-9-]{0,40}\.jpg")
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,8 @@ class Named:
 def name_photos(gallery: Gallery, source: str | Path, out: str | Path) -> tuple[list[Named], Counter]:
     """Names everybody in a photo, or a folder, zip or tar of photos, and leaves `pictures/`, `names.csv` and `names.json`.
 
-    Pictures that an earlier call left in `pictures/` are deleted, once all is written.
+    Tables and pictures that an earlier call left there make way: its tables at once, since they would tell of other pictures if
+    this call is cut off, and the pictures that they name, once all is written.
 
     Args:
         gallery: who is known.
@@ -69,7 +73,7 @@ def name_photos(gallery: Gallery, source: str | Path, out: str | Path) -> tuple[
         out: folder for the results, which may not lie in the source.
 
     Returns:
-        A result for each photo, and how many other files were left out, by reason.
+        A result for each photo, without the pixels of its faces, and how many other files were left out, by reason.
 
     Raises:
         FileNotFoundError: no such source.
@@ -84,8 +88,11 @@ def name_photos(gallery: Gallery, source: str | Path, out: str | Path) -> tuple[
     if not len(gallery):
         raise ValueError("nobody is enrolled")
     (out / "pictures").mkdir(parents=True, exist_ok=True)
-    named = []
+    before, named = _annotated_before(out), []
     for name, photo, why_not in photos(archive):
+        if not named:
+            for table in TABLES:
+                (out / table).unlink(missing_ok=True)
         matches = gallery.name(photo) if photo is not None else []
         if not matches:
             named.append(Named(name, problem=why_not or "no face"))
@@ -93,19 +100,21 @@ def name_photos(gallery: Gallery, source: str | Path, out: str | Path) -> tuple[
         picture = f"pictures/{len(named) + 1:05d}-{re.sub(r'[^A-Za-z0-9]+', '-', Path(name).stem)[:40]}.jpg"
         with replacing(out / picture) as temporary:
             annotate(photo, matches).save(temporary, "JPEG", quality=92)
-        named.append(Named(name, tuple(matches), annotated=picture))
+        kept = tuple(replace(match, image=NO_PIXELS) for match in matches)  # thousands of photos would fill the memory
+        named.append(Named(name, kept, annotated=picture))
     if not named:
         told = ", ".join(f"{count} {reason}" for reason, count in archive.skipped.items())
         raise ValueError(f"no photo in {source}" + (f": {told}" if told else ""))
     write_tables(named, archive.skipped, gallery, out)
     if not source.resolve().is_relative_to((out / "pictures").resolve()):  # else they are the photos that were named
-        _remove_others(out / "pictures", {Path(photo.annotated).name for photo in named})
+        for picture in before - {photo.annotated for photo in named}:
+            (out / picture).unlink(missing_ok=True)
     return named, archive.skipped
 
 
 def write_tables(named: Sequence[Named], skipped: Counter, gallery: Gallery, out: Path) -> None:
     """Writes `names.csv`, a line a face, and `names.json`, which also says by what rule faces were named."""
-    with replacing(out / "names.csv") as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with replacing(out / TABLES[0]) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         table = csv.DictWriter(file, COLUMNS)
         table.writeheader()
         for row in (row for photo in named for row in photo.rows()):
@@ -123,7 +132,7 @@ def write_tables(named: Sequence[Named], skipped: Counter, gallery: Gallery, out
             for photo in named
         ],
     }
-    write_json(out / "names.json", content)
+    write_json(out / TABLES[1], content)
 
 
 def annotate(photo: np.ndarray, matches: Sequence[Match]) -> Image.Image:
@@ -148,11 +157,14 @@ def annotate(photo: np.ndarray, matches: Sequence[Match]) -> Image.Image:
     return image
 
 
-def _remove_others(folder: Path, written: set[str]) -> None:
-    """Deletes the annotated pictures of an earlier call: they are in no table any more."""
-    for file in folder.iterdir():
-        if _ANNOTATED.fullmatch(file.name) and file.name not in written:
-            file.unlink(missing_ok=True)
+def _annotated_before(out: Path) -> set[str]:
+    """The annotated pictures that an earlier call's table names: none but these are ours to delete."""
+    try:
+        told = json.loads((out / TABLES[1]).read_text(encoding="utf-8"))
+        pictures = {str(photo["annotated"]) for photo in told["pictures"]}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return set()
+    return set(filter(_ANNOTATED.fullmatch, pictures))
 
 
 def _free(place: tuple[int, int], wide: int, high: int, taken: list[tuple[int, int, int, int]]) -> bool:

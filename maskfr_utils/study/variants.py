@@ -2,8 +2,10 @@
 
 Every loss gets nine trials. Scale, margin and learning rate have three levels each, and the nine are an orthogonal array: each
 two levels of different settings meet exactly once, so no loss is judged by one level of anything. Scales and rates are
-half, once and twice those that the recipe and the network's own trials say, margins lie around the loss's paper. A loss
-without margin and scale has nine rates by factors of two instead.
+half, once and twice those that the recipe and the network's own trials say. Margins are the paper's and two smaller ones
+(ArcFace, Sub-center, CurricularFace, CosFace, MagFace, combined), one on either side of it (AdaFace, the report's code), or, for
+SphereFace, whose 4 is for plain softmax's help, factors of later work. A loss without margin and scale has nine rates by factors
+of two instead. All losses are trained in single precision, on whatever processor, so that any two can be compared.
 """
 
 from collections.abc import Mapping
@@ -51,7 +53,7 @@ def _loss(title: str, name: str, margins: tuple[float, float, float] | None) -> 
         settings = tuple(
             {"scale": HALF_TO_TWICE[a], "margin": margins[b], "rate": HALF_TO_TWICE[c]} for a, b, c in ARRAY
         )
-    return Variant(title, {"loss": name}, settings)
+    return Variant(title, {"loss": name, "precision": "32-true"}, settings)
 
 
 LOSS_VARIANTS = {
