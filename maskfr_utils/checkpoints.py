@@ -50,9 +50,11 @@ class Checkpoints:
         Raises:
             OSError: it cannot be written; what was there is as it was.
         """
-        content = encode(state)
+        head, content = encode(state)
         with replacing(self.newest, durable=True) as temporary:
-            temporary.write_bytes(content)
+            with temporary.open("wb") as file:
+                file.write(head)
+                file.write(content)
             sync(temporary)  # before the one that is there makes way
             if self.newest.exists():
                 os.replace(self.newest, self.before)
@@ -73,8 +75,8 @@ class Checkpoints:
         remove_temporaries(self.newest.parent, older_than=0)
 
 
-def encode(state: Tree) -> bytes:
-    """A state as the content of a file.
+def encode(state: Tree) -> tuple[bytes, bytes]:
+    """A state as the head of a file and, apart since a copy of both would be as large as the run, what follows.
 
     Raises:
         ValueError: it holds a number that JSON does not have.
@@ -82,7 +84,7 @@ def encode(state: Tree) -> bytes:
     tensors: dict[str, Tensor] = {}
     values = json.dumps(_without_tensors(state, "", tensors), allow_nan=False)
     content = save(tensors, {"maskfr": values})
-    return MAGIC + hashlib.sha256(content).digest() + content
+    return MAGIC + hashlib.sha256(content).digest(), content
 
 
 def read(path: Path) -> Tree:
@@ -92,12 +94,11 @@ def read(path: Path) -> Tree:
         DamagedCheckpoint: it cannot be read, was changed by as much as a bit, or is no checkpoint.
     """
     try:
-        content = path.read_bytes()
-        head = len(MAGIC) + _SUM
-        if not content.startswith(MAGIC):
+        with path.open("rb") as file:
+            magic, told, body = file.read(len(MAGIC)), file.read(_SUM), file.read()
+        if magic != MAGIC:
             raise ValueError("no checkpoint of this version")
-        body = content[head:]
-        if hashlib.sha256(body).digest() != content[len(MAGIC) : head]:
+        if hashlib.sha256(body).digest() != told:
             raise ValueError("its checksum is wrong")
         state = _with_tensors(json.loads(read_metadata(body)["maskfr"]), "", load(body))
         if not isinstance(state, dict):

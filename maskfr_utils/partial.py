@@ -130,12 +130,18 @@ class RowSGD(torch.optim.SGD):
 
     @torch.no_grad()
     def step(self, closure=None):
-        """One step."""
-        held = []
+        """One step.
+
+        In fp16 a fused optimiser is given gradients as many times too large as `grad_scale` says, and is to leave out a step of
+        which `found_inf` says that they overflowed; both are the scaler's, which sets them for the step.
+        """
+        held, overflowed = [], getattr(self, "found_inf", None)
+        moves = overflowed is None or not overflowed.item()
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is not None and p.grad.is_sparse:
-                    self._move(p, group)
+                    if moves:
+                        self._move(p, group)
                     held.append((p, p.grad))
                     p.grad = None
         loss = super().step(closure)
@@ -146,6 +152,8 @@ class RowSGD(torch.optim.SGD):
     def _move(self, p: Tensor, group: dict) -> None:
         grad = p.grad.coalesce()
         rows, change = grad.indices()[0], grad.values()
+        if (scale := getattr(self, "grad_scale", None)) is not None:
+            change = change / scale
         if group["weight_decay"]:
             change = change.add(p[rows], alpha=group["weight_decay"])
         if group["momentum"]:

@@ -86,7 +86,8 @@ def prepare(
 
     Raises:
         FileNotFoundError: no such data set.
-        ValueError: a parameter out of range, an unusable data set, or no identity with enough pictures.
+        ValueError: a parameter out of range, an unusable data set, no identity with enough pictures, or another kind of file
+            at `out`.
     """
     found = None if str(dataset) == DEMO else paths.find_data(dataset)
     if found and _is_prepared(found):
@@ -111,6 +112,8 @@ def _made(
     decisive = parameters | ({"encoding": "jpeg"} if how.jpeg else {})
     key = _fingerprint(data.content, looks, decisive, isinstance(data, Rendered))
     path = Path(out) if out is not None else paths.cache_dir() / f"{data.name}-{key}.h5"
+    if path.exists() and not h5py.is_hdf5(path):
+        raise ValueError(f"{path} is there already, and no HDF5 file: it would be lost; choose another out")
     attrs = parameters | {"style": str(how.style), "dataset": data.name, "content": data.content, "fingerprint": key}
     parts = Parts(path, key) if data.about >= KEPT_FROM else None
     if not _is_current(path, key):
@@ -121,6 +124,7 @@ def _made(
                 with workers(engine):
                     print(_write(path, attrs, data, how, parts, progress))
                 if parts is not None:
+                    paths.sync(path)  # days of work must not hang on what the disk has not got yet
                     parts.remove()
                 return path
     print(f"{data.name}: prepared already, {path}")

@@ -25,7 +25,7 @@ from maskfr_utils.norms import across_processes
 from maskfr_utils.partial import RowSGD
 from maskfr_utils.progress import Speed, write_log
 from maskfr_utils.recogniser import Recogniser
-from maskfr_utils.run_folder import difference
+from maskfr_utils.run_folder import FILES, difference
 from maskfr_utils.store import TEST, TRAIN, VALIDATION, FaceStore
 
 LARGEST = 1e300  # of a number in a checkpoint
@@ -226,7 +226,8 @@ class RunState:
                 ) from error
             if self.saved_step is None:  # what is left there is of a run that this one replaces
                 self.checkpoints.drop(self.checkpoints.before)
-                (self.config.folder / "record.json").unlink(missing_ok=True)
+                for name in FILES:
+                    (self.config.folder / name).unlink(missing_ok=True)
         self.saved_step = self.step
         if self.saved_at < math.inf:
             self.saved_at = time.monotonic()
@@ -284,6 +285,11 @@ class RunState:
             changed.append("the network that it began with is another")
         if state.get("processes") != self.fabric.world_size:
             changed.append(f"processes were {state.get('processes')!r}, are {self.fabric.world_size}")
+        if isinstance(course := state.get("course"), dict) and ("cuda" in course) != (
+            self.fabric.device.type == "cuda"
+        ):
+            here, there = ("none", "a GPU") if "cuda" in course else ("a GPU", "none")
+            changed.append(f"within its epoch it needs the device that it began on: that was {there}, this is {here}")
         if moved := fingerprint.moved(state.get("code") or {}, self.code) if self.code else []:
             changed.append(f"the code now computes other numbers for {', '.join(moved)}")
         return ", ".join(filter(None, changed))

@@ -216,7 +216,10 @@ def write(config: TrainConfig, record: dict, trainer) -> None:
     try:
         with replacing(folder / "predictions.csv", durable=True) as temporary:
             table.to_csv(temporary, index=False)
-        if "diverged" not in record:
+        if "diverged" in record:  # there is no network then, nor one of an earlier run
+            for name in ("model.safetensors", "head.safetensors"):
+                (folder / name).unlink(missing_ok=True)
+        else:
             models.save_model(folder / "model.safetensors", backbone, classes=classes)
             models.weights.save_tensors(folder / "head.safetensors", head, loss | {"classes": classes})
         write_json(folder / "record.json", record)

@@ -349,3 +349,12 @@ def test_other_lists_are_refused(people, text):
     with pytest.raises(ValueError, match=r"list\.csv") as caught:
         list(archives.open_archive(people / "list.csv").entries())
     assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("suffix", [".heic", ".avif"])
+def test_a_picture_that_lacks_its_decoder_is_named_so(tmp_path, monkeypatch, suffix):
+    path = tmp_path / f"photo{suffix.upper()}"
+    path.write_bytes(b"\0\0\0\x18ftyp")
+    monkeypatch.setitem(archives.NEEDED, suffix, "in a format, which needs a package")
+    with pytest.raises(ValueError, match=f"photo{suffix.upper()} is in a format, which needs a package"):
+        archives.open_archive(path)

@@ -56,7 +56,7 @@ def test_a_state_comes_back_as_it_was(tmp_path):
         tmp_path / "x.ckpt",
         {"a": torch.randn(3, 2).t(), "b": {"c": [1, 2.5, None, "d"], "e": torch.arange(3)}},
     )
-    path.write_bytes(checkpoints.encode(state))
+    path.write_bytes(b"".join(checkpoints.encode(state)))
     back = checkpoints.read(path)
     assert torch.equal(back["a"], state["a"]) and torch.equal(back["b"]["e"], state["b"]["e"])
     assert back["b"]["c"] == state["b"]["c"]
@@ -138,7 +138,7 @@ def test_a_state_that_cannot_be_this_runs_is_refused(folder, store, name, value)
     kept = Checkpoints(folder)
     state = checkpoints.read(kept.newest)
     for path in kept.paths:
-        path.write_bytes(checkpoints.encode(state | {name: value}))
+        path.write_bytes(b"".join(checkpoints.encode(state | {name: value})))
     with pytest.raises(loop.TrainingError, match="cannot be used") as refused:
         trainer(folder, store)
     assert len(str(refused.value)) <= 300
@@ -166,7 +166,7 @@ def test_tensors_that_cannot_be_this_runs_are_refused(folder, store, part):
         state["course"]["seen"] = torch.zeros(2)
     else:
         state["course"]["torch"] = torch.zeros(1, 3, dtype=torch.uint8)
-    kept.newest.write_bytes(checkpoints.encode(state))
+    kept.newest.write_bytes(b"".join(checkpoints.encode(state)))
     assert trainer(folder, store).step == 2  # of the one before
 
 
@@ -206,7 +206,7 @@ def test_a_run_that_other_code_began_is_not_gone_on_with(tmp_path, store):
 def test_a_fingerprint_that_is_none_is_of_other_code(folder, store, code):
     kept = Checkpoints(folder)
     for path in kept.paths:
-        path.write_bytes(checkpoints.encode(checkpoints.read(path) | {"code": code}))
+        path.write_bytes(b"".join(checkpoints.encode(checkpoints.read(path) | {"code": code})))
     with pytest.raises(loop.TrainingError, match="computes other numbers for batches"):
         loop.Trainer(tiny(folder), store, Fabric(accelerator="cpu"), {"batches": {"x": [1.0]}})
 
@@ -220,9 +220,20 @@ def test_what_a_killed_process_left_half_written_goes(folder, store):
 
 def test_the_seconds_of_a_run_are_those_of_all_its_processes(folder, store):
     kept = Checkpoints(folder)
-    kept.newest.write_bytes(checkpoints.encode(checkpoints.read(kept.newest) | {"seconds": 5000.0}))
+    kept.newest.write_bytes(b"".join(checkpoints.encode(checkpoints.read(kept.newest) | {"seconds": 5000.0})))
     record = train.run(tiny(folder))
     assert 5000 < record["provenance"]["seconds"] < 5600
+
+
+def test_a_state_within_an_epoch_of_another_device_is_told_and_kept(folder, store):
+    kept = Checkpoints(folder)
+    state = checkpoints.read(kept.newest)
+    state["course"]["cuda"] = torch.zeros(1, 16, dtype=torch.uint8)
+    kept.newest.write_bytes(b"".join(checkpoints.encode(state)))
+    before = {path: path.read_bytes() for path in folder.iterdir() if path.suffix == ".ckpt"}
+    with pytest.raises(loop.TrainingError, match="needs the device that it began on: that was a GPU, this is none"):
+        trainer(folder, store)
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_a_run_that_begins_anew_leaves_no_state_of_the_one_before(folder, store):

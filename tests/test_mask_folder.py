@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 from skimage.data import astronaut
 
 from maskfr_utils import masks
@@ -270,6 +270,46 @@ def test_another_picture_of_the_same_size_is_drawn(portrait, tmp_path):
     with Image.open(out / "images" / "1.png") as masked:
         above = np.abs(np.asarray(masked).astype(int) - portrait[:, ::-1])[:20]
     assert above.max() == 0  # hair
+
+
+def test_what_could_not_be_read_is_tried_again(portrait, tmp_path, monkeypatch):
+    photos, out = tmp_path / "photos", tmp_path / "masked"
+    photos.mkdir()
+    for name in ("1.png", "2.png"):
+        (photos / name).write_bytes(encode(portrait))
+
+    def failing(self, entry):
+        if entry.name == "2.png":
+            raise pictures.PictureError("unreadable")
+        return (photos / entry.name).read_bytes()
+
+    with monkeypatch.context() as broken:
+        broken.setattr("maskfr_utils.faces.archives.Folder._read", failing)
+        for _ in range(2):
+            counts = folder.mask_folder(photos, out, workers=1, progress=False)
+            assert (counts["pictures"], counts["unreadable"]) == (1, 1)
+    counts = folder.mask_folder(photos, out, workers=1, progress=False)
+    assert (counts["pictures"], counts["unreadable"]) == (2, 0) and (out / "images" / "2.png").exists()
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L"])
+def test_a_colour_profile_for_rgb_is_kept_whatever_the_pictures_mode(portrait, tmp_path, mode):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    photo = Image.fromarray(portrait).convert(mode)
+    for name, told in (("rgb", profile), ("grey", profile.replace(b"RGB ", b"GRAY", 1))):
+        photo.save(data := io.BytesIO(), "PNG", icc_profile=told)
+        folder.mask_one(f"{name}.png", data.getvalue(), tmp_path, "surgical", 0)
+        with Image.open(tmp_path / "images" / f"{name}.png") as written:
+            assert written.mode == "RGB" and (written.info.get("icc_profile") == told) == (name == "rgb")
+
+
+def test_a_phones_picture_with_others_behind_it_keeps_its_tables(portrait, tmp_path):
+    several = io.BytesIO()
+    photo = Image.fromarray(portrait)
+    photo.save(several, "MPO", save_all=True, append_images=[photo], quality=70)
+    folder.mask_one("a.jpg", several.getvalue(), tmp_path, "surgical", 0, "a.jpg")
+    with Image.open(several) as source, Image.open(tmp_path / "images" / "a.jpg") as written:
+        assert source.format == "MPO" and written.quantization == source.quantization
 
 
 def test_what_no_other_try_could_write_stops_no_folder(portrait, tmp_path, monkeypatch):

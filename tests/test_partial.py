@@ -115,6 +115,28 @@ def test_resumed_ends_as_if_it_had_not_stopped():
     assert torch.equal(again.loss.weight, loss.loss.weight)
 
 
+@pytest.mark.parametrize("overflow", [False, True])
+def test_a_fused_step_in_fp16_takes_the_scale_off(overflow):
+    """The scaler leaves it to a fused optimiser, for whole gradients and for those of some rows alike."""
+    ends = []
+    for fused in (False, True):
+        loss, other = head(rate=0.4), torch.nn.Parameter(torch.ones(3))
+        optimiser = RowSGD([*loss.parameters(), other], lr=0.1, momentum=0.9, fused=fused or None)
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**16)
+        for step in range(3):
+            embeddings, labels = step_data(step)
+            optimiser.zero_grad()
+            torch.manual_seed(step)
+            value = loss(embeddings, labels) + other.sum()
+            scaler.scale(value * (math.inf if overflow and step == 1 else 1)).backward()
+            scaler.step(optimiser)
+            scaler.update()
+        ends.append((loss.loss.weight.detach(), other.detach()))
+    for plain, fused in zip(*ends, strict=True):
+        torch.testing.assert_close(fused, plain, rtol=1e-6, atol=1e-7)
+    assert (ends[0][1] < 1).all() and not torch.equal(ends[0][0], head(rate=0.4).loss.weight)
+
+
 def parted(rank, world, port, folder, cases):
     torch.set_num_threads(1)
     address = f"tcp://127.0.0.1:{port}"

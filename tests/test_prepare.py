@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
 import h5py
@@ -207,6 +208,13 @@ def test_errors_say_the_way_out(folder, tmp_path, cache):
         prepare.prepare(folder, style="wool")
     with pytest.raises(ValueError, match="per_identity is 3, fewer than min_masked = 5"):
         prepare.prepare("demo", per_identity=3)
+    source = tmp_path / "photos.zip"
+    with zipfile.ZipFile(source, "w") as archive:
+        archive.write(next(folder.rglob("*.png")), "a/1.png")
+    before = source.read_bytes()
+    with pytest.raises(ValueError, match=r"photos\.zip is there already, and no HDF5 file.*choose another out"):
+        prepare.prepare(folder, out=source)
+    assert source.read_bytes() == before
     (tmp_path / "bad/a").mkdir(parents=True)
     for i in range(5):
         (tmp_path / f"bad/a/{i}.jpg").write_bytes(b"no picture")

@@ -108,12 +108,23 @@ GREY = FACE[..., 0]
         (encode(GREY.astype(np.uint16) * 257), GREY),
         (encode(GREY.astype(np.uint16) * 257, "TIFF"), GREY),
         (encode(Image.fromarray(GREY.astype(np.int32) * 257), "TIFF"), GREY),
+        (encode(Image.fromarray(GREY.astype(np.int32)), "TIFF"), GREY),
         (encode(Image.fromarray(GREY.astype(np.float32) / 255), "TIFF"), GREY),
         (encode(Image.fromarray(GREY.astype(np.float32)), "TIFF"), GREY),
         (encode(GREY > 99), (GREY > 99) * 255),
         (encode(Image.fromarray(GREY).quantize(256)), GREY),
     ],
-    ids=["grey", "grey 16 PNG", "grey 16 TIFF", "grey 32", "float 0..1", "float 0..255", "black and white", "palette"],
+    ids=[
+        "grey",
+        "grey 16 PNG",
+        "grey 16 TIFF",
+        "grey 32",
+        "grey 32 of 8 bits",
+        "float 0..1",
+        "float 0..255",
+        "black and white",
+        "palette",
+    ],
 )
 def test_grey_pictures_become_rgb(data, expected):
     picture = pictures.read_picture(data)
@@ -131,6 +142,11 @@ def test_transparency_is_laid_on_white():
     np.testing.assert_array_equal(pictures.read_picture(encode(rgba)), expected)
     grey = Image.fromarray(np.dstack([GREY, alpha]))
     np.testing.assert_array_equal(pictures.read_picture(encode(grey))[60:], 255)
+    dark = np.where(alpha, 3000, 5).astype(np.uint16)  # a 16-bit grey that stands for nothing at all
+    picture = io.BytesIO()
+    Image.fromarray(dark).save(picture, "PNG", transparency=5)
+    found = pictures.read_picture(picture.getvalue())
+    assert (found[:50] == 12).all() and (found[50:] == 255).all()
     palette = Image.fromarray(np.where(alpha, 1, 0).astype(np.uint8), "P")
     palette.putpalette([10, 20, 30, 40, 50, 60])
     picture = pictures.read_picture(encode(palette, transparency=0))

@@ -124,6 +124,7 @@ def test_a_run_made_anew_is_not_lost_to_the_record_that_it_replaces(finished, en
     assert train.main(arguments(values | {"resume": False})) == 128 + signal.SIGTERM
     assert "stopped at step 6 of 10; the same command, with resume set to true, goes on" in capsys.readouterr().err
     monkeypatch.undo()
+    assert not any((ended / name).exists() for name in run_folder.FILES)  # of no use, and taken for this run's
     assert train.main(arguments(values)) == 0
     assert "step 6 of 10" in capsys.readouterr().out
     assert_ends_like(finished, ended)

@@ -467,13 +467,15 @@ def open_archive(path: str | Path, leave_out: Path | None = None) -> Archive:
 
     Raises:
         FileNotFoundError: nothing at the path.
-        ValueError: it is no file or folder.
+        ValueError: it is no file or folder, or a picture that cannot be read here.
     """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"no picture, folder or tar, zip or RecordIO file at {path}")
     if not (path.is_dir() or path.is_file()):
         raise ValueError(f"{path} is neither a folder nor a file")
+    if path.is_file() and (needed := NEEDED.get(path.suffix.lower())):
+        raise ValueError(f"{path} is {needed}")
     archive = next(known for known in FORMATS if known.knows(path))(path)
     archive.leave_out = leave_out
     return archive

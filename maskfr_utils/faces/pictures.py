@@ -100,7 +100,8 @@ def _rgb(image: Image.Image) -> np.ndarray:
     ]
     convert = _to_rgb
     if image.mode == "F" or image.mode.startswith("I"):
-        highest = max(_numbers(image.crop(box)).max() for box in boxes) if image.mode == "F" else np.inf
+        wide = image.mode in ("F", "I") and image.format != "PNG"  # of 32 bits: nothing tells which of them are used
+        highest = max(_numbers(image.crop(box)).max() for box in boxes) if wide else np.inf
         # Grey of 16 bits, 8 bits, or a fraction: the smallest of the usual ranges that holds the values.
         top = next((limit for limit in (1.0, 255.0) if highest <= limit), 65535.0)
         convert = partial(_grey_to_rgb, top=top)
@@ -116,7 +117,10 @@ def _numbers(image: Image.Image) -> np.ndarray:
 
 
 def _grey_to_rgb(image: Image.Image, top: float) -> np.ndarray:
-    return (_numbers(image).clip(0, top) * (255 / top)).round().astype(np.uint8)[..., None]
+    numbers = _numbers(image)
+    grey = (numbers.clip(0, top) * (255 / top)).round().astype(np.uint8)
+    grey[numbers == image.info.get("transparency")] = 255
+    return grey[..., None]
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

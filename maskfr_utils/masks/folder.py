@@ -130,14 +130,13 @@ def _jobs(archive: Archive, manifest: Manifest, form: str) -> Iterator[Job]:
             while manifest.owners.setdefault(coverage_name(name), entry.name) != entry.name:
                 name = f"{name}.png"
             size, crc32 = manifest.done.get(entry.name, (None, None))
-            if size == entry.size and crc32 is None:  # it could not be read
-                continue
             try:
                 data = read(entry)
                 if size != entry.size or crc32 != zlib.crc32(data):
                     yield entry.name, data, name
             except pictures.PictureError as error:
-                yield {"source": entry.name, "size": entry.size, "skipped": str(error)}
+                if size != entry.size or crc32 is not None:  # else an earlier call has told so already
+                    yield {"source": entry.name, "size": entry.size, "skipped": str(error)}
 
 
 def _results(jobs: Iterator[Job], out: Path, how: How, workers: int) -> Iterator[dict]:
@@ -263,9 +262,10 @@ def _metadata(data: bytes) -> dict[str, object]:
     kept = {}
     try:
         with Image.open(io.BytesIO(data), formats=pictures.FORMATS) as image:
-            if image.info.get("icc_profile") and image.mode == "RGB":
-                kept["icc_profile"] = image.info["icc_profile"]
-            if image.format == "JPEG" and image.mode == "RGB":
+            profile = image.info.get("icc_profile") or b""
+            if profile[16:20] == b"RGB ":  # what it is for: the masked picture is RGB, whatever this one is
+                kept["icc_profile"] = profile
+            if image.format in ("JPEG", "MPO") and image.mode == "RGB":  # MPO: a phone's, with more pictures behind
                 kept["qtables"], kept["subsampling"] = image.quantization, JpegImagePlugin.get_sampling(image)
             exif = image.getexif()
             for tag in set(exif) - _TOLD if image.format == "TIFF" else {_ORIENTATION} & set(exif):
