@@ -36,8 +36,7 @@ def loss_trials(scale: str, folder: Folder = None) -> pd.DataFrame:
     """Of each loss that was tried (rows) what was chosen, how good it was on masked validation photos, and how many trials it had."""
     rows, chosen = {}, trials.chosen_variants(scale, folder)
     columns = ["s", "m", "learning rate", "best trial, %", "median trial, %", "worst trial, %", "trials"]
-    for name, variant in LOSS_VARIANTS.items():
-        scores = [trials.validation(run, folder) for run in trials.variant_trials(scale, name)]
+    for (name, variant), scores in zip(LOSS_VARIANTS.items(), _scores(scale, folder).values(), strict=True):
         made = [score for score in scores if score is not None]
         if made:
             settings = [f"{chosen[name][k]:g}" if k in chosen.get(name, {}) else "" for k in ("scale", "margin", "lr")]
@@ -89,11 +88,12 @@ def forest(found: dict[str, Result]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=["accuracy", "low", "high"])
 
 
-def against(found: dict[str, Result], reference: str) -> pd.DataFrame:
-    """Each of some results against one of them, see `comparisons`."""
-    if reference not in found:
+def against_arcface(found: dict[str, Result]) -> pd.DataFrame:
+    """Each loss of `losses` against ArcFace, see `comparisons`; p is corrected for all losses, run or not."""
+    if REFERENCE not in found:
         return comparisons({})
-    return comparisons({f"{n} − {reference}": (r, found[reference]) for n, r in found.items() if n != reference})
+    pairs = {f"{name} − {REFERENCE}": (r, found[REFERENCE]) for name, r in found.items() if name != REFERENCE}
+    return comparisons(pairs, planned=len(LOSS_VARIANTS) - 1)
 
 
 def one_for_all(scale: str, folder: Folder = None) -> pd.DataFrame:
@@ -137,7 +137,7 @@ def reached(compared: pd.DataFrame, condition: str) -> str:
     """
     own = compared.loc[[key for key in compared.index if key[0] == condition]]
     gap, *specialists = (row for _, row in own.iterrows())
-    if len(gap["seeds"]) < SEEDS:
+    if min(len(row["seeds"]) for row in (gap, *specialists)) < SEEDS:
         return "not shown"
     if gap["high"] < -POINT or any(row["verdict"] == "worse" for row in specialists):
         return "no"
@@ -152,27 +152,49 @@ def verdicts(compared: pd.DataFrame) -> dict[str, str]:
 def loss_answer(scale: str, folder: Folder = None) -> list[str]:
     """What the losses' records say, in three sentences; fewer where runs are missing."""
     found = losses(scale, folder)
-    compared = against(found, REFERENCE)
+    compared = against_arcface(found)
+    compared = compared[[len(seeds) >= SEEDS for seeds in compared["seeds"]]]
+    others = len(LOSS_VARIANTS) - 1
+    if found and compared.empty:
+        return [
+            f"Not known yet: {len(found)} of {others + 1} losses are run on {FACES[scale]}, and a verdict takes {SEEDS} seeds of"
+            f" {REFERENCE} and of another."
+        ]
     if compared.empty:
         return []
-    order = sorted(found, key=lambda name: -found[name].mean)
-    sure = compared[compared["verdict"].isin(["better", "worse"])]
-    said = [f"{name.split(' − ')[0]} ({row['verdict']}, {_points(row)})" for name, row in sure.iterrows()]
-    every = len(LOSS_VARIANTS)
-    so_far = f"Of the {len(found)} losses that are run so far, of {every}, each" if len(found) < every else "Each"
+    compared.index = [name.split(" − ")[0] for name in compared.index]
+    more, fewer = (_each(compared[compared["verdict"] == verdict]) for verdict in ("better", "worse"))
+    so_far = "" if len(compared) == others else f" that are run so far, of {others}"
+    low, high = (compared.loc[getattr(compared["difference"], which)()] for which in ("idxmin", "idxmax"))
     text = [
-        f"{so_far} with settings of its own, {order[0]} comes highest on masked {FACES[scale]} ({found[order[0]]}) and {order[-1]}"
-        f" lowest ({found[order[-1]]}).",
-        f"Differences from {REFERENCE} beyond noise: {len(sure)} of {len(compared)}" + _listed(said) + ".",
+        f"{'Yes' if more else 'Not shown'}: of {len(compared)} other losses{so_far}, each with settings of its own, {more or 'none'} names more"
+        f" masked {FACES[scale]} than {REFERENCE} ({found[REFERENCE]}) beyond noise, and {fewer or 'none'} fewer.",
+        f"Their differences from it, in points, go from {_points(low)} for {low.name} to {_points(high)} for {high.name}."
+        if len(compared) > 1
+        else f"The difference is {_points(low)} points, for {low.name}.",
     ]
-    made = loss_trials(scale, folder)
-    if len(made := made[made["trials"] == f"{TRIALS} of {TRIALS}"]):
-        spread = made["best trial, %"].astype(float) - made["worst trial, %"].astype(float)
+    scores = {title: each for title, each in _scores(scale, folder).items() if None not in each}
+    spread = {title: 100 * (max(each) - min(filter(None, each))) for title, each in scores.items() if any(each)}
+    if spread:
+        least, most = min(spread, key=spread.get), max(spread, key=spread.get)
+        both = f"{spread[least]:.1f} points ({least})" + f" to {spread[most]:.1f} ({most})" * (least != most)
         text.append(
-            f"From the worst to the best of its {TRIALS} trials, of one seed each, a loss gains {spread.min():.1f} to"
-            f" {spread.max():.1f} points on validation photos."
+            f"From its worst trial to its best, of {TRIALS} with one seed each, a loss gains {both} on validation photos."
         )
     return text
+
+
+def _each(compared: pd.DataFrame) -> str:
+    """Losses by name, each with its difference."""
+    return " and ".join(f"{name} ({_points(row)})" for name, row in compared.iterrows())
+
+
+def _scores(scale: str, folder: Folder) -> dict[str, list[float | None]]:
+    """Title of a loss -> what each of its trials is judged by; None where that is not run."""
+    return {
+        variant.title: [trials.validation(run, folder) for run in trials.variant_trials(scale, name)]
+        for name, variant in LOSS_VARIANTS.items()
+    }
 
 
 def condition_answer(scale: str, folder: Folder = None) -> list[str]:
@@ -206,7 +228,3 @@ def condition_answer(scale: str, folder: Folder = None) -> list[str]:
 
 def _points(row: pd.Series) -> str:
     return points(row["difference"], row["low"], row["high"])
-
-
-def _listed(words: list[str]) -> str:
-    return f": {'; '.join(words)}" if words else ""

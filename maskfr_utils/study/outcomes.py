@@ -170,11 +170,13 @@ def yaw_groups(yaw: np.ndarray) -> np.ndarray:
     return np.select(inside, list(YAWS), default="unknown")
 
 
-def comparisons(pairs: Mapping[str, tuple[Result, Result]]) -> pd.DataFrame:
+def comparisons(pairs: Mapping[str, tuple[Result, Result]], planned: int = 0) -> pd.DataFrame:
     """Each pair compared on the same photos of the seeds that both have; p corrected for the number of pairs.
 
     Args:
         pairs: a name -> the two results; those without a common seed are left out.
+        planned: how many pairs there will be, where some are not run yet: p is corrected for these, too, so that no verdict
+            changes when they come.
 
     Returns:
         A line a pair: `difference`, `low`, `high` (fractions; interval over seeds and people), `seeds` (the difference of
@@ -185,12 +187,14 @@ def comparisons(pairs: Mapping[str, tuple[Result, Result]]) -> pd.DataFrame:
         if common := a.records.keys() & b.records.keys():
             a, b = a.seeds(common), b.seeds(common)
             compared[name] = compare(a.hits, b.hits, a.people)
-    return with_verdicts(compared)
+    return with_verdicts(compared, planned)
 
 
-def with_verdicts(compared: Mapping[str, Comparison]) -> pd.DataFrame:
+def with_verdicts(compared: Mapping[str, Comparison], planned: int = 0) -> pd.DataFrame:
     """Comparisons that are made together as a table, see `comparisons`."""
-    corrected = metrics.holm([c.p for c in compared.values()])
+    told = [c.p for c in compared.values()]
+    missing = max(planned - sum(not np.isnan(p) for p in told), 0)
+    corrected = metrics.holm([*told, *[1.0] * missing])[: len(told)]
     rows = {
         name: {
             "difference": c.value,
