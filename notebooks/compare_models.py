@@ -81,7 +81,7 @@ display(pages.shown(tables.by_seed(ours)), pages.Words(answers.learnt(scale, res
 # - **The head.** ResNet takes the mean of the last map over all places before the embedding. IResNet keeps the map, and so what is where.
 # - **The stem.** ResNet's first convolution is 7 x 7 and halves the map. IResNet's is 3 x 3 and keeps every pixel.
 # - **The start.** Each of ResNet's blocks adds as much as it passes on, from the first step. Later recipes let the last BatchNorm of
-#   each block begin with a scale of 0, so that a block changes nothing until it has learnt something
+#   each block begin with a weight of 0, so that a block changes nothing until it has learnt something
 #   ([Goyal et al., 2017](https://arxiv.org/abs/1706.02677)).
 #
 # [Each was changed alone](#tab-resnet-parts), with the recipe and the learning rate of ResNet-50 above, and scored on validation photos;
@@ -95,11 +95,9 @@ effects, flaw = audit.alone("demo", results), FLAWS["network"].title
 also = ""
 if flaw in effects.index:
     effect = outcomes.points(*effects.loc[flaw, ["difference", "low", "high"]])
-    also = f"ResNet's stem and head together, put on {TITLES[plan.AUDITED]}, change its accuracy by {effect} points ([audit](audit.ipynb))."
-if found and (trials := tables.tried("demo", results).get(TITLES["resnet50"])) is not None:
-    also += (
-        f" In the trial that chose this rate, of the first seed but on another processor, ResNet-50 as it is named {trials['masked'].max():.1%} of"
-        " these photos: rounding alone moves it far, so one seed shows little."
+    also = (
+        "The network of the code behind the report has ResNet's stem and head, too, and other differences from the paper's. In place of"
+        f" {TITLES[plan.AUDITED]} it changes the accuracy by {effect} points ([audit](audit.ipynb))."
     )
 display(
     pages.shown(parts, resnet_parts.COMMAND),

@@ -166,5 +166,5 @@ def test_the_rule_of_the_headline(rows, verdict):
     compared[["low", "high", "verdict"]] = rows
     compared["seeds"] = [(0.0,) * 3] * 3
     assert alternatives.reached(compared, "twins") == verdict
-    compared["seeds"] = [(0.0,) * 2] * 3
+    compared["seeds"] = [(0.0,) * 3, (0.0,) * 3, (0.0,) * 2]
     assert alternatives.reached(compared, "twins") == "not shown"

@@ -87,7 +87,7 @@ def test_parts_are_told_with_their_intervals_and_which_are_beyond_noise(tmp_path
     )
     (tmp_path / "demo-iresnet50_ibt-masked-s2.json").unlink()
     assert answers.parts("demo", tmp_path).endswith(
-        f"none is shown to change the accuracy: SE and {ibt} are undecided (+0.0 to +0.0 points and −80.0 to −80.0 points)."
+        f"none is shown to change the accuracy: SE and {ibt} are undecided (+0.0 to +0.0 points and −80.0 to −80.0 points; 2 of 3 seeds)."
     )
 
 
@@ -122,11 +122,30 @@ def test_verdicts_with_all_pairs_corrected_together_are_told(tmp_path):
     assert answers.all_pairs_together("demo", tmp_path) == ""  # one pair is all there is
     for seed in range(3):
         hand_made_records.write(tmp_path, f"demo-resnet50-masked-s{seed}", rows["resnet50"])
+        if seed == 1:
+            two = tmp_path / "demo-ressanet50-masked-s2.json"
+            kept = two.read_text()
+            two.unlink()
+            assert answers.all_pairs_together("demo", tmp_path) == ""  # of two seeds there is no p
+            two.write_text(kept)
     alone = tables.pairs_of_networks("demo", tmp_path).loc["ResSaNet-50 − IResNet-50"]
     said = answers.all_pairs_together("demo", tmp_path)
     assert said.startswith("With all 3 pairs on rendered faces corrected together")
     told = float(said.split("*p* = ")[1].rstrip("."))
     assert alone["p"] <= told <= 3 * alone["p"] + 0.0005
+
+
+def test_larger_batches_are_told_of_once_they_and_the_smallest_have_three_seeds(tmp_path):
+    for seed in range(3):
+        for batch in (32, 64):
+            hand_made_records.write(tmp_path, f"demo-iresnet50-masked-b{batch}-s{seed}", "12222 12222 12222 12222")
+    assert tables.batches_compared("demo", tmp_path).empty and answers.batches("demo", tmp_path) == ""
+    for seed in range(3):
+        assert answers.batches("demo", tmp_path) == ""
+        hand_made_records.write(tmp_path, f"demo-iresnet50-masked-s{seed}", "11112 11111 11112 11111")
+    said = answers.batches("demo", tmp_path)
+    assert said.startswith("No, on rendered faces: of 2 larger batches that see the photos as often, none names more")
+    assert "than 16 beyond noise, and 2 fewer." in said
 
 
 def test_networks_that_change_places_with_the_rate_are_named(tmp_path):

@@ -297,21 +297,7 @@ def test_whether_drawn_masks_stand_in_is_told_by_the_share_of_the_gain(real, wor
     )
     record["results"]["all photos"]["gain"] = lines
     said = real_masks.answer(record)
-    assert f"Here {words}:" in said and f"{100 * real:+.1f} (+1.0 to +40.0)" in said and "has to be repeated" in said
-    assert "repeated" not in real_masks.answer(record | {"least": 2})
-
-
-def test_a_record_of_older_code_is_shown_with_the_command_of_today_and_without_a_verdict(folder):
-    record = records.read_measurement(real_masks.RECORD, folder)
-    record["command"] = " ".join(["python -m maskfr_utils.transfer", *(f"runs/{run}" for run in record.pop("runs"))])
-    del record["least"]
-    for lines in record["results"]["all photos"].values():
-        for line in lines.values():
-            del line["p"]
-    said = real_masks.made_with(record)
-    assert "maskfr_utils.transfer" not in said and "real_masks runs/masked runs/unmasked`" in said
-    assert "on different people here: run it again" in said
-    assert "verdict" not in real_masks.table(record)
+    assert f"Here {words}:" in said and f"{100 * real:+.1f} (+1.0 to +40.0)" in said
 
 
 def test_people_too_few_for_either_side_are_told_of(runs, data, monkeypatch):

@@ -100,4 +100,4 @@ def test_a_gain_is_that_of_the_same_photos_of_the_same_seeds():
     shown = resnet_parts.table({"runs": runs})
     assert shown.loc["ResNet-50, blocks that begin at zero", "difference, points"].startswith("+50.0 (")
     assert shown.loc["ResNet-50, as it is", "validation"].startswith("25.0% (")
-    assert shown["seeds"].tolist() == [3, 2]
+    assert shown["seeds"].tolist() == [2, 2]  # of those that both have

@@ -208,11 +208,10 @@ def table(record: dict) -> pd.DataFrame:
     gain = results(record, "gain")
     columns["gain, points"] = [points(*row) for row in gain[["value", "low", "high"]].to_numpy()]
     columns["gain by seed"] = [", ".join(map(signed, seeds)) for seeds in gain["seeds"]]
-    if "p" in gain:
-        found = [Comparison(*row) for row in gain[["value", "low", "high", "seeds", "p"]].itertuples(index=False)]
-        corrected = holm(gain["p"].astype(float))
-        columns["p, Holm"] = ["" if np.isnan(p) else f"{p:.3f}" for p in corrected]
-        columns["verdict"] = [one.verdict(p) for one, p in zip(found, corrected, strict=True)]
+    found = [Comparison(*row) for row in gain[["value", "low", "high", "seeds", "p"]].itertuples(index=False)]
+    corrected = holm(gain["p"].astype(float))
+    columns["p, Holm"] = ["" if np.isnan(p) else f"{p:.3f}" for p in corrected]
+    columns["verdict"] = [one.verdict(p) for one, p in zip(found, corrected, strict=True)]
     return pd.DataFrame(columns, gain.index)
 
 
@@ -248,38 +247,30 @@ def answer(record: dict) -> str:
     how = next((words for most, words in parts.items() if share <= most), "in a way that these numbers do not tell")
     either = [points(*row[["value", "low", "high"]]) for row in (real, drawn)]
     told = table(record)
-    kinds = ("real", "drawn") if "verdict" in told else ()
-    unsure = [kind for kind in kinds if told.loc[f"rank 1, {kind} mask", "verdict"].startswith("undecided")]
+    unsure = [kind for kind in ("real", "drawn") if told.loc[f"rank 1, {kind} mask", "verdict"].startswith("undecided")]
     which = "neither gain is" if len(unsure) == 2 else f"that with {''.join(unsure)} masks is not"
-    text = (
+    return (
         f"Do drawn masks stand in for real ones? {'Not decided' if unsure else f'Here {how}'}: on new people, training on drawn"
         f" masks gains {either[0]} points of rank 1 with real masks, and {either[1]} with drawn ones"
         f"{f'; after correction {which} beyond noise' if unsure else ''}."
     )
-    if "least" not in record:
-        text += " Real and drawn masks were on different people in this measurement, so it has to be repeated."
-    return text
 
 
 def made_with(record: dict | None) -> str:
     """What stands beside the table, as Markdown: photos, networks, and the command; or that there is no record yet."""
     if record is None:
         return f"Not measured yet: `{COMMAND} runs/...` does it from the runs of Table 1."
-    (photos, detected), params = record["photos"].values(), record["params"]
-    guessed = photos.get("guessed", photos["masked"] - detected["masked"])
-    runs = record.get("runs") or record["command"].split()[3:]  # older records hold the command, of another name then
-    command = " ".join([COMMAND, *(f"runs/{Path(run).name}" for run in runs)])
+    photos, params = record["photos"]["all photos"], record["params"]
+    command = " ".join([COMMAND, *(f"runs/{Path(run).name}" for run in record["runs"])])
     text = (
         f"*MFR2*: {photos['people']} people (without {record['left_out']} whom the networks were trained on), "
         f"{photos['masked']} photos with a real mask, {photos['bare']} without, {sum(photos['both masked'])} and "
-        f"{sum(photos['one masked'])} pairs with one on both or on one; in {guessed} photos with a mask "
+        f"{sum(photos['one masked'])} pairs with one on both or on one; in {photos['guessed']} photos with a mask "
         f"the face was guessed, as no detector found it. {TITLES[params['model']]} trained on "
         f"`{Path(params['dataset']).stem}`: width "
         f"{params['width']}, {params['epochs']} epochs, batch size {params['batch_size']}, seed "
         f"{', '.join(map(str, record['seeds']))}; {record['provenance']['device']}. `{command}` measures it again."
     )
-    if "least" not in record:
-        text += " **Real and drawn masks are on different people here: run it again.**"
     moved = fingerprint.moved(
         record["provenance"]["networks"], fingerprint.numbers(of_run(params | {"condition": "masked"}))
     )

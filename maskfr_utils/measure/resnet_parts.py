@@ -129,11 +129,12 @@ def measure(out: Path, seeds: int = 3, **changed: object) -> None:
 
 
 def results(found: dict) -> dict[str, Result]:
-    """What each part of the record did with the masked validation photos; parts without a run are left out."""
+    """What each part of the record did with the masked validation photos, of the seeds that all have; parts without a run are left out."""
+    made = {part: by_seed for part, by_seed in found["runs"].items() if by_seed}
+    common = sorted(set.intersection(*map(set, made.values())), key=int)
     return {
-        f"ResNet-50, {part}": Result({int(seed): run for seed, run in by_seed.items()}, "masked")
-        for part, by_seed in found["runs"].items()
-        if by_seed
+        f"ResNet-50, {part}": Result({int(seed): by_seed[seed] for seed in common}, "masked")
+        for part, by_seed in made.items()
     }
 
 

@@ -150,7 +150,7 @@ def parts(scale: str, folder: Folder = None) -> str:
         if row["verdict"] in ("better", "worse"):
             sure[part] = f"{signed(row['difference'])} points{_between(row)}"
         else:
-            unsure[part] = f"{signed(row['low'])} to {signed(row['high'])} points"
+            unsure[part] = f"{signed(row['low'])} to {signed(row['high'])} points{_few(row)}"
     if not sure and not unsure:
         return ""
     undecided = (
@@ -221,7 +221,7 @@ def learnt(scale: str, folder: Folder = None) -> str:
         )
         few = [result for result in ours.values() if 100 * result.learnt < LEARNT]
         if few:
-            names = _and([TITLES[result.one["params"]["model"]] for result in few])
+            names = _and(list(dict.fromkeys(TITLES[result.one["params"]["model"]] for result in few)))
             words = (
                 ("its number says", "it learns", "it gets")
                 if len(few) == 1
@@ -282,7 +282,9 @@ def all_pairs_together(scale: str, folder: Folder = None) -> str:
     if len(asked) == len(compared):
         return ""
     corrected = dict(zip(compared.index, metrics.holm(compared["p"].to_numpy()), strict=True))
-    told = [f"{name} *p* = {corrected[name]:.3f}" for name in asked]
+    told = [f"{name} *p* = {corrected[name]:.3f}" for name in asked if corrected[name] < 2]  # nan: too few seeds
+    if not told:
+        return ""
     return f"With all {len(compared)} pairs on {FACES[scale]} corrected together, as the report's are below, it would be {_and(told)}."
 
 
@@ -348,21 +350,23 @@ def recipe(scale: str, folder: Folder = None) -> str:
 def batches(scale: str, folder: Folder = None) -> str:
     """Whether a larger batch is better."""
     compared = tables.batches_compared(scale, folder)
+    compared = compared[[len(seeds) >= SEEDS for seeds in compared["seeds"]]]
     if compared.empty:
         return ""
     as_many_steps = compared.index.str.split(": ").str[0].str.endswith("steps")
     epochs, steps = compared[~as_many_steps], compared[as_many_steps]
     more, fewer = (int((epochs["verdict"] == verdict).sum()) for verdict in ("better", "worse"))
-    smallest = compared.index[0].split(" − ")[1]
+    if epochs.empty:
+        return ""
+    smallest = epochs.index[0].split(" − ")[1]
     answer = "Yes" if more and not fewer else "No" if fewer and not more else "Not shown"
     text = (
         f"{answer}, on {FACES[scale]}: of {len(epochs)} larger batches that see the photos as often, {more or 'none'} names more masked photos correctly than"
         f" {smallest} beyond noise, and {fewer or 'none'} fewer."
     )
-    if len(epochs):
-        least = epochs["difference"].idxmin()
-        line, pair = least.split(": ")
-        text += f" The lowest, {pair.split(' − ')[0]} at {line}, differs by {points(*epochs.loc[least, ['difference', 'low', 'high']])} points ({epochs.loc[least, 'verdict']})."
+    least = epochs["difference"].idxmin()
+    line, pair = least.split(": ")
+    text += f" The lowest, {pair.split(' − ')[0]} at {line}, differs by {points(*epochs.loc[least, ['difference', 'low', 'high']])} points ({epochs.loc[least, 'verdict']})."
     if len(steps):
         text += f" With as many steps {int((steps['verdict'] == 'better').sum()) or 'none'} of {len(steps)} names more, but these see more photos."
     return text

@@ -12,7 +12,6 @@ import pandas as pd
 
 from maskfr_utils import metrics
 from maskfr_utils.names import NETWORKS
-from maskfr_utils.records import read_record
 from maskfr_utils.study import state
 from maskfr_utils.study.run import Run
 from maskfr_utils.study.scales import SCALES
@@ -137,7 +136,7 @@ def specialists(scale: str, folder: str | Path | None = None) -> dict[tuple[str,
     found = {}
     for model, condition in itertools.product(NETWORKS, ("masked", "unmasked")):
         runs = [Run(scale=scale, model=model, condition=condition, seed=seed) for seed in range(SCALES[scale].seeds)]
-        records = {run.seed: read_record(path) for run in runs if (path := run.record_path(folder)).exists()}
+        records = {run.seed: record for run in runs if (record := state.record_of(run, folder))}
         if records:
             found[model, condition] = Result(records, condition)
     return found

@@ -157,8 +157,8 @@ def collect(source: Path, folder: Path | None = None) -> tuple[list[str], dict[s
                     refused[run.name] = reason
                 elif reason is not None:
                     taken.append(run.name)
-        for scale in packed:
-            trials.write_tuned(scale, folder)
+        for scale in packed if folder is None else ():  # the recipes are of the book's records
+            trials.write_tuned(scale)
     return taken, refused | dict.fromkeys(waiting, "it is of no run of the study")
 
 

@@ -53,13 +53,18 @@ def load(group: str | None, scale: str, folder: str | Path | None = None) -> dic
     Raises:
         ValueError: one is no record, or lacks its photos: a table without it would pass for one of runs that are not made.
     """
-    found = {}
-    for run in runs([group] if group else (), [scale], folder):
-        if (path := run.record_path(folder)).exists():
-            found[run] = record = read_record(path)
-            parts = record.get("photos"), record.get("history"), record["provenance"].get("identities")
-            if not all(map(isinstance, parts, (dict, list, int))):
-                raise ValueError(f"{path} lacks photos, history or identities: run the training again")
+    made = {run: record_of(run, folder) for run in runs([group] if group else (), [scale], folder)}
+    return {run: found for run, found in made.items() if found}
+
+
+def record_of(run: Run, folder: str | Path | None = None) -> dict | None:
+    """A run's record, None where it has not been run; errors are those of `load`."""
+    if not (path := run.record_path(folder)).exists():
+        return None
+    found = read_record(path)
+    parts = found.get("photos"), found.get("history"), found["provenance"].get("identities")
+    if not all(map(isinstance, parts, (dict, list, int))):
+        raise ValueError(f"{path} lacks photos, history or identities: run the training again")
     return found
 
 

@@ -232,11 +232,11 @@ def figure_9(scale: str, folder: str | Path | None = None) -> dict[str, pd.DataF
 
 
 def batches_compared(scale: str, folder: str | Path | None = None) -> pd.DataFrame:
-    """Each batch size of Figure 9 against the smallest of its line, see `comparisons`."""
+    """Each batch size of Figure 9 against the smallest of its line, where that was run, see `comparisons`."""
     found, pairs = results("figure_9", scale, folder), {}
-    for name, runs in figure_9_runs(scale).items():
-        first, *rest = [run for run in runs if run in found] or [None]
-        pairs |= {f"{name}: {run.batch} − {first.batch}": (found[run], found[first]) for run in rest}
+    for name, (first, *rest) in figure_9_runs(scale).items():
+        there = [run for run in rest if run in found and first in found]
+        pairs |= {f"{name}: {run.batch} − {first.batch}": (found[run], found[first]) for run in there}
     return comparisons(pairs)
 
 

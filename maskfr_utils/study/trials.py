@@ -85,8 +85,12 @@ def choices(scale: str, folder: str | Path | None = None) -> dict[str, tuple[str
 
 
 def write_tuned(scale: str, folder: str | Path | None = None) -> None:
-    """Writes `tuned.yaml` and `tuned_variants.yaml` of a scale: what its trials chose, if there were any."""
+    """Writes `tuned.yaml` and `tuned_variants.yaml` of a scale: what its trials chose, if there were any.
+
+    Trials in another folder than the book's choose for what they tried; what they say nothing of stays.
+    """
     for name, (head, now, before) in choices(scale, folder).items():
+        now = now if folder is None else before | now
         if now and now != before:
             with paths.replacing(scales.PARAMS / scale / name) as temporary:
                 temporary.write_text(head + yaml.safe_dump(now, sort_keys=False), encoding="utf-8")

@@ -59,6 +59,7 @@ def portions(scale: str) -> dict[str, list[Run]]:
         "report": plan.report(scale),
         "batch_size": [run for run in plan.figure_9(scale) if run not in base],
         "audit": plan.audit(scale),
+        "changes": plan.changes(scale),
     }
 
 
