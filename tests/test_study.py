@@ -5,11 +5,12 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import made_up_records
 import pytest
 
-from maskfr_utils import paths, records, verdicts
+from maskfr_utils import paths, records, train, verdicts
 from maskfr_utils.config import TrainConfig
 from maskfr_utils.names import LOSSES, REPORTED, SIMPLE_CONDITIONS
 from maskfr_utils.prepare import prepare
@@ -17,30 +18,43 @@ from maskfr_utils.store import TEST, TRAIN, FaceStore
 from maskfr_utils.study import __main__ as command
 from maskfr_utils.study import captions, check, making, plan, scales, shown, state, trials, variants
 from maskfr_utils.study.run import Run
-from maskfr_utils.train import told
 
 OPENED = sorted(shown.opened())
 
 
+def before_any_trial(folder, monkeypatch):
+    """The study's recipes alone, in `folder`."""
+    for scale in scales.SCALES:
+        (folder / "recipes" / scale).mkdir(parents=True)
+        for name in ("study.yaml", "report.yaml"):
+            shutil.copy(scales.PARAMS / scale / name, folder / "recipes" / scale)
+    monkeypatch.setattr(scales, "PARAMS", folder / "recipes")
+
+
 @pytest.fixture
 def untuned(tmp_path, monkeypatch):
-    """The study before any trial: the recipes alone."""
-    for scale in scales.SCALES:
-        (tmp_path / "recipes" / scale).mkdir(parents=True)
-        for name in ("study.yaml", "report.yaml"):
-            shutil.copy(scales.PARAMS / scale / name, tmp_path / "recipes" / scale)
-    monkeypatch.setattr(scales, "PARAMS", tmp_path / "recipes")
+    """The study before any trial."""
+    before_any_trial(tmp_path, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def made_up_book(tmp_path_factory):
+    """What `book` copies: to make it takes a second and more."""
+    folder = tmp_path_factory.mktemp("book")
+    with pytest.MonkeyPatch.context() as patch:
+        before_any_trial(tmp_path_factory.mktemp("study"), patch)
+        for run in plan.runs(["table_1", "figure_9"], ["demo"]):
+            records.write_json(run.record_path(folder), made_up_records.record(run))
+        for name in OPENED:
+            records.write_json(folder / name, {"name": name})
+        refresh(folder)
+    return folder
 
 
 @pytest.fixture
-def book(tmp_path, untuned):
+def book(tmp_path, untuned, made_up_book):
     """A book whose records, headline and chapters are all of the study as it stands."""
-    for run in plan.runs(["table_1", "figure_9"], ["demo"]):
-        records.write_json(run.record_path(tmp_path), made_up_records.record(run))
-    for name in OPENED:
-        records.write_json(tmp_path / name, {"name": name})
-    refresh(tmp_path)
-    return tmp_path
+    return shutil.copytree(made_up_book, tmp_path, dirs_exist_ok=True)
 
 
 def refresh(folder):
@@ -366,11 +380,17 @@ def test_a_record_beside_the_studys_makes_the_chapters_stale_that_show_it(book, 
     assert check.problems(book, book) == []
 
 
-def test_a_measurement_on_networks_of_older_code_is_a_problem(book):
+def measured_on_a_network(book):
+    """A measurement whose record tells what its network's code computed; the book is made from it."""
     run = Run(scale="pocket")
     record = {"params": run.params(), "provenance": {"networks": json.loads(json.dumps(run.behaviour()))}}
     records.write_json(book / "masks/real_masks.json", record)
     refresh(book)
+    return record
+
+
+def test_a_measurement_on_networks_of_older_code_is_a_problem(book):
+    record = measured_on_a_network(book)
     assert check.problems(book, book) == []
     record["provenance"]["networks"]["schedule"]["cosine, step 3"][0] *= 1.1
     records.write_json(book / "masks/real_masks.json", record)
@@ -380,11 +400,21 @@ def test_a_measurement_on_networks_of_older_code_is_a_problem(book):
     ]
 
 
-def test_checking_takes_no_torch():
+CHECKING = """
+import sys
+from pathlib import Path
+from maskfr_utils.study import check, scales
+book, scales.PARAMS = map(Path, sys.argv[1:])
+print(check.problems(book, book), "torch" in sys.modules)
+"""
+
+
+def test_checking_takes_no_torch(book):
     """The book checks its records at each build."""
-    code = "import sys; from maskfr_utils.study import check; check.problems(); sys.exit('torch' in sys.modules)"
-    check.problems()  # what the sources compute is known now
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    measured_on_a_network(book)
+    assert check.problems(book, book) == []  # what the sources compute is known now
+    argv = [sys.executable, "-c", CHECKING, book, scales.PARAMS]
+    assert subprocess.run(argv, capture_output=True, text=True).stdout == "[] False\n"
 
 
 @pytest.fixture
@@ -406,7 +436,19 @@ def empty(tmp_path, monkeypatch):
     return tmp_path
 
 
+class InProcess:
+    """A training that was started as a process of its own, but takes place here, where torch is loaded."""
+
+    def __init__(self, command):
+        assert command[:3] == [sys.executable, "-m", "maskfr_utils.train"]
+        self.status = train.main(command[3:])
+
+    def wait(self):
+        return self.status
+
+
 def test_the_command_runs_what_is_missing_once(empty, monkeypatch, capfd):
+    monkeypatch.setattr(making, "subprocess", SimpleNamespace(Popen=InProcess))
     monkeypatch.setattr(making, "other_faces", lambda *_: "")  # those of a made-up record are made up
     run, other = plan.runs(scales=["demo"])
     records.write_json(other.record_path(), made_up_records.record(other))
@@ -500,7 +542,7 @@ def test_what_the_command_cannot_do_it_says_in_a_line(empty, monkeypatch, capsys
 def test_faces_of_another_processor_are_told_before_anything_is_trained(monkeypatch, capsys):
     config = TrainConfig(identities=3, per_identity=10, test_fraction=0.2)
     faces = FaceStore(prepare(**config.data(), progress=False))
-    theirs, photos = faces.sample(faces.indices(TEST)), told(faces, faces.indices(TEST))
+    theirs, photos = faces.sample(faces.indices(TEST)), train.told(faces, faces.indices(TEST))
     photos = {name: values.tolist() for name, values in photos.items()}
     made = {"provenance": {"faces": theirs, "train_photos": len(faces.indices(TRAIN))}, "photos": photos}
     run, other = Run(scale="demo"), Run(scale="demo", condition="unmasked")
