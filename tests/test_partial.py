@@ -2,47 +2,14 @@
 
 import copy
 import math
-import socket
 from functools import partial
 
 import pytest
 import torch
-from torch import distributed, multiprocessing
+from small_losses import BATCH, CLASSES, DIM, head, optimizer, step_data, train
 
 from maskfr_utils.losses import create_loss
 from maskfr_utils.partial import PartialLoss, RowSGD, share_of
-
-CLASSES, DIM, BATCH = 23, 6, 8
-
-
-def head(name="arcface", rows=range(CLASSES), **more):
-    loss = create_loss(name, DIM, len(rows), scale=16.0)
-    whole = torch.randn(CLASSES, DIM, generator=torch.Generator().manual_seed(0))
-    loss.weight.data = whole[rows.start : rows.stop].clone()
-    return PartialLoss(loss, first=rows.start, **more) if more else loss
-
-
-def step_data(step: int) -> tuple[torch.Tensor, torch.Tensor]:
-    draw = torch.Generator().manual_seed(step)
-    return torch.randn(BATCH, DIM, generator=draw), torch.randint(CLASSES, (BATCH,), generator=draw)
-
-
-def optimizer(parameters, kind=RowSGD):
-    return kind(parameters, lr=0.1, momentum=0.9, weight_decay=0.01)
-
-
-def train(loss, optimiser, steps) -> list[torch.Tensor]:
-    """Losses, and the gradient of the embeddings of the last step."""
-    said = []
-    for step in steps:
-        embeddings, labels = step_data(step)
-        embeddings.requires_grad_()
-        optimiser.zero_grad()
-        value = loss(embeddings, labels)
-        value.backward()
-        optimiser.step()
-        said.append(value.detach())
-    return [*said, embeddings.grad]
 
 
 @pytest.mark.parametrize("name", ["arcface", "cosface", "sphereface"])
@@ -135,62 +102,6 @@ def test_a_fused_step_in_fp16_takes_the_scale_off(overflow):
     for plain, fused in zip(*ends, strict=True):
         torch.testing.assert_close(fused, plain, rtol=1e-6, atol=1e-7)
     assert (ends[0][1] < 1).all() and not torch.equal(ends[0][0], head(rate=0.4).loss.weight)
-
-
-def parted(rank, world, port, folder, cases):
-    torch.set_num_threads(1)
-    address = f"tcp://127.0.0.1:{port}"
-    distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=world)
-    torch.save([steps_of_a_part(rank, world, folder, *case) for case in cases], f"{folder}/out-{rank}.pt")
-    distributed.destroy_process_group()
-
-
-def steps_of_a_part(rank, world, folder, rate, stop):
-    torch.manual_seed(rank)
-    loss = head(rows=share_of(CLASSES, rank, world), rate=rate)
-    optimiser = optimizer(loss.parameters())
-    said = []
-    for step in range(6):
-        if step == stop:  # as from a checkpoint: everything made anew
-            torch.save((loss.state_dict(), optimiser.state_dict(), torch.get_rng_state()), f"{folder}/{rank}.pt")
-            loss = head(rows=share_of(CLASSES, rank, world), rate=rate)
-            weights, moved, draws = torch.load(f"{folder}/{rank}.pt")
-            loss.load_state_dict(weights)
-            optimiser = optimizer(loss.parameters())
-            optimiser.load_state_dict(moved)
-            torch.set_rng_state(draws)
-        embeddings, labels = step_data(step)
-        half = slice(rank * BATCH // world, (rank + 1) * BATCH // world)
-        embeddings = embeddings[half].requires_grad_()
-        optimiser.zero_grad()
-        value = loss(embeddings, labels[half])
-        value.backward()
-        optimiser.step()
-        said.append(value.item())
-    return said, loss.whole_weight(), embeddings.grad / world  # as DDP averages
-
-
-def in_two(folder, cases):
-    """Of each case (rate, step at which it is stopped) what both processes end with; they are started once."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    multiprocessing.spawn(parted, (2, port, str(folder), cases), nprocs=2)
-    return zip(*(torch.load(folder / f"out-{rank}.pt") for rank in range(2)), strict=True)
-
-
-@pytest.mark.skipif(not distributed.is_available(), reason="this torch has no torch.distributed")
-def test_two_processes_are_one(tmp_path):
-    whole = head()
-    *losses, gradient = train(whole, optimizer(whole.parameters(), torch.optim.SGD), range(6))
-    (first, second), through, stopped = in_two(tmp_path, [(1.0, None), (0.4, None), (0.4, 3)])
-    torch.testing.assert_close(torch.tensor(first[0]), torch.stack(losses), rtol=1e-5, atol=1e-6)
-    assert first[0] == second[0] and torch.equal(first[1], second[1])
-    torch.testing.assert_close(first[1], whole.weight.detach(), rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(torch.cat([first[2], second[2]]), gradient, rtol=1e-4, atol=1e-6)
-    # Sampled, and stopped in between: the same to the bit as without the stop.
-    for a, b in zip(through, stopped, strict=True):
-        assert a[0] == b[0] and torch.equal(a[1], b[1]) and torch.equal(a[2], b[2])
 
 
 def test_identities_are_shared_out():

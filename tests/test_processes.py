@@ -3,15 +3,16 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from shallow import DEPTHS
+from small_losses import head, optimizer, train
 from small_runs import TINY, arguments, same, weights
 from torch import nn
 
@@ -40,7 +41,7 @@ def torchrun(values, processes=2):
 
 
 FORKED = '''
-import os, signal, sys, time
+import os, signal, socket, sys, time
 from dataclasses import replace
 import torch, torch._dynamo, torch.distributed.optim
 from maskfr_utils import devices, fingerprint, loop, prepare, run_folder, train
@@ -55,7 +56,10 @@ def leave(status):
     sys.stderr.flush()
     os._exit(status or 0)
 
-def start(port, world, argv):
+def start(world, argv):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
     children = []
     for rank in range(world):
         if not (child := os.fork()):
@@ -71,38 +75,25 @@ def ended(children):
 '''
 SHALLOW = f"NETWORKS.update({{name: replace(network, depths={DEPTHS}) for name, network in NETWORKS.items()}})"
 
-
-def forked(script, *given, **environment):
-    """What a script prints whose processes are forked: they import nothing anew."""
-    ports = []
-    for _ in range(4):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            ports.append(str(free.getsockname()[1]))
-    command = [sys.executable, "-c", f"{FORKED}\n{SHALLOW}\nports = {ports}\n{script}\nleave(0)", *map(str, given)]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | environment, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
-
-
-@needs_processes
-@pytest.mark.parametrize(
-    "given",
-    [
-        pytest.param(False, id="fresh weights"),
-        pytest.param(True, id="given weights, head first", marks=pytest.mark.slow),
-    ],
-)
-def test_two_processes_with_one_batchnorm_train_as_one(tmp_path, given):
-    """The same batches, without what each process draws by itself (mirroring, dropout, new masks), in double precision.
-
-    In single precision a step of fifty layers with BatchNorm makes of rounding a change in the third digit, three steps anything.
-    """
-    with FaceWriter(tmp_path / "faces.h5") as writer:
-        faces = np.random.default_rng(0).integers(0, 256, (24, 14, 14, 3), np.uint8).repeat(8, 1).repeat(8, 2)
-        writer.append(faces, faces[::-1], [f"p{i % 3}" for i in range(24)])
-        writer.assign(np.arange(24) % 3, np.repeat([TRAIN, TEST], [18, 6]), ["p0", "p1", "p2"])
-    script = """
+STOPPED = """
+print("whole", *ended(start(2, [*values, "-p", "out_dir", folder + "/whole"])))
+values += ["-p", "out_dir", folder + "/stopped"]
+children = start(2, values)
+deadline = time.monotonic() + 200
+while not os.path.exists(folder + "/stopped/unfinished.ckpt") and time.monotonic() < deadline:
+    time.sleep(0.01)
+for child in children:
+    os.kill(child, signal.SIGTERM)
+print("stopped", *ended(children))
+print("resumed", *ended(start(2, values)))
+"""
+PARTED = f"""
+sys.path.append({str(Path(__file__).parent)!r})
+from small_losses import parted
+work = lambda cases: parted(folder, cases)
+print("parted", *ended(start(2, [(1.0, None), (0.4, None), (0.4, 3)])))
+"""
+BATCHNORM = """
 from lightning_fabric import Fabric
 from maskfr_utils import memory
 from maskfr_utils.store import FaceStore
@@ -122,24 +113,65 @@ def work(argv):
     devices.leave_the_others()
 
 for world in (1, 2):
-    print(*ended(start(ports[world], world, sys.argv[2:] + ["-p", "out_dir", f"{sys.argv[1]}/{world}"])))
+    print("processes that ended:", *ended(start(world, [*still, "-p", "out_dir", f"{folder}/{world}"])))
 """
+
+
+def forked(script, **given):
+    """What a script prints whose processes are forked: they import nothing anew."""
+    names = "\n".join(f"{name} = {value!r}" for name, value in given.items())
+    command = [sys.executable, "-c", f"{FORKED}\n{SHALLOW}\n{names}\n{script}\nleave(0)"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def forks(shallow, tmp_path_factory):
+    """Folder of all that one interpreter's forks leave, and what they print; BatchNorm's script comes last, since it changes modules."""
+    folder = tmp_path_factory.mktemp("forks")
+    scripts = STOPPED + PARTED + BATCHNORM
+    return folder, forked(scripts, folder=str(folder), values=arguments(TINY), still=without_draws(folder))
+
+
+def without_draws(folder, **more):
+    """Arguments of a run on noise, without what each process draws by itself: mirroring, dropout, new masks."""
+    with FaceWriter(folder / "faces.h5") as writer:
+        faces = np.random.default_rng(0).integers(0, 256, (24, 14, 14, 3), np.uint8).repeat(8, 1).repeat(8, 2)
+        writer.append(faces, faces[::-1], [f"p{i % 3}" for i in range(24)])
+        writer.assign(np.arange(24) % 3, np.repeat([TRAIN, TEST], [18, 6]), ["p0", "p1", "p2"])
     still = {"condition": "masked", "dropout": 0.0, "augment": 0.0, "fresh_masks": False, "checkpoint_minutes": 9.0}
-    still |= {"dataset": tmp_path / "faces.h5", "sync_batchnorm": True, "batch_size": 6, "epochs": 1, "lr": 0.01}
-    if given:
-        save_model(
-            tmp_path / "given.safetensors",
-            create_model(TINY["model"], width=TINY["width"], embedding_dim=TINY["embedding_dim"]),
-        )
-        still |= {"weights": tmp_path / "given.safetensors", "head_epochs": 1, "epochs": 2}
-    assert forked(script, tmp_path, *arguments(TINY | still)).splitlines()[-1] == "0 0"
-    (one, before), (two, after) = (torch.load(tmp_path / f"{world}/end.pt") for world in (1, 2))
+    still |= {"dataset": folder / "faces.h5", "sync_batchnorm": True, "batch_size": 6, "epochs": 1, "lr": 0.01}
+    return arguments(TINY | still | more)
+
+
+def assert_trained_as_one(folder, said):
+    """The same batches, in double precision.
+
+    In single precision a step of fifty layers with BatchNorm makes of rounding a change in the third digit, three steps anything.
+    """
+    assert said.splitlines()[-1] == "processes that ended: 0 0"
+    (one, before), (two, after) = (torch.load(folder / f"{world}/end.pt") for world in (1, 2))
     assert one.keys() == two.keys() and len(one) > 70 and before[0]["loss"] == pytest.approx(after[0]["loss"], abs=1e-4)
     assert before[0]["train_accuracy"] == after[0]["train_accuracy"]
     for name, value in one.items():
         torch.testing.assert_close(
             two[name], value, rtol=1e-5, atol=1e-7, msg=lambda text, name=name: f"{name}: {text}"
         )
+
+
+@needs_processes
+def test_two_processes_with_one_batchnorm_train_as_one(forks):
+    assert_trained_as_one(*forks)
+
+
+@pytest.mark.slow
+@needs_processes
+def test_two_processes_with_one_batchnorm_train_given_weights_as_one(tmp_path):
+    given = create_model(TINY["model"], width=TINY["width"], embedding_dim=TINY["embedding_dim"])
+    save_model(tmp_path / "given.safetensors", given)
+    still = without_draws(tmp_path, weights=tmp_path / "given.safetensors", head_epochs=1, epochs=2)
+    assert_trained_as_one(tmp_path, forked(BATCHNORM, folder=str(tmp_path), still=still))
 
 
 @needs_processes
@@ -158,26 +190,29 @@ def test_statistics_over_processes_are_those_of_full_precision():
 
 
 @needs_processes
-def test_two_processes_stopped_and_resumed_end_like_two_that_were_not(tmp_path):
-    script = """
-folder, values = sys.argv[1], sys.argv[2:]
-print("whole", *ended(start(ports[0], 2, values + ["-p", "out_dir", folder + "/whole"])))
-values += ["-p", "out_dir", folder + "/stopped"]
-children = start(ports[1], 2, values)
-deadline = time.monotonic() + 200
-while not os.path.exists(folder + "/stopped/unfinished.ckpt") and time.monotonic() < deadline:
-    time.sleep(0.01)
-for child in children:
-    os.kill(child, signal.SIGTERM)
-print("stopped", *ended(children))
-print("resumed", *ended(start(ports[2], 2, values)))
-"""
-    said = forked(script, tmp_path, *arguments(TINY))
+def test_two_processes_stopped_and_resumed_end_like_two_that_were_not(forks):
+    folder, said = forks
     assert "whole 0 0" in said and "resumed 0 0" in said, said
     assert "stopped 143 143" in said and "resumed after epoch" in said, said
-    assert same(weights(tmp_path / "whole"), weights(tmp_path / "stopped"))
-    one, two = (read_record(tmp_path / name / "record.json") for name in ("whole", "stopped"))
+    assert same(weights(folder / "whole"), weights(folder / "stopped"))
+    one, two = (read_record(folder / name / "record.json") for name in ("whole", "stopped"))
     assert one["metrics"] == two["metrics"] and one["history"] == two["history"]
+
+
+@needs_processes
+def test_a_class_matrix_parted_between_two_processes_is_the_whole_one(forks):
+    folder, said = forks
+    assert "parted 0 0" in said, said
+    (first, second), through, stopped = zip(*(torch.load(folder / f"out-{rank}.pt") for rank in range(2)), strict=True)
+    whole = head()
+    *losses, gradient = train(whole, optimizer(whole.parameters(), torch.optim.SGD), range(6))
+    torch.testing.assert_close(torch.tensor(first[0]), torch.stack(losses), rtol=1e-5, atol=1e-6)
+    assert first[0] == second[0] and torch.equal(first[1], second[1])
+    torch.testing.assert_close(first[1], whole.weight.detach(), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(torch.cat([first[2], second[2]]), gradient, rtol=1e-4, atol=1e-6)
+    # Sampled, and stopped in between: the same to the bit as without the stop.
+    for a, b in zip(through, stopped, strict=True):
+        assert a[0] == b[0] and torch.equal(a[1], b[1]) and torch.equal(a[2], b[2])
 
 
 @pytest.mark.slow
