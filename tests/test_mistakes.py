@@ -5,6 +5,7 @@ The mistakes that break a run in its middle (kills, full disks, damaged files) a
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import unicodedata
@@ -24,20 +25,27 @@ from maskfr_utils.recognise.__main__ import main as recognise
 RUN = [text for name, value in TINY.items() for text in ("-p", name, str(value))]
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """A folder with what mistakes are made of, as the current one."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(scope="module")
+def made_of(tmp_path_factory):
+    """A folder with what mistakes are made of."""
+    folder = tmp_path_factory.mktemp("made_of")
     face = Image.fromarray(rendered.render_faces(1, 1).images[0])
     for path in ("people/ann/1.png", "people/.thumbs/1.png", "loose/1.png"):
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        face.save(tmp_path / path)
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "notes.txt").write_text("hello")
-    torch.save({"state_dict": {"weight": torch.zeros(2)}, "epoch": 3}, tmp_path / "checkpoint.pth")
-    torch.save(torch.nn.Linear(2, 2), tmp_path / "module.pth")
-    torch.save(create_model("resnet50", width=0.05).state_dict(), tmp_path / "resnet.pth")
-    return tmp_path
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        face.save(folder / path)
+    (folder / "empty").mkdir()
+    (folder / "notes.txt").write_text("hello")
+    torch.save({"state_dict": {"weight": torch.zeros(2)}, "epoch": 3}, folder / "checkpoint.pth")
+    torch.save(torch.nn.Linear(2, 2), folder / "module.pth")
+    torch.save(create_model("resnet50", width=0.05).state_dict(), folder / "resnet.pth")
+    return folder
+
+
+@pytest.fixture
+def here(tmp_path, made_of, monkeypatch):
+    """A copy of it as the current folder."""
+    monkeypatch.chdir(tmp_path)
+    return shutil.copytree(made_of, tmp_path, dirs_exist_ok=True)
 
 
 # Mistake, the command that it is made in, its arguments, the environment, what one sees, and what is new on the disk.
@@ -121,11 +129,7 @@ def test_a_terminal_that_lacks_letters_ends_no_command(tmp_path):
         path = tmp_path / "人々" / ("Дмитрий", "дмитрий ", "bob")[(k % 2) if not label else 2] / f"{k}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(path)
-    environment = os.environ | {
-        "PYTHONIOENCODING": "ascii",
-        "PYTHONPATH": str(ROOT),
-        "MASKFR_CACHE": str(tmp_path / "c"),
-    }
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
     argv = [sys.executable, "-m", "maskfr_utils.prepare", str(tmp_path / "人々"), "--no-progress"]
     done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-300:]

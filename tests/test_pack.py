@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -44,23 +45,30 @@ sys.meta_path.insert(0, Hidden)
 """
 
 
-@pytest.fixture
-def study(tmp_path, monkeypatch):
-    """Scale `full` on three rendered people in a tar, its networks tuned; the folder that records go to."""
-    scales.recipe.cache_clear()
-    scales.train_photos.cache_clear()
-    (tmp_path / "params" / "full").mkdir(parents=True)
-    (tmp_path / "params" / "full" / "study.yaml").write_text(yaml.safe_dump(TINY))
-    (tmp_path / "data" / "mini").mkdir(parents=True)
+@pytest.fixture(scope="module")
+def mini(tmp_path_factory):
+    """Three rendered people in a tar."""
+    folder = tmp_path_factory.mktemp("mini")
     faces = rendered.render_faces(3, 10, seed=1)
     names = [f"{label}/{i}.png" for i, label in enumerate(faces.labels.tolist())]
-    with tarfile.open(tmp_path / "data" / "mini" / "faces.tar", "w") as tar:
+    with tarfile.open(folder / "faces.tar", "w") as tar:
         for name, image in zip(names, faces.images, strict=True):
             data = cv2.imencode(".png", image[..., ::-1])[1].tobytes()
             info = tarfile.TarInfo(name)
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
-    np.savez(tmp_path / "data" / "mini" / "landmarks68.npz", files=names, points=faces.landmarks)
+    np.savez(folder / "landmarks68.npz", files=names, points=faces.landmarks)
+    return folder
+
+
+@pytest.fixture
+def study(tmp_path, mini, monkeypatch):
+    """Scale `full` on three rendered people, its networks tuned; the folder that records go to."""
+    scales.recipe.cache_clear()
+    scales.train_photos.cache_clear()
+    (tmp_path / "params" / "full").mkdir(parents=True)
+    (tmp_path / "params" / "full" / "study.yaml").write_text(yaml.safe_dump(TINY))
+    shutil.copytree(mini, tmp_path / "data" / "mini")
     monkeypatch.setenv("MASKFR_DATA", str(tmp_path / "data"))
     monkeypatch.setattr(scales, "PARAMS", tmp_path / "params")
     monkeypatch.setattr(paths, "results_dir", lambda: tmp_path / "results")
