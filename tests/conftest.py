@@ -1,3 +1,5 @@
+import functools
+import importlib.metadata
 import os
 import subprocess
 import sys
@@ -14,6 +16,8 @@ from maskfr_utils.names import NETWORKS
 
 # jsonschema would check addresses by it, of which notebooks have none: five seconds to load in each test process.
 sys.modules.setdefault("rfc3987_syntax", None)
+# Each Fabric looks for plugins in all installed packages. Before anything imports lightning, which takes the function by name.
+importlib.metadata.entry_points = functools.cache(importlib.metadata.entry_points)
 matplotlib.use("Agg")  # not by environment variable: the notebooks' kernels would inherit it
 
 
