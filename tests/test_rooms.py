@@ -1,7 +1,9 @@
 """The rooms of the package: who may import whom, and that functions fit on a screen."""
 
 import ast
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -35,17 +37,36 @@ def name_of(path: Path) -> str:
 NAMES = {name_of(path): path for path in MODULES}
 
 
-def imports(tree: ast.AST) -> list[tuple[str, str, bool]]:
-    """(module, name, whether when the module is loaded) of all imports from the package; a module's own name is ""."""
-    inside = {id(node) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) for node in ast.walk(f)}
-    found = []
-    for node in ast.walk(tree):
+class Source(NamedTuple):
+    """What the tests ask of a file, which is parsed once for all of them.
+
+    Attributes:
+        imports: (module, name, whether when the module is loaded) of all imports from the package; a module's own name is "".
+        attributes: (name, attribute, line) of each `name.attribute`.
+        functions: (name, lines).
+    """
+
+    imports: list[tuple[str, str, bool]]
+    attributes: list[tuple[str, str, int]]
+    functions: list[tuple[str, int]]
+
+
+@cache
+def read(path: Path) -> Source:
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    functions = [node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    inside = {id(node) for f in functions if isinstance(f, ast.FunctionDef) for node in ast.walk(f)}
+    imports, attributes = [], []
+    for node in nodes:
         at_once = id(node) not in inside
         if isinstance(node, ast.Import):
-            found += [(a.name, "", at_once) for a in node.names if a.name.split(".")[0] == "maskfr_utils"]
+            imports += [(a.name, "", at_once) for a in node.names if a.name.split(".")[0] == "maskfr_utils"]
         elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "maskfr_utils":
-            found += [(node.module, alias.name, at_once) for alias in node.names]
-    return [(module.removeprefix("maskfr_utils").strip("."), name, at_once) for module, name, at_once in found]
+            imports += [(node.module, alias.name, at_once) for alias in node.names]
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            attributes.append((node.value.id, node.attr, node.lineno))
+    imports = [(module.removeprefix("maskfr_utils").strip("."), name, at_once) for module, name, at_once in imports]
+    return Source(imports, attributes, [(node.name, node.end_lineno - node.lineno + 1) for node in functions])
 
 
 def target(module: str, name: str) -> str:
@@ -65,7 +86,7 @@ def layer(name: str) -> int | None:
 def test_arrows_point_down(name):
     mine = layer(name)
     assert mine is not None, f"{name} has no layer: give it one in {Path(__file__).name}"
-    for module, imported, _ in imports(ast.parse(NAMES[name].read_text(encoding="utf-8"))):
+    for module, imported, _ in read(NAMES[name]).imports:
         other = target(module, imported)
         theirs = layer(other)
         assert theirs is not None and theirs <= mine, f"{name} imports {other}, which lies above it"
@@ -74,9 +95,7 @@ def test_arrows_point_down(name):
 def test_no_circle():
     """Modules that are loaded in a row never lead back; what a function imports when it is called does not count."""
     arrows = {
-        name: {target(m, n) for m, n, at_once in imports(ast.parse(path.read_text(encoding="utf-8"))) if at_once}
-        - {name}
-        for name, path in NAMES.items()
+        name: {target(m, n) for m, n, at_once in read(path).imports if at_once} - {name} for name, path in NAMES.items()
     }
     left = dict(arrows)
     while free := [name for name, others in left.items() if not others & left.keys()]:
@@ -90,7 +109,7 @@ def test_rooms_import_each_other_in_one_direction():
     arrows: dict[str, set[str]] = {}
     for name, path in NAMES.items():
         room = arrows.setdefault(name.split(".")[0], set())
-        room |= {target(m, n).split(".")[0] for m, n, at_once in imports(ast.parse(path.read_text("utf-8"))) if at_once}
+        room |= {target(m, n).split(".")[0] for m, n, at_once in read(path).imports if at_once}
     left = {room: others - {room} for room, others in arrows.items()}
     while free := [room for room, others in left.items() if not others & left.keys()]:
         for room in free:
@@ -100,24 +119,21 @@ def test_rooms_import_each_other_in_one_direction():
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_no_private_name_of_another_module(path):
-    tree = ast.parse(path.read_text(encoding="utf-8"))
     modules = {}
-    for module, name, _ in imports(tree):
+    for module, name, _ in read(path).imports:
         private = name.startswith("_") and not name.startswith("__")
         assert not private, f"{path.name} imports {module}.{name}"
         if f"{module}.{name}".strip(".") in NAMES:
             modules[name] = module
     if path.parent.name == "tests":
         return  # a test may look into what it tests
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
-            private = node.attr.startswith("_") and not node.attr.startswith("__")
-            assert not private, f"{path.name}, line {node.lineno}: {node.value.id}.{node.attr}"
+    for owner, name, line in read(path).attributes:
+        if owner in modules:
+            private = name.startswith("_") and not name.startswith("__")
+            assert not private, f"{path.name}, line {line}: {owner}.{name}"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_functions_fit_on_a_screen(path):
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            lines = node.end_lineno - node.lineno + 1
-            assert lines <= LONGEST, f"{path.name}: {node.name} has {lines} lines"
+    for name, lines in read(path).functions:
+        assert lines <= LONGEST, f"{path.name}: {name} has {lines} lines"
