@@ -34,11 +34,21 @@ PARTS = of_run(DEMO.params()) | of_run(POCKET.params())
 
 
 @pytest.fixture(autouse=True, scope="module")
-def smaller_batches():
-    """What a change moves does not hang on the size of the probe."""
+def smaller_probe():
+    """What a change moves hangs neither on the size of the probe nor, within a process, on its precision."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "trainer", partial(training.trainer, batch_size=2))
+        patch.setattr(training, "EXACT", torch.float32)
+        patch.setattr(training, "PRECISION", "32-true")
         yield
+
+
+@pytest.fixture
+def whole_probe(monkeypatch):
+    """The probe as it is, whose numbers are compared with those of another process."""
+    monkeypatch.setattr(training, "trainer", training.trainer.func)
+    monkeypatch.setattr(training, "EXACT", torch.float64)
+    monkeypatch.setattr(training, "PRECISION", "64-true")
 
 
 @pytest.fixture(scope="module")
@@ -245,8 +255,9 @@ print(fingerprint.sources(), fingerprint.digest(fingerprint.numbers(few)))
 """
 
 
-def test_files_may_be_renamed_and_code_written_otherwise(copy):
-    first_sources, first = python(copy, SHOW).split()
+def test_files_may_be_renamed_and_code_written_otherwise(copy, whole_probe, capsys):
+    exec(SHOW, {})  # what a process says that has this code
+    first_sources, first = capsys.readouterr().out.split()
     package = copy / "maskfr_utils"
     (package / "batches.py").rename(package / "feeding.py")
     for path in package.rglob("*.py"):
@@ -325,10 +336,9 @@ print(json.dumps(few))
 
 
 @pytest.mark.slow  # a book's build compares the records' numbers, made on other processors, with those of this one
-def test_numbers_do_not_hang_on_the_processor(shallow, monkeypatch):
+def test_numbers_do_not_hang_on_the_processor(shallow, whole_probe, monkeypatch):
     """Torch without the instructions that it would choose here rounds otherwise; a whole ResNet makes most of that."""
     monkeypatch.setitem(NETWORKS, "resnet50", shallow["resnet50"])
-    monkeypatch.setattr(training, "trainer", training.trainer.func)
     there = json.loads(python(ROOT, ELSEWHERE, ATEN_CPU_CAPABILITY="default"))
     parts = of_run(Run(scale="demo", model="resnet50").params())
     here = {name: parts[name]() for name in there}

@@ -25,6 +25,7 @@ from maskfr_utils.progress import Progress
 from maskfr_utils.store import TEST, TRAIN, FaceStore, FaceWriter
 
 PEOPLE, EACH, TESTED = 4, 7, 2
+EXACT, PRECISION = torch.float64, "64-true"  # a test that compares what one process computes can do with half
 
 
 @contextmanager
@@ -47,14 +48,14 @@ def trainer(**values: object) -> Iterator[loop.Trainer]:
             writer.assign(labels, split, [chr(97 + i) for i in range(PEOPLE)])
         given = {"width": 0.05, "embedding_dim": 16, "batch_size": 4, "precision": "32-true", "compile": False}
         config = TrainConfig(**given | {"resume": False, "out_dir": folder, "eval_every": 0} | values)
-        yield loop.Trainer(config, FaceStore(path), Fabric(accelerator="cpu", devices=1, precision="64-true"))
+        yield loop.Trainer(config, FaceStore(path), Fabric(accelerator="cpu", devices=1, precision=PRECISION))
 
 
 @contextmanager
 def double_precision() -> Iterator[None]:
     """What torch draws and computes without being told a type is of double precision."""
     usual = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
+    torch.set_default_dtype(EXACT)
     try:
         yield
     finally:
@@ -134,8 +135,8 @@ def network(name: str) -> Numbers:
     """Embeddings by fresh weights, and how strongly each kind of parameter is pulled."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(2)
-        model = models.create_model(name, width=0.05, embedding_dim=16).double().train()
-        images = loop.to_input(torch.from_numpy(faces.plain_faces(4, seed=8))).double()
+        model = models.create_model(name, width=0.05, embedding_dim=16).to(EXACT).train()
+        images = loop.to_input(torch.from_numpy(faces.plain_faces(4, seed=8))).to(EXACT)
         embeddings = model(images)
         (1000 * (embeddings * torch.linspace(-1, 1, 16)).square().mean()).backward()
         tested = model.eval()(images)
