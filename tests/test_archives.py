@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import tarfile
-import textwrap
 import zipfile
 from collections import Counter
 
@@ -234,39 +233,53 @@ def test_links_of_a_folder_are_followed_but_not_in_circles(tmp_path):
     assert content(archives.open_archive(tmp_path / "all")) == {"a/1.png": DATA, "b/1.png": DATA}
 
 
-def peak(code: str, tmp_path) -> float:
-    """MB that a process takes at most to run some lines, beyond those that the imports take."""
-    code = f"""
-        import sys
-        from maskfr_utils.masks import cloth as mask_cloth
-        from maskfr_utils.faces.pictures import read_picture
-        from maskfr_utils.peaks import peak
+PEAKS = """
+import os, sys
+from maskfr_utils.faces.pictures import read_picture
+from maskfr_utils.masks import cloth as mask_cloth
+from maskfr_utils.peaks import peak
+for code in sys.argv[1:]:
+    if not os.fork():  # it begins with what the imports take
         before = peak()
         try:
-            {code}
+            exec(code)
         except ValueError as error:
             print(error, file=sys.stderr)
-        print((peak() - before) / 1e6)
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True, cwd=tmp_path
-    )
-    return float(done.stdout)
+        print((peak() - before) / 1e6, flush=True)
+        os._exit(0)
+    assert os.wait()[1] == 0
+"""
+BYTES_A_PIXEL = {"I;16": 2, "RGBA": 4, "L": 1}
 
 
-@pytest.mark.parametrize("mode", ["I;16", "RGBA", "L"])
-def test_a_large_picture_takes_little_more_than_its_pixels(tmp_path, mode):
-    Image.new(mode, (6000, 6000)).save(tmp_path / "x.png", compress_level=1)
-    assert (tmp_path / "x.png").stat().st_size < 700_000
-    bytes_a_pixel = {"I;16": 2, "RGBA": 4, "L": 1}[mode] + 3
-    assert peak("read_picture(open('x.png', 'rb').read())", tmp_path) < 36 * bytes_a_pixel + 90
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """Folder of large pictures, and of each the MB that a process takes at most to read it, beyond those that the imports take."""
+    folder = tmp_path_factory.mktemp("large")
+    codes = {f"{mode}.png": f"read_picture(open('{mode}.png', 'rb').read())" for mode in BYTES_A_PIXEL}
+    for mode in BYTES_A_PIXEL:
+        Image.new(mode, (6000, 6000)).save(folder / f"{mode}.png", compress_level=1)
+    Image.new("L", (12_000, 12_000)).save(folder / "texture.png", compress_level=1)
+    codes["texture.png"] = "mask_cloth.Texture.of('texture.png')"
+    command = [sys.executable, "-c", PEAKS, *codes.values()]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder)
+    return folder, dict(zip(codes, map(float, done.stdout.split()), strict=True))
 
 
-def test_textures_have_the_limits_of_pictures(tmp_path):
-    Image.new("L", (12_000, 12_000)).save(tmp_path / "x.png", compress_level=1)
-    with pytest.raises(ValueError, match=r"x\.png is no picture that a mask could carry: above 89 million pixels"):
-        mask_cloth.Texture.of(str(tmp_path / "x.png"))
-    assert peak("mask_cloth.Texture.of('x.png')", tmp_path) < 50
+@pytest.mark.parametrize("mode", BYTES_A_PIXEL)
+def test_a_large_picture_takes_little_more_than_its_pixels(large, mode):
+    folder, peaks = large
+    assert (folder / f"{mode}.png").stat().st_size < 700_000
+    assert peaks[f"{mode}.png"] < 36 * (BYTES_A_PIXEL[mode] + 3) + 90
+
+
+def test_textures_have_the_limits_of_pictures(large):
+    folder, peaks = large
+    with pytest.raises(
+        ValueError, match=r"texture\.png is no picture that a mask could carry: above 89 million pixels"
+    ):
+        mask_cloth.Texture.of(str(folder / "texture.png"))
+    assert peaks["texture.png"] < 50
 
 
 SHARD = tar(("k1.jpg", DATA), ("k1.cls", b"5"), ("sub/k2.jpg", DATA * 2), ("sub/k2.json", b'{"identity": "Ann"}'))
