@@ -92,7 +92,7 @@ found = records.read_measurement("networks/resnet_parts.json", results)
 parts = resnet_parts.table(found) if found else pd.DataFrame()
 how = resnet_parts.how(found) if found else ""
 effects, flaw = audit.alone("demo", results), FLAWS["network"].title
-also = ""
+said, also = resnet_parts.in_words(found) if found else "", ""
 if flaw in effects.index:
     effect = outcomes.points(*effects.loc[flaw, ["difference", "low", "high"]])
     also = (
@@ -101,7 +101,7 @@ if flaw in effects.index:
     )
 display(
     pages.shown(parts, resnet_parts.COMMAND),
-    pages.Words(also),
+    pages.Words(f"{said} {also}"),
     pages.made(how, captions.rerun("audit", "demo", results), state.made_from("compare_models", results)),
 )
 

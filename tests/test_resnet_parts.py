@@ -1,6 +1,7 @@
 """One thing at a time is changed in ResNet-50, and nothing else; what the runs did is told with intervals, and a stopped command goes on."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -101,3 +102,14 @@ def test_a_gain_is_that_of_the_same_photos_of_the_same_seeds():
     assert shown.loc["ResNet-50, blocks that begin at zero", "difference, points"].startswith("+50.0 (")
     assert shown.loc["ResNet-50, as it is", "validation"].startswith("25.0% (")
     assert shown["seeds"].tolist() == [2, 2]  # of those that both have
+    assert resnet_parts.in_words({"runs": runs}) == (
+        "None of the changes is shown to matter: all differences may be luck."
+    )
+    for part in resnet_parts.PARTS:
+        right = [1, 1, 1, 1] if part == "IResNet's head" else [0, 0, 0, 1]
+        runs[part] = {str(seed): run(seed, right) for seed in range(3)}
+    assert re.fullmatch(
+        r"Beyond noise, with IResNet's head ResNet-50 names \+75\.0 \([^)]*\) points of the masked validation photos more, and 50% of its"
+        r" training photos instead of 50%\. None of the 2 others is shown to matter\.",
+        resnet_parts.in_words({"runs": runs}),
+    )

@@ -21,7 +21,7 @@ from maskfr_utils.measure.record import made, parser, status
 from maskfr_utils.models.networks import STRIDE, ResNet, initialise
 from maskfr_utils.recogniser import Recogniser
 from maskfr_utils.records import write_json
-from maskfr_utils.study.outcomes import Result, comparisons, in_points
+from maskfr_utils.study.outcomes import Result, comparisons, in_points, points
 from maskfr_utils.study.run import Run
 from maskfr_utils.study.scales import recipe
 
@@ -138,11 +138,35 @@ def results(found: dict) -> dict[str, Result]:
     }
 
 
+def differences(found: dict) -> pd.DataFrame:
+    """Each changed network less the one as it is, see `outcomes.comparisons`."""
+    plain, *others = results(found).items()
+    return comparisons({name: (one, plain[1]) for name, one in others})
+
+
+def in_words(found: dict) -> str:
+    """Which of the changes is shown to matter."""
+    ours, compared = results(found), differences(found)
+    sure = compared[compared["verdict"].isin(["better", "worse"])]
+    if compared.empty:
+        return ""
+    if sure.empty:
+        return "None of the changes is shown to matter: all differences may be luck."
+    plain, told = ours[f"ResNet-50, {AS_IT_IS}"], []
+    for name, row in sure.iterrows():
+        told.append(
+            f"with {name.removeprefix('ResNet-50, ')} ResNet-50 names {points(*row[['difference', 'low', 'high']])} points of the masked"
+            f" validation photos more, and {100 * ours[name].learnt:.0f}% of its training photos instead of {100 * plain.learnt:.0f}%"
+        )
+    rest = len(compared) - len(sure)
+    return f"Beyond noise, {'; '.join(told)}." + (
+        f" None of the {rest} others is shown to matter." if rest > 1 else " The other is not shown to matter." * rest
+    )
+
+
 def table(found: dict) -> pd.DataFrame:
     """A line a part: validation and training accuracy in percent, and its difference from the network as it is, with a verdict."""
-    ours = results(found)
-    plain, *others = ours
-    compared = in_points(comparisons({name: (ours[name], ours[plain]) for name in others}))
+    ours, compared = results(found), in_points(differences(found))
     rows = {
         name: {"validation": str(one), "training": f"{100 * one.learnt:.1f}%", "seeds": len(one.records)}
         for name, one in ours.items()
