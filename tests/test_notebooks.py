@@ -9,6 +9,7 @@ import ast
 import json
 import re
 from dataclasses import asdict
+from functools import partial
 
 import in_process
 import nbformat
@@ -20,9 +21,10 @@ from shallow import shallow
 from small_runs import PLAN
 
 from maskfr_utils.config import TrainConfig
-from maskfr_utils.measure import speed
+from maskfr_utils.measure import speed, steps
 from maskfr_utils.names import NETWORKS
 from maskfr_utils.paths import ROOT, results_dir
+from maskfr_utils.recognise import demo
 from maskfr_utils.study.pages import WAITING
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -39,9 +41,22 @@ SMALL = {
         "batch_size": 8,
         "embedding_dim": 32,
     },
-    "data": {"identities": 12, "per_identity": 10},
+    "data": {"identities": 4, "per_identity": 10},
     "masking": {"faces": 30},
+    "models": {"expansions": [2, 3], "reductions": [4, 8]},  # the setting that fits, and one beside it
+    "arcface": {"steps": 30},
 }
+SHALLOW = (
+    "ablation",
+    "benchmarks",
+    "compare_models",
+    "memory",
+)  # that tell costs: those of whole networks `models` tells
+
+
+def one_second(runs, repeats=5, warm=True):
+    """Instead of `timings`: how long anything takes, `test_speed` measures."""
+    return {name: [1.0] * repeats for name in runs}
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +78,16 @@ def page(tmp_path_factory):
                 parameters["results"] = str(folder)
             with pytest.MonkeyPatch.context() as patch:
                 patch.setitem(speed.PLANS, "smoke", PLAN)
-                if name == "benchmarks":  # how long the whole networks take, its record tells
-                    patch.setitem(NETWORKS, "iresnet50", shallow("iresnet50"))
+                for network in NETWORKS if name in SHALLOW else ():
+                    patch.setitem(NETWORKS, network, shallow(network))
+                if name == "benchmarks":
+                    patch.setattr(speed, "timings", one_second)
+                    patch.setattr(steps, "timings", one_second)
+                    patch.setattr(
+                        speed, "where_time_goes", lambda step: dict.fromkeys(steps.KINDS, 1 / len(steps.KINDS))
+                    )
+                if name == "recognise":
+                    patch.setattr(demo, "write_photos", partial(demo.write_photos, people=3, strangers=1, photos=2))
                 patch.chdir(folder)  # no notebook depends on the current folder
                 source = ROOT / "notebooks" / f"{name}.ipynb"
                 engine = None if name == "train" else in_process.NAME  # one in a kernel, as users run them all
@@ -176,7 +199,7 @@ def test_data_gives_each_photo_one_part(page):
     _, text = page("data")
     total = int(re.search(r"pictures (\d+)", text)[1])
     parts = {p: int(re.search(rf"{p} (\d+) \d+ \d+", text)[1]) for p in ("training", "validation", "test", "left out")}
-    assert sum(parts.values()) == total == 120 and parts["left out"] == 0  # rendered pictures have no copies
+    assert sum(parts.values()) == total == 40 and parts["left out"] == 0  # rendered pictures have no copies
     assert min(parts["training"], parts["validation"], parts["test"]) > 0
     pins = json.loads((results_dir() / "sources" / "pins.json").read_text())["cleaning"]
     assert (
