@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
+from shallow import shallow
 from torch import nn
 
 from maskfr_utils.models import MODELS, create_model, load_insightface_weights, load_model, save_model
@@ -21,6 +22,13 @@ SMALL = {"width": 0.125, "embedding_dim": 16, "image_size": 32}
 def small(name, **arguments):
     torch.manual_seed(0)
     return create_model(name, **SMALL | arguments)
+
+
+@pytest.fixture
+def few_blocks(monkeypatch):
+    """Networks of five blocks, each kind of which is there, for what does not hang on their depth."""
+    for name in MODELS:
+        monkeypatch.setitem(NETWORKS, name, shallow(name))
 
 
 def images(*shape, seed=0):
@@ -82,7 +90,7 @@ def test_legacy_maps_shrink_to_4(name):
     assert sizes == [28, 14, 7, 4]
 
 
-def test_stages_stand_at_56_28_14_7():
+def test_stages_stand_at_56_28_14_7(few_blocks):
     for name in MODELS:
         model, sizes = create_model(name, width=0.125), []
         for i in (1, 2, 3, 4):
@@ -99,7 +107,7 @@ def test_stages_stand_at_56_28_14_7():
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("precision", ["float32", "autocast"])
-def test_forward_and_backward(name, precision):
+def test_forward_and_backward(name, precision, few_blocks):
     model = small(name)
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "autocast"):
         embeddings = model(images(4, 3, 32, 32))
@@ -119,9 +127,9 @@ def test_every_filter_starts_at_one_scale_depthwise_or_not():
             assert float(m.weight.detach().var()) == pytest.approx(variance, rel=0.25), name
 
 
-@pytest.mark.parametrize("name", ["resnet50", "iresnet50", "ressanet50"])
+@pytest.mark.parametrize("name", ["resnet50", "ressanet50"])
 def test_traces_as_one_graph(name, monkeypatch):
-    """Nothing in the code of a network breaks the graph that torch.compile works on."""
+    """Nothing in the code of a network breaks the graph that torch.compile works on; IResNet's block is ResSaNet's first."""
     monkeypatch.setitem(NETWORKS, name, replace(NETWORKS[name], depths=(1, 1, 1, 1)))
     model = small(name)
     compiled = torch.compile(model, fullgraph=True, backend="eager")
@@ -131,14 +139,14 @@ def test_traces_as_one_graph(name, monkeypatch):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_pictures_do_not_depend_on_their_batch(name):
+def test_pictures_do_not_depend_on_their_batch(name, few_blocks):
     model, x = small(name).eval(), images(3, 3, 32, 32)
     with torch.inference_mode():
         torch.testing.assert_close(model(x)[1:2], model(x[1:2]))
 
 
 @pytest.mark.parametrize(("width", "channels"), [(1.0, 512), (0.5, 256), (0.25, 128), (0.1, 48), (0.001, 16)])
-def test_width_scales_channels_but_not_the_embedding(width, channels):
+def test_width_scales_channels_but_not_the_embedding(width, channels, few_blocks):
     with torch.device("meta"):
         for name in MODELS[1:]:
             model = create_model(name, width=width)
@@ -196,7 +204,7 @@ def norm(features, generator):
     }
 
 
-def insightface_state(depths):
+def insightface_state(depths, channels=(64, 128, 256, 512)):
     """A state dict with the names, shapes and order of arcface_torch's files, with drawn values."""
     generator = torch.Generator().manual_seed(0)
     state = {}
@@ -209,11 +217,11 @@ def insightface_state(depths):
             torch.randn(outputs, inputs, size, size, generator=generator) / (inputs * size * size) ** 0.5
         )
 
-    conv("conv1", 3, 64, 3)
-    put("bn1", norm(64, generator))
-    state["prelu.weight"] = torch.rand(64, generator=generator)
-    inputs = 64
-    for stage, (depth, outputs) in enumerate(zip(depths, (64, 128, 256, 512), strict=True), 1):
+    inputs = channels[0]
+    conv("conv1", 3, inputs, 3)
+    put("bn1", norm(inputs, generator))
+    state["prelu.weight"] = torch.rand(inputs, generator=generator)
+    for stage, (depth, outputs) in enumerate(zip(depths, channels, strict=True), 1):
         for i in range(depth):
             name = f"layer{stage}.{i}"
             put(f"{name}.bn1", norm(inputs, generator))
@@ -226,8 +234,8 @@ def insightface_state(depths):
                 conv(f"{name}.downsample.0", inputs, outputs, 1)
                 put(f"{name}.downsample.1", norm(outputs, generator))
             inputs = outputs
-    put("bn2", norm(512, generator))
-    state["fc.weight"] = torch.randn(512, 25088, generator=generator) / 25088**0.5
+    put("bn2", norm(inputs, generator))
+    state["fc.weight"] = torch.randn(512, 49 * inputs, generator=generator) / (49 * inputs) ** 0.5
     state["fc.bias"] = torch.randn(512, generator=generator)
     put("features", norm(512, generator) | {"weight": torch.ones(512)})
     return state
@@ -263,8 +271,9 @@ def reference_forward(state, x):
 
 @pytest.mark.parametrize("name", ["iresnet50", "iresnet100"])
 def test_insightface_weights_give_the_same_embeddings(name):
-    state = insightface_state(NETWORKS[name].depths)
-    model = load_insightface_weights(create_model(name), state).eval()
+    """At a quarter of the channels, which no file has, but the arithmetic is the same; a whole file is read below."""
+    state = insightface_state(NETWORKS[name].depths, (16, 32, 64, 128))
+    model = load_insightface_weights(create_model(name, width=0.25), state).eval()
     x = images(1, 3, 112, 112)
     with torch.inference_mode():
         ours, theirs = model(x), reference_forward(state, x)
@@ -326,7 +335,7 @@ def test_names_the_way_out_for_another_depth(iresnet50):
 @pytest.mark.parametrize(
     "arguments", [{"name": name} for name in MODELS] + [{"name": "ressanet50", "legacy": True, "embedding_dim": 64}]
 )
-def test_saved_model_comes_back(tmp_path, arguments):
+def test_saved_model_comes_back(tmp_path, arguments, few_blocks):
     model = small(**arguments)
     model(images(4, 3, 32, 32))  # moves the running statistics
     save_model(tmp_path / "model.safetensors", model, classes=["ä", "b"])
@@ -390,11 +399,18 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-def test_refuses_hostile_files(tmp_path, name):
-    path = tmp_path / "model.safetensors"
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """The bytes of a file that is in order."""
+    path = tmp_path_factory.mktemp("saved") / "model.safetensors"
     save_model(path, small("iresnet50"))
-    path.write_bytes(HOSTILE[name](path.read_bytes()))
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_refuses_hostile_files(tmp_path, name, saved):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(HOSTILE[name](saved))
     with pytest.raises(ValueError, match=r"model\.safetensors: not a network written by save_model") as refused:
         load_model(path)
     assert len(str(refused.value)) <= 300 + len(str(tmp_path)) and "\n" not in str(refused.value)
