@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
 
@@ -23,12 +24,20 @@ def count_macs(model: nn.Module, image_size: int = 112) -> int:
     """
     parameter = next(model.parameters())
     image = torch.zeros(1, 3, image_size, image_size, dtype=parameter.dtype, device=parameter.device)
+    # On the meta device batch norms are half of the time, and nothing is counted in them.
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     training = model.training
     model.eval()
-    # The plain attention is made of two matrix products; the fused kernels of some devices have no formula.
-    with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        model(image)
-    model.train(training)
+    try:
+        for norm in norms:
+            norm.forward = lambda x: x
+        # The plain attention is made of two matrix products; the fused kernels of some devices have no formula.
+        with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            model(image)
+    finally:
+        for norm in norms:
+            del norm.forward
+        model.train(training)
     return counter.get_total_flops() // 2
 
 

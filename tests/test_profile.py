@@ -46,6 +46,14 @@ def test_counting_leaves_the_model_as_it_was():
     assert model.training
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[name]), name
+    assert not any("forward" in vars(module) for module in model.modules())
+
+
+def test_counting_that_fails_leaves_the_model_as_it_was_too():
+    model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8), nn.Linear(5, 1))
+    with pytest.raises(RuntimeError, match="shapes"):
+        count_macs(model, image_size=4)
+    assert model.training and not any("forward" in vars(module) for module in model.modules())
 
 
 def test_needs_no_memory_on_the_meta_device():
