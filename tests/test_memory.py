@@ -23,7 +23,8 @@ def step(model, images):
 
 
 @pytest.mark.parametrize("name", ["iresnet50", "ressanet50", "resnet50"])
-def test_recomputed_is_the_same_to_the_bit(name):
+def test_recomputed_is_the_same_to_the_bit(name, monkeypatch):
+    monkeypatch.setitem(NETWORKS, name, shallow(name))
     torch.manual_seed(0)
     plain = create_model(name, width=0.25, embedding_dim=16, dropout=0.2).train()
     twice = copy.deepcopy(plain)
@@ -64,7 +65,8 @@ def test_what_is_predicted_is_what_is_kept(name):
 
 
 def test_the_largest_network_fits_where_its_blocks_are_recomputed():
-    model = create_model("ressanet100")
+    with torch.device("meta"):
+        model = create_model("ressanet100")
     told = memory.footprint(model, 512)
     assert told.peak(recompute=True) < 16 * 2**30 < told.peak(recompute=False)
 
