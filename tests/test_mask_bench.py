@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import sys
 import tarfile
 
@@ -51,10 +52,18 @@ def test_photo_success_counts_by_category(tmp_path):
     assert found["none"] == dict.fromkeys(expected, 0) | {"photos": 2, "broken": 1}
 
 
-def test_speed_is_measured():
+def test_speed_is_measured(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0})  # one core, and so no pool of processes to start
     found = mask_success.one_core(faces=8, repeats=1)
     assert found["landmarks_given"] > found["landmarks_predicted"] > 10
     assert mask_success.over_cores(faces=6)["1"] > 0
+
+
+def test_speed_is_measured_on_one_core_two_and_so_on_up_to_all(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(6)))
+    asked = []
+    monkeypatch.setattr(mask_success, "mask_folder", lambda *_, workers, **__: asked.append(workers) or {"pictures": 1})
+    assert list(mask_success.over_cores(faces=1)) == ["1", "2", "4", "6"] and asked == [1, 2, 4, 6]
 
 
 def test_peer_is_counted_by_the_files_it_writes(tmp_path):

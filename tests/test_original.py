@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
+from shallow import shallow
 
 from maskfr_utils import fingerprint, loop, train
 from maskfr_utils.config import ConfigError, TrainConfig
 from maskfr_utils.faces.pose import head_yaw
 from maskfr_utils.models import load_model
 from maskfr_utils.models.legacy import LegacyNet
+from maskfr_utils.names import NETWORKS
 from maskfr_utils.original import flaws as known
 from maskfr_utils.original import scores
 from maskfr_utils.original.run import Audited, main
@@ -52,6 +54,13 @@ def unprobed(monkeypatch):
     monkeypatch.setattr(fingerprint, "numbers", lambda parts: {})
 
 
+@pytest.fixture
+def few_blocks(monkeypatch):
+    """Networks of five blocks, each kind of which is there."""
+    for name in NETWORKS:
+        monkeypatch.setitem(NETWORKS, name, shallow(name))
+
+
 def make(tmp_path, path, flaws=(), **more):
     config = TrainConfig(
         **SMALL | {"width": 0.05, "embedding_dim": 16, "out_dir": str(tmp_path), "eval_every": 0} | more
@@ -62,7 +71,7 @@ def make(tmp_path, path, flaws=(), **more):
 # Off
 
 
-def test_without_flaws_a_run_is_the_plain_run_to_the_bit(tmp_path, unprobed):
+def test_without_flaws_a_run_is_the_plain_run_to_the_bit(tmp_path, unprobed, few_blocks):
     one, two = (small(tmp_path / name, width=0.05, epochs=2, augment=0.3, eval_every=0) for name in ("plain", "audit"))
     plain, audited = train.run(one), train.run(two, Audited((), two))
     assert same(weights(one.folder), weights(two.folder))
@@ -285,7 +294,7 @@ def test_three_photos_of_each_person():
 # A whole run
 
 
-def test_all_flaws_at_once_leave_a_record_and_weights_that_nothing_loads(tmp_path, capsys, unprobed):
+def test_all_flaws_at_once_leave_a_record_and_weights_that_nothing_loads(tmp_path, capsys, unprobed, few_blocks):
     flaws = [name for name in known.TRAINED if name != "near_copies"]
     values = SMALL | {"model": "ressanet50", "width": 0.05, "epochs": 2, "warmup_epochs": 1, "margin_warmup_epochs": 2}
     values |= known.overrides(flaws, values) | {"out_dir": str(tmp_path), "eval_every": 0}

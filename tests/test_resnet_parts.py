@@ -6,11 +6,13 @@ import re
 import numpy as np
 import pytest
 import torch
+from shallow import shallow
 from torch import nn
 
 from maskfr_utils import models, paths
 from maskfr_utils.measure import resnet_parts
 from maskfr_utils.models.create import create_model
+from maskfr_utils.names import NETWORKS
 from maskfr_utils.study import outcomes
 
 TINY = {"width": 0.05, "embedding_dim": 16, "identities": 4, "per_identity": 10, "epochs": 1, "batch_size": 8}
@@ -65,7 +67,11 @@ def test_nothing_else_differs_from_the_studys_run():
     assert differ == {"scored_on"}
 
 
-def test_runs_are_told_and_gone_on_with(tmp_path, monkeypatch, capsys):
+def test_runs_are_told_and_gone_on_with(tmp_path, monkeypatch, capsys, common):
+    monkeypatch.setitem(NETWORKS, "resnet50", shallow("resnet50"))
+    monkeypatch.setenv(
+        "MASKFR_CACHE", str(common / "cache-shallow")
+    )  # as the fixture `shallow`, but for this test alone
     monkeypatch.setattr(paths, "runs_dir", lambda: tmp_path)
     out = tmp_path / "resnet_parts.json"
     resnet_parts.measure(out, 1, **TINY)

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from shallow import shallow
 from torch import nn
 
 from maskfr_utils import models
@@ -12,6 +13,7 @@ from maskfr_utils.attribution import attention, gradient_times_activation, occlu
 from maskfr_utils.faces.regions import EYES, REGIONS, regions
 from maskfr_utils.measure import picture_sets, where_it_looks
 from maskfr_utils.models.blocks import MHSA
+from maskfr_utils.names import NETWORKS
 from maskfr_utils.recognise import Embedder
 from maskfr_utils.rendered import render_faces
 
@@ -118,6 +120,7 @@ def test_the_record_and_what_the_chapter_shows(tmp_path, monkeypatch):
     paths = []
     for name in ("iresnet50", "ressanet50"):
         torch.manual_seed(0)
+        monkeypatch.setitem(NETWORKS, name, shallow(name))
         model = models.create_model(name, width=0.0625, embedding_dim=16)
         paths.append(str(tmp_path / f"{name}.safetensors"))
         models.save_model(paths[-1], model, classes=["Unseen 001"])

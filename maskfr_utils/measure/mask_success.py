@@ -126,7 +126,7 @@ def one_core(*, faces: int = 256, repeats: int = 5, seed: int = 0) -> dict[str, 
 
 def over_cores(*, faces: int = 4000, seed: int = 0) -> dict[str, float]:
     """Pictures a second of `mask_folder` by number of processes: PNG files in and out, wall-clock, starting included."""
-    people = rendered.render_faces(100, 4, seed=seed)
+    people = rendered.render_faces(min(100, -(-faces // 4)), 4, seed=seed)
     out = {}
     with tempfile.TemporaryDirectory() as folder:
         photos = Path(folder, "photos")
