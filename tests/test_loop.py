@@ -1,3 +1,4 @@
+import inspect
 import json
 import math
 import platform
@@ -12,7 +13,7 @@ import torch
 from lightning_fabric import Fabric
 from small_runs import same, small
 
-from maskfr_utils import batches, compiling, evaluation, loop, prepare, train
+from maskfr_utils import batches, compiling, devices, evaluation, loop, prepare, train
 from maskfr_utils.config import ConfigError
 from maskfr_utils.models.weights import read_metadata
 from maskfr_utils.names import LOSSES
@@ -208,10 +209,9 @@ def test_kept_memory_is_not_fetched_anew():
     pytest.importorskip("resource")
     if platform.libc_ver()[0] != "glibc":
         pytest.skip("another allocator")
-    code = """
-import ctypes, resource, torch
-from maskfr_utils.devices import keep_memory
-
+    # The function alone: its module would load Fabric as well.
+    code = f"import contextlib, ctypes, resource, torch\n{inspect.getsource(devices.keep_memory)}"
+    code += """
 def share_of_later_faults():
     faults = []
     for _ in range(4):
