@@ -15,12 +15,15 @@ def images(batch):
     return torch.randn(batch, 3, 32, 32, generator=torch.Generator().manual_seed(batch))
 
 
-@pytest.mark.parametrize("name", ["resnet50", "iresnet50", "ressanet50"])
+@pytest.mark.parametrize("name", ["resnet50", "ressanet50"])
 def test_onnx_agrees_for_any_batch(tmp_path, name, monkeypatch):
-    """Every kind of block, at one or two a stage: full depth, and the networks of 100 layers, repeat them, and take the exporter a minute."""
+    """Every kind of block, first of a stage and not: full depth, and the networks of 100 layers, repeat them, and take the exporter a minute.
+
+    IResNet is made of the blocks of ResSaNet's first stage; `test_recognise` exports it.
+    """
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    monkeypatch.setitem(NETWORKS, name, replace(NETWORKS[name], depths=(1, 2, 1, 2)))
+    monkeypatch.setitem(NETWORKS, name, replace(NETWORKS[name], depths=(2, 2, 1, 2)))
     torch.manual_seed(0)
     model = create_model(name, width=0.125, embedding_dim=16, image_size=32)
     for norm in [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]:
