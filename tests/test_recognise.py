@@ -1,5 +1,6 @@
 """Enrolling, naming, forgetting; thresholds, files, photos and the commands. The network is a toy: the face in sixteen tiles."""
 
+import copy
 import csv
 import json
 import os
@@ -14,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.numpy import load_file, save_file
+from shallow import shallow
 from torch import nn
 
 from maskfr_utils.faces import sources
@@ -53,19 +55,34 @@ def write(path, image):
     Image.fromarray(image).save(path)
 
 
-@pytest.fixture
-def people(tmp_path):
+def write_people(folder):
     for person, name in enumerate(["Ada", "Bela", "Chloé"]):
         for photo in range(3):
-            write(tmp_path / "people" / name / f"{photo}.png", face(person, photo))
-    return tmp_path / "people"
+            write(folder / name / f"{photo}.png", face(person, photo))
+    return folder
 
 
 @pytest.fixture
-def gallery(people):
+def people(tmp_path):
+    return write_people(tmp_path / "people")
+
+
+@pytest.fixture(scope="module")
+def enrolled(tmp_path_factory):
     gallery = Gallery(Tiles(), calibration=CALIBRATION)
-    gallery.enrol(people)
+    gallery.enrol(write_people(tmp_path_factory.mktemp("people")))
     return gallery
+
+
+@pytest.fixture
+def gallery(enrolled):
+    return copy.deepcopy(enrolled)
+
+
+@pytest.fixture
+def five_blocks(monkeypatch):
+    """For tests of what is done with a network, not of what it is."""
+    monkeypatch.setitem(NETWORKS, "iresnet50", shallow("iresnet50"))
 
 
 # Naming
@@ -406,6 +423,7 @@ def test_a_saved_gallery_comes_back(gallery, tmp_path):
         assert file.stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.usefixtures("five_blocks")
 def test_a_gallery_brings_its_network(people, tmp_path):
     gallery = Gallery(small(), calibration=CALIBRATION)
     gallery.enrol(people)
@@ -419,6 +437,7 @@ def test_a_gallery_brings_its_network(people, tmp_path):
         Gallery.load(tmp_path / "g", OtherTiles())
 
 
+@pytest.mark.usefixtures("five_blocks")
 def test_a_gallery_brings_its_network_where_another_lay(tmp_path):
     first, second = (Gallery(small(seed), calibration=CALIBRATION) for seed in (0, 1))
     first.save(tmp_path / "g")
@@ -741,6 +760,7 @@ def run(capsys, *argv):
     return status, capsys.readouterr()
 
 
+@pytest.mark.usefixtures("five_blocks")
 def test_the_commands_from_enrolling_to_forgetting(people, tmp_path, capsys):
     save_model(tmp_path / "m.safetensors", small(), calibration=CALIBRATION.as_dict())
     g, network = tmp_path / "g", ("--network", tmp_path / "m.safetensors")
@@ -759,6 +779,7 @@ def test_the_commands_from_enrolling_to_forgetting(people, tmp_path, capsys):
     assert run(capsys, "export", tmp_path / "copy.bin", *network)[0] == 1
 
 
+@pytest.mark.usefixtures("five_blocks")
 def test_a_photo_that_takes_the_place_of_another_is_told(tmp_path, capsys):
     g = tmp_path / "g"
     Gallery(small(), calibration=CALIBRATION).save(g)
@@ -779,6 +800,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.usefixtures("five_blocks")
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistakes_are_one_line(people, tmp_path, monkeypatch, capsys, mistake):
     monkeypatch.chdir(tmp_path)
@@ -803,9 +825,8 @@ def test_a_rate_that_is_none_changes_no_gallery(people, tmp_path, capsys, rate, 
     assert {path: path.read_bytes() for path in g.rglob("*")} == before
 
 
-def test_export_to_onnx_says_how_pictures_become_its_input(people, tmp_path, capsys, monkeypatch):
-    shallow = replace(NETWORKS["iresnet50"], depths=(1, 1, 1, 1))  # the exporter takes its time for each block
-    monkeypatch.setitem(NETWORKS, "iresnet50", shallow)
+@pytest.mark.usefixtures("five_blocks")
+def test_export_to_onnx_says_how_pictures_become_its_input(people, tmp_path, capsys):
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxscript")
     onnxruntime = pytest.importorskip("onnxruntime")
