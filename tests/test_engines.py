@@ -86,6 +86,19 @@ def assert_masked_alike(folder, other, count):
     assert len(lines) == len(set(lines)) == count + 1
 
 
+def test_a_cluster_masks_as_this_process_does(people, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    source = people / "p2"
+    alone = mask_folder(source, tmp_path / "a", workers=1, progress=False)
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
+    ) as cluster:
+        together = mask_folder(source, tmp_path / "b", engine=f"dask {cluster.scheduler_address}", progress=False)
+    assert together == alone and alone["pictures"] == 20
+    assert_masked_alike(tmp_path / "a", tmp_path / "b", 20)
+
+
+@pytest.mark.slow
 def test_masked_by_two_workers_of_which_one_is_killed(people, tmp_path, cluster):
     source = people / "p0"
     alone = mask_folder(source, tmp_path / "a", workers=1, progress=False)
