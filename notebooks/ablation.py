@@ -19,11 +19,9 @@
 # To say that self-attention helps, or does not, it has to be changed alone. ResSaNet-50 differs from IResNet-50 in its
 # second to fourth stage ([Blocks](blocks.ipynb)):
 #
-# | part | where | what it does |
-# | --- | --- | --- |
-# | SE, squeeze and excitation | stages 2 and 3 | turns each channel up or down by what all channels see in the whole map |
-# | FReLU | stages 2 and 3, in place of PReLU | an activation whose threshold looks at the neighbours |
-# | IBT, in the report the IBasic Transformer | stage 4 | self-attention in place of the second convolution, then an inverted bottleneck with SE |
+# - **SE, squeeze and excitation** (stages 2 and 3): turns each channel up or down by what all channels see in the whole map.
+# - **FReLU** (stages 2 and 3, in place of PReLU): an activation whose threshold looks at the neighbours.
+# - **IBT, in the report the IBasic Transformer** (stage 4): self-attention in place of the second convolution, then an inverted bottleneck with SE.
 #
 # Here each is put into IResNet-50 by itself. Every network is tuned like the others ([Tuning](tuning.ipynb)) and trained with the same
 # seeds. Even IBT is not self-attention alone: it brings the inverted bottleneck, too. [All five networks](#tab-parts):

@@ -100,7 +100,7 @@ pages.Words(text)
 #
 # The report prints the fraction without the logarithm, and without the target's term in the denominator. Both matter.
 # Without the logarithm the loss of a hard face is flat: its fraction is near 0 whatever the angle. Without the
-# target's term the fraction can become as large as $10^{51}$, and the "loss" of one easy face outweighs all others. [Both losses](#tab-slip) are given here
+# target's term the fraction can become as large as $10^{51}$ with $s = 64$ and $m = 0.5$, and the "loss" of one easy face outweighs all others. [Both losses](#tab-slip) are given here
 # for one face at angle $\theta$ from its identity and at 90° from nine others:
 
 # %% tags=["hide-input"] mystnb={"name": "tab-slip", "caption": "ArcFace's loss, and the report's equation as it is printed, by the angle to the own identity."}
@@ -119,7 +119,7 @@ pd.DataFrame(
 
 # %% [markdown]
 # The report's code differs from its equation: it has the logarithm, but no angle. It divides the *scores* $w_j^\top x + b_j$ of a face
-# by their length over the identities and calls the result a cosine. We keep it as `LegacyArcFace`. [What the report's code
+# by the length of the vector that they form and calls the result a cosine. We keep it as `LegacyArcFace`. [What the report's code
 # did](audit.ipynb) lists the other differences.
 #
 # ## One family
@@ -281,7 +281,7 @@ figures.losses.embeddings_on_a_circle(titled)
 #
 # ArcFace asks that an embedding lie nearer to its identity's direction than to any other, by a margin in the angle; that angle is what
 # recognition compares later. The report's equation asks next to nothing of hard faces: one easy face outweighs all others. Its code divides
-# a face's scores by their length over the identities and calls that a cosine, so no angle occurs in it. Ours is tested against an
+# a face's scores by the length of the vector that they form and calls that a cosine, so no angle occurs in it. Ours is tested against an
 # independent implementation ([Musgrave et al., 2020](#cite-musgrave2020)), in its loss and its gradient.
 #
 # </div>

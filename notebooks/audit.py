@@ -17,7 +17,7 @@
 # **Question.** What does the report's code do otherwise than the report says, and how much of the reported accuracy comes from it?
 #
 # This chapter is possible because the report's authors published their notebooks, which is to their credit: most studies cannot be looked
-# into at all. Each *deviation* below is a common slip, and this study has made slips of its own ([What holds and what does
+# into at all. Each *deviation* below is a common slip, and this study has made slips of its own, too ([What holds and what does
 # not](results.ipynb) tells them). So each is stated as a fact with its place, switched on in our code, and measured.
 #
 # Let $a(D)$ be the accuracy that is printed with the deviations $D$. Two questions are asked of each deviation $d$. What does it

@@ -77,7 +77,7 @@ pages.Words(
 )
 
 # %% [markdown]
-# So much half precision can bring to matrix products. Norms and activations gain as well, since they move half the bytes, and our loop
+# That is what half precision can bring to matrix products. Norms and activations gain as well, since they move half the bytes, and our loop
 # saves other work besides: a whole step may gain a little more than the ratio.
 #
 # ## A training step
@@ -237,7 +237,7 @@ display(pd.DataFrame.from_dict(rows, orient="index"), pages.made(place))
 
 # %% tags=["remove-input"]
 text = f"""At full width, training IResNet-50 with our loop uses {work / statistics.median(seconds_of_loop) / rate[half]:.0%} of the
-matrix rate in {half}, and is {gain_of_loop:.2f} times as fast as the plain loop in fp32. Matrix products alone could gain {limit[0]:.2f}. What surrounds the
+matrix rate in {half}, and is {gain_of_loop:.2f} times as fast as the plain loop in fp32; {half} makes matrix products alone {limit[0]:.2f} times as fast. What surrounds the
 network costs little: a step of our loop takes {cost:.3f} times as long as a bare one.
 
 At a quarter of the channels the arithmetic is small, and what surrounds it counts: keeping freed memory for the next step alone makes a step

@@ -107,7 +107,7 @@ display(
 
 # %% tags=["hide-input"] mystnb={"name": "fig-resnet-parts", "caption": "Accuracy on masked validation photos by epoch of ResNet-50 with one thing changed, mean over seeds.", "image": {"alt": "A curve for each variant of ResNet-50 that rises with the epochs"}}
 courses = outcomes.courses(resnet_parts.results(found)) if found else pd.DataFrame()
-pages.drawn(courses, lambda: figures.results.by_epoch(courses))
+pages.drawn(courses, lambda: figures.playable.pointed(figures.results.by_epoch(courses)))
 
 # %% [markdown]
 # ## What they cost

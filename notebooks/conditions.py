@@ -14,21 +14,18 @@
 # %% [markdown]
 # # What to train on
 #
-# **Question.** Is there one network for masked and bare faces, as good on each as a network that was trained for it alone, and on masked
-# ones nearly as good as on bare ones?
+# **Question.** Can one network serve masked and bare faces as well as two that were each trained for one?
 #
 # [Masked and unmasked](masked_vs_unmasked.ipynb) trains one network without masks and one with them. Each is good at its own kind of face.
-# But in use nobody knows beforehand whether the next person wears a mask. Here IResNet-50 is trained in seven ways:
+# But in use nobody knows beforehand whether the next person wears a mask. Here IResNet-50 is trained in seven ways, on batches that hold
 #
-# | trained on | what a batch holds |
-# | --- | --- |
-# | masked | masked faces: the specialist for them |
-# | unmasked | bare faces: the specialist for those |
-# | either twin, by the toss of a coin | of each photo one of the two, anew in each epoch |
-# | both twins of each photo in one batch | twice as many pictures of half as many photos |
-# | both twins in one batch, drawn together | the same; to the loss comes $w\,(1 - \cos(x_i, x'_i))$, by which the embeddings $x_i$ and $x'_i$ of a photo's twins become alike |
-# | upper half | either twin, cut in the middle of the bridge of the nose: below it is grey |
-# | band of the eyes | either twin, of which brows, eyes and the root of the nose are left |
+# - **masked**: masked faces, the specialist for them.
+# - **unmasked**: bare faces, the specialist for those.
+# - **either twin, by the toss of a coin**: of each photo one of the two, anew in each epoch.
+# - **both twins of each photo in one batch**: twice as many pictures of half as many photos.
+# - **both twins in one batch, drawn together**: the same; to the loss comes $w\,(1 - \cos(x_i, x'_i))$, by which the embeddings $x_i$ and $x'_i$ of a photo's twins become alike.
+# - **upper half**: either twin, cut in the middle of the bridge of the nose: below it is grey.
+# - **band of the eyes**: either twin, of which brows, eyes and the root of the nose are left.
 #
 # All are trained for as many steps of as many pictures. The last two see only that part of the face in tests, too. Few masks reach so
 # high, so a mask hardly changes what they see; but they never see the lower half, also where it is bare. The weight $w$ is the
@@ -124,7 +121,7 @@ text = alternatives.condition_answer(scale, results) or [
     f"Whether one network serves both is not measured yet on {tables.FACES[scale]}: `{plan.command('conditions', scale)}` measures it."
 ]
 for each in scales.SCALES:
-    text += alternatives.condition_answer(each, results)[1:2] if each != scale else []
+    text += alternatives.condition_answer(each, results) if each != scale else []
 display(pages.box(" ".join(text)))
 
 # %% [markdown]

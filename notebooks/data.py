@@ -187,7 +187,7 @@ shares = [
     f"{identities_left[n - 1]:.0%} of the people and {pictures_left[n - 1]:.0%} of the pictures" for n in (line, higher)
 ]
 text = f"""If {line} pictures are asked for, {shares[0]} remain; if {higher} are, {shares[1]}. Each step up
-costs people and pictures, so one asks for as few as the test can do with: of {line} photos, a fifth for testing are {max(1, line // 5)} a person."""
+costs people and pictures, so ask for no more than the test needs: of {line} photos a fifth, {max(1, line // 5)} a person, are tested on."""
 display(pages.Words(text))
 
 # %% [markdown]

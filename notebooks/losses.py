@@ -18,20 +18,19 @@
 #
 # The report trains with ArcFace and names other losses as future work. Here the same network, IResNet-50, is trained on the
 # same masked faces with ten losses. All but the first and the last score an identity by an angle and lower the score of the true one by
-# a *margin* ([ArcFace](arcface.ipynb)). They differ in where the margin stands, and for which pictures it is smaller:
+# a *margin* ([ArcFace](arcface.ipynb)). They differ in where the margin stands, and for which pictures it is smaller. How each
+# lowers the score of the true identity:
 #
-# | loss | how the true identity's score is lowered |
-# | --- | --- |
-# | softmax | not at all; no angle, no *s* |
-# | SphereFace | the angle is multiplied |
-# | CosFace | a constant is taken from the cosine |
-# | ArcFace | a constant is added to the angle |
-# | combined margin | a constant is added to the angle and another taken from the cosine |
-# | Sub-center ArcFace | as ArcFace; a person has three directions, of which the nearest counts |
-# | CurricularFace | as ArcFace; wrong identities that come near count for more as training goes on |
-# | MagFace | as ArcFace; the margin grows with the length of the embedding |
-# | AdaFace | the margin changes its form with the length of the embedding: hard pictures of poor quality count for less |
-# | the report's code | as ArcFace, but on scores that are no cosines |
+# - **softmax**: not at all; no angle, no *s*.
+# - **SphereFace**: the angle is multiplied.
+# - **CosFace**: a constant is taken from the cosine.
+# - **ArcFace**: a constant is added to the angle.
+# - **combined margin**: a constant is added to the angle and another taken from the cosine.
+# - **Sub-center ArcFace**: as ArcFace; a person has three directions, of which the nearest counts.
+# - **CurricularFace**: as ArcFace; wrong identities that come near count for more as training goes on.
+# - **MagFace**: as ArcFace; the margin grows with the length of the embedding.
+# - **AdaFace**: the margin changes its form with the length of the embedding: hard pictures of poor quality count for less.
+# - **the report's code**: as ArcFace, but on scores that are no cosines.
 #
 # With the wrong *s* or margin any loss is bad, so each is tuned. **Every loss gets nine trials**: three values of *s*
 # (half, once and twice the recipe's), three margins (for most losses the paper's, which is for thousands of people, and two smaller

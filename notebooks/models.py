@@ -252,7 +252,7 @@ print(f"{len(joint)} of {len(settings)} print all four numbers; {len(left)} but 
 pd.DataFrame({"by parameters": in_words(settings), "by both": in_words(joint)})
 
 # %% [markdown]
-# Together they leave one setting. Only the kind of position terms stays open, since neither count includes them. But the result
+# With all values above, they leave one setting together. Only the kind of position terms stays open, since neither count includes them. But the result
 # depends on how the authors counted. [Other rules](#tab-rules) give other sums:
 
 # %% tags=["hide-input"] mystnb={"name": "tab-rules", "caption": "Multiply-adds of both ResSaNets by other rules of counting, and how many settings then fit."}
@@ -310,10 +310,10 @@ pages.Words(
 )
 
 # %% tags=["remove-input"]
+fits = f"""of all settings tried, {"only one has" if len(left) == 1 else f"{len(left)} have"} all four published numbers, with $k = 2$, $r = 4$,
+no biases and no projection, apart from the kind of position terms"""
 text = f"""Nearly: our ResNet-50 differs from the paper's in its stride, its missing max pool and its head, our IResNet-50 in one BatchNorm a block.
-Once these are undone, ResNet's published multiply-adds come out to 2%, and IResNet's numbers to the last digit. ResSaNet very probably is: of all settings
-tried, {"only one has" if len(left) == 1 else f"{len(left)} have"} all four published numbers, with $k = 2$, $r = 4$, no biases and no projection, apart from
-the kind of position terms. One thing does not fit, and we do not know why: its parameters come out only without MBConv's depthwise convolutions, its
+Once these are undone, ResNet's published multiply-adds come out to 2%, and IResNet's numbers to the last digit. ResSaNet {"very probably is: " + fits if left else "is not among the settings tried: none has all four published numbers"}. One thing does not fit, and we do not know why: its parameters come out only without MBConv's depthwise convolutions, its
 operations only with them."""
 display(pages.box(text))
 

@@ -263,8 +263,9 @@ met = [row for photo in named for row in photo.rows() if row["name"]]  # a photo
 unknown = sum(row["name"] == "unknown" for row in met)
 few = ""
 if people := read_measurement("recognise/real_people.json"):
-    shares = [f"{share}% of {faces} ({mask})" for (faces, mask), share in recognition.table(people)["named"].items()]
-    few = f": this study's, of 105, names {', '.join(shares)}"
+    shares = recognition.table(people)["named"]
+    bare, drawn = (shares["lfw", mask].replace(" (", "% (", 1).replace("%)", ")") for mask in ("no mask", "drawn mask"))
+    few = f": this study's, of 105, names {bare} of LFW's bare photos and {drawn} of its masked ones"
 text = f"""A face gets the name of the enrolled person whose photo is most like it, if the likeness reaches a threshold that few pairs of
 strangers reach, and is "unknown" otherwise. On this page
 {len(met) - unknown} of {len(met)} faces got a name and {unknown} did not: strangers, and some who are enrolled but were not near enough.

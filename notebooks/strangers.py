@@ -89,7 +89,7 @@ display(pages.shown(pd.DataFrame.from_dict(rows, orient="index"), command), page
 # ## Verification
 #
 # Percent of [pairs](#tab-verification). Masks are drawn on the second photo of each pair, or on both; those of MFR2
-# ([Anwar and Raychowdhury, 2020](#cite-anwar2020)) are real. A rate that is less than one of a set's pairs of two people is left out, here
+# ([Anwar and Raychowdhury, 2020](#cite-anwar2020)) are real. Where a set has too few pairs of two people for a rate, it is left out, here
 # and below. [The curves](#fig-roc) show one network.
 
 

@@ -18,7 +18,7 @@
 #
 # This notebook is the main job of the study. It trains one network on one data set, and tests it on photos that it has never seen,
 # each once with a mask and once without. As it stands it renders twenty people and names their faces. That
-# takes some ten minutes on two cores, on a processor without bf16 over half an hour; this page of the book was made at a quarter of the
+# takes some ten minutes on two cores, on a processor without bf16 (a 16-bit number format) over half an hour; this page of the book was made at a quarter of the
 # channels (`-p width 0.25`). The second line below trains on photos of yours:
 #
 # ```
@@ -154,7 +154,8 @@ tables.result_table({record["run"]: record}).T
 
 # %% [markdown]
 # Where does it go wrong? In [the matrix](#fig-confusion) each row is a person. What lies off the diagonal was named as somebody else;
-# [these pictures](#fig-mistakes) show some of it.
+# [these pictures](#fig-mistakes) show some of it. The network was trained on both twins of each photo, so one that it takes for somebody
+# else is mostly taken for the same person with the mask and without.
 
 # %% tags=["hide-input"] mystnb={"name": "fig-confusion", "caption": "Who is taken for whom: test photos with masks, the true person by row, the named one by column.", "image": {"alt": "Confusion matrix of the masked test photos, true identity by row and predicted by column; nearly all weight lies on the diagonal"}}
 import pandas as pd

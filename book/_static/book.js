@@ -5,7 +5,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const number = text.match(/^[^\d+-]{0,2}([+-]?\d+(\.\d+)?)/);
     return number ? parseFloat(number[1]) : null;
   };
-  for (const table of document.querySelectorAll("div.cell_output table")) {
+  for (const table of document.querySelectorAll("div.cell_output table, table#tab-headline")) {
     const body = table.tBodies[0];
     const plain = table.tHead && table.tHead.rows.length === 1 && body && body.rows.length > 2;
     if (!plain || table.querySelector("[rowspan]:not([rowspan='1'])")) continue;

@@ -84,9 +84,11 @@ def estimates(tables: dict[str, pd.DataFrame], xlabel: str, *, value: str = "acc
     fig, ax = plt.subplots(figsize=(7.2, 1.3 + (0.22 + 0.12 * len(tables)) * max(len(lines), 4)))
     if zero and lines:
         ax.axvline(0, color="grey", lw=0.8)
+    drawn = [label for label, table in tables.items() if len(table)]
+    apart = 0.72 / max(3, len(drawn))  # the last of a line must not lie on the first of the next
     for i, (label, table) in enumerate(tables.items()):
         if len(table):
-            at = [lines.index(line) + 0.24 * (i - (len(tables) - 1) / 2) for line in table.index]
+            at = [lines.index(line) + apart * (drawn.index(label) - (len(drawn) - 1) / 2) for line in table.index]
             _dots(ax, table, at, i, value, label=label)
     ax.set(xlabel=xlabel)
     _name_lines(ax, lines)

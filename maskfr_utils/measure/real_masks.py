@@ -250,7 +250,7 @@ def answer(record: dict) -> str:
     unsure = [kind for kind in ("real", "drawn") if told.loc[f"rank 1, {kind} mask", "verdict"].startswith("undecided")]
     which = "neither gain is" if len(unsure) == 2 else f"that with {''.join(unsure)} masks is not"
     return (
-        f"Do drawn masks stand in for real ones? {'Not decided' if unsure else f'Here {how}'}: on new people, training on drawn"
+        f"{'Whether drawn masks stand in for real ones is not decided' if unsure else f'Here drawn masks stand in {how}'}: on new people, training on drawn"
         f" masks gains {either[0]} points of rank 1 with real masks, and {either[1]} with drawn ones"
         f"{f'; after correction {which} beyond noise' if unsure else ''}."
     )

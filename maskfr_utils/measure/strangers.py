@@ -318,17 +318,17 @@ def table(record: dict, name: str, measures: Sequence[str]) -> pd.DataFrame:
 def answer(record: dict) -> str:
     """How well the networks tell strangers apart, in a few sentences: with drawn masks, with real ones, and by thresholds of others."""
     first, compared = next(iter(record["networks"])), differences(record)
-    said = [
-        *_decided(
-            record, compared, "lfw", "no mask", "masks on both", "without masks, and {} with masks drawn on both"
-        ),
-        *_decided(
-            record, compared, "mfr2", "all pairs", "real masks on both", "in all, and {} where both wear real masks"
-        ),
+    said, worn = _decided(record, compared), record["networks"][first].get("mfr2", {})
+    real = [
+        f"{word} {percent(worn[kind][measure], '%')} of MFR2's {what}"
+        for kind, measure, word, what in (
+            ("real masks on both", "accuracy", "decides", "pairs correctly"),
+            ("enrolled bare, real mask probed", "rank 1", "names", "probes, of people who were enrolled bare"),
+        )
+        if kind in worn
     ]
-    if probed := record["networks"][first].get("mfr2", {}).get("enrolled bare, real mask probed"):
-        rank = percent(probed["rank 1"], "%")
-        said.append(f"With real masks {first} names {rank} of MFR2's probes, of people who were enrolled bare.")
+    if real:
+        said.append(f"With real masks it {' and '.join(real)}.")
     passed: dict[str, list[float]] = {}
     for source, by_target in record["details"][first]["carried"].items():
         for target, found in by_target.items():
@@ -348,25 +348,26 @@ def answer(record: dict) -> str:
     return " ".join(said)
 
 
-def _decided(record: dict, compared: pd.DataFrame, name: str, bare: str, masked: str, words: str) -> list[str]:
-    """What share of a set's pairs each network decides correctly, and which are beyond noise from the first where masks are worn."""
+def _decided(record: dict, compared: pd.DataFrame) -> list[str]:
+    """What share of LFW's pairs each network decides correctly, and which are beyond noise from the first where masks are drawn."""
+    masked, first = "masks on both", next(iter(record["networks"]))
     found = {
-        label: [f"{100 * by[name][worn]['accuracy']['value']:.1f}%" for worn in (bare, masked)]
+        label: [f"{100 * by['lfw'][worn]['accuracy']['value']:.1f}%" for worn in ("no mask", masked)]
         for label, by in record["networks"].items()
-        if masked in by.get(name, {})
+        if masked in by.get("lfw", {})
     }
-    if not found:
+    if first not in found:
         return []
-    (label, (plain, worn)), *others = found.items()
-    told = [f"Of the pairs of {name.upper()} {label} decides {plain} correctly {words.format(worn)}"]
+    (_, (plain, worn)), *others = found.items()
+    told = [f"{first} decides {plain} of LFW's pairs correctly without masks, and {worn} with masks drawn on both"]
     told += [f"{label} {plain} and {worn}" for label, (plain, worn) in others]
     apart = [
-        f"{label} {row['difference, points']}"
+        f"{label} ({row['difference, points']} points)"
         for (label, where, measure), row in compared.iterrows()
-        if (where, measure) == (name, f"accuracy, {masked}") and row["verdict"] in ("better", "worse")
+        if (where, measure) == ("lfw", f"accuracy, {masked}") and row["verdict"] in ("better", "worse")
     ]
-    beyond = f" (beyond noise from the first, with masks, in points: {'; '.join(apart)})" if apart else ""
-    return [f"{'; '.join(told)}{beyond}."]
+    beyond = [f"With masks, {' and '.join(apart)} differ{'s' * (len(apart) == 1)} from the first beyond noise."]
+    return [f"{'; '.join(told)}.", *(beyond if apart else [])]
 
 
 def differences(record: dict) -> pd.DataFrame:

@@ -189,7 +189,7 @@ def answer(record: dict) -> str:
         eyes = [f"{twin} ({words})" for (part, twin), (side, words) in sides.items() if part == EYES and side > 0]
         changes = {
             way: [
-                f"*{part}* {twin} ({words})"
+                f"the {part} {twin} ({words})"
                 for (part, twin), (side, words) in sides.items()
                 if side == way and not (part == EYES and way > 0)
             ]
@@ -198,7 +198,7 @@ def answer(record: dict) -> str:
         verdict = f"Yes for {name}: {' and '.join(eyes)}" if eyes else f"Not shown for {name}"
         if (seeds := min(len(record["seeds"][each]) for each in (label, other))) < SEEDS:
             verdict = f"Undecided for {name} ({seeds} of {SEEDS} seeds)"
-        told = [f"{word} at {'; '.join(changes[way])}" for way, word in ((-1, "less"), (1, "more")) if changes[way]]
+        told = [f"{word} at {' and '.join(changes[way])}" for way, word in ((-1, "less"), (1, "more")) if changes[way]]
         said.append(
             f"{verdict}. Trained on masked faces instead of bare ones it looks, by both maps and beyond their intervals,"
             f" {', and '.join(told) or 'at no other part more or less'}. {_eyes(record, label, other)}"
@@ -224,8 +224,8 @@ def _eyes(record: dict, label: str, other: str) -> str:
             f"{100 * row['share']:.0f}% ({100 * row['low']:.0f}–{100 * row['high']:.0f})"
             for row in (found.loc[label], found.loc[other])
         )
-        told.append(f"{ours} against {theirs} by {way}")
-    return f"Eyes and brows, {100 * record['area'][EYES]:.0f}% of the picture, hold {TWINS[0]} {' and '.join(told)}."
+        told.append(f"{ours} of the maps by {way} against {theirs}")
+    return f"Eyes and brows, {100 * record['area'][EYES]:.0f}% of the picture, hold {TWINS[0]} {', and '.join(told)}."
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -75,7 +75,7 @@ FLAWS = {
     ),
     "logit_loss": Flaw(
         "loss on normalised logits",
-        "The loss called ArcFace divides the scores of a linear layer by their length over the people; neither embeddings "
+        "The loss called ArcFace divides the scores of a linear layer by the length of the vector that they form; neither embeddings "
         "nor class weights are normalised, so no angle between them is involved (s = 45, m = 0.1).",
         "ArcFaceloss.ipynb",
         TRAINING,

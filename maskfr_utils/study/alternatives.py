@@ -8,7 +8,7 @@ import pandas as pd
 
 from maskfr_utils.names import CONDITIONS, TITLES
 from maskfr_utils.study import trials
-from maskfr_utils.study.outcomes import Result, comparisons, points, results
+from maskfr_utils.study.outcomes import Result, comparisons, points, results, signed
 from maskfr_utils.study.run import Run
 from maskfr_utils.study.tables import FACES, NOT_RUN
 from maskfr_utils.study.variants import LOSS_VARIANTS, TWIN_TERM, VARIANTS
@@ -198,7 +198,7 @@ def _scores(scale: str, folder: Folder) -> dict[str, list[float | None]]:
 
 
 def condition_answer(scale: str, folder: Folder = None) -> list[str]:
-    """What the conditions' records say, in a few sentences; fewer where runs are missing."""
+    """What the conditions' records say, in two sentences; none where runs are missing."""
     compared = one_for_all(scale, folder)
     if compared.empty:
         return []
@@ -216,13 +216,10 @@ def condition_answer(scale: str, folder: Folder = None) -> list[str]:
     lead = (
         f"Nearest on {FACES[scale]} comes {name}" if len(said) > 1 else f"On {FACES[scale]} only {name} is run so far"
     )
-    by_verdict = {v: [title(n) for n in said if said[n] == v] for v in serves}
-    told = [f"*{verdict}* for {' | '.join(names)}" for verdict, names in by_verdict.items() if names]
     return [
         f"{answer.capitalize()}: on {FACES[scale]}{f' ({seeds} of {SEEDS} seeds)' if seeds < SEEDS else ''} {serves[answer]} both kinds of faces.",
-        f"{lead}: its accuracy on masked faces differs by {_points(gap)} points from"
-        f" that on bare ones, and by {_points(masked)} and {_points(bare)} points from the specialists' on masked and on bare faces.",
-        f"By the rule above: {'; '.join(told)}.",
+        f"{lead}: its accuracy on masked faces differs by {_points(gap)} points from that on bare ones, and by"
+        f" {signed(masked['difference'])} and {signed(bare['difference'])} from the specialists' on masked and on bare faces.",
     ]
 
 

@@ -165,13 +165,6 @@ def parts(scale: str, folder: Folder = None) -> str:
     return f"{start} {told} the accuracy beyond noise: {_and(list(sure.values()))}." + f" {undecided}." * bool(unsure)
 
 
-def parts_and_course(scale: str, folder: Folder = None) -> str:
-    """The same, and which of the parts was still gaining when it stopped."""
-    single = [name for name in tables.curves(scale, folder, "ablation") if name.startswith(f"{TITLES['iresnet50']} + ")]
-    said = parts(scale, folder)
-    return f"{said} {climbing(scale, folder, single, 'ablation')}".rstrip() if said and single else said
-
-
 def _and(words: list[str]) -> str:
     return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
@@ -202,12 +195,12 @@ def climbing(scale: str, folder: Folder = None, names: Collection[str] = (), gro
     if len(curves) < 2:
         return ""
     rise = 100 * (curves.iloc[-1] - curves.iloc[-2])
-    still = [f"{name} (+{gained:.1f})" for name, gained in rise.items() if gained >= STILL]
+    still = {name: f"{gained:.1f}" for name, gained in rise.items() if gained >= STILL}
     if not still:
         return ""
     return (
-        f"In the last epoch {_and(still)} {'was' if len(still) == 1 else 'were'} still gaining, in points of the validation photos, so"
-        " longer runs may change the order."
+        f"{_and(list(still))} still gained {_and(list(still.values()))} points on validation photos in the last epoch, so longer runs may"
+        " change the order."
     )
 
 
@@ -299,8 +292,8 @@ def rates(folder: Folder = None) -> str:
         ours, theirs = (tried[TITLES[model]]["masked"].max() for model in tables.QUESTION[0])
         turns += [f"{a} and {b} on {FACES[scale]}" for a, b in tables.changing_places(scale, folder)]
         told.append(
-            f"On {FACES[scale]}, ResSaNet-50 less IResNet-50 is {signed(same.min())} to {signed(same.max())} points of the validation photos at"
-            f" one rate for both, and {signed(ours - theirs)} points at the best rate of each."
+            f"On {FACES[scale]}, ResSaNet-50 differs from IResNet-50 by {signed(same.min())} to {signed(same.max())} points of the validation"
+            f" photos where both have one rate, depending on which, and by {signed(ours - theirs)} where each has its best."
         )
     if not told:
         return ""
@@ -362,7 +355,7 @@ def batches(scale: str, folder: Folder = None) -> str:
     answer = "Yes" if more and not fewer else "No" if fewer and not more else "Not shown"
     text = (
         f"{answer}, on {FACES[scale]}: of {len(epochs)} larger batches that see the photos as often, {more or 'none'} names more masked photos correctly than"
-        f" {smallest} beyond noise, and {fewer or 'none'} fewer."
+        f" a batch of {smallest} beyond noise, and {fewer or 'none'} fewer."
     )
     least = epochs["difference"].idxmin()
     line, pair = least.split(": ")
@@ -387,10 +380,11 @@ def claims(folder: Folder = None) -> str:
         ("is not run yet", "are not run yet"): ~run,
     }
     text = [
-        f"{len(some)} of {len(table)} {words[len(some) > 1]}: {'; '.join(_claim(claim, table) for claim in some)}."
+        f"{len(some)} {words[len(some) > 1]}: {'; '.join(_claim(claim, table) for claim in some)}."
         for words, which in kinds.items()
         if len(some := table.index[which])
     ]
+    text[0] = f"Of the report's {len(table)} conclusions {text[0]}"
     theirs = verdicts["the report"]
     doubtful = sum(theirs[claim] == "beyond noise" for claim in table.index if TITLES["ressanet100"] in claim)
     supported = (
@@ -413,7 +407,7 @@ def page_one(folder: Folder = None) -> list[str]:
     """The study's three answers, a sentence or two each."""
     waiting = "is not measured yet"
     third = most_real(attention, folder) or f"Whether ResSaNet beats IResNet {waiting}."
-    each = most_real(parts_and_course, folder) or "Which of its parts is responsible has not been measured yet."
+    each = most_real(parts, folder) or "Which of its parts is responsible has not been measured yet."
     return [
         most_real(cost, folder) or f"What a mask costs {waiting}.",
         most_real(gain, folder) or f"What training with masks wins back {waiting}.",

@@ -187,13 +187,12 @@ def told(scale: str, folder: str | Path | None = None) -> str:
     if not len(way) or not len(effects):
         return f"These runs are not made yet: `{plan.command('audit', scale)}` makes them."
     reported, honest = (outcomes.percent(*way.iloc[line, :3].astype(float)) for line in (0, -1))
-    verb = "lower" if way["accuracy"].iloc[0] < way["accuracy"].iloc[-1] else "raise"
     sure = effects[effects["verdict"].isin(SAYS.values())]
     told = [f"{name} {outcomes.points(*row[['difference', 'low', 'high']])}" for name, row in sure.iterrows()]
     text = (
-        f"All deviations that {SCALES[scale].faces} can show {verb} the reported accuracy of {TITLES[plan.AUDITED]} from {honest} to"
-        f" {reported}. Alone, {len(sure) or 'none'} of {len(effects)} have an effect beyond noise"
-        + (f", in points: {'; '.join(told)}." if told else ".")
+        f"With all deviations that {SCALES[scale].faces} can show, {TITLES[plan.AUDITED]} would be reported at {reported} instead of"
+        f" {honest}. Alone, {len(sure) or 'none'} of {len(effects)} have an effect beyond noise"
+        + (f", in points: {' and '.join(told)}." if told else ".")
     )
     ways = _unmasked_folder(way, effects)
     if not ways:
