@@ -79,11 +79,9 @@ def test_parts_are_told_with_their_intervals_and_which_are_beyond_noise(tmp_path
         f"only {ibt} changes the accuracy beyond noise: −80.0 points (−80.0 to −80.0). SE is undecided (+0.0 to +0.0 points)."
         in said
     )
-    assert answers.climbing("demo", tmp_path, group="ablation").startswith(
-        "In the last epoch IResNet-50 (+10.0), IResNet-50 + SE (+10.0) and IResNet-50 + IBT (+10.0) were still gaining"
-    )
-    assert "In the last epoch IResNet-50 + SE (+10.0) and IResNet-50 + IBT" in answers.parts_and_course(
-        "demo", tmp_path
+    assert answers.climbing("demo", tmp_path, group="ablation") == (
+        "IResNet-50, IResNet-50 + SE and IResNet-50 + IBT still gained 10.0, 10.0 and 10.0 points on validation photos in the last epoch,"
+        " so longer runs may change the order."
     )
     (tmp_path / "demo-iresnet50_ibt-masked-s2.json").unlink()
     assert answers.parts("demo", tmp_path).endswith(
@@ -145,7 +143,7 @@ def test_larger_batches_are_told_of_once_they_and_the_smallest_have_three_seeds(
         hand_made_records.write(tmp_path, f"demo-iresnet50-masked-s{seed}", "11112 11111 11112 11111")
     said = answers.batches("demo", tmp_path)
     assert said.startswith("No, on rendered faces: of 2 larger batches that see the photos as often, none names more")
-    assert "than 16 beyond noise, and 2 fewer." in said
+    assert "than a batch of 16 beyond noise, and 2 fewer." in said
 
 
 def test_networks_that_change_places_with_the_rate_are_named(tmp_path):

@@ -288,7 +288,8 @@ def test_a_gain_is_called_one_only_if_its_corrected_p_says_so():
 
 
 @pytest.mark.parametrize(
-    ("real", "words"), [(0.02, "hardly"), (0.15, "for about half"), (0.25, "for most"), (0.33, "in full")]
+    ("real", "words"),
+    [(0.02, "hardly at all"), (0.15, "by about half"), (0.25, "for the most part"), (0.33, "in full")],
 )
 def test_whether_drawn_masks_stand_in_is_told_by_the_share_of_the_gain(real, words):
     record = gains((real, 0.01, 0.4, 0.03), (0.3, 0.2, 0.4, 0.001))
@@ -297,7 +298,7 @@ def test_whether_drawn_masks_stand_in_is_told_by_the_share_of_the_gain(real, wor
     )
     record["results"]["all photos"]["gain"] = lines
     said = real_masks.answer(record)
-    assert f"Here {words}:" in said and f"{100 * real:+.1f} (+1.0 to +40.0)" in said
+    assert f"Here drawn masks stand in for real ones {words}:" in said and f"{100 * real:+.1f} (+1.0 to +40.0)" in said
 
 
 def test_people_too_few_for_either_side_are_told_of(runs, data, monkeypatch):

@@ -243,14 +243,20 @@ def answer(record: dict) -> str:
     gains = results(record, "gain")
     real, drawn = (gains.loc[f"rank 1, {kind} mask"] for kind in ("real", "drawn"))
     share = real["value"] / drawn["value"] if drawn["value"] > 0 else np.nan
-    parts = {0.1: "hardly", 0.35: "for less than half", 0.65: "for about half", 0.9: "for most", np.inf: "in full"}
+    parts = {
+        0.1: "hardly at all",
+        0.35: "by less than half",
+        0.65: "by about half",
+        0.9: "for the most part",
+        np.inf: "in full",
+    }
     how = next((words for most, words in parts.items() if share <= most), "in a way that these numbers do not tell")
     either = [points(*row[["value", "low", "high"]]) for row in (real, drawn)]
     told = table(record)
     unsure = [kind for kind in ("real", "drawn") if told.loc[f"rank 1, {kind} mask", "verdict"].startswith("undecided")]
     which = "neither gain is" if len(unsure) == 2 else f"that with {''.join(unsure)} masks is not"
     return (
-        f"{'Whether drawn masks stand in for real ones is not decided' if unsure else f'Here drawn masks stand in {how}'}: on new people, training on drawn"
+        f"{'Whether drawn masks stand in for real ones is not decided' if unsure else f'Here drawn masks stand in for real ones {how}'}: on new people, training on drawn"
         f" masks gains {either[0]} points of rank 1 with real masks, and {either[1]} with drawn ones"
         f"{f'; after correction {which} beyond noise' if unsure else ''}."
     )

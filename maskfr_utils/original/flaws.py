@@ -94,7 +94,7 @@ FLAWS = {
         TRAINING,
     ),
     "network": Flaw(
-        "its own network: 7 x 7 stem, pooled head, other order",
+        "its own network (stem of 7 x 7 and pooled head)",
         "A 7 x 7 stem and four stages halve the map five times (28, 14, 7, 4 positions for 56, 28, 14, 7), the mean over "
         "positions is the embedding, and blocks take another order of layers than the paper's.",
         "iResNet.ipynb, ResSaNet.ipynb",
