@@ -107,7 +107,7 @@ def config_of(part: str, seed: int, **changed: object) -> TrainConfig:
     return TrainConfig.from_mapping(values | changed)
 
 
-def measure(out: Path, seeds: int = 3, **changed: object) -> None:
+def measure(out: Path, seeds: int = 5, **changed: object) -> None:
     """Makes the runs, seed after seed, and writes the record after each; errors are those of `train.run`.
 
     Args:
@@ -187,7 +187,7 @@ def how(found: dict) -> str:
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit status."""
     arguments = parser("resnet_parts", __doc__, paths.results_dir() / RECORD)
-    arguments.add_argument("--seeds", type=int, default=3, help="that each variant is trained with (default: 3)")
+    arguments.add_argument("--seeds", type=int, default=5, help="that each variant is trained with (default: 5)")
     args = arguments.parse_args(argv)
     return status("resnet_parts", lambda: measure(args.out, args.seeds))
 
