@@ -86,8 +86,7 @@ def prepare(
 
     Raises:
         FileNotFoundError: no such data set.
-        ValueError: a parameter out of range, an unusable data set, no identity with enough pictures, or another kind of file
-            at `out`.
+        ValueError: a parameter out of range, an unusable data set, too few pictures, or a file of another kind at `out`.
     """
     found = None if str(dataset) == DEMO else paths.find_data(dataset)
     if found and _is_prepared(found):

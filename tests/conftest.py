@@ -21,6 +21,31 @@ importlib.metadata.entry_points = functools.cache(importlib.metadata.entry_point
 matplotlib.use("Agg")  # not by environment variable: the notebooks' kernels would inherit it
 
 
+# Begun first, the longest at the head, so that at the end no process waits for another; the book is built before pages of it are asked for.
+LONGEST = (
+    "test_book",
+    "test_notebooks",
+    "test_fingerprint",
+    "test_recognise",
+    "test_mask_folder",
+    "test_study",
+    "test_processes",
+    "test_prepare",
+    "test_models",
+    "test_checkpoints",
+    "test_onnx",
+    "test_archives",
+    "test_survival",
+    "test_speed",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Puts the files that take longest first."""
+    place = {name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(LONGEST)))
+
+
 @pytest.fixture(scope="session")
 def common(tmp_path_factory, worker_id):
     """A folder that all test processes share."""
