@@ -30,6 +30,8 @@ FACTS = """({
     "wrong formulas": document.querySelectorAll("[data-mjx-error]").length,
     figures: [...document.querySelectorAll("article figure")].map(figure => [
         figure.id, figure.querySelector("figcaption")?.innerText ?? "", !!figure.querySelector(".caption-number")]),
+    "bare tables": [...document.querySelectorAll("article table:not(.indextable)")]
+        .filter(table => !table.caption && !table.closest("figure")).map(table => table.innerText.slice(0, 60)),
     ids: [...document.querySelectorAll("[id]")].map(element => element.id),
     links: [...document.links].map(link => link.href),
 })"""
@@ -196,6 +198,7 @@ def test_figures_and_tables_have_numbers_and_captions(visits):
     assert len(figures) > 50
     for name, caption, numbered in figures:
         assert name and numbered and len(caption) > 20, f"{name}: {caption!r}"
+    assert not [table for facts in visits.values() for table in facts["bare tables"]]
 
 
 def test_a_table_of_results_sorts(built_book, tab):
@@ -206,6 +209,11 @@ def test_a_table_of_results_sorts(built_book, tab):
     assert tab.evaluate(column) == sorted(before, reverse=True)
     tab.evaluate("document.querySelectorAll('#tab-cost thead th')[1].click()")
     assert tab.evaluate(column) == sorted(before)
+    tab.open((built_book / f"{PAGES[0]}.html").as_uri())  # whose table is no output of a cell
+    shares = column.replace("tab-cost", "tab-headline") + ".filter(share => share > 0)"
+    before = tab.evaluate(shares)
+    tab.evaluate("document.querySelectorAll('#tab-headline thead th')[1].click()")
+    assert tab.evaluate(shares) == sorted(before, reverse=True) != before
 
 
 def test_a_figure_fits_a_phone_and_grows_at_a_tap(built_book, tab):
