@@ -116,7 +116,8 @@ def differences(tables: dict[str, pd.DataFrame], xlabel: str) -> Figure:
         xlabel: what the values are.
     """
     lines = list(dict.fromkeys(line for table in tables.values() for line in table.index))
-    size = (2.6 + 2.3 * len(tables), 1.3 + 0.26 * max(len(lines), 4))
+    tallest = max((_wrapped(line).count("\n") + 1 for line in lines), default=1)
+    size = (2.6 + 2.3 * len(tables), 1.3 + max(0.26, 0.17 * tallest) * max(len(lines), 4))
     fig, axes = plt.subplots(1, max(1, len(tables)), figsize=size, sharey=True, squeeze=False)
     for i, (ax, (label, table)) in enumerate(zip(axes[0], tables.items(), strict=False)):
         ax.axvline(0, color="grey", lw=0.8)
@@ -136,9 +137,14 @@ def _dots(ax: plt.Axes, table: pd.DataFrame, at: list[float], look_of: int, valu
     ax.errorbar(centre, at, xerr=bars, fmt=MARKERS[look_of], color=COLOURS[look_of], capsize=2, ms=5, **more)
 
 
+def _wrapped(line: object) -> str:
+    """The name of a line, in lines of its own that leave the axes their width."""
+    return textwrap.fill(str(line), 32)
+
+
 def _name_lines(ax: plt.Axes, lines: list[object]) -> None:
     """The names of lines beside the axes, the first on top."""
-    ax.set_yticks(range(len(lines)), [textwrap.fill(str(line), 32) for line in lines])
+    ax.set_yticks(range(len(lines)), [_wrapped(line) for line in lines])
     ax.set_ylim(max(len(lines), 1) - 0.4, -0.6)
 
 
