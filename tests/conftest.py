@@ -78,6 +78,13 @@ def shallow(common):
         yield whole
 
 
+@pytest.fixture
+def few_blocks(monkeypatch):
+    """The same networks in one test alone, where nothing is remembered of them."""
+    for name in NETWORKS:
+        monkeypatch.setitem(NETWORKS, name, fewer_blocks(name))
+
+
 @pytest.fixture(scope="session")
 def built_book(common):
     """Folder of the book's pages, built with warnings as errors, once for all test processes."""

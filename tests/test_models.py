@@ -9,7 +9,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
-from shallow import shallow
 from torch import nn
 
 from maskfr_utils.models import MODELS, create_model, load_insightface_weights, load_model, save_model
@@ -22,13 +21,6 @@ SMALL = {"width": 0.125, "embedding_dim": 16, "image_size": 32}
 def small(name, **arguments):
     torch.manual_seed(0)
     return create_model(name, **SMALL | arguments)
-
-
-@pytest.fixture
-def few_blocks(monkeypatch):
-    """Networks of five blocks, each kind of which is there, for what does not hang on their depth."""
-    for name in MODELS:
-        monkeypatch.setitem(NETWORKS, name, shallow(name))
 
 
 def images(*shape, seed=0):

@@ -9,14 +9,12 @@ import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
-from shallow import shallow
 
 from maskfr_utils import fingerprint, loop, train
 from maskfr_utils.config import ConfigError, TrainConfig
 from maskfr_utils.faces.pose import head_yaw
 from maskfr_utils.models import load_model
 from maskfr_utils.models.legacy import LegacyNet
-from maskfr_utils.names import NETWORKS
 from maskfr_utils.original import flaws as known
 from maskfr_utils.original import scores
 from maskfr_utils.original.run import Audited, main
@@ -52,13 +50,6 @@ def path(tmp_path_factory):
 def unprobed(monkeypatch):
     """Runs that do not first compute what the code computes, which takes a minute."""
     monkeypatch.setattr(fingerprint, "numbers", lambda parts: {})
-
-
-@pytest.fixture
-def few_blocks(monkeypatch):
-    """Networks of five blocks, each kind of which is there."""
-    for name in NETWORKS:
-        monkeypatch.setitem(NETWORKS, name, shallow(name))
 
 
 def make(tmp_path, path, flaws=(), **more):

@@ -15,12 +15,10 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.numpy import load_file, save_file
-from shallow import shallow
 from torch import nn
 
 from maskfr_utils.faces import sources
 from maskfr_utils.models import create_model, load_model, save_model
-from maskfr_utils.names import NETWORKS
 from maskfr_utils.recognise import UNKNOWN, Embedder, Gallery, Match, files, load_embedder, quality
 from maskfr_utils.recognise.__main__ import COMMANDS, main
 from maskfr_utils.recognise.calibration import Calibration, calibrate
@@ -77,12 +75,6 @@ def enrolled(tmp_path_factory):
 @pytest.fixture
 def gallery(enrolled):
     return copy.deepcopy(enrolled)
-
-
-@pytest.fixture
-def five_blocks(monkeypatch):
-    """For tests of what is done with a network, not of what it is."""
-    monkeypatch.setitem(NETWORKS, "iresnet50", shallow("iresnet50"))
 
 
 # Naming
@@ -423,7 +415,7 @@ def test_a_saved_gallery_comes_back(gallery, tmp_path):
         assert file.stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.usefixtures("five_blocks")
+@pytest.mark.usefixtures("few_blocks")
 def test_a_gallery_brings_its_network(people, tmp_path):
     gallery = Gallery(small(), calibration=CALIBRATION)
     gallery.enrol(people)
@@ -437,7 +429,7 @@ def test_a_gallery_brings_its_network(people, tmp_path):
         Gallery.load(tmp_path / "g", OtherTiles())
 
 
-@pytest.mark.usefixtures("five_blocks")
+@pytest.mark.usefixtures("few_blocks")
 def test_a_gallery_brings_its_network_where_another_lay(tmp_path):
     first, second = (Gallery(small(seed), calibration=CALIBRATION) for seed in (0, 1))
     first.save(tmp_path / "g")
@@ -760,7 +752,7 @@ def run(capsys, *argv):
     return status, capsys.readouterr()
 
 
-@pytest.mark.usefixtures("five_blocks")
+@pytest.mark.usefixtures("few_blocks")
 def test_the_commands_from_enrolling_to_forgetting(people, tmp_path, capsys):
     save_model(tmp_path / "m.safetensors", small(), calibration=CALIBRATION.as_dict())
     g, network = tmp_path / "g", ("--network", tmp_path / "m.safetensors")
@@ -779,7 +771,7 @@ def test_the_commands_from_enrolling_to_forgetting(people, tmp_path, capsys):
     assert run(capsys, "export", tmp_path / "copy.bin", *network)[0] == 1
 
 
-@pytest.mark.usefixtures("five_blocks")
+@pytest.mark.usefixtures("few_blocks")
 def test_a_photo_that_takes_the_place_of_another_is_told(tmp_path, capsys):
     g = tmp_path / "g"
     Gallery(small(), calibration=CALIBRATION).save(g)
@@ -800,7 +792,7 @@ MISTAKES = {
 }
 
 
-@pytest.mark.usefixtures("five_blocks")
+@pytest.mark.usefixtures("few_blocks")
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistakes_are_one_line(people, tmp_path, monkeypatch, capsys, mistake):
     monkeypatch.chdir(tmp_path)
@@ -825,7 +817,7 @@ def test_a_rate_that_is_none_changes_no_gallery(people, tmp_path, capsys, rate, 
     assert {path: path.read_bytes() for path in g.rglob("*")} == before
 
 
-@pytest.mark.usefixtures("five_blocks")
+@pytest.mark.usefixtures("few_blocks")
 def test_export_to_onnx_says_how_pictures_become_its_input(people, tmp_path, capsys):
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxscript")

@@ -92,6 +92,19 @@ def write(folder: Path, content: Content, embedder: Embedder | None = None) -> N
     remove_temporaries(folder, older_than=0)  # who was removed may be in one, too
 
 
+def without(
+    gone: Sequence[str], people: dict[str, list[str]], embeddings: np.ndarray
+) -> tuple[dict[str, list[str]], np.ndarray]:
+    """`people` and `embeddings` of a `Content` less those who are `gone`.
+
+    Raises:
+        ValueError: one of them is not among the people.
+    """
+    names = {name for person in gone for name in spellings(person, people)}
+    kept = np.repeat([name not in names for name in people], [*map(len, people.values())])
+    return {name: photos for name, photos in people.items() if name not in names}, embeddings[kept]
+
+
 def forget(folder: Path, people: Sequence[str]) -> Content:
     """Deletes people from a gallery and from the disk; its network is not needed.
 
@@ -105,10 +118,8 @@ def forget(folder: Path, people: Sequence[str]) -> Content:
     read(folder)  # before a lock makes the folder
     with lock(folder):
         content = read(folder)
-        gone = {name for person in people for name in spellings(person, content.people)}
-        kept = np.repeat([name not in gone for name in content.people], [*map(len, content.people.values())])
-        left = {name: photos for name, photos in content.people.items() if name not in gone}
-        content = replace(content, people=left, embeddings=content.embeddings[kept])
+        left, embeddings = without(people, content.people, content.embeddings)
+        content = replace(content, people=left, embeddings=embeddings)
         write(folder, content)
     return content
 

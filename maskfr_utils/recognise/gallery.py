@@ -16,7 +16,7 @@ from maskfr_utils.faces.sources import open_source
 from maskfr_utils.recognise import files, quality
 from maskfr_utils.recognise.calibration import Calibration
 from maskfr_utils.recognise.embedder import Embedder, load_embedder
-from maskfr_utils.recognise.person import UNKNOWN, spellings, tidy
+from maskfr_utils.recognise.person import UNKNOWN, tidy
 from maskfr_utils.recognise.search import best_people
 from maskfr_utils.recognise.validation import rendered_calibration
 
@@ -218,9 +218,7 @@ class Gallery:
         Raises:
             ValueError: nobody of that name is enrolled.
         """
-        gone = spellings(person, self._people)
-        self._embeddings = self._embeddings[[name not in gone for name, _ in self._rows()]]
-        self._people = {name: photos for name, photos in self._people.items() if name not in gone}
+        self._people, self._embeddings = files.without([person], self._people, self._embeddings)
 
     def name(self, photo: np.ndarray | str | Path) -> list[Match]:
         """Names the faces of a photo, the largest and most central first; none where there is no face.

@@ -8,7 +8,7 @@ import pandas as pd
 
 from maskfr_utils.names import CONDITIONS, TITLES
 from maskfr_utils.study import trials
-from maskfr_utils.study.outcomes import Result, comparisons, points, results, signed
+from maskfr_utils.study.outcomes import Result, comparisons, points, results, signed, with_enough_seeds
 from maskfr_utils.study.run import Run
 from maskfr_utils.study.tables import FACES, NOT_RUN
 from maskfr_utils.study.variants import LOSS_VARIANTS, TWIN_TERM, VARIANTS
@@ -152,8 +152,7 @@ def verdicts(compared: pd.DataFrame) -> dict[str, str]:
 def loss_answer(scale: str, folder: Folder = None) -> list[str]:
     """What the losses' records say, in three sentences; fewer where runs are missing."""
     found = losses(scale, folder)
-    compared = against_arcface(found)
-    compared = compared[[len(seeds) >= SEEDS for seeds in compared["seeds"]]]
+    compared = with_enough_seeds(against_arcface(found))
     others = len(LOSS_VARIANTS) - 1
     if found and compared.empty:
         return [

@@ -342,8 +342,7 @@ def recipe(scale: str, folder: Folder = None) -> str:
 
 def batches(scale: str, folder: Folder = None) -> str:
     """Whether a larger batch is better."""
-    compared = tables.batches_compared(scale, folder)
-    compared = compared[[len(seeds) >= SEEDS for seeds in compared["seeds"]]]
+    compared = outcomes.with_enough_seeds(tables.batches_compared(scale, folder))
     if compared.empty:
         return ""
     as_many_steps = compared.index.str.split(": ").str[0].str.endswith("steps")

@@ -15,7 +15,7 @@ from maskfr_utils.names import NETWORKS
 from maskfr_utils.study import state
 from maskfr_utils.study.run import Run
 from maskfr_utils.study.scales import SCALES
-from maskfr_utils.verdicts import Comparison, compare, over_seeds_and_people
+from maskfr_utils.verdicts import SEEDS, Comparison, compare, over_seeds_and_people
 
 YAWS = {"under 10°": (0, 10), "10 to 20°": (10, 20), "20 to 30°": (20, 30), "30° and more": (30, 91)}
 
@@ -208,6 +208,11 @@ def with_verdicts(compared: Mapping[str, Comparison], planned: int = 0) -> pd.Da
     }
     columns = ["difference", "low", "high", "seeds", "p", "p, Holm", "verdict"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+
+
+def with_enough_seeds(table: pd.DataFrame) -> pd.DataFrame:
+    """The lines of a table of `comparisons` that have the seeds that a verdict takes."""
+    return table[table["seeds"].map(len) >= SEEDS]
 
 
 def in_points(table: pd.DataFrame) -> pd.DataFrame:

@@ -4,7 +4,7 @@ Every loss gets nine trials. Scale, margin and learning rate have three levels e
 two levels of different settings meet exactly once, so no loss is judged by one level of anything. Scales and rates are
 half, once and twice those that the recipe and the network's own trials say. Margins are the paper's and two smaller ones
 (ArcFace, Sub-center, CurricularFace, CosFace, MagFace, combined), one on either side of it (AdaFace, the report's code), or, for
-SphereFace, whose 4 is for plain softmax's help, factors of later work. A loss without margin and scale has nine rates by factors
+SphereFace, whose paper trains its 4 beside plain softmax, factors of later work. A loss without margin and scale has nine rates by factors
 of two instead. All losses are trained in single precision, on whatever processor, so that any two can be compared.
 """
 
