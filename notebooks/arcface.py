@@ -137,7 +137,7 @@ family = {
     "SphereFace, m = 1.35": SphereFace(2, 2, margin=1.35).with_margin,
     "combined (1, 0.3, 0.2)": CombinedMargin(2, 2).with_margin,
 }
-figures.losses.target_logits(family)
+figures.playable.pointed(figures.losses.target_logits(family))
 
 # %% [markdown]
 # With two identities, a face is scored as the right one above the line on which the target's value equals the other's cosine
@@ -183,10 +183,12 @@ def probability(s, m):
 
 
 settings = [(8.0, m), (16.0, m), (32.0, m), (64.0, m), (64.0, 0.0), (64.0, 0.3)]
-figures.losses.curves(
-    {f"s = {s:g}, m = {m:g}": (angles.rad2deg(), probability(s, m)) for s, m in settings},
-    "angle to the own identity, degrees",
-    "probability of the own identity",
+figures.playable.pointed(
+    figures.losses.curves(
+        {f"s = {s:g}, m = {m:g}": (angles.rad2deg(), probability(s, m)) for s, m in settings},
+        "angle to the own identity, degrees",
+        "probability of the own identity",
+    )
 )
 
 # %% tags=["remove-input"]
@@ -227,10 +229,12 @@ def pull(straight_through):
     return t.grad.abs().numpy()
 
 
-figures.losses.curves(
-    {name: (angles[1:].rad2deg(), pull(flag)) for name, flag in (("true", False), ("straight through", True))},
-    "angle to the own identity, degrees",
-    "pull on the face, |dz / d angle|",
+figures.playable.pointed(
+    figures.losses.curves(
+        {name: (angles[1:].rad2deg(), pull(flag)) for name, flag in (("true", False), ("straight through", True))},
+        "angle to the own identity, degrees",
+        "pull on the face, |dz / d angle|",
+    )
 )
 
 # %% [markdown]

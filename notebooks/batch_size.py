@@ -48,7 +48,11 @@ from maskfr_utils.study import answers, captions, outcomes, pages, plan, tables
 
 lines = {name: line for name, line in tables.figure_9(scale, results).items() if len(line) > 1}
 made = pages.made(*(captions.made_with("figure_9", each, results) for each in scales.SCALES))
-display(pages.drawn(lines, lambda: figures.results.batch_sizes(lines)), pages.Words(captions.shows(scale)), made)
+display(
+    pages.drawn(lines, lambda: figures.playable.pointed(figures.results.batch_sizes(lines))),
+    pages.Words(captions.shows(scale)),
+    made,
+)
 
 # %% [markdown]
 # [In numbers](#tab-9). Each point has three seeds. Other chapters show all seeds of the same network, on rendered faces five, so its

@@ -141,7 +141,7 @@ images = torch.randn(batch_size, 3, image_size, image_size)
 names = ("iresnet50", "iresnet100", "ressanet50", "ressanet100")
 models = {TITLES[n]: create_model(n, width=width, image_size=image_size) for n in names}
 signals = {name: signal_by_depth(model, images) for name, model in models.items()}
-figures.networks.by_depth(signals)
+figures.playable.pointed(figures.networks.by_depth(signals))
 
 # %% tags=["hide-input"] mystnb={"name": "tab-signals", "caption": "The networks whose signals were measured: parameters, outputs, and how much the gradients of their blocks differ."}
 pd.DataFrame(

@@ -82,7 +82,7 @@ display(pages.shown(tables.by_seed(ours)), pages.Words(answers.learnt(scale, res
 # - **The stem.** ResNet's first convolution is 7 x 7 and halves the map. IResNet's is 3 x 3 and keeps every pixel.
 # - **The start.** Each of ResNet's blocks adds as much as it passes on, from the first step. Later recipes let the last BatchNorm of
 #   each block begin with a weight of 0, so that a block changes nothing until it has learnt something
-#   ([Goyal et al., 2017](https://arxiv.org/abs/1706.02677)).
+#   ([Goyal et al., 2017](#cite-goyal2017)).
 #
 # [Each was changed alone](#tab-resnet-parts), with the recipe and the learning rate of ResNet-50 above, and scored on validation photos;
 # [the course](#fig-resnet-parts) shows when they part. Bottleneck blocks and the ReLU after each sum stay as they are.

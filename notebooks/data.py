@@ -180,6 +180,7 @@ ax.axvline(line, color="k", lw=0.8, ls=":")
 ax.set(xlabel="pictures asked for", ylabel="share that remains", ylim=(0, 1.05))
 ax.legend()
 sns.despine(fig)
+figures.playable.pointed(fig)
 
 # %% tags=["remove-input"]
 higher = min(2 * line, counts.max())

@@ -147,12 +147,12 @@ by_yaw = {
     name: outcomes.by_group(result, [outcomes.yaw_groups(yaw) for yaw in result.photos("yaw")], list(outcomes.YAWS))
     for name, result in shown.items()
 }
-pages.drawn(by_yaw, lambda: figures.results.estimates(by_yaw, "top-1 accuracy, %"))
-
-# %% tags=["remove-input"]
 photos = {f"by {k}": table["photos"] for k, t in (("mask", by_mask), ("yaw", by_yaw)) for table in list(t.values())[:1]}
 counted = "; ".join(f"{k}: " + ", ".join(f"{n} {g}" for g, n in s.items()) for k, s in photos.items())
-display(pages.made(f"Photos {counted}", captions.rerun("table_1", scale, results)))
+display(
+    pages.drawn(by_yaw, lambda: figures.results.estimates(by_yaw, "top-1 accuracy, %")),
+    pages.made(f"Photos {counted}", captions.rerun("table_1", scale, results)),
+)
 
 # %% [markdown]
 # ## Second guesses

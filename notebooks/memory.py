@@ -23,7 +23,7 @@
 # $$M(B) = 3\,W + B\,\sum_{l} a_l$$
 #
 # A block can instead be *recomputed*: only its input is kept, and the rest is computed again when its gradient is due ([Chen et al.,
-# 2016](https://arxiv.org/abs/1604.06174)). The step then computes a third more, and its numbers stay the same to the bit.
+# 2016](#cite-chen2016)). The step then computes a third more, and its numbers stay the same to the bit.
 
 # %% tags=["parameters"]
 batch_size = 512  # pictures a step
@@ -45,7 +45,7 @@ import pandas as pd
 from IPython.display import display
 from matplotlib import pyplot as plt
 
-from maskfr_utils import memory, records
+from maskfr_utils import figures, memory, records
 from maskfr_utils.models import create_model
 from maskfr_utils.names import TITLES
 from maskfr_utils.study import pages, state
@@ -63,8 +63,7 @@ for colour, (name, each) in enumerate(told.items()):
 ax.axhline(limit, color="0.5", linewidth=1)
 ax.set(xlabel="pictures a step", ylabel="GiB")
 ax.legend()
-plt.close(figure)
-figure
+figures.playable.pointed(figure)
 
 # %% tags=["hide-input"] mystnb={"name": "tab-memory", "caption": "What a step keeps, predicted, and the batch at which that fills the memory; the largest batch that runs is smaller."}
 room = limit * GIB

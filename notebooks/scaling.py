@@ -73,6 +73,7 @@ from dataclasses import replace
 import pandas as pd
 from matplotlib import pyplot as plt
 
+from maskfr_utils import figures
 from maskfr_utils.study import pages
 from maskfr_utils.study.projection import MS1M, WEBFACE42M, Machine, project
 
@@ -97,8 +98,7 @@ for colour, (name, by_gpus) in enumerate(found.items()):
     ax.loglog(gpus, [by_gpus[1].hours / g for g in gpus], f"C{colour}:")
 ax.set(xlabel="GPUs", ylabel="hours, projected", xticks=gpus, xticklabels=gpus)
 ax.legend()
-plt.close(figure)
-figure
+figures.playable.pointed(figure)
 
 # %% tags=["hide-input"] mystnb={"name": "tab-scaling", "caption": "Projected: milliseconds of a step for the network, the identities, the exchange and the loading; what sets the pace; hours and cost of the whole training."}
 rows = [

@@ -106,7 +106,7 @@ def tables(measures):
 tables(list(strangers.VERIFICATION))
 
 # %% tags=["hide-input"] mystnb={"name": "fig-roc", "caption": "True accepts against false accepts of the first network in the tables, by set and by what is worn.", "image": {"alt": "Curves that rise from the left to 100%, a line for each set and what is worn, over a logarithmic axis"}}
-roc = pages.drawn(details["roc"], lambda: figures.results.roc_curves(details["roc"]))
+roc = pages.drawn(details["roc"], lambda: figures.playable.pointed(figures.results.roc_curves(details["roc"])))
 display(roc, *([pages.made(network)] if network else []))
 
 # %% [markdown]
@@ -176,7 +176,7 @@ errors = {
 display(pages.shown(pd.DataFrame.from_dict(errors, orient="index")))
 
 # %% tags=["hide-input"] mystnb={"name": "fig-reliability", "caption": "What came of promised probabilities, on pairs that they were not fitted on.", "image": {"alt": "The share of pairs that are of one person against the promised probability, a line for each kind of pairs, beside the diagonal"}}
-pages.drawn(logistic, lambda: figures.results.reliability(logistic))
+pages.drawn(logistic, lambda: figures.playable.pointed(figures.results.reliability(logistic)))
 
 # %% [markdown]
 # ## What makes a face hard

@@ -103,6 +103,8 @@ config = TrainConfig.from_notebook(globals())
 # [These](#fig-test-faces) are some of the test photos.
 
 # %% tags=["hide-input"] mystnb={"name": "fig-test-faces", "caption": "Some test photos, and below each its masked twin.", "image": {"alt": "Two rows of rendered faces: test photos, and below each its masked twin"}}
+from IPython.display import display
+
 from maskfr_utils import figures, left_out, prepare, train
 from maskfr_utils.store import TEST, VALIDATION, FaceStore
 from maskfr_utils.study import pages
@@ -113,18 +115,15 @@ test = store.indices(TEST)
 some = test[:: max(1, len(test) // 10)][:10]
 figures.faces.face_grid({"test photos": store.batch(some)[0], "their masked twins": store.batch(some, masked=True)[0]})
 # %% [markdown]
-# Some photos may be left out: [which and why](#tab-left-out), and [what they look like](#fig-left-out) where a face was found.
+# Some photos may be left out. Which and why, and what they look like where a face was found, stands below.
 # Near-copies are left out, since a copy of a test photo in training would make the result look better than it is. `keep_copies` keeps
 # them, all in one part of the split. With `worn_masks`, photos in which a mask is worn already get no second one: they become a test
 # on real masks.
 
-# %% tags=["hide-input"] mystnb={"name": "tab-left-out", "caption": "Photos that were left out, by reason."}
-gone = left_out.table(store)
-pages.Words("*Nothing was left out.*") if gone.empty else gone
-
-# %% tags=["hide-input"] mystnb={"name": "fig-left-out", "caption": "Faces that were left out, a row a reason.", "image": {"alt": "Faces that were left out, a row a reason; nothing where all were usable"}}
-gone = left_out.faces(store)
-figures.faces.face_grid(gone) if gone else pages.Words("*No face was left out.*")
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Faces that were left out, a row a reason"}}
+gone, faces = left_out.table(store), left_out.faces(store)
+display(pages.Words("*Nothing was left out.*") if gone.empty else gone)
+figures.faces.face_grid(faces) if faces else None
 
 # %% [markdown]
 # ## The run
@@ -140,7 +139,7 @@ figures.faces.face_grid(gone) if gone else pages.Words("*No face was left out.*"
 record = train.run(config)
 *earlier, last = record["history"]
 last |= {twin: scores["accuracy"] for twin, scores in record["metrics"].items()}  # the result, told below
-figures.results.training_curves([*earlier, last])
+figures.playable.pointed(figures.results.training_curves([*earlier, last]))
 # %% [markdown]
 # ## The result
 #
@@ -209,8 +208,6 @@ pd.Series(made, name="this run").to_frame()
 # all photos, the table shows what the weights bring, and not whether to train the classes first.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-head-start", "caption": "Test photos named correctly with 20 photos a person, in percent: the mean over seeds, and the lowest and highest."}
-from IPython.display import display
-
 from maskfr_utils.measure import head_start
 from maskfr_utils.records import read_measurement
 from maskfr_utils.study import state

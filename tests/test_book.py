@@ -159,6 +159,12 @@ def test_citations_are_plain_links_in_notebooks():
     assert source == ["a gate (SE, {cite}`hu2018`) measures"]
 
 
+def test_figures_and_tables_are_plain_links_in_notebooks():
+    source = ["[The table](#tab-x), [the curves](#fig-y) and more ([the loss](#fig-z))"]
+    write_roles(None, "x", source)
+    assert source == ["{numref}`tab-x`, the curves ({numref}`fig-y`) and more ({numref}`fig-z`)"]
+
+
 def test_each_citation_says_whom_it_cites():
     bib, known = (BOOK / "references.bib").read_text(), {}
     for entry in re.finditer(r"^@\w+\{(\w+),(.*?)^\}", bib, re.S | re.M):

@@ -43,7 +43,7 @@ def test_headline_answers_and_is_a_table_of_the_reports_results(folder):
         str(ours["iresnet50", "unmasked"]),
     ]
     text = "\n".join(lines)
-    assert "*Not run yet: real photos, full width; real photos.*" in text
+    assert "*Not run yet: real photos at full width; real photos.*" in text
     assert (
         "seeds a network: 5" in text
         and "*Real photos" not in text

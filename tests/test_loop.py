@@ -360,6 +360,21 @@ def test_logits_are_not_kept(store):
     assert len(given) >= 6 and results["masked"].shape == (400,) and set(results["unmasked_rank"]) == {1, 2}
 
 
+def test_masked_and_unmasked_results_are_of_the_same_photos_with_a_mask_and_without(store):
+    """Where both lists of names are equal, the network is sure of them; it was not shown one twin twice."""
+    given = []
+
+    def predict(faces):
+        given.append(faces)
+        return np.zeros((len(faces), len(store.identities)))
+
+    evaluation.score(predict, store, TEST)
+    masked, unmasked = given
+    bare, _ = store.batch(store.indices(TEST))
+    assert np.array_equal(unmasked, bare)
+    assert all((one != other).any(-1).mean() > 0.1 for one, other in zip(masked, bare, strict=True))
+
+
 def test_flip_test_does_not_tell_a_face_from_its_mirror(tmp_path, store):
     trainer = loop.Trainer(small(tmp_path, flip_test=True), store, Fabric(accelerator="cpu"))
     faces = store.batch(store.indices(TEST))[0]

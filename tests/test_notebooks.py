@@ -185,7 +185,9 @@ def test_losses_and_conditions_tell_what_was_run_and_what_was_not(page):
     assert "MagFace not run yet not run yet" in text
     assert "softmax − ArcFace −40.0 (−40.0 to −40.0) −40.0, −40.0, −40.0" in text
     assert "so far, of 9, each with settings of its own, none names more masked rendered faces than ArcFace" in text
-    assert "*Not run yet: real photos; real photos, full width.* `python -m maskfr_utils.study losses` runs it." in text
+    assert (
+        "*Not run yet: real photos; real photos at full width.* `python -m maskfr_utils.study losses` runs it." in text
+    )
     _, text = page("conditions")
     assert re.search(r"toss of a coin: masked − unmasked faces −10\.0 [^:]* undecided not shown", text)
     assert "both twins of each photo in one batch not run yet" in text

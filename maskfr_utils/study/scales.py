@@ -38,7 +38,7 @@ class Scale:
 SCALES = {
     "demo": Scale("rendered faces", (0.003125, 0.00625, 0.0125, 0.025, 0.05), (16, 32, 64, 128), 5),
     "pocket": Scale("real photos", (0.003125, 0.00625, 0.0125, 0.025, 0.05), (32, 64, 128, 256, 512), 3, 3),
-    "full": Scale("real photos, full width", (0.0125, 0.025, 0.05, 0.1, 0.2), (128, 256, 512, 1024), 3, 6, gpu=True),
+    "full": Scale("real photos at full width", (0.0125, 0.025, 0.05, 0.1, 0.2), (128, 256, 512, 1024), 3, 6, gpu=True),
 }
 
 

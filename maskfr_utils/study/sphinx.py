@@ -6,7 +6,8 @@ executed, or a record of the study is stale or unknown; and it warns of a pictur
 Notebooks are read in JupyterLab, too, where roles and directives show as raw text. So they are written in plain Markdown
 and metadata, and this extension makes of it what the book needs:
 
-- `([He et al., 2016](#cite-he2016))` becomes a citation, `[the curves](#fig-rates)` "the curves (Figure 7.1)";
+- `([He et al., 2016](#cite-he2016))` becomes a citation, `[the curves](#fig-rates)` "the curves (Figure 7.1)", and
+  `[the figure](#fig-rates)` "Figure 7.1";
 - a cell with `mystnb={"name": "fig-rates", "caption": "..."}` becomes a numbered figure, with "tab-..." a numbered table; what
   `pages.made` shows in that cell stands below the caption. A caption that begins with "The report's Figure 9" puts
   "Figure 9" into the index.
@@ -32,6 +33,7 @@ CITED = re.compile(r"\[[^\[\]]+\]\(#cite-([\w,]+)\)")
 CITED_ALONE = re.compile(rf"\({CITED.pattern}\)")  # its parentheses are those of the citation
 NUMBERED = re.compile(r"\[([^\[\]]+)\]\(#((?:fig|tab)-[\w-]+)\)")
 ENCLOSED = re.compile(rf"\({NUMBERED.pattern}\)")
+NAMED = re.compile(r"\[[Tt]he (?:figure|table)\]\(#((?:fig|tab)-[\w-]+)\)")  # the number says it all
 REPORTED = re.compile(r"The report's ((?:Figure|Table) \d)\b")
 
 
@@ -80,7 +82,8 @@ def stop_if_stale(app: Sphinx) -> None:
 def write_roles(app: Sphinx, docname: str, source: list[str]) -> None:
     """Turns links to `#cite-`, `#fig-` and `#tab-` into citations and numbers, in pages and notebooks."""
     text = CITED.sub(r"{cite}`\1`", CITED_ALONE.sub(r"{cite}`\1`", source[0]))
-    source[0] = NUMBERED.sub(r"\1 ({numref}`\2`)", ENCLOSED.sub(r"({numref}`\2`)", text))
+    text = NAMED.sub(r"{numref}`\1`", ENCLOSED.sub(r"({numref}`\2`)", text))
+    source[0] = NUMBERED.sub(r"\1 ({numref}`\2`)", text)
 
 
 class NumberedTable(nodes.figure):
