@@ -4,10 +4,12 @@ import atexit
 import contextlib
 import ctypes
 import os
+from datetime import timedelta
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning_fabric.strategies import DDPStrategy
 
 from maskfr_utils.config import ConfigError, TrainConfig
 from maskfr_utils.messages import shown
@@ -94,7 +96,10 @@ def make_fabric(config: TrainConfig) -> Fabric:
         accelerator=device.type,
         devices=local,
         num_nodes=world // local,
-        strategy=("ddp_find_unused_parameters_true" if config.head_epochs else "ddp") if world > 1 else "auto",
+        # The others wait while process 0 prepares millions of pictures: longer than torch's half hour.
+        strategy=DDPStrategy(timeout=timedelta(days=2), find_unused_parameters=config.head_epochs > 0)
+        if world > 1
+        else "auto",
         precision=precision_for(config, device),
         loggers=loggers_for(config),
     )

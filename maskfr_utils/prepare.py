@@ -97,7 +97,11 @@ def prepare(
     parameters["validation_fraction"] = validation_fraction
     if found is not None:
         parameters |= _switches(keep_copies, worn_masks)
-    if found is None and per_identity < min_masked:
+    elif keep_copies or worn_masks:
+        raise ValueError(
+            "keep_copies and worn_masks are for photos: rendered faces have no copies, and wear no mask yet"
+        )
+    elif per_identity < min_masked:
         raise ValueError(f"per_identity is {per_identity}, fewer than min_masked = {min_masked}: raise it")
     data = Photos(found) if found else Rendered(identities, per_identity, difficulty, seed)
     how = How(style, seed, is_jpeg(encoding, data.about), "worn_masks" in parameters)

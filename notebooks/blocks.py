@@ -76,8 +76,8 @@ figures.networks.block_diagram(blocks.IBasic(64, 128, stride=2), (1, 64, 56, 56)
 # ## SE-IBasic_F, stages 2 and 3 of ResSaNet
 #
 # [It](#fig-se-ibasic-f) differs from IBasic in two places. *Squeeze and excitation* (SE, [Hu et al., 2018](#cite-hu2018)) measures how strong each
-# channel is on average, and turns channels up or down by a gate $g = \sigma(W_b\,\mathrm{ReLU}(W_a \bar{x}))$, where $\bar x$ is the
-# mean over positions ([the gate](#fig-se)). And an activation called FReLU takes the place of PReLU.
+# channel is on average, and turns it up or down ([the gate](#fig-se)). The gate is $g = \sigma(W_b\,\mathrm{ReLU}(W_a \bar{x}))$, where
+# $\bar x$ is the mean over positions. And an activation called FReLU takes the place of PReLU.
 
 # %% tags=["hide-input"] mystnb={"name": "fig-se-ibasic-f", "caption": "The report's Figure 5: SE-IBasic_F, the block of ResSaNet's stages 2 and 3.", "image": {"alt": "Block diagram of SE-IBasic_F: as IBasic, with FReLU in place of PReLU and SE before the sum"}}
 figures.networks.block_diagram(
@@ -89,7 +89,7 @@ figures.networks.block_diagram(blocks.SE(128), (1, 128, 28, 28), "SE")
 
 # %% [markdown]
 # FReLU, the *funnel* ([Ma et al., 2020](#cite-ma2020)), replaces the threshold 0 of ReLU by one that depends on the neighbours:
-# $\mathrm{FReLU}(x) = \max(x, \mathrm{BN}(D * x))$, with a 3×3 convolution $D$ that is *depthwise*: it filters each channel by itself.
+# $\mathrm{FReLU}(x) = \max(x, \mathrm{BN}(D * x))$. Its 3×3 convolution $D$ is *depthwise*: it filters each channel by itself.
 # It costs nine multiply-adds an element ([FReLU](#fig-frelu)), where the convolution beside it costs hundreds.
 
 # %% tags=["hide-input"] mystnb={"name": "fig-frelu", "caption": "FReLU: the larger of a value and what its neighbours suggest.", "image": {"alt": "Block diagram of FReLU: the larger of the input and its depthwise 3x3 convolution with BN"}}

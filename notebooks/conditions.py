@@ -81,8 +81,8 @@ pages.drawn(forests, lambda: figures.results.estimates(forests, "top-1 accuracy,
 # %% [markdown]
 # ## One network for all?
 #
-# Each network that may serve both kinds of faces is compared in [three ways](#tab-one-for-all): its masked accuracy with its bare
-# one, and either with that of the *specialist*, the network that was trained for this kind of face alone. The rule was made before the
+# A *specialist* is a network that was trained for one kind of face alone. Each network that may serve both kinds is compared in
+# [three ways](#tab-one-for-all): its masked accuracy with its bare one, and either with the specialist's. The rule was made before the
 # runs; the networks that see a part of the face joined this table after theirs:
 #
 # - *yes*, where the 95% intervals of all three differences lie above −1 point;

@@ -33,8 +33,8 @@
 # - **the report's code**: as ArcFace, but on scores that are no cosines.
 #
 # With the wrong *s* or margin any loss is bad, so each is tuned. **Every loss gets nine trials**: three values of *s*
-# (half, once and twice the recipe's), three margins (for most losses the paper's, which is for thousands of people, and two smaller
-# ones), and three learning rates (half, once and twice the network's own). The nine form an *orthogonal array*: each value of one setting meets each value of another exactly once. Softmax,
+# (half, once and twice the recipe's), three margins, and three learning rates (half, once and twice the network's own). For most losses
+# the margins are the paper's, which is for thousands of people, and two smaller ones. The nine form an *orthogonal array*: each value of one setting meets each value of another exactly once. Softmax,
 # which has neither *s* nor margin, gets nine rates. [The best trial](#tab-loss-trials) on masked validation photos is then run with three
 # seeds.
 

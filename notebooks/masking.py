@@ -248,7 +248,7 @@ pd.DataFrame(found["outline_difference"]).T.rename(index=outline.STATISTICS).sty
 
 # %% [markdown]
 # Drawn masks sit about where real ones do. They were fitted to do so. How high they are worn, and how much that
-# differs from one to the next, was set by quartiles over all of MFR2, and then checked on every other of its people (the
+# differs from one to the next, was set by quartiles over all of MFR2. It was then checked on every other of its people (the
 # first, third, ... by name). Shown here are the others. Nothing was fitted to them alone, but they are part of
 # those quartiles, and were seen while the masks were made. So this is no clean test: on other photos drawn masks
 # may fit less well.
@@ -328,8 +328,8 @@ figures.faces.distinct_people(record["rendered"])
 # %% [markdown]
 # ## Your own pictures
 #
-# With `source` and `out` set, every face of every picture is masked. `out/images` holds the pictures, `out/coverage` shows where the
-# masks are (to train a segmentation on), and `out/manifest.jsonl` has all that is needed to draw each mask again bit for bit. If it was
+# With `source` and `out` set, every face of every picture is masked. `out/images` holds the pictures. `out/coverage` shows where the
+# masks are, to train a segmentation on. `out/manifest.jsonl` has all that is needed to draw each mask again bit for bit. If it was
 # stopped, it goes on where it was.
 
 # %%

@@ -170,7 +170,7 @@ for norm, known, form_50, form_100 in itertools.product((0, 1, 2, 4), flags, fla
             print(f"{TITLES[name]}: {'with' if form else 'without'} the BatchNorm in between")
 
 # %% [markdown]
-# One combination of 32 gives all four numbers to the last digit: the two IResNet columns come from two code bases, and their
+# One combination of 32 gives all four numbers to the last digit. The two IResNet columns come from two code bases. Their
 # counter takes two operations for an element of a BatchNorm and knows PReLU. So does
 # [THOP](https://github.com/Lyken17/pytorch-OpCounter), a package that watches a network run and adds up what a rule for each
 # type of module says. It got rules for PReLU and softmax in September 2021, a month before the paper appeared. A module without

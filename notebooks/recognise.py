@@ -20,8 +20,8 @@
 #
 # - **Consent.** What is kept of a face is biometric data. Enrol only people who have agreed to it, for a purpose that they know. In many
 #   places the law demands this, and forbids much even with consent.
-# - **What is stored.** No photo. Of each photo, an embedding (some hundred numbers by which its person is found in other photos)
-#   and the names of the person and of the file, in one folder that only its owner can read. Nothing leaves the machine.
+# - **What is stored.** No photo. Of each photo an embedding is kept: some hundred numbers by which its person is found in other photos.
+#   With it go the names of the person and of the file, into one folder that only its owner can read. Nothing leaves the machine.
 # - **How to delete.** `python -m maskfr_utils.recognise remove GALLERY NAME` writes the files anew without that person; deleting the
 #   folder removes everybody. Backups, and the annotated pictures that you made, are yours to delete.
 # - **The network that comes with this package is not for real people.** It names few of them, and some wrongly. It has seen rendered people only: it is here so that

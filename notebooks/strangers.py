@@ -36,9 +36,9 @@
 # **Identification** asks who of the enrolled people is on a photo, the *probe*.
 #
 # - *Rank $k$* is the share of probes whose person is among the $k$ nearest.
-# - In the *open set*, some probes are of nobody who is enrolled. DIR (detection and identification rate) at FPIR (false positive
-#   identification rate) 1% is the share of enrolled people's probes that are named, and named correctly, where at most 1% of the
-#   strangers' probes are given a name.
+# - In the *open set*, some probes are of nobody who is enrolled. The FPIR (false positive identification
+#   rate) is the share of strangers' probes that are given a name. DIR (detection and identification rate) at FPIR 1% is the share of
+#   enrolled people's probes that are named, and named correctly, where at most 1% of strangers' are given a name.
 #
 # The sets are LFW, MFR2, and glint24, a sample of Glint360K that has no list of pairs ([data card](../book/data_card.md)).
 # People whom one of the networks was trained on are left out, by name. Intervals are of 95%, over seeds and over people drawn

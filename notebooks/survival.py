@@ -16,8 +16,8 @@
 #
 # **Question.** What do broken files, hostile files and kills do to this code, and what does its data cost?
 #
-# Training sets come from strangers, and runs last for days on machines that fail. What is claimed: a file is read, or refused by one clear
-# line, or loses parts that are counted; and a run that is killed ends with the same bits as one that was not.
+# Training sets come from strangers, and runs last for days on machines that fail. Two things are claimed. A file is read, or refused by one clear
+# line, or loses parts that are counted. And a run that is killed ends with the same bits as one that was not.
 
 # %% tags=["parameters"]
 results = None  # folder of the records; None: the book's
@@ -33,8 +33,10 @@ parameters.check(globals(), results=parameters.folder)
 # `make soak`, a long test with damaged files, takes small whole files of each format and changes them at random. Bits are flipped; pieces are cut out, put in, doubled
 # or swapped for words of the format; integers are set to the ends of their range. Most files then get right checksums again, so that
 # what lies behind these is reached.
-# A process of its own reads each as a user's call does. It counts as failed if it hangs, ends the interpreter, takes too much memory, starts
-# another program, loads a Python class that the format does not need, writes outside its folder, or ends in an error that is no clear line naming the file.
+# A process of its own reads each as a user's call does. It counts as failed if it hangs, ends the interpreter or takes too much memory;
+# if it starts another program, loads a Python class that the format does not need, or writes outside its folder; and if it ends in an
+# error that is no clear line naming the file.
+#
 # `recordio` and `bin` are insightface's files, of training photos and of pairs; a `manifest` says which mask each picture of a folder got;
 # a `list` names pictures or pairs; `shards` are the parts of one data set in several archives.
 
@@ -84,8 +86,8 @@ figure
 # %% [markdown]
 # ## Kills
 #
-# A run of seconds, with everything that draws at random and a checkpoint at each step, is killed at random moments, by SIGKILL with a
-# chance of three in four, else by SIGTERM, and started again until it ends. Weights, scores and history must then be those of a run that nobody killed.
+# A run of seconds, with everything that draws at random and a checkpoint at each step, is killed at random moments and started again
+# until it ends. Three times in four the signal is SIGKILL, else SIGTERM. Weights, scores and history must then be those of a run that nobody killed.
 
 # %% tags=["hide-input"]
 kills = (soak or {}).get("kills")

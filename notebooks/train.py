@@ -18,7 +18,7 @@
 #
 # This notebook is the main job of the study. It trains one network on one data set, and tests it on photos that it has never seen,
 # each once with a mask and once without. As it stands it renders twenty people and names their faces. That
-# takes some ten minutes on two cores, on a processor without bf16 (a 16-bit number format) over half an hour; this page of the book was made at a quarter of the
+# takes some ten minutes on two cores; on a processor without bf16 (a 16-bit number format) it takes over half an hour. This page of the book was made at a quarter of the
 # channels (`-p width 0.25`). The second line below trains on photos of yours:
 #
 # ```

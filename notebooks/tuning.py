@@ -142,7 +142,7 @@ display(*pages.parts(words, plan.command("table_2")))
 # - *Weight decay* pulls weights towards 0. It belongs on the weights of convolutions, linear layers and classes; the first
 #   version let it pull on norms, slopes and biases, too (`decay_all`).
 # - *Depthwise filters*, which of these two only ResSaNet has, started too small, since their fan was counted over all channels instead of
-#   the one that each sees: six to sixteen times at the width of these runs, eleven to thirty-two at full width. A step then turns them
+#   the one that each sees. They were six to sixteen times too small at the width of these runs, eleven to thirty-two at full width. A step then turns them
 #   much further than other filters (`fan_layer`).
 # - A *new mask at each visit* (`fresh_masks`) and *augmentation* (`augment`: turned, moved, recoloured, partly covered).
 #

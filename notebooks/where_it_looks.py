@@ -77,7 +77,7 @@ figures.faces.face_grid({"": np.stack([people.images[0], half])}, size=2)
 # The share of a map that lies on eyes and brows, without a mask and with one: by [occlusion](#fig-eyes-occlusion), and by
 # [gradient times activation](#fig-eyes-gradient); [all parts](#tab-parts-looked-at) are in the table. A share is called
 # larger than another one where their 95% intervals do not overlap, which is stricter than a paired comparison. ResSaNet-50 was trained on masked
-# faces only, so what that taught it is not shown: `python -m maskfr_utils.train -f params/pocket/study.yaml -p model ressanet50 -p condition
+# faces only, so what that taught it is not shown; `python -m maskfr_utils.train -f params/pocket/study.yaml -p model ressanet50 -p condition
 # unmasked` makes a run without masks.
 
 # %% tags=["hide-input"] mystnb={"name": "fig-eyes-occlusion", "caption": "Share of the occlusion map on eyes and brows, with 95% intervals over seeds and people.", "image": {"alt": "For each network two dots with error bars, without a mask and with one"}}

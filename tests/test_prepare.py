@@ -217,6 +217,9 @@ def test_errors_say_the_way_out(folder, tmp_path, cache):
         prepare.prepare(folder, style="wool")
     with pytest.raises(ValueError, match="per_identity is 3, fewer than min_masked = 5"):
         prepare.prepare("demo", per_identity=3)
+    for for_photos in ("keep_copies", "worn_masks"):  # not passed over in silence
+        with pytest.raises(ValueError, match="keep_copies and worn_masks are for photos"):
+            prepare.prepare("demo", **{for_photos: True})
     source = tmp_path / "photos.zip"
     with zipfile.ZipFile(source, "w") as archive:
         archive.write(next(folder.rglob("*.png")), "a/1.png")

@@ -254,11 +254,11 @@ def answer(record: dict) -> str:
     either = [points(*row[["value", "low", "high"]]) for row in (real, drawn)]
     told = table(record)
     unsure = [kind for kind in ("real", "drawn") if told.loc[f"rank 1, {kind} mask", "verdict"].startswith("undecided")]
-    which = "neither gain is" if len(unsure) == 2 else f"that with {''.join(unsure)} masks is not"
+    which = "neither gain is" if len(unsure) == 2 else f"the gain with {''.join(unsure)} masks is not"
     return (
-        f"{'Whether drawn masks stand in for real ones is not decided' if unsure else f'Here drawn masks stand in for real ones {how}'}: on new people, training on drawn"
+        f"{'Whether drawn masks stand in for real ones is not decided' if unsure else f'Here drawn masks stand in for real ones {how}'}. On new people, training on drawn"
         f" masks gains {either[0]} points of rank 1 with real masks, and {either[1]} with drawn ones"
-        f"{f'; after correction {which} beyond noise' if unsure else ''}."
+        f".{f' After correction {which} beyond noise.' if unsure else ''}"
     )
 
 

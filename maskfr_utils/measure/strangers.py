@@ -337,13 +337,13 @@ def answer(record: dict) -> str:
                 kinds = ["rendered people" if name == "rendered" else "real people" for name in sets]
                 passed.setdefault(" to ".join(dict.fromkeys(kinds)), []).append(100 * found["FAR"]["value"])
     told = [
-        f"{min(shares):.1f} to {max(shares):.1f}% "
-        + (f"from {kinds}" if " to " in kinds else f"between sets of {kinds}")
+        " to ".join(dict.fromkeys(f"{share:.1f}" for share in (min(shares), max(shares))))
+        + f"% {f'from {kinds}' if ' to ' in kinds else f'between sets of {kinds}'}"
         for kinds, shares in passed.items()
     ]
     if told:
         said.append(
-            f"A threshold that accepts 1% of one set's pairs of two people accepts other shares elsewhere: {'; '.join(told)}."
+            f"A threshold that accepts 1% of one set's pairs of two people is then used on another set. There it accepts {'; '.join(told)}."
         )
     return " ".join(said)
 

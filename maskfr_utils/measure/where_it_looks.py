@@ -200,8 +200,8 @@ def answer(record: dict) -> str:
             verdict = f"Undecided for {name} ({seeds} of {SEEDS} seeds)"
         told = [f"{word} at {' and '.join(changes[way])}" for way, word in ((-1, "less"), (1, "more")) if changes[way]]
         said.append(
-            f"{verdict}. Trained on masked faces instead of bare ones it looks, by both maps and beyond their intervals,"
-            f" {', and '.join(told) or 'at no other part more or less'}. {_eyes(record, label, other)}"
+            f"{verdict}. Trained on masked faces instead of bare ones it looks"
+            f" {', and '.join(told) or 'at no other part more or less'}, by both maps and beyond their intervals. {_eyes(record, label, other)}"
         )
     return " ".join(said)
 

@@ -197,7 +197,7 @@ def _scores(scale: str, folder: Folder) -> dict[str, list[float | None]]:
 
 
 def condition_answer(scale: str, folder: Folder = None) -> list[str]:
-    """What the conditions' records say, in two sentences; none where runs are missing."""
+    """What the conditions' records say, in three sentences; none where runs are missing."""
     compared = one_for_all(scale, folder)
     if compared.empty:
         return []
@@ -217,8 +217,8 @@ def condition_answer(scale: str, folder: Folder = None) -> list[str]:
     )
     return [
         f"{answer.capitalize()}: on {FACES[scale]}{f' ({seeds} of {SEEDS} seeds)' if seeds < SEEDS else ''} {serves[answer]} both kinds of faces.",
-        f"{lead}: its accuracy on masked faces differs by {_points(gap)} points from that on bare ones, and by"
-        f" {signed(masked['difference'])} and {signed(bare['difference'])} from the specialists' on masked and on bare faces.",
+        f"{lead}: its accuracy on masked faces differs by {_points(gap)} points from that on bare ones. From the"
+        f" specialists' it differs by {signed(masked['difference'])} on masked faces and {signed(bare['difference'])} on bare ones.",
     ]
 
 

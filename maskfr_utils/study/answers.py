@@ -60,7 +60,7 @@ def gain(scale: str, folder: Folder = None) -> str:
     pairs = {"gain": (trained, masked), "left": (bare, trained)}
     won, left = (row for _, row in outcomes.comparisons(pairs).iterrows())
     return (
-        f"On {FACES[scale]}, an IResNet-50 that is trained on masked faces names {100 * trained.mean:.1f}% of the masked photos: that"
+        f"On {FACES[scale]}, an IResNet-50 that is trained on masked faces names {100 * trained.mean:.1f}% of the masked photos. That"
         f" wins back {100 * won['difference']:.1f} points{_between(won)}, and "
         + (
             f"leaves it {100 * left['difference']:.1f} points{_between(left)} below the network that was trained and tested on bare faces."
@@ -100,7 +100,7 @@ def both(scale: str, folder: Folder = None) -> str:
     ]
     return (
         f"One network that sees either kind names {100 * found['masked'].mean:.1f}% of the masked and"
-        f" {100 * found['unmasked'].mean:.1f}% of the bare photos; against the two that were trained for one kind each, that is"
+        f" {100 * found['unmasked'].mean:.1f}% of the bare photos. Against the two that were trained for one kind each, that is"
         f" {' and '.join(words)}."
     )
 
