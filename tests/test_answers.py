@@ -26,7 +26,7 @@ def test_a_mask_costs_what_twins_differ_by(tmp_path):
     # Intervals are Student's t over three seeds whose differences step by five points, and in the gain by ten.
     assert "costs it 55.0 points (+42.6 to +67.4)." in said
     gained = answers.gain("demo", folder)
-    assert "names 85.0% of the masked photos" in gained and "that wins back 40.0 points (+15.2 to +64.8), and" in gained
+    assert "names 85.0% of the masked photos" in gained and "That wins back 40.0 points (+15.2 to +64.8), and" in gained
     assert gained.startswith("On rendered faces, ")
     assert gained.endswith(
         "leaves it 15.0 points (+2.6 to +27.4) below the network that was trained and tested on bare faces."

@@ -351,6 +351,6 @@ def test_the_answer_keeps_real_people_apart_from_rendered_ones():
         "With real masks it decides 90.0% (89.0–91.0) of MFR2's pairs correctly and names 39.0% (38.0–40.0) of" in said
     )
     assert said.endswith(
-        "elsewhere: 2.0 to 2.0% between sets of real people; 30.0 to 30.0% from real people to rendered people."
+        "There it accepts 2.0% between sets of real people; 30.0% from real people to rendered people."
     )
     assert strangers.answer({"networks": {"A": {}}, "differences": {}, "details": {"A": {"carried": {}}}}) == ""

@@ -59,8 +59,10 @@ def figure_9(scale: str) -> list[Run]:
 
 
 def losses(scale: str) -> list[Run]:
-    """IResNet-50 trained on masked faces with each loss: its trials, and three seeds at the settings that they chose."""
-    finals = [Run(scale=scale, variant=name, seed=seed) for seed in range(3) for name in LOSS_VARIANTS]
+    """IResNet-50 trained on masked faces with each loss: its trials, and the final runs at the settings that they chose."""
+    finals = [
+        Run(scale=scale, variant=name, seed=seed) for seed in range(SCALES[scale].seeds) for name in LOSS_VARIANTS
+    ]
     return finals + [run for name in LOSS_VARIANTS for run in variant_trials(scale, name)]
 
 

@@ -22,7 +22,7 @@ class Scale:
         faces: what it is trained on, in words.
         rates: learning rates that every network is tried at; more follow while the best is at an edge.
         batches: batch sizes of Figure 9, the first of which is the recipe's.
-        seeds: how many each final run has; those of losses and of batch sizes have three.
+        seeds: how many each final run has; those of batch sizes have three.
         trial_epochs: of its trials, whose warm-ups shrink with them; None: the recipe's.
         gpu: whether no CPU is asked to make it.
     """
