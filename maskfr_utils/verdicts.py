@@ -133,5 +133,6 @@ def _of_other_people(
         sums.append(np.bincount(who, np.asarray(value, float), len(names)))
         counts.append(np.bincount(who, minlength=len(names)))
     times = drawn_anew(len(names), resamples, seed=seed)
-    shares = (times @ np.array(sums).T) / np.maximum(times @ np.array(counts).T, 1)
-    return shares.mean(1)
+    sums, counts = times @ np.array(sums).T, times @ np.array(counts).T
+    # A seed of which nobody was drawn says nothing; somebody of some seed always is.
+    return np.nanmean(np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0), axis=1)

@@ -65,8 +65,8 @@ made = pages.made(
 display(pd.DataFrame.from_dict(rows, orient="index"), pages.Words(captions.shows(scale)), made)
 
 # %% [markdown]
-# [Each part against plain IResNet-50](#tab-parts-compared), on the same photos of the same seeds; $p$ is corrected for the number of
-# lines:
+# [Each part against plain IResNet-50](#tab-parts-compared), on the same photos of the same seeds; $p$ is corrected for all four together,
+# run or not:
 
 # %% tags=["hide-input"] mystnb={"name": "tab-parts-compared", "caption": "What each part changes in IResNet-50, in percentage points, with 95% intervals over seeds and people."}
 compared = {each: tables.parts(each, results) for each in scales.SCALES}

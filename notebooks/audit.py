@@ -77,8 +77,8 @@ with pd.option_context("display.max_colwidth", None):
 display(pages.shown(outcomes.in_points(audit.alone(scale, results))))
 
 # %% [markdown]
-# *Raises it*, *lowers it*: three seeds or more, the interval over seeds and people leaves 0 out, and *p*, corrected for the
-# number of lines, is below 0.05; *undecided*: all else. Where all people have equally many test photos, as in `demo`, the mean over
+# *Raises it*, *lowers it*: three seeds or more, the interval over seeds and people leaves 0 out, and *p*, corrected for all
+# deviations together, is below 0.05; *undecided*: all else. Where all people have equally many test photos, as in `demo`, the mean over
 # people is that over photos, so this deviation changes nothing.
 #
 # ## Copies on both sides of the split

@@ -64,7 +64,7 @@ display(*pages.parts({tables.FACES[each]: tables.figure_9_table(each, results) f
 # %% [markdown]
 # ## Is it more than noise?
 #
-# [Each batch size against the smallest](#tab-9-compared), on the same photos of the same seeds. $p$ is corrected for all lines together.
+# [Each batch size against the smallest](#tab-9-compared), on the same photos of the same seeds. $p$ is corrected for all lines together, run or not.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-9-compared", "caption": "Each batch size against the smallest, in percentage points, with 95% intervals over seeds and people."}
 compared = tables.batches_compared(scale, results)

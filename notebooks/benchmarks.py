@@ -141,7 +141,7 @@ figures.results.stacked_bars(percent.to_dict(), "share of a training step's time
 # %% [markdown]
 # [Two things](#fig-narrow) help then. PyTorch's PReLU is slow on a CPU in bf16 and in the memory layout that convolutions want;
 # `blocks.PReLU` computes the same function from faster operations. And each step frees and requests the same gigabytes. The C library
-# gives them back to the operating system, which fills each page with zeros before it hands it out again. `loop.keep_memory` keeps
+# gives them back to the operating system, which fills each page with zeros before it hands it out again. `devices.keep_memory` keeps
 # them.
 
 # %% tags=["hide-input"] mystnb={"name": "fig-narrow", "caption": "Training images a second of IResNet-50 at a quarter of the channels, by choice.", "image": {"alt": "Bars of training images a second of the narrow IResNet-50 for each choice, with their spread"}}

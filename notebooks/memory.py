@@ -125,9 +125,9 @@ pages.box(
     f"By prediction, a step of ResSaNet-100 with {batch_size} pictures in fp32 keeps {each.peak(recompute=False) / GIB:.0f} GiB; with each "
     f"block recomputed it keeps {each.peak(recompute=True) / GIB:.1f} GiB, for a third more computing by count"
     + (f". Measured, the whole step held {' and '.join(large)}" if large else "")
-    + ": more than predicted, which leaves out working space and most passing gradients. What is kept fills "
-    f"{limit:g} GiB at a batch of {largest(each, False)} pictures, or of {largest(each, True)} if blocks are recomputed, so the largest "
-    "batches that run are smaller. `recompute: auto` recomputes where a step would not fit."
+    + (": more than predicted, which leaves out working space and most passing gradients" if large else "")
+    + f". What is kept fills {limit:g} GiB at a batch of {largest(each, False)} pictures, or of {largest(each, True)} if blocks are "
+    "recomputed, so the largest batches that run are smaller. `recompute: auto` recomputes where a step would not fit."
 )
 
 # %% [markdown]

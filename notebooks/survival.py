@@ -128,11 +128,13 @@ pages.shown(table, "python -m maskfr_utils.measure.data_costs")
 # %% tags=["remove-input"]
 if soak:
     inputs, failed = (sum(each[what] for each in soak["formats"].values()) for what in ("inputs", "failed"))
-    told = f"Of {inputs:,} damaged files in {len(soak['formats'])} formats {'all but ' + str(failed) if failed else 'every one'} was read,"
+    told = f"Of {inputs:,} damaged files in {len(soak['formats'])} formats {f'all but {failed} were' if failed else 'every one was'} read,"
     told += " read without its lost parts, or refused in a clear line."
     if kills:
         told += f" Of {kills['runs']} runs that were killed {kills['kills']} times, {kills['unequal'] or 'none'} ended with other results"
-        told += " than one that was not."
+        told += " than one that was not"
+        odd = {"failed": kills["failed"], "left files half written": kills["left"]}
+        told += "".join(f", {count} {what}" for what, count in odd.items() if count) + "."
 else:
     told = "Not measured yet: `make soak` takes ten minutes or more."
 if costs:

@@ -52,13 +52,14 @@ from IPython.display import display
 
 from maskfr_utils import figures
 from maskfr_utils.names import REPORTED, TITLES
-from maskfr_utils.study import alternatives, answers, captions, outcomes, pages, plan, tables
+from maskfr_utils.study import alternatives, answers, captions, outcomes, pages, plan, tables, trials
 
 tried = tables.tried(scale, results)
 reported = {TITLES[model]: tried[TITLES[model]] for model in REPORTED if TITLES[model] in tried}
 made = pages.made(*(captions.made_with("tuning", each, results) for each in scales.SCALES))
 lines = {name: table["masked"] for name, table in reported.items()}
-display(pages.drawn(lines, lambda: figures.playable.pointed(figures.results.rates(lines))), made)
+chosen = {TITLES[model]: rate for model, rate in trials.chosen(scale, results).items()}
+display(pages.drawn(lines, lambda: figures.playable.pointed(figures.results.rates(lines, chosen))), made)
 
 # %% [markdown]
 # [In numbers](#tab-rates), percent:

@@ -26,17 +26,24 @@ def test_a_mask_costs_what_twins_differ_by(tmp_path):
     # Intervals are Student's t over three seeds whose differences step by five points, and in the gain by ten.
     assert "costs it 55.0 points (+42.6 to +67.4)." in said
     gained = answers.gain("demo", folder)
-    assert "names 85.0% of the masked photos" in gained and "That wins back 40.0 points (+15.2 to +64.8), and" in gained
+    assert "names 85.0% of the masked photos" in gained and gained.count("not beyond noise") == 2
+    assert "That wins back 40.0 points (+15.2 to +64.8; not beyond noise), and" in gained
     assert gained.startswith("On rendered faces, ")
     assert gained.endswith(
-        "leaves it 15.0 points (+2.6 to +27.4) below the network that was trained and tested on bare faces."
+        "leaves it 15.0 points (+2.6 to +27.4; not beyond noise) below the network that was trained and tested on bare faces."
     )
     # It names all 20 bare photos as well: as the other does, and 4, 3 and 2 more than masked ones.
     price = answers.price("demo", folder)
     assert price.startswith(
-        "On bare faces its accuracy is 0.0 points (+0.0 to +0.0; not beyond noise) higher than that of"
+        "On bare faces its accuracy is 0.0 points (0.0 to 0.0; not beyond noise) higher than that of"
     )
-    assert "on masked photos it is now 15.0 points (+2.6 to +27.4; not beyond noise) lower than on bare ones." in price
+    assert price.endswith(
+        "and 15.0 points (+2.6 to +27.4; not beyond noise) higher than its own on the same photos with a mask."
+    )
+    # As the chapter's table says, whose p is corrected for all seven differences, run or not.
+    compared = tables.costs("demo", folder)
+    assert compared.loc[tables.COST_TRAINED, "verdict"] == "undecided" and len(compared) == 5
+    assert compared.loc[tables.COST, "p, Holm"] == pytest.approx(7 * compared.loc[tables.COST, "p"])
 
 
 def test_numbers_are_those_of_the_records(folder):
@@ -75,18 +82,22 @@ def test_parts_are_told_with_their_intervals_and_which_are_beyond_noise(tmp_path
             hand_made_records.write(tmp_path, f"demo-iresnet50{part}-masked-s{seed}", row)
     said = answers.parts("demo", tmp_path)
     ibt = "IBT (self-attention, together with an inverted bottleneck and SE)"
-    assert (
-        f"only {ibt} changes the accuracy beyond noise: −80.0 points (−80.0 to −80.0). SE is undecided (+0.0 to +0.0 points)."
-        in said
+    told = (
+        f"{ibt} changes the accuracy beyond noise: −80.0 points (−80.0 to −80.0). SE is undecided (0.0 to 0.0 points)."
     )
+    assert said.endswith(f"on rendered faces, {told} Not run yet: FReLU.")
     assert answers.climbing("demo", tmp_path, group="ablation") == (
         "IResNet-50, IResNet-50 + SE and IResNet-50 + IBT still gained 10.0, 10.0 and 10.0 points on validation photos in the last epoch,"
         " so longer runs may change the order."
     )
     (tmp_path / "demo-iresnet50_ibt-masked-s2.json").unlink()
     assert answers.parts("demo", tmp_path).endswith(
-        f"none is shown to change the accuracy: SE and {ibt} are undecided (+0.0 to +0.0 points and −80.0 to −80.0 points; 2 of 3 seeds)."
+        f"none that was run is shown to change the accuracy: SE and {ibt} are undecided"
+        " (0.0 to 0.0 points and −80.0 to −80.0 points; 2 of 3 seeds). Not run yet: FReLU."
     )
+    for seed in range(3):
+        hand_made_records.write(tmp_path, f"demo-iresnet50_frelu-masked-s{seed}", rows["_ibt"])
+    assert "on rendered faces, only FReLU changes the accuracy beyond noise" in answers.parts("demo", tmp_path)
 
 
 def test_the_highest_network_is_named_and_over_which_its_lead_is_undecided(tmp_path):
@@ -142,7 +153,9 @@ def test_larger_batches_are_told_of_once_they_and_the_smallest_have_three_seeds(
         assert answers.batches("demo", tmp_path) == ""
         hand_made_records.write(tmp_path, f"demo-iresnet50-masked-s{seed}", "11112 11111 11112 11111")
     said = answers.batches("demo", tmp_path)
-    assert said.startswith("No, on rendered faces: of 2 larger batches that see the photos as often, none names more")
+    assert said.startswith(
+        "No, on rendered faces: of 2 larger batch sizes that see the photos as often, none names more"
+    )
     assert "than a batch of 16 beyond noise, and 2 fewer." in said
 
 

@@ -298,7 +298,10 @@ def test_whether_drawn_masks_stand_in_is_told_by_the_share_of_the_gain(real, wor
     )
     record["results"]["all photos"]["gain"] = lines
     said = real_masks.answer(record)
-    assert f"Here drawn masks stand in for real ones {words}. On new people" in said and f"{100 * real:+.1f} (+1.0 to +40.0)" in said
+    assert (
+        f"Here drawn masks stand in for real ones {words}. On new people" in said
+        and f"{100 * real:+.1f} (+1.0 to +40.0)" in said
+    )
 
 
 def test_people_too_few_for_either_side_are_told_of(runs, data, monkeypatch):

@@ -66,11 +66,11 @@ def refresh(folder):
 
 
 def change(folder, run, **sections):
-    """Alters the record of `run`: each section is updated with what is given."""
+    """Alters the record of `run`: each section is updated with what is given, or becomes it."""
     path = run.record_path(folder)
     record = json.loads(path.read_text())
     for name, values in sections.items():
-        record[name] |= values
+        record[name] = record[name] | values if isinstance(values, dict) else values
     records.write_json(path, record)
 
 
@@ -280,14 +280,32 @@ def test_a_trial_that_cannot_be_read_is_named_and_counts_as_not_made(book, capsy
     assert f"{run.name}.json is stale" in problem
 
 
-@pytest.mark.parametrize("part", ["photos", "history"])
-def test_a_record_without_its_photos_is_named(book, part):
+@pytest.mark.parametrize(("part", "what"), [("photos", "results of each photo"), ("history", "history")])
+def test_a_record_without_its_photos_is_named(book, part, what):
     path = Run(scale="demo", condition="unmasked").record_path(book)
     record = json.loads(path.read_text())
     del record[part]
     path.write_text(json.dumps(record))
-    with pytest.raises(ValueError, match=f"{path.name} lacks photos, history or identities"):
+    with pytest.raises(ValueError, match=f"{path.name} lacks {what}: run the training again"):
         state.load("table_1", "demo", book)
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"photos": {"label": None}},
+        {"photos": {"masked_rank": [1]}},
+        {"audit": [1]},
+        {"provenance": {"seconds": "many"}},
+        {"provenance": {"train_photos": None}},
+    ],
+)
+def test_a_record_that_lacks_what_the_study_reads_is_stale_and_no_crash(book, sections):
+    run = Run(scale="demo", condition="unmasked", seed=1)
+    change(book, run, **sections)
+    assert state.status(run, book).startswith("stale: it lacks ")
+    assert any(f"{run.name}.json is stale: it lacks " in problem for problem in check.problems(book, book))
+    assert state.costs([run], book)[run] > 0  # at the pace of the others
 
 
 def test_a_record_that_cannot_be_read_is_in_the_way_of_no_other(book, monkeypatch):
@@ -330,7 +348,7 @@ def test_a_stale_trial_that_only_other_records_call_for_is_a_problem_with_its_co
     [
         ({"provenance": {"faces": [100.0, 120.0, 81.5]}}, "the faces"),
         ({"provenance": {"faces": [100.0]}}, "the faces"),
-        ({"photos": {"yaw": [0]}}, "the scored photos"),
+        ({"photos": {"yaw": [0] * made_up_records.PEOPLE * made_up_records.EACH}}, "the scored photos"),
         ({"provenance": {"train_photos": 7}}, "the number of training photos"),
     ],
 )

@@ -266,17 +266,19 @@ def spread_bars(rows: Mapping[str, Sequence[float]], xlabel: str, marks: Mapping
     return finished(fig)
 
 
-def rates(lines: Mapping[str, pd.Series]) -> Figure:
-    """Accuracy against the learning rate, with a ring at each network's best.
+def rates(lines: Mapping[str, pd.Series], chosen: Mapping[str, float]) -> Figure:
+    """Accuracy against the learning rate, with a ring at the rate that was chosen for each network.
 
     Args:
         lines: name of the network -> accuracy, a fraction, indexed by learning rate.
+        chosen: name of the network -> the rate; those whose trials go on are not in it.
     """
     fig, ax = plt.subplots(figsize=(7.5, 3.8))
     for i, (name, line) in enumerate(lines.items()):
         style = look(name, i)
         ax.plot(line.index, 100 * line, **style, label=name)
-        ax.plot(line.idxmax(), 100 * line.max(), "o", ms=13, mfc="none", mec=style["color"])
+        if name in chosen:
+            ax.plot(chosen[name], 100 * line[chosen[name]], "o", ms=13, mfc="none", mec=style["color"])
     ax.set(xscale="log", xlabel="learning rate", ylabel="accuracy on masked validation photos, %")
     ticks = sorted({rate for line in lines.values() for rate in line.index})
     ax.set_xticks(ticks, [f"{rate:g}" for rate in ticks])

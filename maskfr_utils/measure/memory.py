@@ -2,6 +2,7 @@
 
 import sys
 import time
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import torch
@@ -51,9 +52,10 @@ def step_of(name: str, batch: int, twice: bool, width: float = 1.0, precision: s
 
 
 def measure(out: Path, cases: tuple[tuple[str, int, str], ...] = CASES, width: float = 1.0) -> None:
-    """Writes the record: predictions for each network in fp32, and measured steps beside what was predicted of them.
+    """Writes the record after each step: predictions for each network in fp32, and measured steps beside what was predicted of them.
 
-    A step that would not fit into the memory that is free is left out. Activations of a step in bf16 take half.
+    A step that would not fit into the memory that is free, or whose process is killed, is left out. Activations of a step in
+    bf16 take half.
     """
     started, measured, predicted = time.perf_counter(), [], []
     for name in NETWORKS:
@@ -72,10 +74,16 @@ def measure(out: Path, cases: tuple[tuple[str, int, str], ...] = CASES, width: f
                 print(f"{name}, batch {batch}, {precision}: left out, it needs {needed / 2**30:.1f} GiB")
                 continue
             row = {"network": name, "batch": batch, "precision": precision, "recomputed": twice, "predicted": needed}
-            measured.append(row | in_fresh_process(step_of, name, batch, twice, width, precision))
+            try:
+                measured.append(row | in_fresh_process(step_of, name, batch, twice, width, precision))
+            except BrokenProcessPool:
+                print(
+                    f"{name}, batch {batch}, {precision}: left out, its process was killed, perhaps for want of memory"
+                )
+                continue
             print(measured[-1])
-    made = made_by.made(started, data="random pictures")
-    write_json(out, {"width": width, "predicted": predicted, "measured": measured, "provenance": made})
+            made = made_by.made(started, data="random pictures")
+            write_json(out, {"width": width, "predicted": predicted, "measured": measured, "provenance": made})
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -25,7 +25,8 @@ def parser(command: str, doc: str, out: Path | None = None) -> argparse.Argument
     found = argparse.ArgumentParser(
         prog=f"python -m maskfr_utils.measure.{command}", description=doc.strip().splitlines()[0]
     )
-    found.add_argument("--out", type=Path, default=out, required=out is None, help="the record to write, JSON")
+    what = "folder of the records" if out and not out.suffix else "record, JSON,"
+    found.add_argument("--out", type=Path, default=out, required=out is None, help=f"the {what} to write")
     return found
 
 
@@ -54,8 +55,14 @@ def made(started: float, *, data: str, device: str = "cpu", **more: object) -> d
 
 
 def estimate(by_seed: np.ndarray) -> dict[str, object]:
-    """`value`, `low`, `high`, `seeds` and `p` (None with few) of values (seeds, 1 + resamples), as `verdicts.Comparison`."""
+    """`value`, `low`, `high`, `seeds` and `p` (None with few) of values (seeds, 1 + resamples), as `verdicts.Comparison`.
+
+    Raises:
+        ValueError: no draw gave a value.
+    """
     drawn = by_seed[:, 1:].mean(0)
+    if not np.isfinite(drawn).any():
+        raise ValueError("in no draw of people can it be told: there are too few of them")
     one = from_draws(by_seed[:, 0], drawn[np.isfinite(drawn)])
     return dict(zip(("value", "low", "high"), np.round([one.value, one.low, one.high], 4).tolist(), strict=True)) | {
         "seeds": np.round(one.by_seed, 4).tolist(),

@@ -50,6 +50,9 @@ def accepted(identities: int = 60, per_identity: int = 5, *, seed: int = 11) -> 
     Returns:
         `faces`; `detected`, the share that dlib's frontal detector finds, upsampled once; `landmark_error`, median
         distance of its landmarks 18-68 from the exact ones, in eye distances.
+
+    Raises:
+        ValueError: the detector finds no face.
     """
     faces = render_faces(identities, per_identity, seed=seed)
     detector, errors = dlib.get_frontal_face_detector(), []
@@ -60,12 +63,10 @@ def accepted(identities: int = 60, per_identity: int = 5, *, seed: int = 11) -> 
             found = align.landmarks68(image, (box.left(), box.top(), box.right(), box.bottom()))
             eyes = np.linalg.norm(exact[36:42].mean(0) - exact[42:48].mean(0))
             errors.append(np.linalg.norm(found - exact, axis=1)[17:] / eyes)
+    if not errors:
+        raise ValueError(f"the detector finds none of {len(faces.images)} rendered faces: there is nothing to measure")
     count = len(faces.images)
-    return {
-        "faces": count,
-        "detected": len(errors) / count,
-        "landmark_error": float(np.median(errors)) if errors else float("nan"),
-    }
+    return {"faces": count, "detected": len(errors) / count, "landmark_error": float(np.median(errors))}
 
 
 def distances(identities: int = 1000, per_identity: int = 6, *, others: int = 600, seed: int = 0) -> dict:

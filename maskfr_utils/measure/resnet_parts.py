@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 from torch import nn
 
-from maskfr_utils import paths, train
+from maskfr_utils import fingerprint, paths, train
 from maskfr_utils.config import TrainConfig
 from maskfr_utils.loop import Trainer
 from maskfr_utils.measure.record import made, parser, status
@@ -114,11 +114,19 @@ def measure(out: Path, seeds: int = 5, **changed: object) -> None:
         out: the record.
         seeds: that each part is trained with.
         changed: parameters other than the recipe's.
+
+    Raises:
+        ValueError: a run that is there already was trained by older code.
     """
     started, runs, seconds = time.perf_counter(), {part: {} for part in PARTS}, 0.0
     for seed in range(seeds):
         for part in PARTS:
-            run = train.run(config_of(part, seed, **changed), Altered(part))
+            config, kind = config_of(part, seed, **changed), Altered(part)
+            run = train.run(config, kind)
+            if moved := fingerprint.moved(run["provenance"]["fingerprint"], fingerprint.numbers(kind.parts(config))):
+                raise ValueError(
+                    f"{config.folder} is of older code ({', '.join(moved)} moved): delete it, to train it anew"
+                )
             photos = {name: run["photos"][name] for name in ("label", "masked_rank")}
             runs[part][seed] = {name: run[name] for name in ("params", "history")} | {"photos": photos}
             told = {name: run["provenance"][name] for name in ("device", "precision")}
@@ -154,9 +162,11 @@ def in_words(found: dict) -> str:
         return "None of the changes is shown to matter: all differences may be luck."
     plain, told = ours[f"ResNet-50, {AS_IT_IS}"], []
     for name, row in sure.iterrows():
+        fewer = row["difference"] < 0
+        ends = -row[["difference", "high", "low"]] if fewer else row[["difference", "low", "high"]]
         told.append(
-            f"with {name.removeprefix('ResNet-50, ')} ResNet-50 names {points(*row[['difference', 'low', 'high']])} points of the masked"
-            f" validation photos more, and {100 * ours[name].learnt:.0f}% of its training photos instead of {100 * plain.learnt:.0f}%"
+            f"with {name.removeprefix('ResNet-50, ')} ResNet-50 names {points(*ends).lstrip('+')} points {'fewer' if fewer else 'more'} of the masked"
+            f" validation photos, and {100 * ours[name].learnt:.0f}% of its training photos instead of {100 * plain.learnt:.0f}%"
         )
     rest = len(compared) - len(sure)
     return f"Beyond noise, {'; '.join(told)}." + (

@@ -205,7 +205,13 @@ def measure(out: Path, inputs: int, killings: int, seed: int, names: list[str], 
         for name, count in shares(inputs, names).items():
             bar.set_description(name)
             found[name] = {"inputs": count} | read_all(name, seed, range(count), bar)
-    survived = {}
+    survived, limits = {}, {"seconds": SECONDS, "bytes": BYTES, "characters": LIMIT}
+
+    def write() -> None:
+        made = made_by.made(started, data="small files, changed at random")
+        write_json(out, {"seed": seed, "limits": limits, "formats": found, "kills": survived, "provenance": made})
+
+    write()  # what took long is kept, whatever becomes of the kills
     if killings:
         with tempfile.TemporaryDirectory(prefix="maskfr-kills-") as folder:
             survived = in_fresh_process(kills.killed_runs, folder, killings, seed)
@@ -216,9 +222,7 @@ def measure(out: Path, inputs: int, killings: int, seed: int, names: list[str], 
     ]
     if any(survived.get(what) for what in ("failed", "unequal", "left")):
         failed.append(f"kills, seed {seed}: {survived}")
-    limits = {"seconds": SECONDS, "bytes": BYTES, "characters": LIMIT}
-    made = made_by.made(started, data="small files, changed at random")
-    write_json(out, {"seed": seed, "limits": limits, "formats": found, "kills": survived, "provenance": made})
+    write()
     return failed
 
 

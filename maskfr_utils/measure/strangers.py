@@ -328,7 +328,7 @@ def answer(record: dict) -> str:
         if kind in worn
     ]
     if real:
-        said.append(f"With real masks it {' and '.join(real)}.")
+        said.append(f"With real masks, {first} {' and '.join(real)}.")
     passed: dict[str, list[float]] = {}
     for source, by_target in record["details"][first]["carried"].items():
         for target, found in by_target.items():

@@ -198,10 +198,11 @@ def answer(record: dict) -> str:
         verdict = f"Yes for {name}: {' and '.join(eyes)}" if eyes else f"Not shown for {name}"
         if (seeds := min(len(record["seeds"][each]) for each in (label, other))) < SEEDS:
             verdict = f"Undecided for {name} ({seeds} of {SEEDS} seeds)"
+        nowhere = f"at no {'other ' * bool(eyes)}part more or less"
         told = [f"{word} at {' and '.join(changes[way])}" for way, word in ((-1, "less"), (1, "more")) if changes[way]]
         said.append(
             f"{verdict}. Trained on masked faces instead of bare ones it looks"
-            f" {', and '.join(told) or 'at no other part more or less'}, by both maps and beyond their intervals. {_eyes(record, label, other)}"
+            f" {', and '.join(told) or nowhere}, by both maps and beyond their intervals. {_eyes(record, label, other)}"
         )
     return " ".join(said)
 

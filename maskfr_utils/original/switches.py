@@ -64,7 +64,8 @@ class Pool(FaceStore):
             kept = self.split[mine & (self.split >= 0)]
             pool = rng.permutation(np.flatnonzero(mine & ((self.split >= 0) | (self.duplicate_of >= 0))))
             parts = (TEST, VALIDATION)
-            ends = np.cumsum([math.ceil((kept == part).mean() * len(pool)) if part in kept else 0 for part in parts])
+            sizes = [-(-int((kept == part).sum()) * len(pool) // max(len(kept), 1)) for part in parts]  # rounded up
+            ends = np.cumsum(sizes)
             for part, some in zip((*parts, TRAIN), np.split(pool, ends), strict=True):
                 split[some] = part
         return split

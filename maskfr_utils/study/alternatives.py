@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from maskfr_utils.names import CONDITIONS, TITLES
-from maskfr_utils.study import trials
-from maskfr_utils.study.outcomes import Result, comparisons, points, results, signed, with_enough_seeds
+from maskfr_utils.study import plan, trials
+from maskfr_utils.study.outcomes import Result, comparisons, listed, points, results, signed, with_enough_seeds
 from maskfr_utils.study.run import Run
 from maskfr_utils.study.tables import FACES, NOT_RUN
 from maskfr_utils.study.variants import LOSS_VARIANTS, TWIN_TERM, VARIANTS
@@ -65,7 +65,7 @@ def report_recipe(scale: str, folder: Folder = None) -> pd.DataFrame:
     for run, theirs in found.items():
         if tuned := ours.get(replace(run, recipe=None)):
             pairs[f"{TITLES[run.model]}, tuned − the report's recipe"] = (tuned, theirs)
-    return comparisons(pairs)
+    return comparisons(pairs, planned=len({run.model for run in plan.report(scale)}))
 
 
 def table(by_twin: dict[str, dict[str, Result]], lines: dict[str, str]) -> pd.DataFrame:
@@ -111,7 +111,7 @@ def one_for_all(scale: str, folder: Folder = None) -> pd.DataFrame:
             pairs[name, GAP] = (masked[name], unmasked[name])
             pairs[name, SPECIALISTS[0]] = (masked[name], masked["masked"])
             pairs[name, SPECIALISTS[1]] = (unmasked[name], unmasked["unmasked"])
-    return comparisons(pairs)
+    return comparisons(pairs, planned=3 * len(GENERALISTS))
 
 
 def less_to_see(scale: str, folder: Folder = None) -> pd.DataFrame:
@@ -124,7 +124,7 @@ def less_to_see(scale: str, folder: Folder = None) -> pd.DataFrame:
     for twin in TWINS:
         found = conditions(scale, folder, twin)
         pairs |= {(twin, name): (found[name], found["both"]) for name in PARTS if name in found and "both" in found}
-    return comparisons(pairs)
+    return comparisons(pairs, planned=len(TWINS) * len(PARTS))
 
 
 def reached(compared: pd.DataFrame, condition: str) -> str:
@@ -150,7 +150,7 @@ def verdicts(compared: pd.DataFrame) -> dict[str, str]:
 
 
 def loss_answer(scale: str, folder: Folder = None) -> list[str]:
-    """What the losses' records say, in three sentences; fewer where runs are missing."""
+    """What the losses' records say, sentence by sentence; fewer where runs are missing."""
     found = losses(scale, folder)
     compared = with_enough_seeds(against_arcface(found))
     others = len(LOSS_VARIANTS) - 1
@@ -166,26 +166,28 @@ def loss_answer(scale: str, folder: Folder = None) -> list[str]:
     so_far = "" if len(compared) == others else f" that are run so far, of {others}"
     low, high = (compared.loc[getattr(compared["difference"], which)()] for which in ("idxmin", "idxmax"))
     text = [
-        f"{'Yes' if more else 'Not shown'}: of {len(compared)} other losses{so_far}, each with settings of its own, {more or 'none'} names more"
-        f" masked {FACES[scale]} than {REFERENCE} ({found[REFERENCE]}) beyond noise, and {fewer or 'none'} fewer.",
+        f"{'Yes' if more[0] else 'Not shown'}: of {len(compared)} other losses{so_far}, each with settings of its own, {more[0] or 'none'} {more[1]} more"
+        f" masked {FACES[scale]} than {REFERENCE} ({found[REFERENCE]}) beyond noise, and {fewer[0] or 'none'} fewer.",
         f"Their differences from it, in points, go from {_points(low)} for {low.name} to {_points(high)} for {high.name}."
         if len(compared) > 1
         else f"The difference is {_points(low)} points, for {low.name}.",
     ]
     scores = {title: each for title, each in _scores(scale, folder).items() if None not in each}
-    spread = {title: 100 * (max(each) - min(filter(None, each))) for title, each in scores.items() if any(each)}
+    spread = {title: 100 * (max(each) - min(each)) for title, each in scores.items()}
     if spread:
         least, most = min(spread, key=spread.get), max(spread, key=spread.get)
         both = f"{spread[least]:.1f} points ({least})" + f" to {spread[most]:.1f} ({most})" * (least != most)
         text.append(
-            f"From its worst trial to its best, of {TRIALS} with one seed each, a loss gains {both} on validation photos."
+            f"From its worst trial to its best, of {TRIALS} with one seed each, a loss gains {both} on validation photos;"
+            " a trial that left the numbers counts as none named."
         )
     return text
 
 
-def _each(compared: pd.DataFrame) -> str:
-    """Losses by name, each with its difference."""
-    return " and ".join(f"{name} ({_points(row)})" for name, row in compared.iterrows())
+def _each(compared: pd.DataFrame) -> tuple[str, str]:
+    """Losses by name, each with its difference, and the verb for so many."""
+    told = listed([f"{name} ({_points(row)})" for name, row in compared.iterrows()])
+    return told, "name" if len(compared) > 1 else "names"
 
 
 def _scores(scale: str, folder: Folder) -> dict[str, list[float | None]]:
@@ -197,20 +199,24 @@ def _scores(scale: str, folder: Folder) -> dict[str, list[float | None]]:
 
 
 def condition_answer(scale: str, folder: Folder = None) -> list[str]:
-    """What the conditions' records say, in three sentences; none where runs are missing."""
+    """What the conditions' records say: the verdict, and how near the nearest comes; nothing where runs are missing."""
     compared = one_for_all(scale, folder)
     if compared.empty:
         return []
     said = verdicts(compared)
-    nearest = max(said, key=lambda name: compared.loc[name, "low"].min())
-    gap, masked, bare = (compared.loc[(nearest, what)] for what in (GAP, *SPECIALISTS))
-    seeds = len(gap["seeds"])
     serves = {
         "yes": "one network serves",
         "not shown": "no network is shown to serve",
         "no": "no network that was run serves",
     }
     answer = next(verdict for verdict in serves if verdict in said.values())
+    seeds_of = {name: min(map(len, compared.loc[name, "seeds"])) for name in said}
+    few = {name: min(seeds, SEEDS) for name, seeds in seeds_of.items()}  # more than enough are no better than enough
+    nearest = max(
+        (name for name in said if said[name] == answer), key=lambda name: (few[name], compared.loc[name, "low"].min())
+    )
+    gap, masked, bare = (compared.loc[(nearest, what)] for what in (GAP, *SPECIALISTS))
+    seeds = seeds_of[nearest]
     name = f"*{title(nearest)}*"
     lead = (
         f"Nearest on {FACES[scale]} comes {name}" if len(said) > 1 else f"On {FACES[scale]} only {name} is run so far"

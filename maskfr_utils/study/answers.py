@@ -7,8 +7,8 @@ import pandas as pd
 
 from maskfr_utils import metrics
 from maskfr_utils.names import REPORTED, TITLES
-from maskfr_utils.study import alternatives, outcomes, published, state, tables
-from maskfr_utils.study.outcomes import Result, points, signed
+from maskfr_utils.study import alternatives, outcomes, plan, published, state, tables
+from maskfr_utils.study.outcomes import Result, listed, points, signed
 from maskfr_utils.study.run import Run
 from maskfr_utils.study.scales import SCALES
 from maskfr_utils.study.tables import FACES
@@ -45,10 +45,10 @@ def cost(scale: str, folder: Folder = None) -> str:
     bare, masked, _ = _iresnet(scale, folder)
     if not (bare and masked):
         return ""
-    lost = outcomes.comparisons({"": (bare, masked)}).iloc[0]
+    lost = tables.costs(scale, folder).loc[tables.COST]
     return (
         f"On {FACES[scale]}, an IResNet-50 that has seen no masks names {100 * bare.mean:.1f}% of the bare test photos correctly,"
-        f" and {100 * masked.mean:.1f}% of the same photos with a mask: a mask costs it {100 * lost['difference']:.1f} points{_between(lost)}."
+        f" and {100 * masked.mean:.1f}% of the same photos with a mask: a mask costs it {signed(lost['difference']).lstrip('+')} points{_between(lost)}."
     )
 
 
@@ -57,11 +57,11 @@ def gain(scale: str, folder: Folder = None) -> str:
     bare, masked, trained = _iresnet(scale, folder)
     if not (bare and masked and trained):
         return ""
-    pairs = {"gain": (trained, masked), "left": (bare, trained)}
-    won, left = (row for _, row in outcomes.comparisons(pairs).iterrows())
+    compared = tables.costs(scale, folder)
+    won, left = compared.loc[tables.GAIN], compared.loc[tables.EACH_ITS_OWN]
     return (
         f"On {FACES[scale]}, an IResNet-50 that is trained on masked faces names {100 * trained.mean:.1f}% of the masked photos. That"
-        f" wins back {100 * won['difference']:.1f} points{_between(won)}, and "
+        f" wins back {signed(won['difference']).lstrip('+')} points{_between(won)}, and "
         + (
             f"leaves it {100 * left['difference']:.1f} points{_between(left)} below the network that was trained and tested on bare faces."
             if left["difference"] > 0
@@ -76,11 +76,10 @@ def price(scale: str, folder: Folder = None) -> str:
     bare, _, trained = _iresnet(scale, folder)
     if not (found and bare and trained):
         return ""
-    pairs = {"bare": (found, bare), "mask": (trained, found)}
-    other, mask = (row for _, row in outcomes.comparisons(pairs).iterrows())
+    compared = tables.costs(scale, folder)
     return (
-        f"On bare faces its accuracy is {_higher(other)} than that of the network that was trained on them; on masked photos it is now"
-        f" {_higher(mask)} than on bare ones."
+        f"On bare faces its accuracy is {_higher(compared.loc[tables.GAIN_BARE])} than that of the network that was trained on them,"
+        f" and {_higher(compared.loc[tables.COST_TRAINED])} than its own on the same photos with a mask."
     )
 
 
@@ -93,10 +92,10 @@ def both(scale: str, folder: Folder = None) -> str:
     bare, _, trained = _iresnet(scale, folder)
     if not all((*found.values(), bare, trained)):
         return ""
-    pairs = {"masked": (found["masked"], trained), "bare": (found["unmasked"], bare)}
+    compared = tables.costs(scale, folder).loc[list(tables.BOTH.values())]
     words = [
         f"{signed(row['difference'])} points{_between(row)} on {name} faces"
-        for name, row in outcomes.comparisons(pairs).iterrows()
+        for name, (_, row) in zip(("masked", "bare"), compared.iterrows(), strict=True)
     ]
     return (
         f"One network that sees either kind names {100 * found['masked'].mean:.1f}% of the masked and"
@@ -112,7 +111,7 @@ def precisions(group: str, scale: str, folder: Folder = None) -> str:
         found.setdefault(record["provenance"]["precision"], set()).add(run.condition)
     if len(found) < 2:
         return ""
-    kinds = [f"{_and(sorted(kinds))} in `{precision}`" for precision, kinds in sorted(found.items())]
+    kinds = [f"{listed(sorted(kinds))} in `{precision}`" for precision, kinds in sorted(found.items())]
     return f"Training kinds differ in number format ({'; '.join(kinds)}), so differences between them also hold what that changes."
 
 
@@ -154,19 +153,31 @@ def parts(scale: str, folder: Folder = None) -> str:
     if not sure and not unsure:
         return ""
     undecided = (
-        f"{_and(list(unsure))} {'is' if len(unsure) == 1 else 'are'} undecided ({_and(list(unsure.values()))})"
+        f"{listed(list(unsure))} {'is' if len(unsure) == 1 else 'are'} undecided ({listed(list(unsure.values()))})"
         if unsure
         else ""
     )
+    missing = [
+        TITLES[name].removeprefix(f"{plain} + ") for name in plan.ABLATION if TITLES[name].startswith(f"{plain} + ")
+    ]
+    missing = [name for name in missing if f"{plain} + {name} − {plain}" not in compared.index]
+    end = f" Not run yet: {listed(missing)}." * bool(missing)
     start = f"Of ResSaNet's parts, each put into {plain} alone, on {FACES[scale]},"
     if not sure:
-        return f"{start} none is shown to change the accuracy: {undecided}."
-    told = f"{'only ' if unsure else ''}{_and(list(sure))} {'changes' if len(sure) == 1 else 'change'}"
-    return f"{start} {told} the accuracy beyond noise: {_and(list(sure.values()))}." + f" {undecided}." * bool(unsure)
+        return f"{start} none{' that was run' * bool(missing)} is shown to change the accuracy: {undecided}.{end}"
+    told = (
+        f"{'only ' if unsure and not missing else ''}{listed(list(sure))} {'changes' if len(sure) == 1 else 'change'}"
+    )
+    return (
+        f"{start} {told} the accuracy beyond noise: {listed(list(sure.values()))}."
+        + f" {undecided}." * bool(unsure)
+        + end
+    )
 
 
-def _and(words: list[str]) -> str:
-    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+def _names(count: int, among: str = "") -> str:
+    """So many name, one or none names."""
+    return f"{count or 'none'}{among} {'name' if count > 1 else 'names'}"
 
 
 def _higher(row: pd.Series) -> str:
@@ -199,7 +210,7 @@ def climbing(scale: str, folder: Folder = None, names: Collection[str] = (), gro
     if not still:
         return ""
     return (
-        f"{_and(list(still))} still gained {_and(list(still.values()))} points on validation photos in the last epoch, so longer runs may"
+        f"{listed(list(still))} still gained {listed(list(still.values()))} points on validation photos in the last epoch, so longer runs may"
         " change the order."
     )
 
@@ -214,7 +225,7 @@ def learnt(scale: str, folder: Folder = None) -> str:
         )
         few = [result for result in ours.values() if 100 * result.learnt < LEARNT]
         if few:
-            names = _and(list(dict.fromkeys(TITLES[result.one["params"]["model"]] for result in few)))
+            names = listed(list(dict.fromkeys(TITLES[result.one["params"]["model"]] for result in few)))
             words = (
                 ("its number says", "it learns", "it gets")
                 if len(few) == 1
@@ -226,7 +237,7 @@ def learnt(scale: str, folder: Folder = None) -> str:
         rise = curves.iloc[-1] - curves.iloc[-2]
         text.append(
             f"They were stopped after {len(curves)} epochs, over which the learning rate falls to zero. The last one changed their"
-            f" accuracy on validation photos by {signed(rise.min())} to {signed(rise.max())} points."
+            f" accuracy on validation photos by {' to '.join(dict.fromkeys(map(signed, (rise.min(), rise.max()))))} points."
         )
         text.append(climbing(scale, folder) or "What longer runs would change is not measured.")
     return " ".join(text)
@@ -253,14 +264,17 @@ def networks(scale: str, folder: Folder = None) -> str:
         return f"On {FACES[scale]} one network has been run: {first}, {found[first]}."
     missing = [TITLES[name] for name in REPORTED if TITLES[name] not in found]
     compared = tables.pairs_of_networks(scale, folder)
+    leads = {"better": "{first} − {name}", "worse": "{name} − {first}"}
     unsure = [
         name
         for name in others
-        if not any(
-            compared["verdict"].get(f"{a} − {b}") in ("better", "worse") for a, b in ((first, name), (name, first))
+        if all(
+            compared["verdict"].get(pair.format(first=first, name=name)) != verdict for verdict, pair in leads.items()
         )
     ]
-    lead = f"its lead over {_and(unsure)} is undecided" if unsure else f"its lead over {_and(others)} is beyond noise"
+    lead = (
+        f"its lead over {listed(unsure)} is undecided" if unsure else f"its lead over {listed(others)} is beyond noise"
+    )
     return (
         f"On {FACES[scale]} {first} has the highest accuracy, {found[first]}; {lead}"
         + f"; not run yet: {', '.join(missing)}" * bool(missing)
@@ -278,7 +292,7 @@ def all_pairs_together(scale: str, folder: Folder = None) -> str:
     told = [f"{name} *p* = {corrected[name]:.3f}" for name in asked if corrected[name] < 2]  # nan: too few seeds
     if not told:
         return ""
-    return f"With all {len(compared)} pairs on {FACES[scale]} corrected together, as the report's are below, it would be {_and(told)}."
+    return f"With all {int(compared['p'].count())} pairs on {FACES[scale]} corrected together, as the report's are below, it would be {listed(told)}."
 
 
 def rates(folder: Folder = None) -> str:
@@ -292,13 +306,13 @@ def rates(folder: Folder = None) -> str:
         ours, theirs = (tried[TITLES[model]]["masked"].max() for model in tables.QUESTION[0])
         turns += [f"{a} and {b} on {FACES[scale]}" for a, b in tables.changing_places(scale, folder)]
         told.append(
-            f"On {FACES[scale]}, ResSaNet-50 differs from IResNet-50 by {signed(same.min())} to {signed(same.max())} points of the validation"
-            f" photos where both have one rate, depending on which, and by {signed(ours - theirs)} where each has its best."
+            f"On {FACES[scale]}, ResSaNet-50 differs from IResNet-50 by {' to '.join(dict.fromkeys(map(signed, (same.min(), same.max()))))}"
+            f" points of the validation photos where both have one rate, and by {signed(ours - theirs)} where each has its best."
         )
     if not told:
         return ""
     lead = (
-        f"It does, for networks that are close: {'; '.join(turns)} change places with the rate."
+        f"It does: {'; '.join(turns)} change places with the rate."
         if turns
         else "No two networks change places with the rate, at those that were tried."
     )
@@ -353,14 +367,14 @@ def batches(scale: str, folder: Folder = None) -> str:
     smallest = epochs.index[0].split(" − ")[1]
     answer = "Yes" if more and not fewer else "No" if fewer and not more else "Not shown"
     text = (
-        f"{answer}, on {FACES[scale]}: of {len(epochs)} larger batches that see the photos as often, {more or 'none'} names more masked photos correctly than"
+        f"{answer}, on {FACES[scale]}: of {len(epochs)} larger batch sizes that see the photos as often, {_names(more)} more masked photos correctly than"
         f" a batch of {smallest} beyond noise, and {fewer or 'none'} fewer."
     )
     least = epochs["difference"].idxmin()
     line, pair = least.split(": ")
     text += f" The lowest, {pair.split(' − ')[0]} at {line}, differs by {points(*epochs.loc[least, ['difference', 'low', 'high']])} points ({epochs.loc[least, 'verdict']})."
     if len(steps):
-        text += f" With as many steps {int((steps['verdict'] == 'better').sum()) or 'none'} of {len(steps)} names more, but these see more photos."
+        text += f" With as many steps {_names(int((steps['verdict'] == 'better').sum()), f' of {len(steps)}')} more, but these see more photos."
     return text
 
 

@@ -74,8 +74,11 @@ def _drawn(way: Way, people: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if "people_mean" in scoring:
         hits, counts = hits / np.maximum(counts, 1), (counts > 0).astype(float)
     times = np.vstack([np.ones(len(people)), drawn_anew(len(people))])
-    shares = ((times @ hits.T) / np.maximum(times @ counts.T, 1e-9)).round(12)  # no difference in a last bit
-    return shares[0], shares[1:].mean(1)
+    hits, counts = times @ hits.T, times @ counts.T
+    shares = np.divide(hits, counts, out=np.full(hits.shape, np.nan), where=counts > 0).round(
+        12
+    )  # no difference in a last bit
+    return shares[0], np.nanmean(shares[1:], axis=1)
 
 
 def _way(found: Mapping, flaws: Collection[str]) -> Way | None:
@@ -125,7 +128,7 @@ def alone(scale: str, folder: str | Path | None = None) -> pd.DataFrame:
         ways = _way(found, base | {name}), _way(found, base)
         if None not in ways and (change := difference(*ways)):
             compared[FLAWS[name].title] = change
-    return outcomes.with_verdicts(compared).replace({"verdict": SAYS})
+    return outcomes.with_verdicts(compared, planned=len(offered(scale))).replace({"verdict": SAYS})
 
 
 def table(scales: Collection[str], folder: str | Path | None = None) -> pd.DataFrame:
@@ -191,8 +194,8 @@ def told(scale: str, folder: str | Path | None = None) -> str:
     told = [f"{name} {outcomes.points(*row[['difference', 'low', 'high']])}" for name, row in sure.iterrows()]
     text = (
         f"With all deviations that {SCALES[scale].faces} can show, {TITLES[plan.AUDITED]} would be reported at {reported} instead of"
-        f" {honest}. Alone, {len(sure) or 'none'} of {len(effects)} have an effect beyond noise"
-        + (f", in points: {' and '.join(told)}." if told else ".")
+        f" {honest}. Alone, {len(sure) or 'none'} of {len(effects)} {'have' if len(sure) > 1 else 'has'} an effect beyond noise"
+        + (f", in points: {outcomes.listed(told)}." if told else ".")
     )
     ways = _unmasked_folder(way, effects)
     if not ways:

@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from maskfr_utils import fingerprint, paths
+from maskfr_utils.messages import brief
 from maskfr_utils.probes.runs import of_run
 from maskfr_utils.records import read_json, read_record
 from maskfr_utils.study import captions, trials
@@ -23,7 +24,7 @@ def problems(folder: Path | None = None, book: Path | None = None, notebooks: Pa
         book: folder of the chapters; default: the book.
         notebooks: folder of their notebooks; default: the repository's.
     """
-    again, folder = partial(command, folder=folder), folder or paths.results_dir()
+    own, again, folder = folder is None, partial(command, folder=folder), folder or paths.results_dir()
     book, found = book or paths.ROOT / "book", []
     known = {run.name for run in runs(folder=folder)}
     unsure = (
@@ -39,7 +40,7 @@ def problems(folder: Path | None = None, book: Path | None = None, notebooks: Pa
                 unsure |= {scale} if run.trial else set()
         found += inconsistencies(records)
         for name, (_, chosen, tuned) in trials.choices(scale, folder).items():
-            if chosen != tuned and scale not in unsure:
+            if (chosen if own else tuned | chosen) != tuned and scale not in unsure:
                 found.append(
                     f"params/{scale}/{name} is not what the trials chose, {chosen}: `{again()} --choose` writes it"
                 )
@@ -50,11 +51,12 @@ def problems(folder: Path | None = None, book: Path | None = None, notebooks: Pa
     ]
     if found:
         return found
-    found += [
-        f"{name} was measured on networks of older code ({', '.join(moved)} moved): measure again"
-        for name in opened(notebooks)
-        if (moved := of_older_networks(folder / name))
-    ]
+    for name in opened(notebooks):
+        try:
+            if moved := of_older_networks(folder / name):
+                found.append(f"{name} was measured on networks of older code ({', '.join(moved)} moved): measure again")
+        except ValueError as error:
+            found.append(str(error))
     headline = folder / HEADLINE
     if not headline.exists() or headline.read_text(encoding="utf-8") != captions.headline(folder):
         found.append(f"{headline.name} is not of these records: `{again()} --headline` writes it")
@@ -64,11 +66,19 @@ def problems(folder: Path | None = None, book: Path | None = None, notebooks: Pa
 
 
 def of_older_networks(path: Path) -> list[str]:
-    """The parts of the code that have moved since the networks of a measurement were trained, where its record says what they computed."""
-    record = read_json(path) if path.exists() else {}
-    if not {"params", "provenance"} <= record.keys() or not (known := record["provenance"].get("networks")):
+    """The parts of the code that have moved since the networks of a measurement were trained, where its record says what they computed.
+
+    Raises:
+        ValueError: the file is no JSON; the message names it.
+    """
+    try:
+        record = read_json(path) if path.exists() else {}
+    except ValueError as error:
+        raise ValueError(f"{path} is no record of a measurement ({brief(error)}): measure again") from None
+    params, made = (record.get(part) if isinstance(record, dict) else None for part in ("params", "provenance"))
+    if not isinstance(params, dict) or not isinstance(made, dict) or not (known := made.get("networks")):
         return []
-    return fingerprint.moved(known, fingerprint.numbers(of_run(record["params"] | {"condition": "masked"})))
+    return fingerprint.moved(known, fingerprint.numbers(of_run(params | {"condition": "masked"})))
 
 
 def of_chapter(notebook: Path, folder: Path, path: Path) -> list[str]:

@@ -2,7 +2,7 @@
 
 import itertools
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -245,8 +245,14 @@ def points(difference: float, low: float, high: float) -> str:
 
 
 def signed(difference: float) -> str:
-    """A difference of shares in percentage points, with its sign."""
-    return f"{100 * difference:+.1f}".replace("-", "−")
+    """A difference of shares in percentage points, with its sign; 0.0 has none."""
+    told = f"{100 * difference:+.1f}"
+    return told[1:] if told in ("+0.0", "-0.0") else told.replace("-", "−")
+
+
+def listed(words: Sequence[str]) -> str:
+    """One, one and two, or one, two and three."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
 def _p(p: float) -> str:

@@ -15,12 +15,15 @@ from maskfr_utils.study.plan import runs
 from maskfr_utils.study.run import Run
 from maskfr_utils.study.shown import NOTEBOOKS, measurements
 
+PHOTOS = ("label", "mask", "yaw", "masked", "masked_rank", "unmasked", "unmasked_rank")  # what is told of each photo
 SAMPLE_TOLERANCE = 0.3  # grey levels: machines may differ in the last bit of a pixel
 
 
 def stale(run: Run, record: dict) -> str:
     """Why the record is not what the run would make now, or nothing."""
     now, then = run.params(), record["params"]
+    if lacking := _lacking(record):
+        return f"it lacks {lacking}"
     changed = [f"{k} is no parameter any more" for k in then.keys() - now.keys()]
     if other := difference(then, now):
         changed.insert(0, other)
@@ -30,9 +33,22 @@ def stale(run: Run, record: dict) -> str:
         changed.append(f"the code now computes other numbers for {', '.join(moved)}")
     if (then := record.get("audit", {}).get("flaws")) != (None if run.flaws is None else list(run.flaws)):
         changed.append(f"its flaws were {then}")
-    if "photos" not in record:
-        changed.append("it holds no result of each photo")
     return ", ".join(changed)
+
+
+def _lacking(record: dict) -> str:
+    """What the study reads in a record of its own and this one does not hold, in words; or nothing."""
+    photos, made = record.get("photos"), record["provenance"]
+    columns = [photos.get(name) for name in PHOTOS] if isinstance(photos, dict) else [None]
+    right = {
+        "results of each photo": all(isinstance(column, list) and len(column) == len(columns[0]) for column in columns),
+        "history": isinstance(record.get("history"), list),
+        "numbers of people, photos and seconds": all(
+            isinstance(made.get(name), int | float) for name in ("identities", "train_photos", "seconds")
+        ),
+        "an audit in the form of ours": isinstance(record.get("audit", {}), dict),
+    }
+    return ", ".join(what for what, there in right.items() if not there)
 
 
 def status(run: Run, folder: Path | None = None) -> str:
@@ -62,9 +78,8 @@ def record_of(run: Run, folder: str | Path | None = None) -> dict | None:
     if not (path := run.record_path(folder)).exists():
         return None
     found = read_record(path)
-    parts = found.get("photos"), found.get("history"), found["provenance"].get("identities")
-    if not all(map(isinstance, parts, (dict, list, int))):
-        raise ValueError(f"{path} lacks photos, history or identities: run the training again")
+    if lacking := _lacking(found):
+        raise ValueError(f"{path} lacks {lacking}: run the training again")
     return found
 
 
@@ -72,7 +87,8 @@ def costs(waiting: list[Run], folder: str | Path | None = None) -> dict[Run, flo
     """Seconds that runs will take: each at the median pace of its network's records, or of all of its scale; those without any are left out."""
     found, paces = {}, defaultdict(list)
     for run in runs((), dict.fromkeys(run.scale for run in waiting), folder):
-        if record := record_or_none(run.record_path(folder)):
+        record = record_or_none(run.record_path(folder))
+        if record and not _lacking(record):
             for key in ((run.scale, run.model), run.scale):
                 paces[key].append(record["provenance"]["seconds"] / run.passes())
     for run in waiting:
@@ -149,9 +165,10 @@ def inconsistencies(records: dict[Run, dict]) -> list[str]:
             continue
         reference, theirs = first.setdefault((run.seed, run.trial), (run.name, record))
         made, others = record["provenance"], theirs["provenance"]
+        faces, their_faces = made.get("faces") or [], others.get("faces") or []
         same = {
-            "the faces": np.shape(made.get("faces")) == np.shape(others.get("faces"))
-            and np.allclose(made["faces"], others["faces"], rtol=0, atol=SAMPLE_TOLERANCE),
+            "the faces": 0 < len(faces) == len(their_faces)
+            and np.allclose(faces, their_faces, rtol=0, atol=SAMPLE_TOLERANCE),
             "the scored photos": all(record["photos"][k] == theirs["photos"][k] for k in ("label", "mask", "yaw")),
             "the number of training photos": made["train_photos"] == others["train_photos"],
         }

@@ -1,6 +1,7 @@
 """The study's results as tables and sentences, all made from records; runs that are not there yet are shown as such."""
 
 import itertools
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,6 +34,22 @@ CLAIMS = (
     ("ResSaNet-100 beats ResSaNet-50", ("ressanet100", "masked"), ("ressanet50", "masked")),
     ("ResSaNet-100 beats IResNet-50", ("ressanet100", "masked"), ("iresnet50", "masked")),
 )
+# What masks and training with them change: what is told, and two of (training, test) of IResNet-50, the first less the second.
+EACH_ITS_OWN = "The report's comparison: each on its own kind"
+COST, COST_TRAINED = "Cost of a mask, trained on unmasked", "Cost of a mask, trained on masked"
+GAIN, GAIN_BARE = "Gain of masked training, on masked faces", "Gain of masked training, on unmasked faces"
+BOTH = {
+    "masked": "Trained on both against trained on masked, on masked faces",
+    "unmasked": "Trained on both against trained on unmasked, on unmasked faces",
+}
+COSTS = {
+    EACH_ITS_OWN: (("unmasked", "unmasked"), ("masked", "masked")),
+    COST: (("unmasked", "unmasked"), ("unmasked", "masked")),
+    COST_TRAINED: (("masked", "unmasked"), ("masked", "masked")),
+    GAIN: (("masked", "masked"), ("unmasked", "masked")),
+    GAIN_BARE: (("masked", "unmasked"), ("unmasked", "unmasked")),
+    **{told: (("both", tested), (tested, tested)) for tested, told in BOTH.items()},
+}
 
 
 def _beside(column: dict[str, str], by_scale: dict[str, dict[str, Result]]) -> pd.DataFrame:
@@ -169,7 +186,7 @@ def by_time(scale: str, folder: str | Path | None = None) -> pd.DataFrame:
         for name, result in networks(scale, folder).items()
     }
     for name, own in minutes.items():
-        epochs = int(len(at) * min(minutes.values()) / own)
+        epochs = int(len(at) * (min(minutes.values()) / own))  # of the fastest exactly all
         by_then = at[name].get(epochs, np.nan)
         rows[name] = {"minutes": own, "accuracy": at[name].iloc[-1], "epochs": epochs, "by_then": by_then}
     return pd.DataFrame.from_dict(rows, orient="index", columns=["minutes", "accuracy", "epochs", "by_then"])
@@ -185,9 +202,8 @@ def parts(scale: str, folder: str | Path | None = None) -> pd.DataFrame:
     """What each part brings to IResNet-50, see `comparisons`."""
     ours = ablation(scale, folder)
     plain = TITLES["iresnet50"]
-    return comparisons(
-        {f"{name} − {plain}": (ours[name], ours[plain]) for name in ours if name != plain and plain in ours}
-    )
+    pairs = {f"{name} − {plain}": (ours[name], ours[plain]) for name in ours if name != plain and plain in ours}
+    return comparisons(pairs, planned=len(plan.ABLATION) - 1)
 
 
 def figure_9_runs(scale: str) -> dict[str, list[Run]]:
@@ -233,11 +249,12 @@ def figure_9(scale: str, folder: str | Path | None = None) -> dict[str, pd.DataF
 
 def batches_compared(scale: str, folder: str | Path | None = None) -> pd.DataFrame:
     """Each batch size of Figure 9 against the smallest of its line, where that was run, see `comparisons`."""
-    found, pairs = results("figure_9", scale, folder), {}
+    found, pairs, planned = results("figure_9", scale, folder), {}, 0
     for name, (first, *rest) in figure_9_runs(scale).items():
+        planned += len(rest)
         there = [run for run in rest if run in found and first in found]
         pairs |= {f"{name}: {run.batch} − {first.batch}": (found[run], found[first]) for run in there}
-    return comparisons(pairs)
+    return comparisons(pairs, planned)
 
 
 def figure_9_table(scale: str, folder: str | Path | None = None) -> pd.DataFrame:
@@ -259,16 +276,19 @@ def figure_9_table(scale: str, folder: str | Path | None = None) -> pd.DataFrame
 def pairs_of_networks(scale: str, folder: str | Path | None = None) -> pd.DataFrame:
     """All pairs of networks on masked faces, see `comparisons`; each pair in the report's order, its better one first.
 
-    Those of `QUESTION` come first and are corrected for their own number; all others together.
+    Those of `QUESTION` come first and are corrected for their own number; all others together; pairs that are not run yet count.
     """
     ours = networks(scale, folder)
     theirs = {TITLES[m]: value for m, (value, _) in published.TABLE_2.items()}
     order = sorted(ours, key=lambda name: -theirs[name])
     pairs = {pair: (ours[pair[0]], ours[pair[1]]) for pair in itertools.combinations(order, 2)}
     asked = {(TITLES[a], TITLES[b]) for a, b in QUESTION}
-    families = ({" − ".join(p): pairs[p] for p in pairs if (p in asked) == first} for first in (True, False))
-    compared = [comparisons(family) for family in families if family]
-    return pd.concat(compared) if compared else comparisons({})
+    others = math.comb(len(published.TABLE_2), 2) - len(asked)
+    families = [
+        comparisons({" − ".join(pair): pairs[pair] for pair in pairs if (pair in asked) == first}, planned)
+        for first, planned in ((True, len(asked)), (False, others))
+    ]
+    return pd.concat([table for table in families if len(table)] or families[:1])
 
 
 def disagreements(scale: str, folder: str | Path | None = None) -> np.ndarray:
@@ -309,15 +329,27 @@ def published_pairs(disagreement: float = 1.0, photos: int = published.TEST_PHOT
 
 
 def claim_tables(folder: str | Path | None = None) -> dict[str, pd.DataFrame]:
-    """The report's orderings as differences, by its own numbers and by ours at each scale; p corrected for their number."""
+    """The report's orderings as differences, by its own numbers and by ours at each scale; p corrected for their number, run or not."""
     values = {(model, "masked"): value for model, (value, _) in published.TABLE_2.items()}
     values["iresnet50", "unmasked"] = published.TABLE_1["unmasked"]
     pairs = {claim: (values[a], values[b]) for claim, a, b in CLAIMS}
     found = {"the report": published_differences(pairs, np.nanmedian(disagreements(disagreeing(folder), folder)))}
     for scale in reversed(SCALES):
         ours = specialists(scale, folder)
-        found[FACES[scale]] = comparisons({c: (ours[a], ours[b]) for c, a, b in CLAIMS if a in ours and b in ours})
+        pairs = {claim: (ours[a], ours[b]) for claim, a, b in CLAIMS if a in ours and b in ours}
+        found[FACES[scale]] = comparisons(pairs, planned=len(CLAIMS))
     return found
+
+
+def costs(scale: str, folder: str | Path | None = None) -> pd.DataFrame:
+    """What masks cost IResNet-50 and training with them brings, a line each of `COSTS`, see `comparisons`."""
+    found = {
+        (run.condition, tested): result
+        for tested in ("unmasked", "masked")
+        for run, result in results("table_1", scale, folder, tested).items()
+    }
+    pairs = {told: (found[a], found[b]) for told, (a, b) in COSTS.items() if a in found and b in found}
+    return comparisons(pairs, planned=len(COSTS))
 
 
 def disagreeing(folder: str | Path | None = None) -> str:
