@@ -24,7 +24,7 @@
 # - **IBT, in the report the IBasic Transformer** (stage 4): self-attention in place of the second convolution, then an inverted bottleneck with SE.
 #
 # Here each is put into IResNet-50 by itself. Every network is tuned like the others ([Tuning](tuning.ipynb)) and trained with the same
-# seeds. Even IBT is not self-attention alone: it brings the inverted bottleneck, too. [All five networks](#tab-parts):
+# seeds. Even IBT is not self-attention alone: it brings the inverted bottleneck with SE, too. [All five networks](#tab-parts):
 
 # %% tags=["parameters"]
 results = None  # folder of records; default: the book's

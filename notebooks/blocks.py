@@ -61,7 +61,7 @@ from maskfr_utils.study import pages, parameters
 # $$f(x) = \mathrm{BN}(W_2 * \mathrm{PReLU}(\mathrm{BN}(W_1 * \mathrm{BN}(x))))$$
 #
 # Two things set it apart from the first ResNet, both from Han et al. ([Han et al., 2017](#cite-han2017)). A BatchNorm comes first, so that the
-# branch sees a normalised input however large $x$ has grown; and nothing follows the sum, so that the path from the stem
+# branch sees a normalised input however large $x$ has grown; and nothing follows the sum, so that the path from the stem, the first convolution,
 # to the embedding is linear. With a PReLU inside, it became the usual block for faces ([Deng et al., 2019a](#cite-deng2019)). The report
 # names another paper ([Duta et al., 2021](#cite-duta2021)), which places BatchNorm and ReLU differently.
 #
@@ -130,7 +130,7 @@ figures.networks.block_diagram(
 # %% [markdown]
 # ## Does a signal survive?
 #
-# Every convolution starts from He's normal distribution ([He et al., 2015](#cite-he2015)), every BatchNorm from 1 and 0. So each branch $f$
+# Every convolution starts from the normal distribution of [He et al., 2015](#cite-he2015), every BatchNorm from 1 and 0. So each branch $f$
 # adds a variance of about 1 to the sum. (Where SE closes it with a gate of about 1/2, it adds a quarter of that.) The standard deviation
 # then grows like $\sqrt{n}$ with the number $n$ of blocks in a stage, and the projection at the start of the next stage normalises it
 # again. [The curves](#fig-signals) and [the table](#tab-signals) show signal and gradient in untrained networks of 24 and 49 blocks, with an eighth of the channels.

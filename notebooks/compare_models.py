@@ -93,7 +93,7 @@ if flaw in effects.index:
     effect = outcomes.points(*effects.loc[flaw, ["difference", "low", "high"]])
     also = (
         "The network of the code behind the report has ResNet's stem and head, too, and other differences from the paper's. In place of"
-        f" {TITLES[plan.AUDITED]} it changes the accuracy by {effect} points ([audit](audit.ipynb))."
+        f" {TITLES[plan.AUDITED]} it changes the accuracy by {effect} points ([What the report's code did](audit.ipynb))."
     )
 display(
     pages.shown(parts, resnet_parts.COMMAND),
@@ -181,7 +181,7 @@ display(
 # ## Three ways to count
 #
 # *micro* is the share of the photos that are named correctly: what this book means by accuracy. *macro* is the mean of the
-# people's own shares: what the report's code printed; where each person has as many test photos, as in `demo`, the two are the same.
+# people's own shares: what the report's code printed; where all people have equally many test photos, as the rendered ones here, the two are the same.
 # The report's formula, $(TP + TN) / (TP + TN + FP + FN)$, counts a
 # decision for each photo and each person. With $n$ people, a photo that is named wrongly still brings $n - 2$ of $n$
 # decisions right, and any network looks nearly perfect ([all three](#tab-counts)). Counts are means over seeds.
@@ -246,7 +246,7 @@ if best:
     )
 
 # %% tags=["remove-input"]
-said = [answers.networks(each, results) for each in reversed(scales.SCALES)]
+said = [answers.asked(results), *(answers.networks(each, results) for each in reversed(scales.SCALES))]
 text = " ".join(filter(None, said)) or "No network has been run yet."
 display(pages.box(f"{text} {answers.undecided_in_the_report(theirs)}"))
 

@@ -23,11 +23,11 @@
 # - **unmasked**: bare faces, the specialist for those.
 # - **either twin, by the toss of a coin**: of each photo one of the two, anew in each epoch.
 # - **both twins of each photo in one batch**: twice as many pictures of half as many photos.
-# - **both twins in one batch, drawn together**: the same; to the loss comes $w\,(1 - \cos(x_i, x'_i))$, by which the embeddings $x_i$ and $x'_i$ of a photo's twins become alike.
+# - **both twins in one batch, drawn together** (the *twin term*): the same; to the loss comes $w\,(1 - \cos(x_i, x'_i))$, by which the embeddings $x_i$ and $x'_i$ of a photo's twins become alike.
 # - **upper half**: either twin, cut in the middle of the bridge of the nose: below it is grey.
 # - **band of the eyes**: either twin, of which brows, eyes and the root of the nose are left.
 #
-# All are trained for as many steps of as many pictures. The last two see only that part of the face in tests, too. Few masks reach so
+# All take the same number of steps, with batches of the same size. The last two see only that part of the face in tests, too. Few masks reach so
 # high, so a mask hardly changes what they see; but they never see the lower half, also where it is bare. The weight $w$ is the
 # best of five on validation photos, by the mean over both kinds of faces. [Two people](#fig-seen) as these networks see them:
 
@@ -114,7 +114,7 @@ pages.drawn(differences, lambda: figures.results.estimates(differences, label, v
 # %% tags=["hide-input"] mystnb={"name": "tab-less", "caption": "Networks that see a part of the face only, against one that sees it whole, in percentage points with 95% intervals over seeds and people."}
 less = outcomes.in_points(alternatives.less_to_see(scale, results))
 less.index = [f"{lines[name]}, {twin} faces" for twin, name in less.index]
-display(pages.shown(less, plan.command("conditions", scale)), pages.Words(captions.VERDICTS))
+display(pages.shown(less, plan.command("conditions", scale)))
 
 # %% tags=["remove-input"]
 text = alternatives.condition_answer(scale, results) or [

@@ -18,7 +18,7 @@
 #
 # The same photo is often on the web several times: recoloured, cropped differently, mirrored, or under a second name. If
 # photos are split at random, copies of test photos end up in training, and the accuracy measures memory. This chapter
-# follows a data set from its pictures to the one file that training reads. It then checks that no test photo was trained on.
+# follows a data set from its pictures to the one file that training reads. It then checks that no test photo is a copy, as far as copies can be found, of one that was trained on.
 #
 # It shows rendered faces unless you name a set of your own: a folder or tar of `<identity>/<picture>`. In photos, faces are
 # detected and aligned. Pictures of 112 x 112 pixels are taken as aligned already:
@@ -118,7 +118,7 @@ middle, whole = cleaning["middle"], cleaning["whole"]
 known, clean = cleaning["known"], cleaning["pictures"]
 text = f"""Of {pins["aligned"]:,} detected faces {known:,} ({known / pins["aligned"]:.1%}) repeat another by the list that came with our copy of
 the set, and the study leaves these out by name. The middle of the face finds {middle["found"] / known:.0%} of them; the whole picture, above
-{whole["threshold"]}, {whole["found"] / known:.0%}. The threshold was set on these copies, so on other photos it may find fewer.
+{whole["threshold"]}, {whole["found"] / known:.0%}. {pins["aligned"] - known - clean} more show one photograph under two names and are left out, too. The threshold was set on these copies, so on other photos it may find fewer.
 The middle also marks {middle["others"]} of the other {clean:,} ({middle["others"] / clean:.1%}) as copies: either copies that
 were not known, or different photos that are much alike. The study leaves them all out."""
 made = f"{state.made_from('data')}, by `python -m maskfr_utils.measure.near_copies`"
@@ -166,7 +166,7 @@ figures.faces.face_grid(pairs) if len(copies) else pages.Words("*No copies.*")
 # [The curves](#fig-filter) show, for `pins` or for your own set, how many people and how many pictures remain if each person must have
 # at least a certain number of pictures.
 
-# %% tags=["hide-input"] mystnb={"name": "fig-filter", "caption": "Shares of people and of pictures that remain, by the number of pictures that each person must have. Dotted: the number asked for (of `pins` 80, as in the report).", "image": {"alt": "Step plot of the shares of identities and of pictures that remain, falling with the number of pictures asked for"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-filter", "caption": "Shares of people and of pictures that remain, by the number of pictures that each person must have. Dotted: the number asked for (of pins 80, as in the report).", "image": {"alt": "Step plot of the shares of identities and of pictures that remain, falling with the number of pictures asked for"}}
 people = pd.Series([name.split("/")[0] for name in store.sources])
 own = people[store.masked_ok & (store.duplicate_of < 0)].value_counts().to_numpy()
 counts, line = (np.array(cleaning["pictures_per_identity"]), 80) if dataset == "demo" else (own, min_masked)

@@ -130,6 +130,11 @@ kinds = sorted({kind for result in shown.values() for seed in result.photos("mas
 by_mask = {name: outcomes.by_group(result, result.photos("mask"), kinds) for name, result in shown.items()}
 pages.drawn(by_mask, lambda: figures.results.estimates(by_mask, "top-1 accuracy, %"))
 
+# %% tags=["remove-input"]
+pages.Words(
+    f"Masked twins, trained on masked: {outcomes.extremes(next(iter(by_mask.values()), pd.DataFrame())) or 'not run yet'}."
+)
+
 # %% [markdown]
 # [By how far the head is turned](#fig-by-yaw), estimated from the landmarks:
 
@@ -143,6 +148,11 @@ counted = "; ".join(f"{k}: " + ", ".join(f"{n} {g}" for g, n in s.items()) for k
 display(
     pages.drawn(by_yaw, lambda: figures.results.estimates(by_yaw, "top-1 accuracy, %")),
     pages.made(f"Photos {counted}", captions.rerun("table_1", scale, results)),
+)
+
+# %% tags=["remove-input"]
+pages.Words(
+    f"Masked twins, trained on masked: {outcomes.extremes(next(iter(by_yaw.values()), pd.DataFrame())) or 'not run yet'}."
 )
 
 # %% [markdown]
@@ -221,7 +231,7 @@ display(pages.box(f"{text}\n\n{real_words}"))
 #
 # <details><summary><b>Exercise.</b> Why does the bootstrap draw people and not photos?</summary>
 #
-# Photos of one person succeed and fail together. To draw photos would treat them as independent, and the intervals would be too
+# What is hard about one photo of a person is often hard about the others. To draw photos would treat them as independent, and the intervals would be too
 # narrow.
 #
 # </details>

@@ -264,7 +264,7 @@ more, draws = found["auc"]["all_photos"], found["auc"]["draws"]
 text = f"Masks of the same kinds and colours, drawn with {len(draws)} seeds: AUC {min(draws):.2f} to {max(draws):.2f}."
 text += f" On all {more['photos']} photos: {more['auc']:.2f} ({more['low']:.2f} to {more['high']:.2f})."
 control = found["auc"]["regions"]["forehead and eyes"]
-text += f" Of forehead and eyes: {control['auc']:.2f} ({control['low']:.2f} to {control['high']:.2f})."
+text += f" The control, forehead and eyes of the photos above: {control['auc']:.2f} ({control['low']:.2f} to {control['high']:.2f})."
 display(pages.Words(text), pages.made("`python -m maskfr_utils.measure.realism` measures all of this section again."))
 
 # %% tags=["hide-input"] mystnb={"name": "fig-giveaways", "caption": "How well a classifier tells real from drawn masks (AUC with its interval). Dashed: the same for forehead and eyes, where nothing is drawn.", "image": {"alt": "How well a classifier tells real masks from drawn ones (AUC with interval), by masks, by region of the face and by feature; a dashed line marks the region where nothing is drawn"}}
@@ -273,7 +273,7 @@ figures.masks.giveaways(found)
 # %% [markdown]
 # Compare with the dashed line, not with 0.5. The classifier separates foreheads and eyes, too, although nothing is drawn there: the
 # photos with a real mask are other photos than those that we draw on, with another light, pose and look. A perfect mask would be
-# separated about as often; what goes beyond that is a fault of our masks. (The control has other cells than the lower
+# separated about as often; what goes beyond that would be a fault of our masks, and only where the intervals lie apart is it shown. (The control has other cells than the lower
 # face, so it is a guide and no exact limit.)
 #
 # The intervals are wide, the seed of the masks moves the score by some hundredths, and a classifier that learns from all photos

@@ -40,7 +40,7 @@ parameters.check(globals(), batch_size=parameters.number(2, 2**16, whole=True), 
 # [The curves](#fig-memory) and [the table](#tab-memory) need no training: the network runs on tensors that have a shape and no content
 # (`memory.footprint`), and what autograd keeps of them is added up, each tensor once.
 
-# %% tags=["hide-input"] mystnb={"name": "fig-memory", "caption": "Memory of a training step in fp32 by batch, predicted: with all activations kept, and with each block recomputed.", "image": {"alt": "Lines of gigabytes against pictures a step for three networks, each with and without recomputing, and the limit"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-memory", "caption": "Memory of a training step in fp32 by batch, predicted: with all activations kept, and with each block recomputed. Grey: the memory that there is.", "image": {"alt": "Lines of gigabytes against pictures a step for three networks, each with and without recomputing, and the limit"}}
 import pandas as pd
 from IPython.display import display
 from matplotlib import pyplot as plt

@@ -200,7 +200,7 @@ for *most, norm in itertools.product(expansions, reductions, *[flags] * 5, POSIT
         tried += 1
         if all(printed(s, name, missed)[0] for name, s in sums.items()):
             allowed.append((choices, missed))
-print(f"{len(allowed)} of {tried:,} combinations print the published parameters")
+print(f"{len(allowed)} of {tried:,} combinations give the published parameters")
 
 # %% [markdown]
 # In all of these the count lacks the depthwise convolutions, and the position terms where there are any. [The totals of both networks](#fig-fits) show
@@ -232,7 +232,7 @@ figures.networks.fits(
 
 # %%
 def search(counter):
-    """Those of the settings that print the published operations too."""
+    """Those of the settings that give the published operations too."""
     return [
         (choices, missed)
         for choices, missed in settings
@@ -274,7 +274,7 @@ for rule, kinds in rules.items():
 pd.DataFrame.from_dict(rows, orient="index")
 
 # %% [markdown]
-# The published 12.11 may stand for anything from 12.105 on. And how far off are the sums if [the map is halved
+# The published 12.11 may stand for anything from 12.105 to 12.115. And how far off are the sums if [the map is halved
 # elsewhere](#tab-halved)?
 
 # %% tags=["hide-input"] mystnb={"name": "tab-halved", "caption": "Multiply-adds of both ResSaNets by the place where the first IBT block halves its map."}
@@ -313,7 +313,7 @@ pages.Words(
 fits = f"""of all settings tried, {"only one has" if len(left) == 1 else f"{len(left)} have"} all four published numbers, with $k = 2$, $r = 4$,
 no biases and no projection, apart from the kind of position terms"""
 text = f"""Nearly: our ResNet-50 differs from the paper's in its stride, its missing max pool and its head, our IResNet-50 in one BatchNorm a block.
-Once these are undone, ResNet's published multiply-adds come out to 2%, and IResNet's numbers to the last digit. ResSaNet {"very probably is: " + fits if left else "is not among the settings tried: none has all four published numbers"}. One thing does not fit, and we do not know why: its parameters come out only without MBConv's depthwise convolutions, its
+Once these are undone, ResNet's published multiply-adds come out to 2%, and IResNet's numbers to the last digit. ResSaNet {"probably is: " + fits if left else "is not among the settings tried: none has all four published numbers"}. One thing does not fit, and we do not know why: its parameters come out only without MBConv's depthwise convolutions, its
 operations only with them."""
 display(pages.box(text))
 

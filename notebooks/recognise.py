@@ -20,7 +20,7 @@
 #
 # - **Consent.** What is kept of a face is biometric data. Enrol only people who have agreed to it, for a purpose that they know. In many
 #   places the law demands this, and forbids much even with consent.
-# - **What is stored.** No photo. Of each photo an embedding is kept: some hundred numbers by which its person is found in other photos.
+# - **What is stored.** No photo. Of each photo an embedding is kept: 128 to 512 numbers by which its person is found in other photos.
 #   With it go the names of the person and of the file, into one folder that only its owner can read. Nothing leaves the machine.
 # - **How to delete.** `python -m maskfr_utils.recognise remove GALLERY NAME` writes the files anew without that person; deleting the
 #   folder removes everybody. Backups, and the annotated pictures that you made, are yours to delete.
@@ -225,7 +225,7 @@ fig
 # - *Named*: the nearest person is the right one and near enough.
 # - *Misnamed*: an enrolled person gets another's name.
 # - *False accepts*: a stranger gets a name. The threshold is to keep this at 1% of the photos that it was set on, bare and masked ones
-#   together. On others, and with masks or without, it can be more or less.
+#   together. On others, and with masks or without, it can be more or less ([the table](#tab-recognition)).
 #
 # On real photos the package's network names hardly anybody, since it has seen no real person. These are `lfw` ([Huang et al.,
 # 2007](#cite-huang2007)) and, with real masks, `mfr2` ([Anwar and Raychowdhury, 2020](#cite-anwar2020)); the threshold there comes from

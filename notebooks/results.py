@@ -67,7 +67,7 @@ figures.results.differences(compared, "difference in top-1 accuracy, percentage 
 # - 92.08% of ResSaNet-100 was printed by a notebook that reads a folder whose name ends in `_no_mask`. *Here:* each network is tested on both twins: [Masked and unmasked](masked_vs_unmasked.ipynb).
 # - The accuracy is the mean over people, and batch sizes differ between networks. *Here:* both means stand side by side, and all networks have one batch size: [Five networks](compare_models.ipynb).
 #
-# What these differences did to the accuracy, where it was measured ([each alone](audit.ipynb)):
+# All of them together, where that was measured ([What the report's code did](audit.ipynb) has each alone):
 
 # %% tags=["remove-input"]
 measured = (audit.together(each, results) for each in scales.SCALES)
@@ -112,7 +112,7 @@ display(pages.shown(shown, plan.command()), pages.made("The numbers are those of
 #   best rate this cost nothing that 120 validation photos show ([Tuning](tuning.ipynb)).
 # - **Weight decay on all parameters**, also on norms and slopes. It cost ResSaNet-50 two of the 120 photos, and IResNet-50 none.
 #
-# None of this shows in a table. Each number was right, could be made again to the digit, and carried an interval. The
+# None of this shows in a table. Each number was what its code computed, could be made again to the digit, and carried an interval. The
 # lesson is that a comparison is only as good as its least fair part, and the learning rate is one of its parts.
 #
 # ## What these numbers are not
@@ -151,7 +151,7 @@ display(pages.Words("\n".join(f"- **{name}.** {said or 'Not measured yet.'}" for
 # ## The report's future work, line by line
 #
 # The report ends with what its authors would do next. [The table](#tab-future) goes through it. More is in [Memory](memory.ipynb),
-# [Scaling](scaling.ipynb), [Losses](losses.ipynb), [Conditions](conditions.ipynb), [Five networks](compare_models.ipynb) and
+# [Scaling](scaling.ipynb), [Losses](losses.ipynb), [What to train on](conditions.ipynb), [Five networks](compare_models.ipynb) and
 # [Strangers](strangers.ipynb).
 
 # %% tags=["hide-input"] mystnb={"name": "tab-future", "caption": "What the report left for later: what was done here, and the command for what waits."}

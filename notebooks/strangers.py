@@ -61,7 +61,7 @@ from IPython.display import display
 
 from maskfr_utils import figures, records
 from maskfr_utils.measure import strangers
-from maskfr_utils.study import pages, state
+from maskfr_utils.study import outcomes, pages, state
 
 record = records.read_measurement("recognise/strangers.json", results)
 command = f"{strangers.COMMAND} runs/RUN runs/RUN ..."
@@ -126,7 +126,7 @@ tables(["rank 1", "rank 5", *strangers.ALARMS])
 # [Each against the first](#tab-strangers-compared), on the same pairs and probes; $p$ is corrected for the number of lines
 # ([Holm, 1979](#cite-holm1979)).
 
-# %% tags=["hide-input"] mystnb={"name": "tab-strangers-compared", "caption": "How much better than the first network each other is with strangers, in percentage points."}
+# %% tags=["hide-input"] mystnb={"name": "tab-strangers-compared", "caption": "Difference of each other network from the first with strangers, in percentage points."}
 compared = strangers.differences(record) if record else pd.DataFrame()
 if record and compared.empty:
     display(pages.Words("One network alone: nothing to compare."))
@@ -201,6 +201,18 @@ groups = {
     if label.endswith((", mask on one", "all pairs"))
 }
 pages.drawn(groups, lambda: figures.results.estimates(groups, "pairs decided correctly, %", value="value"))
+
+# %% tags=["remove-input"]
+turned = {
+    label: outcomes.extremes(pd.DataFrame.from_dict(by_what["turned"], orient="index"), "value")
+    for label, by_what in details["quality"].items()
+    if label in groups and "turned" in by_what
+}
+pages.Words(
+    "By how far the head is turned: " + ". ".join(f"*{label}*, {said}" for label, said in turned.items()) + "."
+    if turned
+    else ""
+)
 
 # %% [markdown]
 # ## More people to train on

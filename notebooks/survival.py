@@ -14,7 +14,7 @@
 # %% [markdown]
 # # Survival
 #
-# **Question.** What do broken files, hostile files and kills do to this code, and what does its data cost?
+# **Question.** What do files damaged at random and kills do to this code, and what does its data cost?
 #
 # Training sets come from strangers, and runs last for days on machines that fail. Two things are claimed. A file is read, or refused by one clear
 # line, or loses parts that are counted. And a run that is killed ends with the same bits as one that was not.
@@ -33,7 +33,7 @@ parameters.check(globals(), results=parameters.folder)
 # `make soak`, a long test with damaged files, takes small whole files of each format and changes them at random. Bits are flipped; pieces are cut out, put in, doubled
 # or swapped for words of the format; integers are set to the ends of their range. Most files then get right checksums again, so that
 # what lies behind these is reached.
-# A process of its own reads each as a user's call does. It counts as failed if it hangs, ends the interpreter or takes too much memory;
+# A process of its own reads each as a user's call does. *Read* says that no error occurred, not that the content is unchanged. It counts as failed if it hangs, ends the interpreter or takes too much memory;
 # if it starts another program, loads a Python class that the format does not need, or writes outside its folder; and if it ends in an
 # error that is no clear line naming the file.
 #
@@ -87,7 +87,7 @@ figure
 # ## Kills
 #
 # A run of seconds, with everything that draws at random and a checkpoint at each step, is killed at random moments and started again
-# until it ends. Three times in four the signal is SIGKILL, else SIGTERM. Weights, scores and history must then be those of a run that nobody killed.
+# until it ends. The signal is SIGKILL with a chance of three in four, else SIGTERM. Weights, scores and history must then be those of a run that nobody killed.
 
 # %% tags=["hide-input"]
 kills = (soak or {}).get("kills")

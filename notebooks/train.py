@@ -153,8 +153,7 @@ tables.result_table({record["run"]: record}).T
 
 # %% [markdown]
 # Where does it go wrong? In [the matrix](#fig-confusion) each row is a person. What lies off the diagonal was named as somebody else;
-# [these pictures](#fig-mistakes) show some of it. The network was trained on both twins of each photo, so one that it takes for somebody
-# else is mostly taken for the same person with the mask and without.
+# [these pictures](#fig-mistakes) show some of it. The network was trained on both twins of each photo.
 
 # %% tags=["hide-input"] mystnb={"name": "fig-confusion", "caption": "Who is taken for whom: test photos with masks, the true person by row, the named one by column.", "image": {"alt": "Confusion matrix of the masked test photos, true identity by row and predicted by column; nearly all weight lies on the diagonal"}}
 import pandas as pd

@@ -141,8 +141,8 @@ display(*pages.parts(words, plan.command("table_2")))
 # Further settings were put right or tried, each alone and on validation photos, with one network of either kind:
 #
 # - *Weight decay* pulls weights towards 0. It belongs on the weights of convolutions, linear layers and classes; the first
-#   version let it pull on norms, slopes and biases, too (`decay_all`).
-# - *Depthwise filters*, which of these two only ResSaNet has, started too small, since their fan was counted over all channels instead of
+#   version let it pull on BatchNorm's weights, PReLU's slopes and biases, too (`decay_all`).
+# - *Depthwise filters*, which of these two only ResSaNet has, started too small, since the number of their inputs was counted over all channels instead of
 #   the one that each sees. They were six to sixteen times too small at the width of these runs, eleven to thirty-two at full width. A step then turns them
 #   much further than other filters (`fan_layer`).
 # - A *new mask at each visit* (`fresh_masks`) and *augmentation* (`augment`: turned, moved, recoloured, partly covered).
@@ -158,7 +158,9 @@ words = {
 made = pages.made(*(captions.made_with("changes", each, results) for each in scales.SCALES))
 display(*pages.parts(words, plan.command("changes")), made)
 if said := answers.at_all_scales(answers.changes, scale, results):
-    display(pages.Words(" ".join([*said, "The recipe was not changed for one or two photos."])))
+    display(
+        pages.Words(" ".join([*said, "One or two photos are no reason to change the recipe, so it stayed as it is."]))
+    )
 
 # %% [markdown]
 # ## The report's recipe

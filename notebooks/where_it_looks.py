@@ -43,7 +43,7 @@ from maskfr_utils.study import parameters
 
 parameters.check(globals(), results=parameters.folder)
 
-# %% tags=["hide-input"] mystnb={"name": "fig-parts-of-a-face", "caption": "A rendered face and its five parts: eyes and brows, nose, mouth, the rest of the face, what is around it.", "image": {"alt": "A rendered face, and beside it the same face painted over in five colours, one for each part"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-parts-of-a-face", "caption": "A rendered face and its five parts: eyes and brows (blue), nose (orange), mouth (green), the rest of the face (red), what is around it (purple).", "image": {"alt": "A rendered face, and beside it the same face painted over in five colours, one for each part"}}
 # %config InlineBackend.figure_formats = ["svg"]
 import numpy as np
 import pandas as pd
@@ -75,7 +75,7 @@ figures.faces.face_grid({"": np.stack([people.images[0], half])}, size=2)
 # ## Do they look at eyes and brows?
 #
 # The share of a map that lies on eyes and brows, without a mask and with one: by [occlusion](#fig-eyes-occlusion), and by
-# [gradient times activation](#fig-eyes-gradient); [all parts](#tab-parts-looked-at) are in the table. A share is called
+# [gradient times activation](#fig-eyes-gradient); [The table](#tab-parts-looked-at) has all parts. A share is called
 # larger than another one where their 95% intervals do not overlap, which is stricter than a paired comparison. ResSaNet-50 was trained on masked
 # faces only, so what that taught it is not shown; `python -m maskfr_utils.train -f params/pocket/study.yaml -p model ressanet50 -p condition
 # unmasked` makes a run without masks.
@@ -115,7 +115,7 @@ display(*pages.parts(looked_at, command))
 # The mean over people, laid on a mean rendered face: [occlusion](#fig-map-occlusion), and
 # [gradient times activation](#fig-map-gradient).
 
-# %% tags=["hide-input"] mystnb={"name": "fig-map-occlusion", "caption": "What is lost where a square is covered, mean over people, by network.", "image": {"alt": "Maps laid on a mean rendered face, a line for each network, without and with a mask; bright where covering costs most"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-map-occlusion", "caption": "What is lost where a square is covered, mean over people, by network. Bright: much; each map has a scale of its own.", "image": {"alt": "Maps laid on a mean rendered face, a line for each network, without and with a mask; bright where covering costs most"}}
 maps = {
     way: {
         label: {twin: np.array(by[twin][way]["map"]) for twin in where_it_looks.TWINS if way in by[twin]}
@@ -125,7 +125,7 @@ maps = {
 }
 pages.drawn(maps["occlusion"], lambda: figures.attribution.maps_on_faces(mean, maps["occlusion"]))
 
-# %% tags=["hide-input"] mystnb={"name": "fig-map-gradient", "caption": "Gradient times activation of 28 x 28 places, mean over people, by network.", "image": {"alt": "Maps laid on a mean rendered face, a line for each network, without and with a mask; bright where most is brought"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-map-gradient", "caption": "Gradient times activation of 28 x 28 places, mean over people, by network. Bright: much; each map has a scale of its own.", "image": {"alt": "Maps laid on a mean rendered face, a line for each network, without and with a mask; bright where most is brought"}}
 gradient = maps["gradient times activation"]
 pages.drawn(gradient, lambda: figures.attribution.maps_on_faces(mean, gradient))
 

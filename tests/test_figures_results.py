@@ -58,9 +58,11 @@ def test_batch_sizes_at_their_place():
     assert np.allclose(ax.containers[0].lines[0].get_ydata(), [50, 70])
 
 
-def test_the_best_rate_of_each_network_wears_a_ring():
+def test_the_chosen_rate_of_each_network_wears_a_ring():
+    """`c` has none: its trials go on."""
     lines = {"a": pd.Series({0.1: 0.5, 0.2: 0.9, 0.4: 0.7}), "b": pd.Series({0.1: 0.6, 0.2: 0.4})}
-    (ax,) = figures.results.rates(lines).axes
+    lines["c"] = pd.Series({0.1: 0.5, 0.2: 0.6})
+    (ax,) = figures.results.rates(lines, {"a": 0.2, "b": 0.1}).axes
     rings = [line.get_xydata().tolist() for line in ax.lines if len(line.get_xdata()) == 1]
     assert np.allclose(rings, [[[0.2, 90]], [[0.1, 60]]])
     assert [text.get_text() for text in ax.get_xticklabels()] == ["0.1", "0.2", "0.4"]
@@ -99,7 +101,7 @@ def test_a_curve_by_epoch_in_percent():
     [
         figures.results.rank_curves,
         figures.results.batch_sizes,
-        figures.results.rates,
+        lambda none: figures.results.rates(none, {}),
         lambda none: figures.results.by_epoch(pd.DataFrame(none)),
         lambda tables: figures.results.estimates(tables, "%"),
     ],

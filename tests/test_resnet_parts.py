@@ -115,7 +115,7 @@ def test_a_gain_is_that_of_the_same_photos_of_the_same_seeds():
         right = [1, 1, 1, 1] if part == "IResNet's head" else [0, 0, 0, 1]
         runs[part] = {str(seed): run(seed, right) for seed in range(3)}
     assert re.fullmatch(
-        r"Beyond noise, with IResNet's head ResNet-50 names \+75\.0 \([^)]*\) points of the masked validation photos more, and 50% of its"
+        r"Beyond noise, with IResNet's head ResNet-50 names 75\.0 \([^)]*\) points more of the masked validation photos, and 50% of its"
         r" training photos instead of 50%\. None of the 2 others is shown to matter\.",
         resnet_parts.in_words({"runs": runs}),
     )

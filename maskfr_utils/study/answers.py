@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from maskfr_utils import metrics
-from maskfr_utils.names import REPORTED, TITLES
+from maskfr_utils.names import CONDITIONS, REPORTED, TITLES
 from maskfr_utils.study import alternatives, outcomes, plan, published, state, tables
 from maskfr_utils.study.outcomes import Result, listed, points, signed
 from maskfr_utils.study.run import Run
@@ -111,8 +111,11 @@ def precisions(group: str, scale: str, folder: Folder = None) -> str:
         found.setdefault(record["provenance"]["precision"], set()).add(run.condition)
     if len(found) < 2:
         return ""
-    kinds = [f"{listed(sorted(kinds))} in `{precision}`" for precision, kinds in sorted(found.items())]
-    return f"Training kinds differ in number format ({'; '.join(kinds)}), so differences between them also hold what that changes."
+    kinds = [
+        f"in `{precision}`: {listed([CONDITIONS[kind].title for kind in sorted(kinds)])}"
+        for precision, kinds in sorted(found.items())
+    ]
+    return f"The kinds of training differ in number format ({'; '.join(kinds)}); this, too, may be part of a difference between them."
 
 
 def attention(scale: str, folder: Folder = None) -> str:
@@ -236,11 +239,24 @@ def learnt(scale: str, folder: Folder = None) -> str:
     if len(curves) > 1:
         rise = curves.iloc[-1] - curves.iloc[-2]
         text.append(
-            f"They were stopped after {len(curves)} epochs, over which the learning rate falls to zero. The last one changed their"
+            f"All runs stop after {len(curves)} epochs, over which the learning rate falls to zero. The last epoch changed their"
             f" accuracy on validation photos by {' to '.join(dict.fromkeys(map(signed, (rise.min(), rise.max()))))} points."
         )
         text.append(climbing(scale, folder) or "What longer runs would change is not measured.")
     return " ".join(text)
+
+
+def asked(folder: Folder = None) -> str:
+    """The differences between ResSaNet and IResNet of as many layers, on the faces of each scale."""
+    told = []
+    for scale in reversed(SCALES):
+        compared = tables.pairs_of_networks(scale, folder)
+        pairs = [name for a, b in tables.QUESTION if (name := f"{TITLES[a]} − {TITLES[b]}") in compared.index]
+        words = [
+            f"{signed(row['difference'])} ({name}, {row['verdict']})" for name, row in compared.loc[pairs].iterrows()
+        ]
+        told += [f"on {FACES[scale]} {listed(words)}"] if words else []
+    return f"ResSaNet less IResNet, in points: {'; '.join(told)}." if told else ""
 
 
 def undecided_in_the_report(theirs: pd.DataFrame) -> str:
@@ -263,6 +279,7 @@ def networks(scale: str, folder: Folder = None) -> str:
     if not others:
         return f"On {FACES[scale]} one network has been run: {first}, {found[first]}."
     missing = [TITLES[name] for name in REPORTED if TITLES[name] not in found]
+    of = f"Of the {len(found)} networks that are run on {FACES[scale]}," if missing else f"On {FACES[scale]}"
     compared = tables.pairs_of_networks(scale, folder)
     leads = {"better": "{first} − {name}", "worse": "{name} − {first}"}
     unsure = [
@@ -275,11 +292,7 @@ def networks(scale: str, folder: Folder = None) -> str:
     lead = (
         f"its lead over {listed(unsure)} is undecided" if unsure else f"its lead over {listed(others)} is beyond noise"
     )
-    return (
-        f"On {FACES[scale]} {first} has the highest accuracy, {found[first]}; {lead}"
-        + f"; not run yet: {', '.join(missing)}" * bool(missing)
-        + "."
-    )
+    return f"{of} {first} has the highest accuracy, {found[first]}; {lead}."
 
 
 def all_pairs_together(scale: str, folder: Folder = None) -> str:
@@ -304,7 +317,9 @@ def rates(folder: Folder = None) -> str:
             continue
         tried = tables.tried(scale, folder)
         ours, theirs = (tried[TITLES[model]]["masked"].max() for model in tables.QUESTION[0])
-        turns += [f"{a} and {b} on {FACES[scale]}" for a, b in tables.changing_places(scale, folder)]
+        for a, b in tables.changing_places(scale, folder):
+            apart = (tried[a]["masked"] - tried[b]["masked"]).abs().max()
+            turns.append(f"{a} and {b} on {FACES[scale]}, which are at most {100 * apart:.1f} points apart at any rate")
         told.append(
             f"On {FACES[scale]}, ResSaNet-50 differs from IResNet-50 by {' to '.join(dict.fromkeys(map(signed, (same.min(), same.max()))))}"
             f" points of the validation photos where both have one rate, and by {signed(ours - theirs)} where each has its best."
@@ -312,7 +327,7 @@ def rates(folder: Folder = None) -> str:
     if not told:
         return ""
     lead = (
-        f"It does: {'; '.join(turns)} change places with the rate."
+        f"{'One pair changes' if len(turns) == 1 else 'Some pairs change'} places with the rate: {'; '.join(turns)}."
         if turns
         else "No two networks change places with the rate, at those that were tried."
     )
@@ -387,7 +402,7 @@ def claims(folder: Folder = None) -> str:
     run = (ours != tables.NOT_RUN).any(axis=1)
     kinds = {
         ("holds", "hold"): stand & ~turned,
-        ("is the opposite by our runs", "are the opposite by our runs"): turned & ~stand,
+        ("comes out reversed in our runs", "come out reversed in our runs"): turned & ~stand,
         ("depends on the faces", "depend on the faces"): stand & turned,
         ("is undecided", "are undecided"): run & ~stand & ~turned,
         ("is not run yet", "are not run yet"): ~run,
@@ -398,6 +413,15 @@ def claims(folder: Folder = None) -> str:
         if len(some := table.index[which])
     ]
     text[0] = f"Of the report's {len(table)} conclusions {text[0]}"
+    slow = [
+        FACES[scale]
+        for scale in SCALES
+        if (found := outcomes.specialists(scale, folder).get(("resnet50", "masked"))) and 100 * found.learnt < LEARNT
+    ]
+    if slow:
+        text.append(
+            f"On {listed(slow)} ResNet-50 had not learnt even its training photos: that it loses says how fast it learns."
+        )
     theirs = verdicts["the report"]
     doubtful = sum(theirs[claim] == "beyond noise" for claim in table.index if TITLES["ressanet100"] in claim)
     supported = (

@@ -220,10 +220,10 @@ def in_points(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "difference, points": [points(d, low, high) for d, low, high in table.iloc[:, :3].to_numpy(float)],
-            "by seed": [", ".join(signed(d) for d in seeds) for seeds in table["seeds"]],
+            "verdict": table["verdict"],  # soon, where a phone still shows it
             "p": table["p"].map(_p),
             "p, Holm": table["p, Holm"].map(_p),
-            "verdict": table["verdict"],
+            "by seed": [", ".join(signed(d) for d in seeds) for seeds in table["seeds"]],
         },
         index=table.index,
     )
@@ -248,6 +248,21 @@ def signed(difference: float) -> str:
     """A difference of shares in percentage points, with its sign; 0.0 has none."""
     told = f"{100 * difference:+.1f}"
     return told[1:] if told in ("+0.0", "-0.0") else told.replace("-", "−")
+
+
+def extremes(groups: pd.DataFrame, value: str = "accuracy") -> str:
+    """The lowest and the highest of some groups of photos, and whether their intervals touch; nothing of fewer than two.
+
+    Args:
+        groups: a line a group: the value, `low`, `high`, fractions.
+        value: name of its column.
+    """
+    if len(groups) < 2:
+        return ""
+    low, high = groups[value].astype(float).idxmin(), groups[value].astype(float).idxmax()
+    told = [f"{name} ({percent(*groups.loc[name, [value, 'low', 'high']].astype(float))})" for name in (low, high)]
+    apart = groups.loc[low, "high"] < groups.loc[high, "low"]
+    return f"lowest {told[0]}, highest {told[1]}; these intervals {'do not touch' if apart else 'overlap'}"
 
 
 def listed(words: Sequence[str]) -> str:
