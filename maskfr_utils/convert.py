@@ -11,6 +11,7 @@ import io
 import os
 import sys
 import tarfile
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from itertools import chain, islice
@@ -108,6 +109,9 @@ def write_shards(folder: Path, pictures: Iterator[Sample]) -> tuple[int, int]:
     for shard in range(10**6):
         if (first := next(pictures, None)) is None:
             break
+        if not shard:  # those of an earlier call: their labels are other people's
+            for left in folder.glob(f"shards-{'[0-9]' * 6}.tar"):
+                left.unlink()
         with replacing(folder / f"shards-{shard:06d}.tar") as temporary, tarfile.open(temporary, "w") as archive:
             for identity, name, data in chain([first], islice(pictures, SHARD - 1)):
                 label = labels.setdefault(identity, len(labels))
@@ -119,9 +123,6 @@ def write_shards(folder: Path, pictures: Iterator[Sample]) -> tuple[int, int]:
                 count += 1
     if not count:
         raise ValueError(f"no picture to write to {folder}")
-    for left in folder.glob(f"shards-{'[0-9]' * 6}.tar"):  # of a larger set: they would be read with these
-        if int(left.stem[-6:]) * SHARD >= count:
-            left.unlink()
     return count, len(labels)
 
 
@@ -134,23 +135,35 @@ def write_folder(folder: Path, pictures: Iterator[Sample]) -> tuple[int, int]:
     Raises:
         ValueError: an identity or picture whose name is no file's.
     """
-    people, written = set(), set()
+    people: dict[str, str] = {}  # identity -> its folder
+    written = set()
     for identity, name, data in pictures:
         file = name.replace("/", "_")
         if len(encoded := os.fsencode(file)) > LONGEST:
             file = encoded[-LONGEST:].decode(errors="ignore")
-        path = folder / identity / (file if suffix_of(file) else f"{file}.jpg")
+        if identity not in people:
+            short = os.fsencode(identity)[:LONGEST].decode(errors="ignore")
+            while short in people.values():  # another's, whose name begins alike
+                short += "_"
+            people[identity] = short
+        path = folder / people[identity] / (file if suffix_of(file) else f"{file}.jpg")
         if path.parent.parent != folder or identity in ("", ".", "..") or file in ("", ".", "..") or "\0" in f"{path}":
             raise ValueError(f"{brief(f'{identity}/{name}', 100)!r} is no name of a file in {folder}")
-        while path in written:  # another picture's, under a name that was spelt otherwise
+        while (
+            key := _as_some_file_systems_do(path)
+        ) in written:  # another picture's, under a name that was spelt otherwise
             path = path.with_name(f"{path.stem}_{path.suffix}")
         with replacing(path) as temporary:
             temporary.write_bytes(data)
-        people.add(identity)
-        written.add(path)
+        written.add(key)
     if not written:
         raise ValueError(f"no picture to write to {folder}")
     return len(written), len(people)
+
+
+def _as_some_file_systems_do(path: Path) -> str:
+    """A path without case and ways to write accents, by which no file system takes two for one."""
+    return unicodedata.normalize("NFC", str(path)).casefold()
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -141,8 +141,14 @@ def _by_likeness(
 
     pairs = splits.copies_across_people(small, person, read)
     pairs = pairs[origin[pairs[:, 0]] != origin[pairs[:, 1]]]
-    shared = Counter(tuple(sorted(pair)) for pair in person[pairs].tolist())
-    ends = np.array([pair for pair, count in shared.items() if count >= SHARED], int).reshape(-1, 2)
+    photos: dict[tuple[int, int], tuple[set[int], set[int]]] = {}
+    for one, other in pairs.tolist():
+        (p, one), (q, other) = sorted([(int(person[one]), one), (int(person[other]), other)])
+        ours, theirs = photos.setdefault((p, q), (set(), set()))
+        ours.add(one)
+        theirs.add(other)
+    # One photo that was saved several times is one slip: either person must have so many.
+    ends = np.array([pair for pair, both in photos.items() if min(map(len, both)) >= SHARED], int).reshape(-1, 2)
     graph = coo_array((np.ones(len(ends), bool), tuple(ends.T)), (len(names), len(names)))
     group = connected_components(graph, directed=False)[1]
     first = {g: names[group == g][0] for g in set(group[ends.ravel()].tolist())}
@@ -151,26 +157,32 @@ def _by_likeness(
 
 
 def _write(out: Path, pictures: Sequence[Picture], person: np.ndarray) -> None:
-    """The tar, by person, then its landmarks and where each picture is from."""
+    """The tar, by person, its landmarks and where each picture is from; at no moment a tar beside another one's landmarks."""
     rows, files, points = [], [], []
     numbers: Counter[tuple[str, str]] = Counter()
     unknown = np.full((68, 2), np.nan, np.float32)
-    with paths.replacing(out / TAR) as temporary, tarfile.open(temporary, "w") as tar:
-        for i in np.argsort(person, kind="stable"):
-            picture, who = pictures[i], str(person[i])
-            number = numbers[who, picture.source]
-            numbers[who, picture.source] += 1
-            file = f"{who}/{picture.source}-{number:04d}{suffix_of(picture.name) or '.jpg'}"
-            member = tarfile.TarInfo(file)
-            member.size = len(picture.data)
-            tar.addfile(member, io.BytesIO(picture.data))
-            rows.append((file, who, picture.source, picture.name))
-            files.append(file)
-            points.append(unknown if picture.landmarks is None else picture.landmarks)
-    with paths.replacing(out / LANDMARKS) as temporary:
-        np.savez(temporary, files=np.array(files), points=np.array(points, np.float32))
-    with paths.replacing(out / INDEX) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([("file", "identity", "set", "original"), *rows])
+    with (
+        paths.replacing(out / INDEX) as index,
+        paths.replacing(out / LANDMARKS) as landmarks,
+        paths.replacing(out / TAR) as packed,  # gets its name first
+    ):
+        with tarfile.open(packed, "w") as tar:
+            for i in np.argsort(person, kind="stable"):
+                picture, who = pictures[i], str(person[i])
+                number = numbers[who, picture.source]
+                numbers[who, picture.source] += 1
+                file = f"{who}/{picture.source}-{number:04d}{suffix_of(picture.name) or '.jpg'}"
+                member = tarfile.TarInfo(file)
+                member.size = len(picture.data)
+                tar.addfile(member, io.BytesIO(picture.data))
+                rows.append((file, who, picture.source, picture.name))
+                files.append(file)
+                points.append(unknown if picture.landmarks is None else picture.landmarks)
+        np.savez(landmarks, files=np.array(files), points=np.array(points, np.float32))
+        with index.open("w", encoding="utf-8", newline="") as table:
+            csv.writer(table).writerows([("file", "identity", "set", "original"), *rows])
+        for old in (LANDMARKS, INDEX):  # of an earlier merge
+            (out / old).unlink(missing_ok=True)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -115,9 +115,10 @@ def _made(
     decisive = parameters | ({"encoding": "jpeg"} if how.jpeg else {})
     key = _fingerprint(data.content, looks, decisive, isinstance(data, Rendered))
     path = Path(out) if out is not None else paths.cache_dir() / f"{data.name}-{key}.h5"
-    if path.exists() and not h5py.is_hdf5(path):
-        raise ValueError(f"{path} is there already, and no HDF5 file: it would be lost; choose another out")
+    if path.exists() and _is_of_others(path):
+        raise ValueError(f"{path} is there already, and no file of ours: it would be lost; choose another out")
     attrs = parameters | {"style": str(how.style), "dataset": data.name, "content": data.content, "fingerprint": key}
+    how = how._replace(style=masks.styles.resolve(how.style))  # as it is now: a style file may be edited meanwhile
     parts = Parts(path, key) if data.about >= KEPT_FROM else None
     if not _is_current(path, key):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -130,6 +131,8 @@ def _made(
                     paths.sync(path)  # days of work must not hang on what the disk has not got yet
                     parts.remove()
                 return path
+    if parts is not None:
+        parts.remove()  # of a preparation that was stopped when its file was whole already
     print(f"{data.name}: prepared already, {path}")
     return path
 
@@ -288,6 +291,17 @@ def _is_current(path: Path, key: str) -> bool:
     try:
         return store.FaceStore(path).attrs.get("fingerprint") == key
     except (FileNotFoundError, ValueError):
+        return False
+
+
+def _is_of_others(path: Path) -> bool:
+    """Whether a file was written by another program; a damaged one of HDF5 may be ours."""
+    if not h5py.is_hdf5(path):
+        return True
+    try:
+        with h5py.File(path, "r") as file:
+            return file.attrs.get("format") not in (store.FORMAT, store.JPEG_FORMAT)
+    except (OSError, RuntimeError):
         return False
 
 

@@ -146,7 +146,8 @@ def _detail(face: np.ndarray, other: np.ndarray) -> float:
     turn = np.eye(2, 3, dtype=np.float32)
     until = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 50, 1e-4)
     with contextlib.suppress(cv2.error):  # it finds no map: as they lie
-        _, turn = cv2.findTransformECC(small[0], small[1], turn, cv2.MOTION_AFFINE, until, None, 5)
+        # A copy, since it writes into what it is given before it fails.
+        _, turn = cv2.findTransformECC(small[0], small[1], turn.copy(), cv2.MOTION_AFFINE, until, None, 5)
     small[1] = cv2.warpAffine(small[1], turn, (64, 64), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
     a, b = ((x - cv2.GaussianBlur(x, (0, 0), 3))[6:-6, 6:-6].ravel() for x in small)
     return float(np.corrcoef(a, b)[0, 1]) if a.any() and b.any() else 0.0
@@ -313,7 +314,12 @@ def _cut(drawn: np.ndarray, unit: np.ndarray, share: float, least: int = 0) -> t
     size = min(max(round(share * len(drawn)), least), len(drawn) - 1)
     ends = np.flatnonzero(unit[drawn[1:]] != unit[drawn[:-1]]) + 1
     if size > 0 and len(ends):  # else all may be copies of one photo: then they are cut all the same
-        size = int(ends[np.abs(ends - size).argmin()])
+        end = int(ends[np.abs(ends - size).argmin()])
+        if end > 2 * size:  # a large group comes first: small ones are to be cut off
+            groups = sorted(np.split(drawn, ends), key=len)
+            drawn, ends = np.concatenate(groups), np.cumsum([len(group) for group in groups[:-1]])
+            end = int(ends[np.abs(ends - size).argmin()])
+        size = end
     return drawn[: max(size, 0)], drawn[max(size, 0) :]
 
 

@@ -314,6 +314,22 @@ def test_odd_samples_are_counted(tmp_path):
     }
 
 
+def test_samples_of_one_name_and_of_too_long_a_name_are_counted(tmp_path):
+    """The key `b_c` in `a.tar` and `c` in `a_b.tar` would both be `a_b_c`."""
+    (tmp_path / "a.tar").write_bytes(
+        tar(("b_c.jpg", DATA), ("b_c.cls", b"3"), ("x" * 4500 + ".jpg", DATA), ("x" * 4500 + ".cls", b"3"))
+    )
+    (tmp_path / "a_b.tar").write_bytes(tar(("c.jpg", DATA * 2), ("c.cls", b"3")))
+    archive = archives.open_archive(tmp_path)
+    assert content(archive) == {"0000003/a_b_c": DATA}
+    assert archive.skipped == {"name occurs twice": 1, "name too long": 1}
+
+
+@pytest.mark.parametrize("name", ["C:/a.jpg", "c:a.jpg", "/a.jpg", "a/../../b.jpg", "..", "a\\b.jpg"])
+def test_names_that_leave_the_folder_on_some_system_are_unsafe(name):
+    assert not archives._is_safe(name) and archives._is_safe("a/b: c.jpg")
+
+
 def test_a_tar_of_people_with_a_json_beside_them_is_no_shard(tmp_path):
     (tmp_path / "x.tar").write_bytes(tar(("a/1.jpg", DATA), ("a/about.json", b"{}")))
     assert list(content(archives.open_archive(tmp_path / "x.tar"))) == ["a/1.jpg"]

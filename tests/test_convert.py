@@ -3,6 +3,7 @@
 import io
 import pickle
 import shutil
+import unicodedata
 
 import numpy as np
 import pytest
@@ -91,6 +92,31 @@ def test_a_name_that_no_folder_holds_is_cut_and_no_two_become_one(tmp_path):
     pictures = [("ann", f"{letter}{'é' * 200}/1.png", letter.encode()) for letter in "ab"]
     assert convert.write_folder(tmp_path, iter(pictures)) == (2, 1)
     assert sorted(path.read_bytes() for path in tmp_path.rglob("*.png")) == [b"a", b"b"]
+
+
+def test_identities_that_no_folder_holds_are_cut_and_no_two_become_one(tmp_path):
+    pictures = [("佐" * 100 + end, "1.png", end.encode()) for end in "ab"]
+    assert convert.write_folder(tmp_path, iter(pictures)) == (2, 2)
+    assert {path.parent.name for path in tmp_path.rglob("*.png")} == {"佐" * 80, "佐" * 80 + "_"}
+
+
+def test_names_that_some_file_systems_take_for_one_get_files_of_their_own(tmp_path):
+    pictures = [("ann", name, b"x") for name in ("A.png", "a.png", "\u00e9.png", "e\u0301.png")]
+    assert convert.write_folder(tmp_path, iter(pictures)) == (4, 1)
+    assert len({unicodedata.normalize("NFC", path.name).casefold() for path in tmp_path.rglob("*.png")}) == 4
+
+
+def test_shards_that_are_cut_off_leave_none_with_the_labels_of_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(convert, "SHARD", 2)
+    convert.write_shards(tmp_path, iter([("ann", f"{i}.png", b"x") for i in range(7)]))
+
+    def broken():
+        yield from [("bob", f"{i}.png", b"x") for i in range(2)]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        convert.write_shards(tmp_path, broken())
+    assert not (tmp_path / "shards-000002.tar").exists()
 
 
 def test_shards_of_a_larger_set_are_not_read_with_those_of_a_smaller_one(tmp_path, monkeypatch):

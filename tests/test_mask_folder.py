@@ -551,6 +551,22 @@ def test_edited_texture_needs_another_folder(photos, tmp_path):
             assert colour == "red"
 
 
+def test_a_style_file_that_is_edited_meanwhile_changes_nothing(photos, tmp_path, monkeypatch):
+    (style := tmp_path / "team.yaml").write_text("team: {kind: surgical}")
+    mask_one = folder.mask_one
+
+    def edited(*given, **named):
+        entry = mask_one(*given, **named)
+        style.write_text("team: {kind: cloth}")
+        return entry
+
+    monkeypatch.setattr(folder, "mask_one", edited)
+    folder.mask_folder(photos, tmp_path / "m", style=str(style), workers=1, progress=False)
+    first, *rest = lines(tmp_path / "m")
+    assert "surgical" in first["style_files"][str(style)] and {entry["style"] for entry in rest} == {str(style)}
+    assert {kind for entry in rest for kind in entry["kinds"]} == {"surgical"}
+
+
 def test_from_a_script_without_a_main_guard(photos, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(

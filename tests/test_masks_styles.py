@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from maskfr_utils import masks
 from maskfr_utils.faces.pose import HEAD
@@ -89,3 +90,14 @@ def test_bad_style_files_are_refused(tmp_path, text, message):
 def test_unknown_style_is_refused(faces, style):
     with pytest.raises(ValueError):
         masks.mask_faces(faces.images[:1], faces.landmarks[:1], style=style)
+
+
+def test_textures_that_change_places_are_another_style(tmp_path):
+    for name, colour in (("one", "red"), ("two", "lime")):
+        Image.new("RGB", (8, 8), colour).save(tmp_path / f"{name}.png")
+    (tmp_path / "team.yaml").write_text("a: {kind: cloth, texture: one.png}\nb: {kind: n95, texture: two.png}")
+    before = masks.styles.described(str(tmp_path / "team.yaml"))
+    (tmp_path / "one.png").rename(tmp_path / "x.png")
+    (tmp_path / "two.png").rename(tmp_path / "one.png")
+    (tmp_path / "x.png").rename(tmp_path / "two.png")
+    assert masks.styles.described(str(tmp_path / "team.yaml")) != before

@@ -73,6 +73,29 @@ def test_people_are_one_by_name_and_by_shared_photos(sets, tmp_path, faces):
     assert rows[2] == {"file": "ann/two-0000.png", "identity": "ann", "set": "two", "original": "ann/0.png"}
 
 
+def test_one_slip_that_was_saved_twice_makes_no_two_people_one(faces, tmp_path):
+    images, points = faces
+    some = [[(images[person, i], points[person, i]) for i in range(3)] for person in range(2)]
+    slip = some[0][0]
+    sets = write(tmp_path, "one", {"Ann": some[0]}), write(tmp_path, "two", {"Bob": [*some[1], slip, slip]})
+    found = merged.merge(tmp_path / "out", sets, least=2)
+    assert found.by_likeness == [] and found.people == 2
+
+
+def test_a_merge_that_is_cut_off_leaves_no_tar_beside_the_landmarks_of_another(faces, tmp_path, monkeypatch):
+    images, points = faces
+    sets = [
+        write(tmp_path, name, {"Ann": [(images[0, i], points[0, i]) for i in order]})
+        for name, order in (("one", (0, 1, 2)), ("two", (2, 1, 0)))
+    ]
+    merged.merge(tmp_path / "out", sets[:1], least=2)
+    monkeypatch.setattr(merged.paths.os, "replace", lambda *_: (_ for _ in ()).throw(OSError("the disk is full")))
+    with pytest.raises(OSError, match="disk"):
+        merged.merge(tmp_path / "out", sets[1:], least=2)
+    left = {path.name for path in (tmp_path / "out").iterdir() if not path.name.startswith(".")}
+    assert "landmarks68.npz" not in left and merged.TAR in left
+
+
 def test_people_of_two_sets_who_are_numbered_are_not_one(faces, tmp_path):
     """A RecordIO file tells its people by numbers, and its pictures have no suffix."""
     jpegs = [[encode(image) for image in person] for person in faces[0]]

@@ -224,9 +224,15 @@ def test_errors_say_the_way_out(folder, tmp_path, cache):
     with zipfile.ZipFile(source, "w") as archive:
         archive.write(next(folder.rglob("*.png")), "a/1.png")
     before = source.read_bytes()
-    with pytest.raises(ValueError, match=r"photos\.zip is there already, and no HDF5 file.*choose another out"):
+    with pytest.raises(ValueError, match=r"photos\.zip is there already, and no file of ours.*choose another out"):
         prepare.prepare(folder, out=source)
     assert source.read_bytes() == before
+    with h5py.File(tmp_path / "mine.h5", "w") as file:
+        file["precious"] = [1]
+    with pytest.raises(ValueError, match=r"mine\.h5 is there already, and no file of ours"):
+        prepare.prepare(folder, out=tmp_path / "mine.h5")
+    with h5py.File(tmp_path / "mine.h5") as file:
+        assert "precious" in file
     (tmp_path / "bad/a").mkdir(parents=True)
     for i in range(5):
         (tmp_path / f"bad/a/{i}.jpg").write_bytes(b"no picture")

@@ -126,6 +126,11 @@ def test_photos_without_a_name_replace_none(gallery):
     assert gallery.people["Eva"] == 5
 
 
+def test_embeddings_of_one_name_in_one_call_are_counted_as_replaced(gallery):
+    embeddings = gallery.embedder(np.stack([face(4, photo) for photo in range(3)]))
+    assert gallery.add(["Eva", "eva", "Eva"], embeddings, ["1", "1", "2"]) == 1 and gallery.people["Eva"] == 2
+
+
 def test_one_spelling_of_a_name(gallery):
     gallery.add(["Chloe\u0301 "], gallery.embedder(face(2, 8)[None]), ["new"])
     gallery.add(
@@ -720,10 +725,14 @@ def test_naming_that_is_cut_off_leaves_no_table_of_other_pictures(gallery, tmp_p
         (tmp_path / "none").mkdir()
         name_photos(gallery, tmp_path / "none", tmp_path / "out")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"names.csv", "names.json", "pictures"}
-    monkeypatch.setattr("maskfr_utils.recognise.results.annotate", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
-        name_photos(gallery, tmp_path / "met", tmp_path / "out")
+    with monkeypatch.context() as patch:
+        patch.setattr("maskfr_utils.recognise.results.annotate", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            name_photos(gallery, tmp_path / "met", tmp_path / "out")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"pictures"}
+    write(tmp_path / "other" / "9.png", face(1, 7))
+    name_photos(gallery, tmp_path / "other", tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out" / "pictures").iterdir()] == ["00001-9.jpg"]
 
 
 def test_annotation_marks_the_face(gallery):

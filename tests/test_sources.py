@@ -473,6 +473,16 @@ def test_landmarks_beside_the_pictures(tmp_path):
                 assert found[name].dtype == np.float32
 
 
+def test_landmarks_whose_names_are_bytes(tmp_path):
+    folder = write_folder(tmp_path / "set", PICTURES)
+    names = np.array([name.encode() for name in PICTURES])
+    np.savez(folder / "landmarks68.npz", files=names, points=np.full((len(names), 68, 2), 50.0))
+    assert all(face.landmarks is not None for face in sources.open_source(folder))
+    np.savez(folder / "landmarks68.npz", files=np.array([b"\xe9/1.jpg"]), points=np.zeros((1, 68, 2)))
+    with pytest.raises(ValueError, match=r"landmarks68\.npz does not hold"):
+        sources.open_source(folder)
+
+
 @pytest.mark.parametrize("member", ["files", "points"])
 def test_landmarks_that_are_no_arrays_or_too_large_are_refused(tmp_path, member, monkeypatch):
     folder = write_folder(tmp_path / "set", PICTURES)

@@ -205,6 +205,14 @@ def test_pictures_that_may_be_copies_lie_in_one_part(seed):
         np.testing.assert_array_equal(np.concatenate([some, others]), drawn)
 
 
+@pytest.mark.parametrize("drawn", [[*range(10), 10, 11], [10, *range(10), 11], [10, 11, *range(10)]])
+def test_a_large_group_of_copies_leaves_most_photos_to_training(drawn):
+    """Ten copies of one moment and two other photos, of which a tenth is to be tested on."""
+    unit = np.array([0] * 10 + [10, 11])
+    some, others = splits._cut(np.array(drawn), unit, 0.1, 1)
+    assert len(some) == 1 and sorted([*some, *others]) == list(range(12))
+
+
 @pytest.mark.parametrize("disguise", DISGUISES)
 def test_one_photo_is_told_from_two_of_the_same_pose(disguise):
     rng = np.random.default_rng(5)

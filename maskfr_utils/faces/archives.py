@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
 from operator import attrgetter
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Any, NamedTuple
 
 from maskfr_utils.faces import recordio
@@ -153,9 +153,9 @@ class Folder(Archive):
             folders.sort()
             for file in sorted(files):
                 path = Path(folder, file)
-                if path.is_file():
+                if is_file(path) and (size := _size(path)) is not None:
                     name = path.relative_to(self.path).as_posix()
-                    yield Entry(name, path.stat().st_size, name)
+                    yield Entry(name, size, name)
                 elif path.suffix.lower() in SUFFIXES:
                     self.skipped["not a regular file"] += 1
 
@@ -229,10 +229,6 @@ class Tar(Archive):
     def _open(self) -> IO[bytes]:
         openers = (opener for start, opener in self.COMPRESSIONS.items() if _starts_with(self.path, start))
         return next(openers, open)(self.path, "rb")
-
-    def members(self) -> Iterator[Entry]:
-        """All files that can be read safely, pictures or not."""
-        yield from self._members()
 
     def _members(self) -> Iterator[Entry]:
         entries = []
@@ -316,7 +312,7 @@ class Shards(Archive):
         return _shards(self.path)
 
     def entries(self) -> Iterator[Entry]:
-        self.skipped = Counter()
+        self.skipped, names = Counter(), set()
         for shard in self.files:
             tar = Tar(shard)
             try:
@@ -330,7 +326,13 @@ class Shards(Archive):
                         entry = self._sample(f"{shard.stem}_{key}", members, read)
                     except PictureError as error:
                         self.skipped[str(error)] += 1
+                        continue
+                    if entry.name in names:
+                        self.skipped["name occurs twice"] += 1
+                    elif len(os.fsencode(entry.name)) > LONGEST_NAME:
+                        self.skipped["name too long"] += 1
                     else:
+                        names.add(entry.name)
                         yield entry
             self.skipped.update(tar.skipped)
 
@@ -484,7 +486,15 @@ def open_archive(path: str | Path, leave_out: Path | None = None) -> Archive:
 def _is_safe(name: str) -> bool:
     """Whether a member's name stays below the archive's top, on any system."""
     path = PurePosixPath(name)
-    return not path.is_absolute() and ".." not in path.parts and "\\" not in name
+    return not (path.is_absolute() or ".." in path.parts or "\\" in name or PureWindowsPath(name).drive)
+
+
+def _size(path: Path) -> int | None:
+    """Bytes of a file; None where it is gone, or nobody may ask."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
 
 
 def _posix(name: str) -> str:
@@ -537,7 +547,7 @@ def _shards(path: Path) -> list[Path]:
 def _samples(tar: Tar) -> dict[str, dict[str, Entry]]:
     """The members of a shard by key and suffix; a key ends at the first dot of its last part."""
     samples: dict[str, dict[str, Entry]] = {}
-    for entry in tar.members():
+    for entry in tar._members():
         folder, _, file = entry.name.rpartition("/")
         key, _, suffix = file.partition(".")
         samples.setdefault(f"{folder}/{key}".lstrip("/"), {})[suffix.lower()] = entry

@@ -9,8 +9,12 @@ OVERLAP = "identity_overlap.csv"  # below the data: a line a person with the nam
 
 
 def plain(name: str) -> str:
-    """A name without case, accents and separators, of which no two data sets write them alike; one of separators alone as it is."""
-    return "".join(c for c in unicodedata.normalize("NFKD", name).casefold() if c.isalnum()) or name
+    """A name without case, accents and separators, of which no two data sets write them alike; one of separators alone as it is.
+
+    Accents are those of Latin, Greek and Cyrillic letters: marks of other scripts are vowels, and tell names apart.
+    """
+    letters = unicodedata.normalize("NFKD", name).casefold()
+    return "".join(c for c in letters if unicodedata.category(c)[0] in "LNM" and not "\u0300" <= c <= "\u036f") or name
 
 
 def same_people(path: Path | None = None) -> Callable[[str], str]:

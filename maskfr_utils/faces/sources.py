@@ -167,11 +167,12 @@ def _read_landmarks(path: Path) -> dict[str, np.ndarray]:
             files, points = arrays["files"], arrays["points"].astype(np.float32)
         if files.dtype.kind not in "US":  # AttributeError, where a member is no array
             raise ValueError("files holds no names")
+        files = np.char.decode(files, "utf-8") if files.dtype.kind == "S" else files
     except Exception as error:  # such as AttributeError, of a member that is no array
         raise ValueError(f"{path} does not hold the arrays `files` and `points`: {brief(error, 120)}") from error
     if files.ndim != 1 or points.shape != (len(files), 68, 2):
         raise ValueError(f"{path}: files {files.shape} and points {points.shape}, expected (N,) and (N, 68, 2)")
-    return dict(zip(files.astype(str).tolist(), points, strict=True))
+    return dict(zip(files.tolist(), points, strict=True))
 
 
 def _sampled(paths: list[Path]) -> str:

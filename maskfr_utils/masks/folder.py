@@ -31,7 +31,7 @@ from maskfr_utils.faces import align, pictures
 from maskfr_utils.faces.archives import Archive, open_archive
 from maskfr_utils.masks import styles
 from maskfr_utils.masks.draw import find_landmarks
-from maskfr_utils.masks.manifest import Manifest, coverage_name
+from maskfr_utils.masks.manifest import Manifest, coverage_key, coverage_name
 from maskfr_utils.messages import brief, start_command
 from maskfr_utils.names import unknown
 from maskfr_utils.paths import replacing
@@ -55,7 +55,9 @@ _UNWRITABLE = {  # by the error's number: what another try would not change
     errno.ENAMETOOLONG: "name too long for the file system",
     **dict.fromkeys((errno.EEXIST, errno.ENOTDIR, errno.EISDIR), "a picture's name is another's folder"),
 }
-How = tuple[str | dict[str, float], int, bool]  # style, seed, whether worn masks are drawn over
+How = tuple[
+    str | dict[str, float], styles.Resolved, int, bool
+]  # style, what it is, seed, whether worn masks are drawn over
 Job = tuple[str, bytes, str] | dict  # name, bytes, name of the masked picture; or, where it cannot be read, its entry
 
 
@@ -99,6 +101,7 @@ def mask_folder(
         raise ValueError(f"one worker is this process, and engine {engine!r} is elsewhere: leave one of them out")
     archive = open_archive(source, leave_out=out)
     settings = _settings(style, seed, form) | ({} if again else {"again": False})
+    how = style, styles.resolve(style), seed, again  # as it is now: a style file may be edited meanwhile
     inside = [out] if source.is_dir() else [out / "images", out / "coverage"]
     if any(source.resolve().is_relative_to(folder.resolve()) for folder in inside):
         raise ValueError(f"{out} is or holds the source {source}: name another folder for the masked pictures")
@@ -108,7 +111,7 @@ def mask_folder(
     jobs, done = _jobs(archive, manifest := Manifest(out, settings), form), 0
     with manifest, engines.workers(engine), tqdm(total=total, unit="picture", disable=not progress) as bar:
         bar.update(len(manifest.done))
-        for entry in _results(jobs, out.absolute(), (style, seed, again), workers or engines.processes()):
+        for entry in _results(jobs, out.absolute(), how, workers or engines.processes()):
             manifest.add(entry)
             bar.update()
             done += 1
@@ -127,7 +130,7 @@ def _jobs(archive: Archive, manifest: Manifest, form: str) -> Iterator[Job]:
     with archive.reader() as read:
         for entry in archive.entries():
             name = _out_name(entry.name, form)  # also of what is done: who comes after finds the same names taken
-            while manifest.owners.setdefault(coverage_name(name), entry.name) != entry.name:
+            while manifest.owners.setdefault(coverage_key(name), entry.name) != entry.name:
                 name = f"{name}.png"
             size, crc32 = manifest.done.get(entry.name, (None, None))
             try:
@@ -152,8 +155,9 @@ def _do(job: Job, out: Path, how: How) -> dict:
     if isinstance(job, dict):
         return job
     name, data, to = job
-    style, seed, again = how
-    return mask_one(name, data, out, style, seed, to, again=again)
+    style, resolved, seed, again = how
+    entry = mask_one(name, data, out, resolved, seed, to, again=again)
+    return entry | ({"style": style} if "style" in entry else {})
 
 
 def _in_worker(*job: object) -> dict:
@@ -167,7 +171,7 @@ def mask_one(
     name: str,
     data: bytes,
     out: Path,
-    style: str | dict[str, float],
+    style: str | dict[str, float] | styles.Resolved,
     seed: int,
     to: str | None = None,
     *,
@@ -236,7 +240,7 @@ def _bare_faces(photo: np.ndarray) -> tuple[np.ndarray, bool]:
 
 
 def _mask(
-    photo: np.ndarray, style: str | dict[str, float], seed: int, landmarks: list | np.ndarray | None
+    photo: np.ndarray, style: str | dict[str, float] | styles.Resolved, seed: int, landmarks: list | np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, list, list[str]]:
     """The masked picture, the masks' opacity, and of each face its landmarks and kind ("" without a mask)."""
     if photo.shape == (align.FACE_SIZE, align.FACE_SIZE, 3) and (landmarks is None or len(landmarks)):

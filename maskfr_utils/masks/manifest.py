@@ -2,6 +2,7 @@
 
 import json
 import os
+import unicodedata
 from collections import Counter
 from pathlib import Path
 from typing import Self
@@ -24,6 +25,11 @@ def coverage_name(name: str) -> str:
     return name if name.endswith(".png") else f"{name}.png"
 
 
+def coverage_key(name: str) -> str:
+    """`coverage_name`, alike for names that some file systems take for one: by case, or by how accents are written."""
+    return unicodedata.normalize("NFC", coverage_name(name)).casefold()
+
+
 class Manifest:
     """The manifest of a folder; begun where there is none, read and gone on with where there is.
 
@@ -37,7 +43,7 @@ class Manifest:
     Attributes:
         done: size and crc32 of each source by its name, of the pictures that need not be drawn again; None where it could
             not be read.
-        owners: the source of each coverage mask that is there, by the mask's name, see `coverage_name`.
+        owners: the source of each coverage mask that is there, by the mask's name, see `coverage_key`.
         counts: of "pictures", "faces", and what was skipped, by reason; of a source that has changed its last picture counts.
 
     Raises:
@@ -126,7 +132,7 @@ class Manifest:
                 self._count(entry)
                 self.done[name] = size, entry.get("crc32")
                 if out is not None:
-                    self.owners[coverage_name(out)] = name
+                    self.owners[coverage_key(out)] = name
         except (AttributeError, KeyError, TypeError):
             raise ValueError(
                 f"{self.path}, line {number + 1} is of another program: move the folder away and begin anew"

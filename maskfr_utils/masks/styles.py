@@ -64,6 +64,9 @@ class Style:
 
 
 StyleLike = str | Style | Mapping[str | Style, float]
+Resolved = tuple[
+    list[Style], list[float]
+]  # of a style as users write it: all that it may be, and their cumulated shares
 
 
 @dataclass(frozen=True)
@@ -139,12 +142,14 @@ def styles() -> dict[str, Style]:
     return load_styles()
 
 
-def resolve(style: StyleLike) -> tuple[list[Style], list[float]]:
-    """A style as users write it -> styles and their cumulated shares.
+def resolve(style: StyleLike | Resolved) -> Resolved:
+    """A style as users write it -> styles and their cumulated shares; what came of this already stays as it is.
 
     Args:
         style: "random"; a name, "none" among them; a style file; a `Style`; or a mapping of any of these to their shares.
     """
+    if isinstance(style, tuple):
+        return style
     if isinstance(style, Style):
         return [style], [1.0]
     if isinstance(style, Mapping):
@@ -170,7 +175,7 @@ def resolve(style: StyleLike) -> tuple[list[Style], list[float]]:
 def described(style: StyleLike) -> str:
     """All that decides what a style looks like, what is in its style files and textures included."""
     chosen, shares = resolve(style)
-    textures = sorted({s.picture.crc32 for s in chosen if s.picture})
+    textures = sorted({(s.texture, s.picture.crc32) for s in chosen if s.picture})
     return repr((chosen, shares)) + (f" {textures}" if textures else "")
 
 

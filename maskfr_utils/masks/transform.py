@@ -46,7 +46,7 @@ class RandomVirtualMask(v2.Transform):
 
     def __init__(self, style: StyleLike = "random", p: float = 1.0) -> None:
         super().__init__()
-        resolve(style)
+        self._styles = resolve(style)  # once: a style file takes longer to read than a mask to draw
         if not 0 <= p <= 1:
             raise ValueError(f"p of RandomVirtualMask must lie in 0..1, got {p!r}")
         self.style = style
@@ -85,7 +85,7 @@ class RandomVirtualMask(v2.Transform):
         seed = int(torch.randint(2**62, ()))
         out = faces.copy()
         points = None if landmarks is None else landmarks[chosen]
-        out[chosen] = mask_faces(faces[chosen], points, style=self.style, seed=seed).images
+        out[chosen] = mask_faces(faces[chosen], points, style=self._styles, seed=seed).images
         return out
 
     @staticmethod

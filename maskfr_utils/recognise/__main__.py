@@ -29,9 +29,9 @@ def enrol(args: argparse.Namespace) -> None:
     for person, photos in done.people.items():
         print(f"{photos:6} photos of {person}")
     for photo, why_not in done.left_out.items():
-        print(f"left out {shown(photo)}: {why_not}")
+        print(f"left out {printable(photo)}: {why_not}")
     for photo, notes in done.notes.items():
-        print(f"enrolled {shown(photo)} though {' and '.join(notes)}")
+        print(f"enrolled {printable(photo)} though {' and '.join(notes)}")
     tell("left out", done.skipped)
     if done.replaced:
         print(
@@ -48,7 +48,7 @@ def name(args: argparse.Namespace) -> None:
     named, skipped = name_photos(gallery, args.source, args.out)
     for row in (row for photo in named for row in photo.rows()):
         told = f"{row['name']:20} {row['cosine']:6.2f}  {row['notes']}" if row["name"] else row["notes"]
-        print(f"{shown(str(row['picture'])):40} {told}".rstrip())
+        print(f"{printable(str(row['picture'])):40} {told}".rstrip())
     tell("left out", skipped)
     tell_rule(gallery)
     print(f"{args.out}: pictures/, names.csv, names.json")
@@ -80,7 +80,7 @@ def verify(args: argparse.Namespace) -> None:
     for photo, notes in zip(args.photo, found.notes, strict=True):
         if notes:
             print(f"{photo}: {', '.join(notes)}")
-    print(f"(at most {args.rate:g} of pairs of strangers reach it, by {shown(found.validation)})")
+    print(f"(at most {args.rate:g} of pairs of strangers reach it, by {printable(found.validation)})")
 
 
 def embed(args: argparse.Namespace) -> None:
@@ -128,11 +128,11 @@ def tell(what: str, counts: Mapping[str, int]) -> None:
 def tell_rule(gallery) -> None:
     print(
         f"{len(gallery.people)} people, {len(gallery)} photos; a face is named from cosine {gallery.threshold:.3f} on: at most "
-        f"{gallery.rate:g} of strangers reach it, by {shown(gallery.calibration.validation)}"
+        f"{gallery.rate:g} of strangers reach it, by {printable(gallery.calibration.validation)}"
     )
 
 
-def shown(name: str) -> str:
+def printable(name: str) -> str:
     """A name from elsewhere without what would move a terminal's cursor."""
     return "".join(c if c.isprintable() else "?" for c in name)
 

@@ -175,7 +175,7 @@ class Gallery:
             photos: (n,) names by which they are told apart; one that the person has is replaced.
 
         Returns:
-            How many were replaced.
+            How many were replaced, of those that were there or of these, where two have one name.
 
         Raises:
             ValueError: other shapes, numbers or names.
@@ -203,7 +203,7 @@ class Gallery:
         self._people = {name: [photo for photo, _ in rows] for name, rows in grouped.items()}
         if grouped:
             self._embeddings = np.stack([embedding for rows in grouped.values() for _, embedding in rows])
-        return len(rows) - len(kept)
+        return len(rows) + len(people) - len(kept) - len(new)
 
     def _spelt(self, names: Sequence[str]) -> list[str]:
         """People's names as those who are enrolled are spelt, else as the first of them is."""

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from maskfr_utils.faces import align
-from maskfr_utils.faces.pictures import PictureError, read_picture
+from maskfr_utils.faces.pictures import PictureError, file_bytes, read_picture
 from maskfr_utils.faces.pose import head_yaw
 from maskfr_utils.masks.worn import wears_mask
 
@@ -49,7 +49,7 @@ def open_photo(photo: np.ndarray | bytes | str | Path) -> np.ndarray:
     if isinstance(photo, bytes):
         return read_picture(photo)
     try:
-        return read_picture(Path(photo).read_bytes())
+        return read_picture(file_bytes(photo))
     except ValueError as error:
         raise ValueError(f"{photo}: {error}") from None
 

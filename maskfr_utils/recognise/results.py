@@ -1,5 +1,6 @@
 """What naming a folder of photos leaves: annotated pictures, a table as CSV and as JSON."""
 
+import contextlib
 import csv
 import json
 import re
@@ -23,6 +24,7 @@ NAMED, STRANGER = "#0072b2", "#d55e00"  # of a palette that colour-blind people 
 SMALLEST = 480  # pixels of an annotated picture's shorter side: names must be legible
 COLUMNS = ("picture", "name", "cosine", "threshold", "nearest", "left", "top", "right", "bottom", "notes")
 TABLES = ("names.csv", "names.json")
+BEGUN = "pictures/.annotated"  # the pictures of a call that has not ended: those of the call before, and its own
 NO_PIXELS = np.empty((0, 0, 3), np.uint8)
 _ANNOTATED = re.compile(r"pictures/\d{5,}-[A-Za-z0-9-]{0,40}\.jpg")
 
@@ -89,6 +91,7 @@ def name_photos(gallery: Gallery, source: str | Path, out: str | Path) -> tuple[
         raise ValueError("nobody is enrolled")
     (out / "pictures").mkdir(parents=True, exist_ok=True)
     before, named = _annotated_before(out), []
+    (out / BEGUN).write_text("".join(f"{picture}\n" for picture in sorted(before)))
     for name, photo, why_not in photos(archive):
         if not named:
             for table in TABLES:
@@ -98,17 +101,21 @@ def name_photos(gallery: Gallery, source: str | Path, out: str | Path) -> tuple[
             named.append(Named(name, problem=why_not or "no face"))
             continue
         picture = f"pictures/{len(named) + 1:05d}-{re.sub(r'[^A-Za-z0-9]+', '-', Path(name).stem)[:40]}.jpg"
+        with (out / BEGUN).open("a") as begun:
+            begun.write(f"{picture}\n")
         with replacing(out / picture) as temporary:
             annotate(photo, matches).save(temporary, "JPEG", quality=92)
         kept = tuple(replace(match, image=NO_PIXELS) for match in matches)  # thousands of photos would fill the memory
         named.append(Named(name, kept, annotated=picture))
     if not named:
+        (out / BEGUN).unlink()
         told = ", ".join(f"{count} {reason}" for reason, count in archive.skipped.items())
         raise ValueError(f"no photo in {source}" + (f": {told}" if told else ""))
     write_tables(named, archive.skipped, gallery, out)
     if not source.resolve().is_relative_to((out / "pictures").resolve()):  # else they are the photos that were named
         for picture in before - {photo.annotated for photo in named}:
             (out / picture).unlink(missing_ok=True)
+    (out / BEGUN).unlink()
     return named, archive.skipped
 
 
@@ -158,12 +165,13 @@ def annotate(photo: np.ndarray, matches: Sequence[Match]) -> Image.Image:
 
 
 def _annotated_before(out: Path) -> set[str]:
-    """The annotated pictures that an earlier call's table names: none but these are ours to delete."""
-    try:
+    """The annotated pictures that an earlier call's table names, or its list if it was cut off: none but these are ours to delete."""
+    pictures = set()
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
         told = json.loads((out / TABLES[1]).read_text(encoding="utf-8"))
-        pictures = {str(photo["annotated"]) for photo in told["pictures"]}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return set()
+        pictures |= {str(photo["annotated"]) for photo in told["pictures"]}
+    with contextlib.suppress(OSError, ValueError):
+        pictures |= set((out / BEGUN).read_text().splitlines())
     return set(filter(_ANNOTATED.fullmatch, pictures))
 
 
