@@ -95,13 +95,8 @@ def prepare(
     splits.check_parameters(min_masked, test_fraction, validation_fraction)
     parameters: dict = {"seed": seed, "min_masked": min_masked, "test_fraction": test_fraction}
     parameters["validation_fraction"] = validation_fraction
-    if found is not None:
-        parameters |= _switches(keep_copies, worn_masks)
-    elif keep_copies or worn_masks:
-        raise ValueError(
-            "keep_copies and worn_masks are for photos: rendered faces have no copies, and wear no mask yet"
-        )
-    elif per_identity < min_masked:
+    parameters |= _switches(keep_copies, worn_masks, photos=found is not None)
+    if found is None and per_identity < min_masked:
         raise ValueError(f"per_identity is {per_identity}, fewer than min_masked = {min_masked}: raise it")
     data = Photos(found) if found else Rendered(identities, per_identity, difficulty, seed)
     how = How(style, seed, is_jpeg(encoding, data.about), "worn_masks" in parameters)
@@ -256,8 +251,12 @@ def _fingerprint(content: str, looks: str, parameters: dict[str, float], is_demo
     return hashlib.blake2b(described, digest_size=6).hexdigest()
 
 
-def _switches(keep_copies: bool, worn_masks: bool) -> dict[str, object]:
+def _switches(keep_copies: bool, worn_masks: bool, *, photos: bool) -> dict[str, object]:
     """Named where they are asked for: what was prepared without them is what it was."""
+    if (keep_copies or worn_masks) and not photos:
+        raise ValueError(
+            "keep_copies and worn_masks are for photos: rendered faces have no copies, and wear no mask yet"
+        )
     found: dict[str, object] = {"keep_copies": True} if keep_copies else {}
     if worn_masks:
         from maskfr_utils.masks.worn import WEIGHTS  # which takes torch

@@ -19,13 +19,13 @@
 # [Masked and unmasked](masked_vs_unmasked.ipynb) trains one network without masks and one with them. Each is good at its own kind of face.
 # But in use nobody knows beforehand whether the next person wears a mask. Here IResNet-50 is trained in seven ways, on batches that hold
 #
-# - **masked**: masked faces, the specialist for them.
-# - **unmasked**: bare faces, the specialist for those.
+# - **masked faces**: the specialist for them.
+# - **unmasked faces**: bare ones, the specialist for those.
 # - **either twin, by the toss of a coin**: of each photo one of the two, anew in each epoch.
 # - **both twins of each photo in one batch**: twice as many pictures of half as many photos.
 # - **both twins in one batch, drawn together** (the *twin term*): the same; to the loss comes $w\,(1 - \cos(x_i, x'_i))$, by which the embeddings $x_i$ and $x'_i$ of a photo's twins become alike.
-# - **upper half**: either twin, cut in the middle of the bridge of the nose: below it is grey.
-# - **band of the eyes**: either twin, of which brows, eyes and the root of the nose are left.
+# - **upper half of the face, of either twin**: cut in the middle of the bridge of the nose: below it is grey.
+# - **band of the eyes, of either twin**: brows, eyes and the root of the nose are left.
 #
 # All take the same number of steps, with batches of the same size. The last two see only that part of the face in tests, too. Few masks reach so
 # high, so a mask hardly changes what they see; but they never see the lower half, also where it is bare. The weight $w$ is the

@@ -41,7 +41,7 @@ def test_losses_against_arcface(records):
     text = alternatives.loss_answer("demo", records)
     assert len(text) == 3
     assert text[0].startswith(
-        "Not shown: of 1 other losses that are run so far, of 9, each with settings of its own, none names more masked"
+        "Not shown: of 1 other loss run so far, of 9, each with settings of its own, none names more masked"
         " rendered faces than ArcFace (85.0% ("
     )
     assert text[0].endswith("beyond noise, and softmax (−40.0 (−40.0 to −40.0)) fewer.")

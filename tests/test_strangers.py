@@ -361,7 +361,7 @@ def test_the_answer_keeps_real_people_apart_from_rendered_ones():
     )
     assert "With masks, B (−10.0 (−11.0 to −9.0) points) differs from the first beyond noise." in said
     assert (
-        "With real masks it decides 90.0% (89.0–91.0) of MFR2's pairs correctly and names 39.0% (38.0–40.0) of" in said
+        "With real masks, A decides 90.0% (89.0–91.0) of MFR2's pairs correctly and names 39.0% (38.0–40.0) of" in said
     )
     assert said.endswith(
         "There it accepts 2.0% between sets of real people; 30.0% from real people to rendered people."

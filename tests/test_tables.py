@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from hand_made_records import ALL, some_runs, write
 from scipy import stats
@@ -207,6 +208,18 @@ def test_the_question_of_the_study_is_no_part_of_the_search_among_other_pairs(tm
     assert table.loc[asked, "p, Holm"] == pytest.approx(2 * table.loc[asked, "p"])
     assert min(table.loc[others, "p, Holm"]) == pytest.approx(8 * min(table.loc[others, "p"]))
     assert outcomes.comparisons({"a": tuple(tables.networks("demo", tmp_path).values())[:2]}).shape == (1, 7)
+
+
+def test_a_difference_of_nothing_has_no_sign():
+    assert [outcomes.signed(x) for x in (0.0123, -0.0123, 0.0004, -0.0004)] == ["+1.2", "−1.2", "0.0", "0.0"]
+
+
+def test_words_are_listed_and_extremes_told():
+    assert [outcomes.listed(list(words)) for words in ("", "a", "ab", "abc")] == ["", "a", "a and b", "a, b and c"]
+    groups = pd.DataFrame({"accuracy": [0.5, 0.9], "low": [0.4, 0.8], "high": [0.6, 1.0]}, index=["far", "near"])
+    told = "lowest far (50.0% (40.0–60.0)), highest near (90.0% (80.0–100.0)); these intervals "
+    assert outcomes.extremes(groups) == f"{told}do not touch" and outcomes.extremes(groups[:1]) == ""
+    assert outcomes.extremes(groups.assign(high=1.0)).endswith("overlap")
 
 
 def test_disagreement_compares_the_same_seed(folder):

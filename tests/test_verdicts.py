@@ -85,6 +85,13 @@ def test_people_of_one_name_are_drawn_together_and_seeds_may_test_other_photos()
     assert apart.high - apart.low < found.high - found.low + 1e-9
 
 
+def test_a_seed_of_which_nobody_is_drawn_says_nothing():
+    """Two people a seed, all their photos right: a draw may miss both of a seed, and the share is 1 all the same."""
+    hits, people = [np.ones(4)] * 5, [np.array([0, 0, 1, 1]) + 10 * seed for seed in range(5)]
+    found = over_seeds_and_people(hits, people)
+    assert (found.low, found.value, found.high) == (1, 1, 1)
+
+
 def test_a_network_is_no_better_than_itself():
     a, _, people = pair(np.random.default_rng(6))
     found = compare(a, a, people)

@@ -153,12 +153,12 @@ def test_the_record_and_what_the_chapter_shows(tmp_path, monkeypatch):
         (
             ((0.5, 0.6), (0.2, 0.6)),
             "Not shown for IResNet-50.",
-            "looks at no other part more or less, by both maps and beyond",
+            "looks at no part more or less, by both maps and beyond",
         ),
         (
             ((0.1, 0.3), (0.1, 0.3)),
             "Not shown for IResNet-50.",
-            "looks at no other part more or less, by both maps and beyond",
+            "looks at no part more or less, by both maps and beyond",
         ),
         (((0.0, 0.1), (0.0, 0.1)), "Not shown for IResNet-50.", f"less at the {EYES} without a mask (5% against 25%"),
     ],

@@ -163,10 +163,11 @@ def loss_answer(scale: str, folder: Folder = None) -> list[str]:
         return []
     compared.index = [name.split(" − ")[0] for name in compared.index]
     more, fewer = (_each(compared[compared["verdict"] == verdict]) for verdict in ("better", "worse"))
-    so_far = "" if len(compared) == others else f" that are run so far, of {others}"
+    those = "other loss" if len(compared) == 1 else "other losses"
+    those += "" if len(compared) == others else f" run so far, of {others}"
     low, high = (compared.loc[getattr(compared["difference"], which)()] for which in ("idxmin", "idxmax"))
     text = [
-        f"{'Yes' if more[0] else 'Not shown'}: of {len(compared)} other losses{so_far}, each with settings of its own, {more[0] or 'none'} {more[1]} more"
+        f"{'Yes' if more[0] else 'Not shown'}: of {len(compared)} {those}, each with settings of its own, {more[0] or 'none'} {more[1]} more"
         f" masked {FACES[scale]} than {REFERENCE} ({found[REFERENCE]}) beyond noise, and {fewer[0] or 'none'} fewer.",
         f"Their differences from it, in points, go from {_points(low)} for {low.name} to {_points(high)} for {high.name}."
         if len(compared) > 1
