@@ -169,10 +169,13 @@ def loss_answer(scale: str, folder: Folder = None) -> list[str]:
     text = [
         f"{'Yes' if more[0] else 'Not shown'}: of {len(compared)} {those}, each with settings of its own, {more[0] or 'none'} {more[1]} more"
         f" masked {FACES[scale]} than {REFERENCE} ({found[REFERENCE]}) beyond noise, and {fewer[0] or 'none'} fewer.",
-        f"Their differences from it, in points, go from {_points(low)} for {low.name} to {_points(high)} for {high.name}."
-        if len(compared) > 1
-        else f"The difference is {_points(low)} points, for {low.name}.",
     ]
+    if len(compared) > 1:
+        text.append(
+            f"Their differences from it, in points, go from {_points(low)} for {low.name} to {_points(high)} for {high.name}."
+        )
+    elif not more[0] and not fewer[0]:
+        text.append(f"The difference is {_points(low)} points, for {low.name}.")
     scores = {title: each for title, each in _scores(scale, folder).items() if None not in each}
     spread = {title: 100 * (max(each) - min(each)) for title, each in scores.items()}
     if spread:
