@@ -149,9 +149,8 @@ def write_folder(folder: Path, pictures: Iterator[Sample]) -> tuple[int, int]:
         path = folder / people[identity] / (file if suffix_of(file) else f"{file}.jpg")
         if path.parent.parent != folder or identity in ("", ".", "..") or file in ("", ".", "..") or "\0" in f"{path}":
             raise ValueError(f"{brief(f'{identity}/{name}', 100)!r} is no name of a file in {folder}")
-        while (
-            key := _as_some_file_systems_do(path)
-        ) in written:  # another picture's, under a name that was spelt otherwise
+        # A name may be another picture's already, spelt otherwise.
+        while (key := _as_some_file_systems_do(path)) in written:
             path = path.with_name(f"{path.stem}_{path.suffix}")
         with replacing(path) as temporary:
             temporary.write_bytes(data)

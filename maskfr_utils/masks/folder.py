@@ -55,9 +55,8 @@ _UNWRITABLE = {  # by the error's number: what another try would not change
     errno.ENAMETOOLONG: "name too long for the file system",
     **dict.fromkeys((errno.EEXIST, errno.ENOTDIR, errno.EISDIR), "a picture's name is another's folder"),
 }
-How = tuple[
-    str | dict[str, float], styles.Resolved, int, bool
-]  # style, what it is, seed, whether worn masks are drawn over
+# Style, what it is, seed, whether worn masks are drawn over.
+How = tuple[str | dict[str, float], styles.Resolved, int, bool]
 Job = tuple[str, bytes, str] | dict  # name, bytes, name of the masked picture; or, where it cannot be read, its entry
 
 

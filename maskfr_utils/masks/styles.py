@@ -64,9 +64,7 @@ class Style:
 
 
 StyleLike = str | Style | Mapping[str | Style, float]
-Resolved = tuple[
-    list[Style], list[float]
-]  # of a style as users write it: all that it may be, and their cumulated shares
+Resolved = tuple[list[Style], list[float]]  # all that a style may be, and their cumulated shares
 
 
 @dataclass(frozen=True)
