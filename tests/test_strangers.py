@@ -353,7 +353,13 @@ def test_the_answer_keeps_real_people_apart_from_rendered_ones():
         "differences": {
             "B": {"lfw": {"masks on both": {"accuracy": share(-0.1) | {"seeds": [-0.1, -0.1, -0.1], "p": 0.001}}}}
         },
-        "details": {"A": {"carried": {k: {t: {"FAR": share(x)} for t, x in v.items()} for k, v in carried.items()}}},
+        "details": {
+            "A": {
+                "carried": {
+                    k: {t: {"FAR": share(x), "TAR": share(0.5)} for t, x in v.items()} for k, v in carried.items()
+                }
+            }
+        },
     }
     said = strangers.answer(record)
     assert said.startswith(
@@ -364,6 +370,7 @@ def test_the_answer_keeps_real_people_apart_from_rendered_ones():
         "With real masks, A decides 90.0% (89.0–91.0) of MFR2's pairs correctly and names 39.0% (38.0–40.0) of" in said
     )
     assert said.endswith(
-        "There it accepts 2.0% between sets of real people; 30.0% from real people to rendered people."
+        "There it accepts, of pairs of two people and of pairs of one, 2.0% and 50.0% between sets of real people; 30.0% and 50.0% from"
+        " real people to rendered people."
     )
     assert strangers.answer({"networks": {"A": {}}, "differences": {}, "details": {"A": {"carried": {}}}}) == ""

@@ -181,4 +181,5 @@ def test_training_teaches_where_to_look_only_if_both_maps_say_so(masked, begins,
     assert text.startswith(begins) and said in text and "ResSaNet" not in text
     share, low, high = (round(100 * x) for x in (sum(masked[1]) / 2, *masked[1]))
     assert f"Eyes and brows, 12% of the picture, hold {where_it_looks.TWINS[0]} " in text
-    assert text.endswith(f", and {share}% ({low}–{high}) of the maps by gradient times activation against 25% (20–30).")
+    assert f", and {share}% ({low}–{high}) of the maps by gradient times activation against 25% (20–30). " in text
+    assert text.endswith(f"By occlusion, what differs most is *{EYES}*: {100 * sum(masked[0]) / 2:.0f}% against 25%.")

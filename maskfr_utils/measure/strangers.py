@@ -329,21 +329,24 @@ def answer(record: dict) -> str:
     ]
     if real:
         said.append(f"With real masks, {first} {' and '.join(real)}.")
-    passed: dict[str, list[float]] = {}
+    passed: dict[str, dict[str, list[float]]] = {}
     for source, by_target in record["details"][first]["carried"].items():
         for target, found in by_target.items():
             sets = [pairs.split(",")[0] for pairs in (source, target)]
             if sets[0] != sets[1]:
                 kinds = ["rendered people" if name == "rendered" else "real people" for name in sets]
-                passed.setdefault(" to ".join(dict.fromkeys(kinds)), []).append(100 * found["FAR"]["value"])
-    told = [
-        " to ".join(dict.fromkeys(f"{share:.1f}" for share in (min(shares), max(shares))))
-        + f"% {f'from {kinds}' if ' to ' in kinds else f'between sets of {kinds}'}"
-        for kinds, shares in passed.items()
-    ]
+                for rate, shares in passed.setdefault(
+                    " to ".join(dict.fromkeys(kinds)), {"FAR": [], "TAR": []}
+                ).items():
+                    shares.append(100 * found[rate]["value"])
+    told = []
+    for kinds, rates in passed.items():
+        ranges = [" to ".join(dict.fromkeys(f"{x:.1f}" for x in (min(s), max(s)))) + "%" for s in rates.values()]
+        told.append(f"{' and '.join(ranges)} {f'from {kinds}' if ' to ' in kinds else f'between sets of {kinds}'}")
     if told:
         said.append(
-            f"A threshold that accepts 1% of one set's pairs of two people is then used on another set. There it accepts {'; '.join(told)}."
+            "A threshold that accepts 1% of one set's pairs of two people is then used on another set. There it accepts, of pairs of two"
+            f" people and of pairs of one, {'; '.join(told)}."
         )
     return " ".join(said)
 

@@ -203,6 +203,7 @@ def answer(record: dict) -> str:
         said.append(
             f"{verdict}. Trained on masked faces instead of bare ones it looks"
             f" {', and '.join(told) or nowhere}, by both maps and beyond their intervals. {_eyes(record, label, other)}"
+            f" {_shift(record, label, other)}"
         )
     return " ".join(said)
 
@@ -227,6 +228,14 @@ def _eyes(record: dict, label: str, other: str) -> str:
         )
         told.append(f"{ours} of the maps by {way} against {theirs}")
     return f"Eyes and brows, {100 * record['area'][EYES]:.0f}% of the picture, hold {TWINS[0]} {', and '.join(told)}."
+
+
+def _shift(record: dict, label: str, other: str) -> str:
+    """The part of bare faces whose share of the first kind of map differs most between two networks."""
+    found = {part: parts(record, WAYS[0], part)[TWINS[0]]["share"] for part in record["area"]}
+    most = max(found, key=lambda part: abs(found[part][label] - found[part][other]))
+    ours, theirs = (f"{100 * found[most][each]:.0f}%" for each in (label, other))
+    return f"By {WAYS[0]}, what differs most is *{most}*: {ours} against {theirs}."
 
 
 def main(argv: list[str] | None = None) -> int:
