@@ -178,7 +178,7 @@ ax.step(asked, identities_left, where="mid", label=f"identities (of {len(counts)
 ax.step(asked, pictures_left, "--", where="mid", label=f"pictures (of {counts.sum():,})")
 ax.axvline(line, color="k", lw=0.8, ls=":")
 ax.set(xlabel="pictures asked for", ylabel="share that remains", ylim=(0, 1.05))
-ax.legend()
+figures.style.legend_outside(ax)
 sns.despine(fig)
 figures.playable.pointed(fig)
 
