@@ -11,7 +11,6 @@ import io
 import os
 import sys
 import tarfile
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from itertools import chain, islice
@@ -23,7 +22,7 @@ from maskfr_utils import store
 from maskfr_utils.faces import recordio, sources, verification
 from maskfr_utils.faces.pictures import PictureError, suffix_of
 from maskfr_utils.messages import brief, start_command
-from maskfr_utils.paths import find_data, replacing
+from maskfr_utils.paths import as_file_systems_may, find_data, replacing
 
 SHARD = 10_000  # pictures a WebDataset shard
 LONGEST = 240  # bytes of a file's name; file systems allow 255, and some have to be told apart
@@ -136,21 +135,22 @@ def write_folder(folder: Path, pictures: Iterator[Sample]) -> tuple[int, int]:
         ValueError: an identity or picture whose name is no file's.
     """
     people: dict[str, str] = {}  # identity -> its folder
-    written = set()
+    taken, written = set(), set()
     for identity, name, data in pictures:
         file = name.replace("/", "_")
         if len(encoded := os.fsencode(file)) > LONGEST:
             file = encoded[-LONGEST:].decode(errors="ignore")
         if identity not in people:
             short = os.fsencode(identity)[:LONGEST].decode(errors="ignore")
-            while short in people.values():  # another's, whose name begins alike
+            while short in taken:  # another's, whose name begins alike
                 short += "_"
+            taken.add(short)
             people[identity] = short
         path = folder / people[identity] / (file if suffix_of(file) else f"{file}.jpg")
         if path.parent.parent != folder or identity in ("", ".", "..") or file in ("", ".", "..") or "\0" in f"{path}":
             raise ValueError(f"{brief(f'{identity}/{name}', 100)!r} is no name of a file in {folder}")
         # A name may be another picture's already, spelt otherwise.
-        while (key := _as_some_file_systems_do(path)) in written:
+        while (key := as_file_systems_may(str(path))) in written:
             path = path.with_name(f"{path.stem}_{path.suffix}")
         with replacing(path) as temporary:
             temporary.write_bytes(data)
@@ -158,11 +158,6 @@ def write_folder(folder: Path, pictures: Iterator[Sample]) -> tuple[int, int]:
     if not written:
         raise ValueError(f"no picture to write to {folder}")
     return len(written), len(people)
-
-
-def _as_some_file_systems_do(path: Path) -> str:
-    """A path without case and ways to write accents, by which no file system takes two for one."""
-    return unicodedata.normalize("NFC", str(path)).casefold()
 
 
 def main(argv: list[str] | None = None) -> int:

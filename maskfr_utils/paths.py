@@ -4,6 +4,7 @@ import glob
 import os
 import secrets
 import time
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -99,6 +100,11 @@ def is_file(path: Path) -> bool:
         return path.is_file()
     except (OSError, ValueError):
         return False
+
+
+def as_file_systems_may(name: str) -> str:
+    """A file's name without case and ways to write accents: some file systems take names for one that are alike in it."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def sync(path: Path) -> None:

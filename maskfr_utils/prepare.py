@@ -106,16 +106,17 @@ def prepare(
 def _made(
     data: Photos | Rendered, parameters: dict, how: How, out: str | Path | None, engine: str, progress: bool
 ) -> Path:
-    looks = described(how.style)  # refuses an unknown style, and tells what is in a style file
+    resolved = masks.styles.resolve(how.style)  # as it is now: a style file may be edited meanwhile
+    looks = described(resolved)
     decisive = parameters | ({"encoding": "jpeg"} if how.jpeg else {})
     key = _fingerprint(data.content, looks, decisive, isinstance(data, Rendered))
     path = Path(out) if out is not None else paths.cache_dir() / f"{data.name}-{key}.h5"
-    if path.exists() and _is_of_others(path):
-        raise ValueError(f"{path} is there already, and no file of ours: it would be lost; choose another out")
     attrs = parameters | {"style": str(how.style), "dataset": data.name, "content": data.content, "fingerprint": key}
-    how = how._replace(style=masks.styles.resolve(how.style))  # as it is now: a style file may be edited meanwhile
+    how = how._replace(style=resolved)
     parts = Parts(path, key) if data.about >= KEPT_FROM else None
     if not _is_current(path, key):
+        if path.exists() and _is_of_others(path):
+            raise ValueError(f"{path} is there already, and no file of ours: it would be lost; choose another out")
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(f".{path.name}.lock")):  # whoever comes second waits, and finds it made
             if not _is_current(path, key):

@@ -77,12 +77,7 @@ display(*pages.run_so_far(tables.table_1(results)), pages.Words(captions.shows(s
 # [The accuracy of each seed](#tab-seeds), and how much the seeds differ:
 
 # %% tags=["hide-input"] mystnb={"name": "tab-seeds", "caption": "Accuracy of each seed in percent, their mean with its 95% interval, and their standard deviation."}
-found = {
-    (run.condition, tested): result
-    for tested in ("unmasked", "masked")
-    for run, result in outcomes.results("table_1", scale, results, tested).items()
-}
-found = dict(sorted(found.items(), reverse=True))
+found = dict(sorted(tables.trained_and_tested(scale, results).items(), reverse=True))
 rows = {
     f"trained on {trained}, tested on {tested}": dict(zip(result.records, result.by_seed, strict=True))
     | {"mean": result.mean, "low": result.interval[0], "high": result.interval[1]}

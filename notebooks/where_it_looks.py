@@ -75,7 +75,7 @@ figures.faces.face_grid({"": np.stack([people.images[0], half])}, size=2)
 # ## Do they look at eyes and brows?
 #
 # The share of a map that lies on eyes and brows, without a mask and with one: by [occlusion](#fig-eyes-occlusion), and by
-# [gradient times activation](#fig-eyes-gradient); [The table](#tab-parts-looked-at) has all parts. A share is called
+# [gradient times activation](#fig-eyes-gradient); [the table](#tab-parts-looked-at) has all parts. A share is called
 # larger than another one where their 95% intervals do not overlap, which is stricter than a paired comparison. ResSaNet-50 was trained on masked
 # faces only, so what that taught it is not shown; `python -m maskfr_utils.train -f params/pocket/study.yaml -p model ressanet50 -p condition
 # unmasked` makes a run without masks.

@@ -29,7 +29,6 @@ from typing import IO, Any, NamedTuple
 from maskfr_utils.faces import recordio
 from maskfr_utils.faces.pictures import LONGEST_NAME, MAX_BYTES, NEEDED, SUFFIXES, TOO_LONG, PictureError, file_bytes
 from maskfr_utils.messages import brief
-from maskfr_utils.paths import is_file
 
 LANDMARKS = "landmarks68.npz"  # beside the pictures, and read with them: not counted as a file that is no picture
 LABEL_BYTES = 2**16  # of a shard's member that says who is on a picture
@@ -91,8 +90,7 @@ class Archive:
 
     def entries(self) -> Iterator[Entry]:
         """All pictures, each name once; the order is the same each time. Names can be written as UTF-8."""
-        self.skipped = Counter()
-        names = set()
+        self.skipped, names = Counter(), set()
         for name, size, place in self._members():
             path = PurePosixPath(name)
             is_picture = path.suffix.lower() in SUFFIXES
@@ -102,14 +100,20 @@ class Archive:
                 self.skipped["in a hidden folder"] += is_picture
             elif not is_picture:
                 self.skipped[NEEDED.get(path.suffix.lower(), "not a picture, by its name")] += path.name != LANDMARKS
-            elif (name := _posix(name)) in names:
-                self.skipped["name occurs twice"] += 1
-            elif len(os.fsencode(name)) > LONGEST_NAME:
-                self.skipped["name too long"] += 1
-            else:
-                names.add(name)
+            elif self._takes(name := _posix(name), names):
                 yield Entry(name, size, place)
         self.skipped = +self.skipped
+
+    def _takes(self, name: str, names: set[str]) -> bool:
+        """Whether a picture may have this name beside those of `names`, to which it is added then."""
+        if name in names:
+            self.skipped["name occurs twice"] += 1
+        elif len(os.fsencode(name)) > LONGEST_NAME:
+            self.skipped["name too long"] += 1
+        else:
+            names.add(name)
+            return True
+        return False
 
     @contextmanager
     def reader(self) -> Iterator[Read]:
@@ -153,7 +157,7 @@ class Folder(Archive):
             folders.sort()
             for file in sorted(files):
                 path = Path(folder, file)
-                if is_file(path) and (size := _size(path)) is not None:
+                if (size := _size(path)) is not None:
                     name = path.relative_to(self.path).as_posix()
                     yield Entry(name, size, name)
                 elif path.suffix.lower() in SUFFIXES:
@@ -327,12 +331,7 @@ class Shards(Archive):
                     except PictureError as error:
                         self.skipped[str(error)] += 1
                         continue
-                    if entry.name in names:
-                        self.skipped["name occurs twice"] += 1
-                    elif len(os.fsencode(entry.name)) > LONGEST_NAME:
-                        self.skipped["name too long"] += 1
-                    else:
-                        names.add(entry.name)
+                    if self._takes(entry.name, names):
                         yield entry
             self.skipped.update(tar.skipped)
 
@@ -388,10 +387,10 @@ class Listed(Folder):
                     place = name.strip().removeprefix(f"{top}/").removeprefix("./")
                     if not person or not _is_safe(place) or "\0" in place:
                         self.skipped["outside the list's folder" if person else "nobody is named"] += 1
-                    elif not is_file(path := top / place):
+                    elif (size := _size(top / place)) is None:
                         self.skipped["file that is not there"] += 1
                     else:
-                        yield Entry(f"{_posix(person)}/{_flat(place)}", path.stat().st_size, place)
+                        yield Entry(f"{_posix(person)}/{_flat(place)}", size, place)
             except csv.Error as error:
                 raise ValueError(f"{self.path} is no list of pictures: {brief(error, 80)}") from None
 
@@ -490,11 +489,12 @@ def _is_safe(name: str) -> bool:
 
 
 def _size(path: Path) -> int | None:
-    """Bytes of a file; None where it is gone, or nobody may ask."""
+    """Bytes of a regular file; None where there is none, nobody may ask, or the name is none."""
     try:
-        return path.stat().st_size
-    except OSError:
+        found = path.stat()
+    except (OSError, ValueError):
         return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
 def _posix(name: str) -> str:

@@ -99,8 +99,9 @@ def mask_folder(
     if workers == 1 and engine != engines.LOCAL:
         raise ValueError(f"one worker is this process, and engine {engine!r} is elsewhere: leave one of them out")
     archive = open_archive(source, leave_out=out)
-    settings = _settings(style, seed, form) | ({} if again else {"again": False})
-    how = style, styles.resolve(style), seed, again  # as it is now: a style file may be edited meanwhile
+    resolved = styles.resolve(style)  # as it is now: a style file may be edited meanwhile
+    settings = _settings(style, resolved, seed, form) | ({} if again else {"again": False})
+    how = style, resolved, seed, again
     inside = [out] if source.is_dir() else [out / "images", out / "coverage"]
     if any(source.resolve().is_relative_to(folder.resolve()) for folder in inside):
         raise ValueError(f"{out} is or holds the source {source}: name another folder for the masked pictures")
@@ -295,7 +296,7 @@ def _write(path: Path, image: Image.Image, **metadata: object) -> None:
         temporary.write_bytes(encoded.getbuffer())
 
 
-def _settings(style: str | dict[str, float], seed: int, form: str) -> dict[str, object]:
+def _settings(style: str | dict[str, float], resolved: styles.Resolved, seed: int, form: str) -> dict[str, object]:
     """The manifest's first line. It alone tells what was drawn: style files stand in it whole, textures by a checksum."""
     if not isinstance(style, str | dict) or (isinstance(style, dict) and not all(isinstance(s, str) for s in style)):
         raise ValueError(
@@ -303,10 +304,9 @@ def _settings(style: str | dict[str, float], seed: int, form: str) -> dict[str, 
         )
     if form not in FORMATS:
         raise ValueError(unknown("form of the masked pictures", form, FORMATS))
-    chosen, _ = styles.resolve(style)
     names = [style] if isinstance(style, str) else list(style)
     files = {name: Path(name).read_text(encoding="utf-8") for name in names if name.endswith((".yaml", ".yml"))}
-    textures = {s.texture: s.picture.crc32 for s in chosen if s.picture}
+    textures = {s.texture: s.picture.crc32 for s in resolved[0] if s.picture}
     more = ({"textures": textures} if textures else {}) | ({"form": form} if form != "png" else {})
     return {"style": style, "seed": int(seed), "style_files": files} | more
 

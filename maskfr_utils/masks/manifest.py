@@ -2,14 +2,13 @@
 
 import json
 import os
-import unicodedata
 from collections import Counter
 from pathlib import Path
 from typing import Self
 
 from maskfr_utils.masks.kinds import NO_MASK
 from maskfr_utils.messages import brief, shown
-from maskfr_utils.paths import is_file, remove_temporaries
+from maskfr_utils.paths import as_file_systems_may, is_file, remove_temporaries
 
 try:
     import fcntl
@@ -27,7 +26,7 @@ def coverage_name(name: str) -> str:
 
 def coverage_key(name: str) -> str:
     """`coverage_name`, alike for names that some file systems take for one: by case, or by how accents are written."""
-    return unicodedata.normalize("NFC", coverage_name(name)).casefold()
+    return as_file_systems_may(coverage_name(name))
 
 
 class Manifest:

@@ -170,7 +170,7 @@ def resolve(style: StyleLike | Resolved) -> Resolved:
     return list(found.values()), _shares("mask styles", {name: s.weight for name, s in found.items()}).tolist()
 
 
-def described(style: StyleLike) -> str:
+def described(style: StyleLike | Resolved) -> str:
     """All that decides what a style looks like, what is in its style files and textures included."""
     chosen, shares = resolve(style)
     textures = sorted({(s.texture, s.picture.crc32) for s in chosen if s.picture})

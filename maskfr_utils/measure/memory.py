@@ -65,6 +65,12 @@ def measure(out: Path, cases: tuple[tuple[str, int, str], ...] = CASES, width: f
                 told = footprint(model, batch, device=device)
                 row = {"network": name, "batch": batch, "device": device}
                 predicted.append(row | {"kept": told.peak(recompute=False), "recomputed": told.peak(recompute=True)})
+
+    def write() -> None:
+        made = made_by.made(started, data="random pictures")
+        write_json(out, {"width": width, "predicted": predicted, "measured": measured, "provenance": made})
+
+    write()
     for name, batch, precision in cases:
         told = footprint(create_model(name, width=width), batch)
         for twice in (False, True):
@@ -82,8 +88,7 @@ def measure(out: Path, cases: tuple[tuple[str, int, str], ...] = CASES, width: f
                 )
                 continue
             print(measured[-1])
-            made = made_by.made(started, data="random pictures")
-            write_json(out, {"width": width, "predicted": predicted, "measured": measured, "provenance": made})
+            write()
 
 
 def main(argv: list[str] | None = None) -> int:

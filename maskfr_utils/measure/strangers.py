@@ -30,7 +30,7 @@ from maskfr_utils.metrics import Draws
 from maskfr_utils.names import TITLES
 from maskfr_utils.recognise import Embedder, load_embedder
 from maskfr_utils.records import read_record, write_json
-from maskfr_utils.study.outcomes import points
+from maskfr_utils.study.outcomes import points, span
 from maskfr_utils.verdicts import RESAMPLES, Comparison
 
 RECORD = Path("recognise") / "strangers.json"  # below the records of the study
@@ -335,13 +335,12 @@ def answer(record: dict) -> str:
             sets = [pairs.split(",")[0] for pairs in (source, target)]
             if sets[0] != sets[1]:
                 kinds = ["rendered people" if name == "rendered" else "real people" for name in sets]
-                for rate, shares in passed.setdefault(
-                    " to ".join(dict.fromkeys(kinds)), {"FAR": [], "TAR": []}
-                ).items():
+                rates = passed.setdefault(" to ".join(dict.fromkeys(kinds)), {"FAR": [], "TAR": []})
+                for rate, shares in rates.items():
                     shares.append(100 * found[rate]["value"])
     told = []
     for kinds, rates in passed.items():
-        ranges = [" to ".join(dict.fromkeys(f"{x:.1f}" for x in (min(s), max(s)))) + "%" for s in rates.values()]
+        ranges = [span(f"{min(shares):.1f}", f"{max(shares):.1f}") + "%" for shares in rates.values()]
         told.append(f"{' and '.join(ranges)} {f'from {kinds}' if ' to ' in kinds else f'between sets of {kinds}'}")
     if told:
         said.append(

@@ -162,19 +162,19 @@ def loss_answer(scale: str, folder: Folder = None) -> list[str]:
     if compared.empty:
         return []
     compared.index = [name.split(" − ")[0] for name in compared.index]
-    more, fewer = (_each(compared[compared["verdict"] == verdict]) for verdict in ("better", "worse"))
+    better, worse = (compared[compared["verdict"] == verdict] for verdict in ("better", "worse"))
     those = "other loss" if len(compared) == 1 else "other losses"
     those += "" if len(compared) == others else f" run so far, of {others}"
     low, high = (compared.loc[getattr(compared["difference"], which)()] for which in ("idxmin", "idxmax"))
     text = [
-        f"{'Yes' if more[0] else 'Not shown'}: of {len(compared)} {those}, each with settings of its own, {more[0] or 'none'} {more[1]} more"
-        f" masked {FACES[scale]} than {REFERENCE} ({found[REFERENCE]}) beyond noise, and {fewer[0] or 'none'} fewer.",
+        f"{'Yes' if len(better) else 'Not shown'}: of {len(compared)} {those}, each with settings of its own, {_each(better)} {'name' if len(better) > 1 else 'names'} more"
+        f" masked {FACES[scale]} than {REFERENCE} ({found[REFERENCE]}) beyond noise, and {_each(worse)} fewer.",
     ]
     if len(compared) > 1:
         text.append(
             f"Their differences from it, in points, go from {_points(low)} for {low.name} to {_points(high)} for {high.name}."
         )
-    elif not more[0] and not fewer[0]:
+    elif better.empty and worse.empty:
         text.append(f"The difference is {_points(low)} points, for {low.name}.")
     scores = {title: each for title, each in _scores(scale, folder).items() if None not in each}
     spread = {title: 100 * (max(each) - min(each)) for title, each in scores.items()}
@@ -188,10 +188,9 @@ def loss_answer(scale: str, folder: Folder = None) -> list[str]:
     return text
 
 
-def _each(compared: pd.DataFrame) -> tuple[str, str]:
-    """Losses by name, each with its difference, and the verb for so many."""
-    told = listed([f"{name} ({_points(row)})" for name, row in compared.iterrows()])
-    return told, "name" if len(compared) > 1 else "names"
+def _each(compared: pd.DataFrame) -> str:
+    """Losses by name, each with its difference."""
+    return listed([f"{name} ({_points(row)})" for name, row in compared.iterrows()]) or "none"
 
 
 def _scores(scale: str, folder: Folder) -> dict[str, list[float | None]]:

@@ -8,7 +8,7 @@ import pandas as pd
 from maskfr_utils import metrics
 from maskfr_utils.names import CONDITIONS, REPORTED, TITLES
 from maskfr_utils.study import alternatives, outcomes, plan, published, state, tables
-from maskfr_utils.study.outcomes import Result, listed, points, signed
+from maskfr_utils.study.outcomes import Result, listed, points, signed, span
 from maskfr_utils.study.run import Run
 from maskfr_utils.study.scales import SCALES
 from maskfr_utils.study.tables import FACES
@@ -160,10 +160,8 @@ def parts(scale: str, folder: Folder = None) -> str:
         if unsure
         else ""
     )
-    missing = [
-        TITLES[name].removeprefix(f"{plain} + ") for name in plan.ABLATION if TITLES[name].startswith(f"{plain} + ")
-    ]
-    missing = [name for name in missing if f"{plain} + {name} − {plain}" not in compared.index]
+    every = [TITLES[model] for model in plan.ABLATION if TITLES[model].startswith(f"{plain} + ")]
+    missing = [name.removeprefix(f"{plain} + ") for name in every if f"{name} − {plain}" not in compared.index]
     end = f" Not run yet: {listed(missing)}." * bool(missing)
     start = f"Of ResSaNet's parts, each put into {plain} alone, on {FACES[scale]},"
     if not sure:
@@ -223,7 +221,7 @@ def learnt(scale: str, folder: Folder = None) -> str:
     ours, text = outcomes.specialists(scale, folder), []
     if shares := [100 * result.learnt for result in ours.values()]:
         text.append(
-            f"In the last epoch the networks named {' to '.join(dict.fromkeys(f'{x:.0f}' for x in (min(shares), max(shares))))}%"
+            f"In the last epoch the networks named {span(f'{min(shares):.0f}', f'{max(shares):.0f}')}%"
             " of their training photos correctly."
         )
         few = [result for result in ours.values() if 100 * result.learnt < LEARNT]
@@ -240,7 +238,7 @@ def learnt(scale: str, folder: Folder = None) -> str:
         rise = curves.iloc[-1] - curves.iloc[-2]
         text.append(
             f"All runs stop after {len(curves)} epochs, over which the learning rate falls to zero. The last epoch changed their"
-            f" accuracy on validation photos by {' to '.join(dict.fromkeys(map(signed, (rise.min(), rise.max()))))} points."
+            f" accuracy on validation photos by {span(signed(rise.min()), signed(rise.max()))} points."
         )
         text.append(climbing(scale, folder) or "What longer runs would change is not measured.")
     return " ".join(text)
@@ -321,7 +319,7 @@ def rates(folder: Folder = None) -> str:
             apart = (tried[a]["masked"] - tried[b]["masked"]).abs().max()
             turns.append(f"{a} and {b} on {FACES[scale]}, which are at most {100 * apart:.1f} points apart at any rate")
         told.append(
-            f"On {FACES[scale]}, ResSaNet-50 differs from IResNet-50 by {' to '.join(dict.fromkeys(map(signed, (same.min(), same.max()))))}"
+            f"On {FACES[scale]}, ResSaNet-50 differs from IResNet-50 by {span(signed(same.min()), signed(same.max()))}"
             f" points of the validation photos where both have one rate, and by {signed(ours - theirs)} where each has its best."
         )
     if not told:

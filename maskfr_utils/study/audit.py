@@ -75,9 +75,8 @@ def _drawn(way: Way, people: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         hits, counts = hits / np.maximum(counts, 1), (counts > 0).astype(float)
     times = np.vstack([np.ones(len(people)), drawn_anew(len(people))])
     hits, counts = times @ hits.T, times @ counts.T
-    shares = np.divide(hits, counts, out=np.full(hits.shape, np.nan), where=counts > 0).round(
-        12
-    )  # no difference in a last bit
+    shares = np.divide(hits, counts, out=np.full(hits.shape, np.nan), where=counts > 0)
+    shares = shares.round(12)  # no difference in a last bit
     return shares[0], np.nanmean(shares[1:], axis=1)
 
 

@@ -250,6 +250,11 @@ def signed(difference: float) -> str:
     return told[1:] if told in ("+0.0", "-0.0") else told.replace("-", "−")
 
 
+def span(low: str, high: str) -> str:
+    """A range in words; of two that are told alike one."""
+    return low if low == high else f"{low} to {high}"
+
+
 def extremes(groups: pd.DataFrame, value: str = "accuracy") -> str:
     """The lowest and the highest of some groups of photos, and whether their intervals touch; nothing of fewer than two.
 

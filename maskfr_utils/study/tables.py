@@ -341,13 +341,18 @@ def claim_tables(folder: str | Path | None = None) -> dict[str, pd.DataFrame]:
     return found
 
 
-def costs(scale: str, folder: str | Path | None = None) -> pd.DataFrame:
-    """What masks cost IResNet-50 and training with them brings, a line each of `COSTS`, see `comparisons`."""
-    found = {
+def trained_and_tested(scale: str, folder: str | Path | None = None) -> dict[tuple[str, str], Result]:
+    """(training, test) of IResNet-50 -> its result, of Table 1's conditions."""
+    return {
         (run.condition, tested): result
         for tested in ("unmasked", "masked")
         for run, result in results("table_1", scale, folder, tested).items()
     }
+
+
+def costs(scale: str, folder: str | Path | None = None) -> pd.DataFrame:
+    """What masks cost IResNet-50 and training with them brings, a line each of `COSTS`, see `comparisons`."""
+    found = trained_and_tested(scale, folder)
     pairs = {told: (found[a], found[b]) for told, (a, b) in COSTS.items() if a in found and b in found}
     return comparisons(pairs, planned=len(COSTS))
 
