@@ -203,8 +203,8 @@ def augment(images: Tensor, generator: torch.Generator, strength: float = 0.0) -
 
     Half are mirrored. With `strength` 1 each is also turned by up to 15 degrees, scaled by up to 15%, moved by up to
     8% of its width, changed in brightness, contrast and saturation by up to 50%, made grey (1 in 10) or blurred by
-    a change of resolution (1 in 5), and one rectangle of up to 40% of its sides is blanked (1 in 2); smaller
-    strengths scale these limits and chances.
+    a change of resolution (1 in 5), and one rectangle of up to 40% of its sides is blanked. Smaller strengths scale these
+    limits, and the chances of grey and blur; half are blanked at any strength.
 
     Args:
         images: (N, 3, H, W) float in [-1, 1].

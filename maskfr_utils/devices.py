@@ -92,6 +92,10 @@ def make_fabric(config: TrainConfig) -> Fabric:
             "device=cuda, but torch finds no GPU: set device to auto or cpu, or install a torch that is built for your GPU"
         )
     device = torch.device("cuda" if found and config.device != "cpu" else "cpu")
+    if device.type == "cuda" and local > torch.cuda.device_count():
+        raise ConfigError(
+            f"{local} processes on a machine with {torch.cuda.device_count()} GPUs: start as many as there are, or set device to cpu"
+        )
     fabric = Fabric(
         accelerator=device.type,
         devices=local,

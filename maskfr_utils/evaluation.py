@@ -87,5 +87,7 @@ def _named(
         found = predict(images)
         named.append(found.argmax(1))
         above = (found > np.take_along_axis(found, labels[:, None], 1)).sum(1)
-        ranks.append(np.where(named[-1] == labels, 1, np.maximum(above + 1, 2)))  # a tie is no hit
+        ranks.append(
+            np.where(named[-1] == labels, 1, np.maximum(above + 1, 2))
+        )  # a tie is no first rank, unless argmax names the right one
     return np.concatenate(named), np.concatenate(ranks)

@@ -79,11 +79,11 @@ class Trainer(RunState):
                 if every and self.epoch % every == 0 and self.fabric.is_global_zero:
                     entry |= {name: round(value.accuracy, 4) for name, value in self.evaluate(VALIDATION)[0].items()}
                 self.history.append(entry)
-                self.speed.skip()
                 if first:
                     progress.epoch(entry)
                 self.fabric.log_dict(entry, step=self.step)
                 self.save_checkpoint()
+                self.speed.skip()
                 self.stop_if_asked(self.agreed()[1])
 
     def train_epoch(self, progress: Progress) -> dict[str, float]:
@@ -195,7 +195,13 @@ class Trainer(RunState):
             try:
                 batch = next(batches, None)
             except (OSError, ValueError, RuntimeError) as error:
-                if self.saved_at < math.inf and self.fabric.world_size == 1 and self.step != self.saved_step:
+                # Between epochs the last one's checkpoint is there; before the first step there is nothing to keep.
+                if (
+                    self.saved_at < math.inf
+                    and self.fabric.world_size == 1
+                    and self.place
+                    and self.step != self.saved_step
+                ):
                     self.save_checkpoint()
                 reason = str(error).strip().rpartition("\n")[2]  # a loader's worker sends a traceback before it
                 raise TrainingError(

@@ -122,11 +122,21 @@ def free_memory(device: torch.device) -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**34
 
 
-def is_tight(model: nn.Module, batch: int, width: float, device: torch.device) -> bool:
-    """Whether a step would take more than `SHARE` of the free memory if it kept all activations."""
+def is_tight(model: nn.Module, batch: int, width: float, device: torch.device, *, half: bool = False) -> bool:
+    """Whether a step would take more than `SHARE` of the free memory if it kept all activations.
+
+    Args:
+        model: the network; the loss and its class matrix are not counted.
+        batch: pictures a step.
+        width: share of the channels.
+        device: whose memory.
+        half: activations take two bytes a number.
+    """
     if batch * width < LEAST:
         return False
-    return footprint(model, batch, device=device.type).peak(recompute=False) > SHARE * free_memory(device)
+    found = footprint(model, batch, device=device.type)
+    activations = found.peak(recompute=False) - found.weights
+    return found.weights + activations / (1 + half) > SHARE * free_memory(device)
 
 
 def recompute(model: nn.Module) -> None:

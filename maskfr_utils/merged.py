@@ -74,11 +74,13 @@ def merge(out: str | Path, sets: Sequence[str | Path], *, least: int = LEAST, ov
         overlap: the list of people with several names; default: `identity_overlap.csv` in `paths.data_dir()`, if it is there.
 
     Raises:
-        FileNotFoundError: no such set.
+        FileNotFoundError: no such set, or no such list.
         ValueError: nobody has enough photos, or as `open_source`.
     """
     if least < 1:
         raise ValueError(f"least {least}: at least 1 photo")
+    if overlap is not None and not overlap.is_file():
+        raise FileNotFoundError(f"no list of people at {overlap}")
     key, out = same_people(overlap or paths.data_dir() / OVERLAP), Path(out)
     pictures, small, skipped = _read(sets)
     keys = np.array([_numbered(picture) or key(picture.person) for picture in pictures])

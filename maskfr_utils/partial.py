@@ -2,8 +2,9 @@
 
 A step of the whole softmax over a million identities multiplies by all of them, and keeps the products. Here a step takes
 the identities of its batch and, at random, as many others as make up a share `rate` of all; the softmax runs over these
-alone. With several processes each holds the rows of a range of identities and draws among its own; the embeddings of all
-are gathered, and of the softmax only two numbers a picture travel. At rate 1 it is the whole loss.
+alone. At rate 1 it is the whole loss. Training (`class_rate`) uses it in one process. With several, which no command uses
+yet, each holds the rows of a range of identities and draws among its own; the embeddings of all are gathered, and of the
+softmax only two numbers a picture travel.
 
 What is not drawn has no gradient, so `RowSGD` leaves it as it is: such an identity neither decays nor drifts on by its
 momentum in that step; its momentum waits until it is drawn again. Plain SGD would move every row of the matrix each step.

@@ -18,7 +18,7 @@ from maskfr_utils import fingerprint, memory
 from maskfr_utils.batches import EpochBatches
 from maskfr_utils.checkpoints import Checkpoints, DamagedCheckpoint, Tree, check_tensors, read
 from maskfr_utils.config import TrainConfig
-from maskfr_utils.messages import PlainError, brief
+from maskfr_utils.messages import PlainError, brief, shown
 from maskfr_utils.models import given
 from maskfr_utils.names import CONDITIONS
 from maskfr_utils.norms import across_processes
@@ -128,6 +128,12 @@ class RunState:
         self.saved_at = math.inf  # its time: outside `fit` none falls due
         if config.resume:
             self.resume()
+            steps = fabric.all_gather(torch.tensor(self.step, device=fabric.device)).reshape(-1).tolist()
+            if len(set(steps)) > 1:
+                raise TrainingError(
+                    f"processes would go on from different steps ({brief(steps, 60)}): let all see one out_dir, "
+                    "or set resume to false to start anew"
+                )
 
     @property
     def photos_at_once(self) -> int:
@@ -148,10 +154,13 @@ class RunState:
         if config.class_rate < 1 and world > 1:
             raise TrainingError(f"class_rate={config.class_rate:g} in {world} processes: train in one, or set it to 1")
         part = (1 + together) * self.photos_at_once
-        self.recomputes = config.recompute is True or (
-            config.recompute == "auto"
-            and memory.is_tight(self.recogniser.backbone, part, config.width, self.fabric.device)
+        half = self.fabric.strategy.precision.precision in ("bf16-mixed", "16-mixed")
+        tight = config.recompute == "auto" and memory.is_tight(
+            self.recogniser.backbone, part, config.width, self.fabric.device, half=half
         )
+        # Where it is tight for one process all recompute: else they would wait for one another in unlike places.
+        told = self.fabric.all_reduce(torch.tensor(float(tight), device=self.fabric.device), reduce_op="sum")
+        self.recomputes = config.recompute is True or told.item() > 0
         if config.sync_batchnorm and world > 1:  # after the prediction: what waits for other processes predicts nothing
             self.recogniser = across_processes(self.recogniser, self.fabric.device)
         if self.recomputes:
@@ -189,6 +198,7 @@ class RunState:
             "processes": self.fabric.world_size,
             "recogniser": self.recogniser.state_dict(),
             "optimizer": {name: self.optimizer.state.get(p, {}) for name, p in self.recogniser.named_parameters()},
+            "arithmetic": self.fabric.strategy.precision.precision,  # what `precision: auto` came to
             "precision": self.fabric.strategy.precision.state_dict(),
             "epoch": self.epoch,
             "step": self.step,
@@ -275,7 +285,7 @@ class RunState:
         Raises:
             DamagedCheckpoint: a tensor stands where it cannot be.
         """
-        for name in ("params", "data", "code", "weights", "processes"):
+        for name in ("params", "data", "code", "weights", "processes", "arithmetic"):
             if not without_tensors(state.get(name)):
                 raise DamagedCheckpoint(f"its {name} cannot be this run's")
         changed = [difference(state.get("params"), self.config.science())]
@@ -283,6 +293,9 @@ class RunState:
             changed.append("the faces are others")
         if state.get("weights", self.begun_with) != self.begun_with:
             changed.append("the network that it began with is another")
+        arithmetic = self.fabric.strategy.precision.precision
+        if (then := state.get("arithmetic", arithmetic)) != arithmetic:
+            changed.append(f"it computed in {shown(then)}, and would go on in {arithmetic}: set precision")
         if state.get("processes") != self.fabric.world_size:
             changed.append(f"processes were {state.get('processes')!r}, are {self.fabric.world_size}")
         if isinstance(course := state.get("course"), dict) and ("cuda" in course) != (
@@ -369,6 +382,11 @@ def check_state(state: Tree, run: RunState) -> None:
         sample = {"loss_sum": torch.zeros(1), "hits": torch.zeros(1), "augmentation": torch.Generator().get_state()}
         rows = {name: value.expand(world, -1) for name, value in (sample | random_state(device)).items()}
         check_tensors({name: value for name, value in course.items() if name != "seen"}, rows, "epoch in course")
+        for row in (*course["augmentation"], *course["torch"]):
+            try:
+                torch.Generator().set_state(row.contiguous())
+            except RuntimeError:
+                raise DamagedCheckpoint("its epoch in course cannot be this run's") from None
 
 
 def without_tensors(value: object) -> bool:

@@ -37,7 +37,7 @@ class Stopping:
     """
 
     def __init__(self) -> None:
-        self.asked, self._when = 0, 0.0
+        self.asked, self._when, self._pid = 0, 0.0, os.getpid()
         self._earlier: dict[int, object] = {}
 
     def __enter__(self) -> Self:
@@ -51,6 +51,9 @@ class Stopping:
         self._earlier = {}
 
     def _take(self, number: int, frame: object) -> None:
+        if os.getpid() != self._pid:  # a loader's worker, forked since: the run's own process decides, and ends it
+            signal.signal(number, signal.SIG_DFL)
+            return
         now = time.monotonic()
         if self.asked and (int(os.environ.get("WORLD_SIZE") or 1) == 1 or now - self._when > ECHO):
             raise KeyboardInterrupt

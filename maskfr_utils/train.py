@@ -254,7 +254,14 @@ def main(
         print(f"{name}: {stopped}", file=sys.stderr)
         return 128 + stopped.number
     except KeyboardInterrupt:
-        print(f"\nstopped; {config.again} goes on from the last checkpoint ({config.folder})", file=sys.stderr)
+        from maskfr_utils.checkpoints import Checkpoints
+
+        there = (
+            "goes on from the last checkpoint"
+            if Checkpoints(config.folder).paths
+            else "begins, as there is no checkpoint"
+        )
+        print(f"\nstopped; {config.again} {there} ({config.folder})", file=sys.stderr)
         return 130
     if record:
         for twin, score in record["metrics"].items():

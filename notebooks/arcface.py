@@ -127,7 +127,7 @@ pd.DataFrame(
 # The margin losses differ in what they put in place of $\cos\theta_y$ ([the curves](#fig-family)). CosFace takes $\cos\theta_y - m$,
 # SphereFace $\cos(m\,\theta_y)$, and the combined margin $(m_1, m_2, m_3)$ takes $\cos(m_1\theta_y + m_2) - m_3$. One detail: where $\theta + m$ passes
 # 180°, its cosine would rise again, and a face on the far side would be pushed away. From there on our ArcFace, like other code, takes
-# $\cos\theta - m \sin m$, which is a little lower and falls all the way.
+# $\cos\theta - m \sin m$, which is a little lower (the step in its curve) and falls all the way.
 
 # %% tags=["hide-input"] mystnb={"name": "fig-family", "caption": "What each loss puts in place of the cosine of the own angle.", "image": {"alt": "Line plot of the target's value over the angle to the own identity for softmax and four margin losses; all fall, the margin losses lie below"}}
 family = {

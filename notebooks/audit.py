@@ -48,11 +48,10 @@ from maskfr_utils.study import audit, captions, outcomes, pages
 # %% [markdown]
 # ## From the reported number to the one without deviations
 #
-# The first bar of [the figure](#fig-audit) is what would be printed with all deviations at once that these faces can show (near-copies need
-# photos). Each line below takes one more
-# away. The last bar is the network trained and scored as in the rest of this book.
+# The upper dot of [the figure](#fig-audit) is what would be printed with all deviations at once that these faces can show (near-copies need
+# photos). Each line below takes one more away. The lower dot is the network trained and scored as in the rest of this book.
 
-# %% tags=["hide-input"] mystnb={"name": "fig-audit", "caption": "The accuracy that would be reported, less each deviation in turn, down to the one without any. Lines are 95% intervals over seeds and people; that of a change stands at its end.", "image": {"alt": "A waterfall: the accuracy with all deviations, the change by each that is taken away, and the accuracy without any, with error bars"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-audit", "caption": "The accuracy that would be reported (upper dot), less each deviation in turn (bars), down to the one without any (lower dot). Lines are 95% intervals over seeds and people; that of a change stands at its end.", "image": {"alt": "A waterfall: the accuracy with all deviations, the change by each that is taken away, and the accuracy without any, with error bars"}}
 steps = audit.steps(scale, results)
 display(
     pages.drawn(steps, lambda: figures.audit.waterfall(steps, "accuracy as reported, %")),

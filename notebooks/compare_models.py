@@ -95,6 +95,9 @@ if flaw in effects.index:
         "The network of the code behind the report has ResNet's stem and head, too, and other differences from the paper's. In place of"
         f" {TITLES[plan.AUDITED]} it changes the accuracy by {effect} points ([What the report's code did](audit.ipynb))."
     )
+formats = [one["provenance"]["precision"] for one in (found, *(r.one for r in ours.values())) if one]
+if found and len(set(formats)) > 1:
+    also += f" These runs computed in `{formats[0]}`, those of [the networks](#fig-networks) in `{formats[-1]}`: compare within a table."
 display(
     pages.shown(parts, resnet_parts.COMMAND),
     pages.Words(f"{said} {also}"),
@@ -126,8 +129,8 @@ pd.DataFrame.from_dict(rows, orient="index")
 #
 # Five networks make ten pairs, and ten chances to find something by luck. Two of them are what this study asks: ResSaNet against IResNet,
 # with 50 layers and with 100. [They come first](#tab-pairs), and their $p$ is corrected for the two. That was decided when the 50-layer
-# networks had been run already, so the $p$ with all pairs corrected together stands below the table. The $p$ of the other pairs is
-# corrected for these eight together. Pairs that are not run yet count, so no verdict changes when they come. The network that the report
+# networks had been run already, so the $p$ with all ten corrected together stands below the table. The $p$ of the other pairs is
+# corrected for these eight together. Pairs that are not run yet count, so no *better* and no *worse* is taken back when they come. The network that the report
 # ranks higher comes first in each pair.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-pairs", "caption": "Differences between networks on masked test photos, in percentage points, with 95% intervals over seeds and people."}

@@ -88,6 +88,9 @@ pages.drawn(forests, lambda: figures.results.estimates(forests, "top-1 accuracy,
 # - *yes*, where the 95% intervals of all three differences lie above −1 point;
 # - *no*, where a specialist is better beyond noise, or the whole interval of masked less bare accuracy lies below −1 point;
 # - *not shown* in all other cases, and wherever fewer than three seeds are run.
+#
+# Where a specialist is called better, $p$ is corrected for all networks and differences. A *yes* is not: it takes three intervals at once, but
+# several networks are tried.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-one-for-all", "caption": "Networks that may serve both kinds of faces: masked against bare photos, and against the specialist for either, in percentage points with 95% intervals over seeds and people."}
 compared = {each: alternatives.one_for_all(each, results) for each in scales.SCALES}

@@ -339,9 +339,9 @@ if source != "demo":
         raise ValueError(f"name the folder that the masked pictures of {source} go to: -p out masked/")
     counts = mask_folder(source, out, style=style, seed=seed)
     print("\n".join(f"{count:9,d} {what}" for what, count in counts.items()))
-    done = sorted(Path(out, "images").rglob("*.png"))[:6]
-    none = np.zeros((0, 68, 2))  # these pictures have their masks already
-    display(figures.masks.cases({path.name: (cv2.imread(str(path))[..., ::-1], none) for path in done}))
+    folder, none = Path(out, "images"), np.zeros((0, 68, 2))  # these pictures have their masks already
+    done = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*.png"))[:6]}
+    display(figures.masks.cases({name: (cv2.imread(str(path))[..., ::-1], none) for name, path in done.items()}))
 
 # %% [markdown]
 # ## Design a mask

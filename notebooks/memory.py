@@ -116,18 +116,24 @@ display(shown, pages.made(state.made_from("memory")))
 
 # %% tags=["remove-input"]
 each = told["ressanet100"]
-large = [
-    f"{row['bytes'] / GIB:.1f} GiB in {row['precision']}"
-    for row in (measured["measured"] if measured else [])
-    if (row["network"], row["batch"], row["recomputed"]) == ("ressanet100", batch_size, True)
-]
+held, runs = {}, f"fewer than {largest(each, True)}"
+for row in measured["measured"] if measured else []:
+    if (row["network"], row["batch"], row["recomputed"]) == ("ressanet100", batch_size, True):
+        held[row["precision"]] = row["bytes"] / GIB
+        if row["precision"] == "fp32":
+            runs = f"some {int(batch_size * (room - each.weights) / (row['bytes'] - each.weights))}"
+fits = [precision for precision, most in held.items() if most <= limit]
 pages.box(
-    f"By prediction, a step of ResSaNet-100 with {batch_size} pictures in fp32 keeps {each.peak(recompute=False) / GIB:.0f} GiB; with each "
-    f"block recomputed it keeps {each.peak(recompute=True) / GIB:.1f} GiB, for a third more computing by count"
-    + (f". Measured, the whole step held {' and '.join(large)}" if large else "")
-    + (": more than predicted, which leaves out working space and most passing gradients" if large else "")
-    + f". What is kept fills {limit:g} GiB at a batch of {largest(each, False)} pictures, or of {largest(each, True)} if blocks are "
-    "recomputed, so the largest batches that run are smaller. `recompute: auto` recomputes where a step would not fit."
+    f"In {limit:g} GiB and fp32 a step of ResSaNet-100 runs with fewer than {largest(each, False)} pictures, or with {runs} if each block is "
+    f"recomputed, for a third more computing by count. The activations of {batch_size} pictures take {each.peak(recompute=False) / GIB:.0f} "
+    f"GiB by prediction, recomputed {each.peak(recompute=True) / GIB:.1f}. "
+    + (
+        f"Measured, the whole recomputed step held {' and '.join(f'{most:.1f} GiB in {precision}' for precision, most in held.items())}, so it fits "
+        f"into {limit:g} GiB in {' and '.join(fits) or 'none of these'}. "
+        if held
+        else ""
+    )
+    + "`recompute: auto` recomputes where a step would not fit."
 )
 
 # %% [markdown]

@@ -98,10 +98,12 @@ for what, name in (("people", "people"), ("photos", "met")):
 # that is small, blurred or turned is enrolled with a note.
 
 # %% mystnb={"name": "tab-enrolled", "caption": "The gallery: how many photos of each person were enrolled, or what was left out and why."}
-kept = folder / "gallery"  # people who are in it already stay
+kept = folder / ("demo_gallery" if people == "demo" else "gallery")  # people who are in it already stay
 gallery = recognise.Gallery.load(kept, network or None) if kept.is_dir() else recognise.Gallery(network or None)
 gallery.rate = rate
 enrolment = gallery.enrol(source["people"])
+if out:
+    gallery.save(kept)
 told = pd.Series(enrolment.left_out, dtype=str).to_frame("left out because")
 print(f"{len(gallery.people)} people, {len(gallery)} photos; {gallery.embedder.title}")
 pd.DataFrame({"photos": enrolment.people}).T if told.empty else told
@@ -136,13 +138,14 @@ fig
 # %% tags=["hide-input"] mystnb={"name": "fig-named", "caption": "Photos of rendered people with masks, named by the gallery. Blue: named. Orange: unknown.", "image": {"alt": "Rendered people with masks, a box round each face, and below it a name or the word unknown with the cosine"}}
 named, skipped = results.name_photos(gallery, source["photos"], folder / "named")
 group = max(named, key=lambda photo: len(photo.matches))  # shown large, below
-shown = [photo for photo in named if photo.annotated and photo is not group][:12] or [group]
-fig, axes = plt.subplots(-(-len(shown) // 4), 4, figsize=(8, 2.1 * -(-len(shown) // 4)), squeeze=False)
+shown = [photo for photo in named if photo.annotated and photo is not group][:12] or [group] * bool(group.annotated)
+rows = max(1, -(-len(shown) // 4))
+fig, axes = plt.subplots(rows, 4, figsize=(8, 2.1 * rows), squeeze=False)
 for ax in axes.flat:
     ax.axis("off")
 for ax, photo in zip(axes.flat, shown, strict=False):
     ax.imshow(Image.open(folder / "named" / photo.annotated))
-    ax.set_title(photo.picture[-30:], fontsize=8)
+    ax.set_title(photo.picture[-30:], fontsize=8, parse_math=False)
 fig.tight_layout()
 plt.close(fig)
 fig
@@ -164,9 +167,7 @@ table[["picture", "name", "cosine", "threshold", "nearest", "notes"]].style.hide
 # refused.
 
 # %%
-if out:
-    gallery.save(kept)
-print(f"kept in {out}/: gallery/, named/" if out else "nothing was kept")
+print(f"kept in {out}/: {kept.name}/, named/" if out else "nothing was kept")
 
 # %% [markdown]
 # ## What is said of a face
@@ -176,14 +177,15 @@ print(f"kept in {out}/: gallery/, named/" if out else "nothing was kept")
 # has not seen; those of `mfr2` wear real masks. The masking program draws no second mask where this network sees one
 # (`masks.folder --leave-worn`), and a training run keeps such photos for a test (`worn_masks`).
 
-# %% tags=["hide-input"] mystnb={"name": "tab-worn", "caption": "Faces in which a mask is said to be worn, in percent, with 95% intervals."}
+# %% tags=["hide-input"] mystnb={"name": "tab-worn", "caption": "Faces in which a mask is said to be worn, in percent, with 95% intervals over people."}
 worn = read_measurement("masks/worn.json")
 command = "python -m maskfr_utils.measure.worn_masks"
 pages.shown(worn_masks.table(worn) if worn else pd.DataFrame(), command)
 
 # %% [markdown]
-# A photo may lie on its side or stand on its head without saying so in its EXIF data. It is put upright, or left out and counted.
-# [Photos that were turned](#tab-turned) on purpose:
+# A photo may lie on its side or stand on its head without saying so in its EXIF data. It is put upright, or left out and counted, as in
+# [these photos that were turned](#tab-turned) on purpose. To name somebody, a photo of which cannot be told which way is up is taken as it
+# stands.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-turned", "caption": "Photos turned by quarters: put upright, left out, or taken the wrong way up."}
 turns = read_measurement("masks/turned.json")
@@ -229,7 +231,8 @@ fig
 #
 # On real photos the package's network names hardly anybody, since it has seen no real person. These are `lfw` ([Huang et al.,
 # 2007](#cite-huang2007)) and, with real masks, `mfr2` ([Anwar and Raychowdhury, 2020](#cite-anwar2020)); the threshold there comes from
-# other people of `lfw`. [Strangers](strangers.ipynb) searches among all people of `mfr2` and finds another rank 1.
+# other people of `lfw`. [Strangers](strangers.ipynb) searches among all people of `mfr2` and finds another rank 1. A 0.0 or 100.0 without an
+# interval is of none or of all: people drawn anew are all alike then. Of $n$ such people, up to some $3/n$ of others may still be different.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-recognition", "caption": "How good the package's network is, in percent of photos, with 95% intervals over people."}
 command = "python -m maskfr_utils.measure.recognition"
@@ -264,7 +267,7 @@ unknown = sum(row["name"] == "unknown" for row in met)
 few = ""
 if people := read_measurement("recognise/real_people.json"):
     shares = recognition.table(people)["named"]
-    bare, drawn = (shares["lfw", mask].replace(" (", "% (", 1).replace("%)", ")") for mask in ("no mask", "drawn mask"))
+    bare, drawn = (shares["lfw", mask].replace(" (", "% (", 1) for mask in ("no mask", "drawn mask"))
     few = f": this study's, of 105, names {bare} of LFW's bare photos and {drawn} of its masked ones"
 text = f"""A face gets the name of the enrolled person whose photo is most like it, if the likeness reaches a threshold that few pairs of
 strangers reach, and is "unknown" otherwise. On this page

@@ -84,10 +84,11 @@ display(pages.Words("\n\n".join(filter(None, measured)) or pages.WAITING))
 first = records.read_measurement("first_version.json", results)
 rows = {}
 for run in [*first["runs"].values(), *first["pilots"].values()] if first else []:
-    usual = {0.25: (16, 32), 1.0: (128,)}[run["width"]]  # batch sizes of the recipes: Figure 9's others stay out
-    plain = run["batch_size"] in usual[-1 if run["photos"] > 1000 else 0 :][:1] and run.get("max_steps") is None
+    faces = "rendered faces" if run["photos"] < 1000 else "real photos"
+    usual = {("rendered faces", 0.25): 16, ("real photos", 0.25): 32, ("real photos", 1.0): 128}
+    # At the batch size of the recipes: Figure 9's others stay out.
+    plain = run["batch_size"] == usual.get((faces, run["width"])) and run.get("max_steps") is None
     if plain and run["condition"] == "masked" and run["model"] in ("iresnet50", "ressanet50"):
-        faces = "rendered faces" if run["photos"] < 1000 else "real photos"
         setting = (
             f"{faces}, width {run['width']:g}, {run['epochs']} epochs, rate {run['lr']:g} at batch {run['batch_size']}"
         )
@@ -142,8 +143,8 @@ found = {
         said for each in scales.SCALES for said in alternatives.condition_answer(each, results)
     ),
     "[Drawn masks and real ones](masked_vs_unmasked.ipynb)": real_masks.answer(real) if real else "",
-    "[Strangers](strangers.ipynb)": strangers.answer(strangers_record) if strangers_record else "",
-    "[Where it looks](where_it_looks.ipynb)": where_it_looks.answer(looks) if looks else "",
+    "[Strangers](strangers.ipynb)": (strangers.answer(strangers_record) or pages.ELSEWHERE) if strangers_record else "",
+    "[Where it looks](where_it_looks.ipynb)": (where_it_looks.answer(looks) or pages.ELSEWHERE) if looks else "",
 }
 display(pages.Words("\n".join(f"- **{name}.** {said or 'Not measured yet.'}" for name, said in found.items())))
 

@@ -31,8 +31,9 @@
 # - The *equal error rate* (EER) is the error at the $t$ where as many pairs of one are refused as pairs of two accepted:
 #   $\mathrm{FAR} = 1 - \mathrm{TAR}$.
 # - *Accuracy* is that of the data set LFW ([Huang et al., 2007](#cite-huang2007)): the pairs are cut into ten parts, and each part is
-#   decided by the threshold that is best on the other nine. Half of the pairs are of one person, so a guess is right in 50%; ArcFace
-#   trained on millions of photos is right in 99.8% ([Deng et al., 2019a](#cite-deng2019)).
+#   decided by the threshold that is best on the other nine. Half of LFW's pairs are of one person, so a guess is right in 50% there;
+#   ArcFace trained on millions of photos is right in 99.8% ([Deng et al., 2019a](#cite-deng2019)). MFR2 has other shares
+#   ([the sets](#tab-strangers)).
 #
 # **Identification** asks who of the enrolled people is on a photo, the *probe*.
 #
@@ -62,6 +63,7 @@ from IPython.display import display
 
 from maskfr_utils import figures, records
 from maskfr_utils.measure import strangers
+from maskfr_utils.metrics import error_by_luck
 from maskfr_utils.study import outcomes, pages, state
 
 record = records.read_measurement("recognise/strangers.json", results)
@@ -70,11 +72,19 @@ network = network or (next(iter(record["networks"])) if record else "")
 details = record["details"][network] if record else {"roc": {}, "reliability": {}, "carried": {}, "quality": {}}
 sets = record["sets"] if record else {}
 titles = {"rendered": "Rendered people", "lfw": "LFW", "mfr2": "MFR2, real masks", "glint24": "glint24"}
+
+
+def pairs(s):
+    """Pairs of one person and of two, also of each way to wear masks that not all of them have."""
+    some = {worn: counts for worn, counts in s.get("worn", {}).items() if counts != s["pairs"]}
+    return "; ".join(["{}, {}".format(*s["pairs"]), *(f"{worn} {a}, {b}" for worn, (a, b) in some.items())])
+
+
 rows = {
     titles[name]: {
         "people": s["people"],
         "photos": s["photos"],
-        "pairs of one, of two": "{}, {}".format(*s["pairs"]),
+        "pairs of one, of two": pairs(s),
         "people left out": record["left_out"][name],
         "enrolled, photos of people": "; ".join(
             dict.fromkeys(f"{one['enrolled']} of {one['people']}" for one in s["identification"].values())
@@ -91,7 +101,7 @@ display(pages.shown(pd.DataFrame.from_dict(rows, orient="index"), command), page
 #
 # Percent of [pairs](#tab-verification). Masks are drawn on the second photo of each pair, or on both; those of MFR2
 # ([Anwar and Raychowdhury, 2020](#cite-anwar2020)) are real. Where a set has too few pairs of two people for a rate, it is left out, here
-# and below. [The curves](#fig-roc) show one network.
+# and below. [The curves](#fig-roc) show one network: a colour for each set, and dashes for what is worn.
 
 
 # %% tags=["hide-input"] mystnb={"name": "tab-verification", "caption": "Verification of people whom no network was trained on: percent of pairs, with 95% intervals over seeds and people."}
@@ -106,7 +116,7 @@ def tables(measures):
 
 tables(list(strangers.VERIFICATION))
 
-# %% tags=["hide-input"] mystnb={"name": "fig-roc", "caption": "True accepts against false accepts of the first network in the tables, by set and by what is worn.", "image": {"alt": "Curves that rise from the left to 100%, a line for each set and what is worn, over a logarithmic axis"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-roc", "caption": "True accepts against false accepts of one network, its first seed, by set and by what is worn.", "image": {"alt": "Curves that rise from the left to 100%, a line for each set and what is worn, over a logarithmic axis"}}
 roc = pages.drawn(details["roc"], lambda: figures.playable.pointed(figures.results.roc_curves(details["roc"])))
 display(roc, *([pages.made(network)] if network else []))
 
@@ -139,9 +149,10 @@ else:
 #
 # A threshold is chosen on some people and used on others. [Here](#tab-carried) it was set so that at most 1% of the strangers' pairs of
 # the *row* are accepted. Then it was tried on the strangers' pairs of the *column*. The table says what percentage of these it lets
-# pass ([drawn](#fig-carried) for thresholds from real people). This section and the next show one network, the first in the tables.
+# pass ([drawn](#fig-carried) for thresholds from real people). A 0.0 without an interval is of no pair at all. This section and the next show one network, the first in the tables, and
+# of it the first seed.
 
-# %% tags=["hide-input"] mystnb={"name": "tab-carried", "caption": "Pairs of two people that are accepted, in percent, by the pairs that the threshold came from (rows) and is used on (columns); 1% is meant."}
+# %% tags=["hide-input"] mystnb={"name": "tab-carried", "caption": "Pairs of two people that are accepted, in percent, by the pairs that the threshold came from (rows) and is used on (columns); at most 1% is meant. One network, its first seed."}
 every = details["carried"]
 carried = {
     source: {target: strangers.percent(found["FAR"]) for target, found in by_target.items()}
@@ -149,7 +160,7 @@ carried = {
 }
 display(pages.shown(pd.DataFrame.from_dict(carried, orient="index")))
 
-# %% tags=["hide-input"] mystnb={"name": "fig-carried", "caption": "Pairs of two people that a threshold accepts which was set for 1% of other pairs, with 95% intervals over people.", "image": {"alt": "For each kind of pairs, dots with error bars for the sources of the threshold, pairs of real people"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-carried", "caption": "Pairs of two people that a threshold accepts which was set for at most 1% of other pairs, with 95% intervals over people; the threshold is taken as given. One network, its first seed.", "image": {"alt": "For each kind of pairs, dots with error bars for the sources of the threshold, pairs of real people"}}
 own = {
     source: pd.DataFrame.from_dict({t: f["FAR"] for t, f in by_target.items()}, orient="index")
     for source, by_target in every.items()
@@ -164,19 +175,23 @@ pages.drawn(
 # person are as frequent as they are here. [The curve](#fig-reliability) compares, on the other half, the promised probability with
 # the share of pairs that are of one person. The mean distance between the two, over bins of equally many pairs, is the *expected
 # calibration error* (ECE). [The table](#tab-ece) has it for two ways of fitting: *logistic*, and *isotonic*, a staircase that may only
-# rise. That follows bends that a logistic function cannot, and needs more pairs. The last column fits the logistic function on the first
-# row's pairs and uses it on all others.
+# rise. That follows bends that a logistic function cannot, and needs more pairs. With few pairs no error is 0: *by luck* is what probabilities
+# that keep their promise would show of as many pairs. The last column fits the logistic function on the first row's pairs and uses it on all
+# others. The same people may be in both halves.
 
-# %% tags=["hide-input"] mystnb={"name": "tab-ece", "caption": "Expected calibration error, in points: fitted on the same kind of pairs in two ways, and carried over from the first kind, with 95% intervals over people where the whole set is tested on."}
+# %% tags=["hide-input"] mystnb={"name": "tab-ece", "caption": "Expected calibration error, in points: fitted on the same kind of pairs in two ways, what luck alone would show, and carried over from the first kind. One network, its first seed."}
 logistic = {label: ways["logistic"] for label, ways in details["reliability"].items()}
-errors = {
-    label: {way: f"{100 * found['ECE']:.1f}" for way, found in ways.items()}
-    | {f"logistic, of {s}": strangers.percent(every[s][label]["ECE"]) for s in list(logistic)[:1]}
-    for label, ways in details["reliability"].items()
-}
+source, errors = next(iter(logistic), ""), {}
+for label, ways in details["reliability"].items():
+    name, worn = label.split(", ", 1)
+    tested = sum(sets[name].get("worn", {}).get(worn, sets[name]["pairs"])) // 2
+    errors[label] = {way: f"{100 * found['ECE']:.1f}" for way, found in ways.items()}
+    errors[label]["by luck"] = f"{100 * error_by_luck(logistic[label]['promised'], tested):.1f}"
+    carried_over = every[source][label]["ECE"]["value"]
+    errors[label][f"logistic, of {source}"] = "" if label == source else f"{100 * carried_over:.1f}"
 display(pages.shown(pd.DataFrame.from_dict(errors, orient="index")))
 
-# %% tags=["hide-input"] mystnb={"name": "fig-reliability", "caption": "What came of promised probabilities, on pairs that they were not fitted on.", "image": {"alt": "The share of pairs that are of one person against the promised probability, a line for each kind of pairs, beside the diagonal"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-reliability", "caption": "What came of promised probabilities, on pairs that they were not fitted on: one network, its first seed.", "image": {"alt": "The share of pairs that are of one person against the promised probability, a line for each kind of pairs, beside the diagonal"}}
 pages.drawn(logistic, lambda: figures.playable.pointed(figures.results.reliability(logistic)))
 
 # %% [markdown]
@@ -186,15 +201,17 @@ pages.drawn(logistic, lambda: figures.playable.pointed(figures.results.reliabili
 # the kind of mask. Thirds are those of each set's own pairs. The threshold is the one that is best for all pairs of the set, so the groups
 # compare, and their level is a little too high.
 
-# %% tags=["hide-input"] mystnb={"name": "fig-strangers-hard", "caption": "Pairs decided correctly by head turn, sharpness, size, share covered and kind of mask, with 95% intervals over people: the first network in the tables, masks on one photo, or all pairs of MFR2.", "image": {"alt": "A dot with an error bar for each group of pairs, in a colour for each set"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-strangers-hard", "caption": "Pairs decided correctly by head turn, sharpness, size, share covered and kind of mask (of the second photo), with 95% intervals over people: one network, its first seed, masks on one photo, or all pairs of MFR2.", "image": {"alt": "A dot with an error bar for each group of pairs, in a colour for each set"}}
 thirds = {"1:": "lowest third", "2:": "middle third", "3:": "highest third"}  # of a set's own pairs
+
+
+def told(group):
+    return thirds.get(group[:2]) or " ".join(reversed(group.split("_")))  # MFR2's: cloth_black
+
+
 groups = {
     label: pd.DataFrame.from_dict(
-        {
-            f"{what}, {thirds.get(group[:2], group)}": row
-            for what, rows in by_what.items()
-            for group, row in rows.items()
-        },
+        {f"{what}, {told(group)}": row for what, rows in by_what.items() for group, row in rows.items()},
         orient="index",
         columns=["value", "low", "high", "pairs"],
     )
@@ -237,7 +254,7 @@ pages.Words(told)
 # %% tags=["remove-input"]
 text = f"How well they distinguish strangers is not measured yet: `{command}` measures it."
 if record:
-    text = strangers.answer(record)
+    text = strangers.answer(record) or pages.ELSEWHERE
 display(pages.box(text))
 
 # %% [markdown]

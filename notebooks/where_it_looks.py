@@ -92,9 +92,13 @@ made = pages.made(f"`{command}` looks at finished runs.", who, state.made_from("
 
 
 def eyes(way):
-    return pages.drawn(
-        shown[way], lambda: figures.results.estimates(shown[way], "share on eyes and brows, %", value="share")
-    )
+    def draw():
+        figure = figures.results.estimates(shown[way], "share on eyes and brows, %", value="share")
+        highs = [table["high"].max() for by_twin in shown.values() for table in by_twin.values() if len(table)]
+        figure.axes[0].set_xlim(0, 105 * max(highs))  # the same for both figures
+        return figure
+
+    return pages.drawn(shown[way], draw)
 
 
 display(eyes("occlusion"), pages.Words(pages.networks(record)), made)
@@ -155,7 +159,7 @@ if shares:
 # %% tags=["remove-input"]
 text = f"Where the networks look is not measured yet: `{command}` measures it."
 if record:
-    text = where_it_looks.answer(record) + " A finding counts where both kinds of map agree."
+    text = (where_it_looks.answer(record) or pages.ELSEWHERE) + " A finding counts where both kinds of map agree."
 display(pages.box(text))
 
 # %% [markdown]

@@ -180,6 +180,16 @@ def test_close_look_tells_a_face_from_one_on_its_head(portrait):
     assert scores.argmax() == 2
 
 
+def test_a_close_look_at_a_large_face_sees_no_noise(portrait):
+    """Every pixel of a large photo counts: noise that averages out changes nothing."""
+    (box,) = align.detect(portrait)
+    large = portrait.repeat(6, 0).repeat(6, 1)
+    noise = np.random.default_rng(0).integers(-90, 91, large.shape)
+    loud = np.clip(large + noise, 0, 255).astype(np.uint8)
+    quiet, noisy = (align._close_look(photo, tuple(6 * v for v in box)) for photo in (large, loud))
+    assert quiet[0] > 1 and noisy[0] == pytest.approx(quiet[0], abs=0.4)
+
+
 def test_no_face_in_any_position():
     assert align.detect_upright(np.zeros((60, 90, 3), np.uint8)) == (0, [])
 

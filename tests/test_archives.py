@@ -333,6 +333,9 @@ def test_names_that_leave_the_folder_on_some_system_are_unsafe(name):
 def test_a_tar_of_people_with_a_json_beside_them_is_no_shard(tmp_path):
     (tmp_path / "x.tar").write_bytes(tar(("a/1.jpg", DATA), ("a/about.json", b"{}")))
     assert list(content(archives.open_archive(tmp_path / "x.tar"))) == ["a/1.jpg"]
+    notes = tar(("ann/1.jpg", DATA), ("ann/1.json", b'{"taken": "2020"}'), ("bob/2.jpg", DATA))
+    (tmp_path / "notes.tar").write_bytes(notes)  # a JSON of the picture's name that names nobody
+    assert list(content(archives.open_archive(tmp_path / "notes.tar"))) == ["ann/1.jpg", "bob/2.jpg"]
 
 
 @pytest.fixture

@@ -146,7 +146,9 @@ def test_a_state_that_cannot_be_this_runs_is_refused(folder, store, name, value)
     assert len(str(refused.value)) <= 300
 
 
-@pytest.mark.parametrize("part", ["shape", "type", "nan", "momentum", "missing", "course", "seen", "generator"])
+@pytest.mark.parametrize(
+    "part", ["shape", "type", "nan", "momentum", "missing", "course", "seen", "drawn", "generator"]
+)
 def test_tensors_that_cannot_be_this_runs_are_refused(folder, store, part):
     kept = Checkpoints(folder)
     state = checkpoints.read(kept.newest)
@@ -166,6 +168,8 @@ def test_tensors_that_cannot_be_this_runs_are_refused(folder, store, part):
         state["course"]["loss_sum"] = torch.full((1, 1), torch.inf)
     elif part == "seen":
         state["course"]["seen"] = torch.zeros(2)
+    elif part == "drawn":  # as long as a state is, and none
+        state["course"]["augmentation"] = torch.zeros_like(state["course"]["augmentation"])
     else:
         state["course"]["torch"] = torch.zeros(1, 3, dtype=torch.uint8)
     kept.newest.write_bytes(b"".join(checkpoints.encode(state)))
@@ -225,6 +229,18 @@ def test_the_seconds_of_a_run_are_those_of_all_its_processes(folder, store):
     kept.newest.write_bytes(b"".join(checkpoints.encode(checkpoints.read(kept.newest) | {"seconds": 5000.0})))
     record = train.run(tiny(folder))
     assert 5000 < record["provenance"]["seconds"] < 5600
+
+
+def test_a_run_does_not_go_on_in_another_arithmetic(folder, store):
+    kept = Checkpoints(folder)
+    state = checkpoints.read(kept.newest)
+    assert state["arithmetic"] == "32-true"
+    kept.newest.write_bytes(b"".join(checkpoints.encode(state | {"arithmetic": "bf16-mixed"})))
+    with pytest.raises(loop.TrainingError, match="it computed in 'bf16-mixed', and would go on in 32-true"):
+        trainer(folder, store)
+    del state["arithmetic"]  # of an earlier version
+    kept.newest.write_bytes(b"".join(checkpoints.encode(state)))
+    assert trainer(folder, store).step == state["step"]
 
 
 def test_a_state_within_an_epoch_of_another_device_is_told_and_kept(folder, store):

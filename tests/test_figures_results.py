@@ -113,6 +113,10 @@ def test_without_runs_a_figure_says_so(draw):
 def test_curves_of_strangers():
     roc = figures.results.roc_curves({"a": {"far": [0.01, 1.0], "tar": [0.5, 1.0]}})
     assert roc.axes[0].lines[0].get_ydata().tolist() == [50, 100] and roc.axes[0].get_xscale() == "log"
+    curve = {"far": [0.01, 1.0], "tar": [0.5, 1.0]}
+    lines = figures.results.roc_curves(dict.fromkeys(("a, bare", "a, masked", "b, bare"), curve)).axes[0].lines
+    assert [line.get_linestyle() for line in lines] == ["-", "--", "-"]
+    assert lines[0].get_color() == lines[1].get_color() != lines[2].get_color()
     kept = figures.results.reliability({"a": {"promised": [0.1, 0.9], "came": [0.2, 0.8]}})
     assert [line.get_label() for line in kept.axes[0].lines] == ["a", "as promised"]
     assert isinstance(figures.results.roc_curves({}), Figure) and isinstance(figures.results.reliability({}), Figure)

@@ -65,9 +65,10 @@ def test_recomputing_begins_where_memory_is_short(trainer, monkeypatch):
 
 
 def test_a_run_that_draws_identities_learns(tmp_path):
-    record = train(small(tmp_path, class_rate=0.5, epochs=2, identities=4))
+    record = train(small(tmp_path, class_rate=0.5, epochs=6, identities=4))
     assert set(weights(tmp_path)) >= {"weight"}
-    assert record["history"][-1]["loss"] < 10
+    losses = [epoch["loss"] for epoch in record["history"]]
+    assert losses[-1] < 0.9 * losses[0]
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,8 @@ def test_groups_of_people_are_taken_together_and_named():
     assert not layout.skipped
     assert layout.notes == ["2 groups of people, taken together: men, women"]
     assert layout.found_as["ann/women/1.jpg"] == "set/women/ann/1.jpg"
+    (told,) = arranged("a\x1b[2J/ann/1.jpg", "a\x1b[2J/ann/2.jpg", "b/bob/1.jpg", "b/eve/1.jpg").notes
+    assert told.isprintable()
 
 
 def test_training_and_test_folders_share_their_people():

@@ -20,7 +20,7 @@ from skimage.data import astronaut
 
 from maskfr_utils import masks
 from maskfr_utils.faces import pictures
-from maskfr_utils.masks import folder
+from maskfr_utils.masks import cloth, folder
 from maskfr_utils.masks.manifest import Manifest
 from maskfr_utils.rendered import render_faces
 
@@ -184,6 +184,16 @@ def test_memory_does_not_grow_with_the_folder(tmp_path, monkeypatch):
     tracemalloc.stop()
     assert len(manifest.done) == manifest.counts["no face found"] == 5_000
     assert kept < 300 * 5_000 and peak < kept + 2**20  # bytes
+
+
+def test_settings_of_which_nothing_came_bind_nobody(photos, tmp_path):
+    (tmp_path / "photos.zip").write_bytes(b"PK\x03\x04 cut off")
+    with pytest.raises(ValueError, match="zip"):
+        folder.mask_folder(tmp_path / "photos.zip", tmp_path / "masked", workers=1, progress=False)
+    found = folder.mask_folder(photos, tmp_path / "masked", workers=1, progress=False, style="surgical")
+    assert found["pictures"] == 3
+    with pytest.raises(ValueError, match="was begun with style 'surgical', now 'random'"):
+        folder.mask_folder(photos, tmp_path / "masked", workers=1, progress=False)
 
 
 def test_other_settings_need_another_folder(photos, tmp_path):
@@ -537,6 +547,18 @@ def test_two_calls_at_once_are_refused(photos, tmp_path):
     with Manifest(tmp_path / "masked", settings), pytest.raises(ValueError, match="another call is writing"):
         folder.mask_folder(photos, tmp_path / "masked", workers=1, progress=False)
     assert folder.mask_folder(photos, tmp_path / "masked", workers=1, progress=False)["pictures"] == 3
+
+
+def test_a_texture_that_is_edited_while_masks_are_drawn_is_refused(photos, tmp_path, monkeypatch):
+    (tmp_path / "team.yaml").write_text("team: {kind: cloth, texture: logo.png}")
+    Image.new("RGB", (40, 40), "red").save(tmp_path / "logo.png")
+    monkeypatch.chdir(tmp_path)
+    chosen, _ = folder.styles.resolve("team.yaml")
+    monkeypatch.chdir(photos)  # a worker elsewhere
+    Image.new("RGB", (40, 40), "lime").save(tmp_path / "logo.png")
+    cloth.read_texture.cache_clear()
+    with pytest.raises(ValueError, match=r"logo\.png was changed while masks were drawn"):
+        cloth.read_texture(chosen[0].picture)
 
 
 def test_edited_texture_needs_another_folder(photos, tmp_path):

@@ -87,6 +87,8 @@ def test_faces_cut_by_the_border_and_overlapping(photo):
         part = np.ascontiguousarray(image[y : y + 90, x : x + 90])
         result = masks.mask_photo(part, style="cloth", landmarks=(points - [x, y])[None])
         np.testing.assert_array_equal(result.image[~result.coverage], part[~result.coverage])
+        inside = masks.mask_photo(image, style="cloth", landmarks=points[None]).coverage[y : y + 90, x : x + 90]
+        assert not inside.any() or (result.coverage & inside).sum() > 0.9 * inside.sum()
     # The nearer face has its eyes where the farther one has its mouth.
     near = (points - points[36:48].mean(0)) * 1.3 + points[62]
     both = masks.mask_photo(image, style="cloth", landmarks=np.stack([near, points]))

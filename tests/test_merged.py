@@ -112,6 +112,8 @@ def test_the_list_of_names_makes_people_one(sets, tmp_path):
     (tmp_path / "list.csv").write_text("normalized_name,one,two\nbobb,Bob_B.,Robert\n")
     found = merged.merge(tmp_path / "out", sets, least=6, overlap=tmp_path / "list.csv")
     assert {face.identity for face in open_source(found.path)} == {"bobb", "cy"}
+    with pytest.raises(FileNotFoundError, match="no list of people at"):
+        merged.merge(tmp_path / "mistyped", sets, least=6, overlap=tmp_path / "lst.csv")
 
 
 def test_command_says_what_it_did_and_what_is_wrong(sets, tmp_path, capsys):

@@ -170,6 +170,10 @@ def test_calibration(pairs):
     assert metrics.calibration_error(np.full(4, 0.9), np.array([True, False, False, False])) == pytest.approx(0.65)
     twice = metrics.calibration_error(truth, same, np.stack([np.ones(20_000), 2 * np.ones(20_000)]))
     assert twice[0] == pytest.approx(twice[1])
+    one = rng.beta(2, 2, 400)  # probabilities that keep what they promise, of few pairs
+    errors = [metrics.calibration_error(one, rng.random(400) < one)[0] for _ in range(200)]
+    promised, *_ = metrics.reliability(one, same[:400])
+    assert metrics.error_by_luck(promised[0], 400) == pytest.approx(np.mean(errors), rel=0.1)
     with pytest.raises(ValueError, match="unknown way"):
         metrics.calibrator(scores, same, "beta")
     with pytest.raises(ValueError, match="please"):

@@ -231,6 +231,21 @@ def test_trials_are_taken_first_and_choose_the_rate_of_the_others(study, tmp_pat
     assert scales.tuned_rates("full") == {"iresnet50": 0.05, "ressanet50": 0.2}
 
 
+def test_trials_of_a_loss_are_judged_at_the_rate_that_comes_with_them(study, tmp_path, monkeypatch):
+    folder = tmp_path / "back"
+    for path in study.glob("*.json"):
+        path.unlink()
+    for rate in scales.SCALES["full"].rates:
+        made_up(folder, Run(scale="full", rate=rate, trial=True), 0.9 if rate == 0.1 else 0.5)
+    run = Run(scale="full", variant="cosface", setting=0, trial=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(scales, "tuned_rates", lambda _: {"iresnet50": 0.1})
+        made_up(folder, run)
+        assert records.read_record(run.record_path(folder))["params"]["lr"] != run.rate
+    taken, refused = packing.collect(folder)
+    assert refused == {} and taken[-1] == run.name
+
+
 @pytest.fixture
 def clock(study, monkeypatch):
     """Sessions whose runs take 100 seconds of a clock that only they move; the order in which they are started."""
@@ -321,6 +336,26 @@ def test_what_still_runs_at_the_end_or_when_it_is_stopped_saves_its_state(study,
         assert one.work() == 0
         assert process.poll() == 143 and (tmp_path / "state").read_text() == "saved"
     assert "full-iresnet50-masked-s0 stopped; the same command goes on with it" in capsys.readouterr().out
+
+
+def test_what_has_ended_when_time_is_up_is_taken_in(study, monkeypatch, capsys):
+    run, one = Run(scale="full"), session("iresnet50", seconds=1)
+    monkeypatch.setattr(within, "make", lambda run: bool(made_up(study, run)))
+    nothing = lambda *_: None  # noqa: E731
+    ended = SimpleNamespace(returncode=0, terminate=nothing, wait=nothing, kill=nothing, poll=lambda: 0)
+    one.running[run] = ended, one.began
+    one.stop()
+    assert one.made == [run] and "full-iresnet50-masked-s0: test masked 70.0%" in capsys.readouterr().out
+
+
+def test_runs_of_unlike_work_have_paces_of_their_own(study):
+    plain, loss, drawn = (
+        Run(scale="full"),
+        Run(scale="full", variant="cosface"),
+        Run(scale="full", change="fresh_masks"),
+    )
+    assert len({run.work for run in (plain, loss, drawn)}) == 3
+    assert plain.work == Run(scale="full", seed=1, condition="both").work
 
 
 def test_code_that_computes_other_numbers_there_is_told_before_anything_runs(study, monkeypatch, capsys):

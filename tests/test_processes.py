@@ -270,6 +270,14 @@ def test_a_batch_that_the_processes_do_not_divide_is_refused(monkeypatch, batch,
         devices.make_fabric(TrainConfig(batch_size=batch))
 
 
+def test_more_processes_than_gpus_are_refused(monkeypatch):
+    monkeypatch.setattr(devices, "processes", lambda: (4, 4))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ConfigError, match="4 processes on a machine with 2 GPUs"):
+        devices.make_fabric(TrainConfig(batch_size=8))
+
+
 def test_a_csv_logger_gets_each_epoch(tmp_path):
     fabric = devices.make_fabric(TrainConfig(logger="csv", out_dir=str(tmp_path)))
     for epoch in (1, 2):

@@ -14,8 +14,8 @@ MACHINE = Machine(pictures=2_000, checkpoint_minutes=1e9)
 def test_one_gpu_by_hand():
     found = project(replace(MS1M, epochs=1), MACHINE, 1)
     assert found.network == pytest.approx(128 / 2000) and found.exchange == 0
-    assert found.identities == pytest.approx(3 * 128 * 93_000 * 512 / 280e12)
-    assert found.hours == pytest.approx(5_800_000 / 128 * (found.network + found.identities) / 3600)
+    assert found.identities == pytest.approx(3 * 128 * 93_431 * 512 / 280e12)
+    assert found.hours == pytest.approx(5_179_510 / 128 * (found.network + found.identities) / 3600)
     assert found.cost == pytest.approx(3 * found.hours) and found.bound == "GPUs"
 
 

@@ -646,7 +646,7 @@ def test_verify_and_its_errors(astronaut, tmp_path):
         verify(embedder, tmp_path / "x.jpg", face(0))
 
 
-def test_embeddings_of_a_folder(people, tmp_path):
+def test_embeddings_of_a_folder(people, tmp_path, monkeypatch):
     write(people / "Ada" / "wall.png", np.full((200, 200, 3), 90, np.uint8))
     embedder = Embedder(Tiles())
     counts = embed_folder(embedder, people, tmp_path / "e.npz")
@@ -657,6 +657,10 @@ def test_embeddings_of_a_folder(people, tmp_path):
         np.testing.assert_array_equal(arrays["embeddings"][4], embedder(face(1, 1)[None])[0])
     with pytest.raises(ValueError, match=r"npz or \.parquet"):
         embed_folder(embedder, people, tmp_path / "e.csv")
+    (tmp_path / "folder.npz").mkdir()
+    with pytest.raises(IsADirectoryError, match="name a file"), monkeypatch.context() as patch:
+        patch.setattr("maskfr_utils.recognise.compare.photos", None)  # nothing is looked at for it
+        embed_folder(embedder, people, tmp_path / "folder.npz")
 
 
 def test_embeddings_as_parquet_need_a_package_and_hold_the_same(people, tmp_path, monkeypatch):
@@ -751,6 +755,19 @@ def test_labels_of_neighbours_do_not_cover_each_other():
         return (np.asarray(annotate(wall, of)) == (0, 0x72, 0xB2)).all(2).sum()
 
     assert coloured(*matches) > 0.97 * sum(map(coloured, matches))
+
+
+def test_a_label_is_as_wide_as_its_face_and_crossed_by_no_box():
+    wall, blank = np.zeros((480, 640, 3), np.uint8), np.zeros((112, 112, 3), np.uint8)
+    upper, lower = ((200, 60, 320, 200), (230, 205, 380, 330))  # the lower box begins where the upper label is
+    first, second = (
+        Match(name, 0.7, "x", 0.5, box, ("already masked",), blank) for name, box in (("Ada", upper), (UNKNOWN, lower))
+    )
+    alone, both = (np.asarray(annotate(wall, of)) for of in ([first], [first, second]))
+    named = (alone == (0, 0x72, 0xB2)).all(2)
+    assert np.flatnonzero(named.any(0)).max() <= 320
+    label = np.s_[201 : np.flatnonzero(named.any(1)).max() + 1, 200:320]
+    np.testing.assert_array_equal(both[label], alone[label])
 
 
 # Commands

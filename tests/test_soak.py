@@ -3,6 +3,7 @@
 import mmap
 import os
 import random
+import subprocess
 import time
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from tqdm.auto import tqdm
 
+from maskfr_utils.config import TrainConfig
 from maskfr_utils.faces.pictures import PictureError
 from maskfr_utils.measure import formats, kills, soak
 from maskfr_utils.measure.mutations import mutate, with_right_sums
@@ -142,6 +144,20 @@ def test_a_small_soak_passes(tmp_path, capsys):
 def test_killed_runs_end_like_one_that_was_not(tmp_path):
     found = in_fresh_process(kills.killed_runs, tmp_path, 6, 5)
     assert [found[what] for what in ("kills", "failed", "unequal", "left")] == [6, 0, 0, 0] and found["runs"] >= 1
+    assert 0 < found["resumed"] <= found["kills"]
+
+
+def test_a_run_that_is_over_is_not_killed(tmp_path):
+    config = TrainConfig(**kills.RUN, out_dir=str(tmp_path))
+    config.folder.mkdir(parents=True)
+    (config.folder / "record.json").touch()
+    child = subprocess.Popen(["sleep", "60"])
+    try:
+        assert kills._kill(child.pid, 0.0, config, random.Random(0)) is None and child.poll() is None
+        (config.folder / "record.json").unlink()
+        assert kills._kill(child.pid, 0.0, config, random.Random(0)) == -child.wait()
+    finally:
+        child.kill()
 
 
 def test_the_record_has_no_failure():

@@ -356,7 +356,8 @@ def test_the_answer_keeps_real_people_apart_from_rendered_ones():
         "details": {
             "A": {
                 "carried": {
-                    k: {t: {"FAR": share(x), "TAR": share(0.5)} for t, x in v.items()} for k, v in carried.items()
+                    k: {t: {"FAR": share(x), "TAR": share(0.5), "threshold": 0.4} for t, x in v.items()}
+                    for k, v in carried.items()
                 }
             }
         },
@@ -370,7 +371,7 @@ def test_the_answer_keeps_real_people_apart_from_rendered_ones():
         "With real masks, A decides 90.0% (89.0–91.0) of MFR2's pairs correctly and names 39.0% (38.0–40.0) of" in said
     )
     assert said.endswith(
-        "There it accepts, of pairs of two people and of pairs of one, 2.0% and 50.0% between sets of real people; 30.0% and 50.0% from"
-        " real people to rendered people."
+        "A threshold that accepts at most 1% of one set's pairs of two people accepts, of another set of real people, 2.0% of the pairs"
+        " of two and 50.0% of the pairs of one (one seed)."
     )
     assert strangers.answer({"networks": {"A": {}}, "differences": {}, "details": {"A": {"carried": {}}}}) == ""

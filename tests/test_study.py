@@ -540,6 +540,24 @@ def test_a_scale_whose_faces_cannot_be_prepared_is_left_out_alone(empty, monkeyp
     assert "demo is left out: too little room\n" in capsys.readouterr().out and set(made) == {"pocket"}
 
 
+def test_a_network_whose_few_steps_fail_has_no_estimate_and_stops_no_other(monkeypatch, capsys):
+    one, other = Run(scale="demo"), Run(scale="demo", model="resnet50")
+    made = []
+
+    def pace(run):
+        if run is one:
+            raise RuntimeError("out of memory")
+        return 50.0
+
+    monkeypatch.setattr(making, "images_per_second", pace)
+    monkeypatch.setattr(making, "other_faces", lambda run, folder: "")
+    monkeypatch.setattr(making, "make", lambda run, folder: made.append(run) or True)
+    assert making.run_all([one, other]) == 0 and made == [one, other]
+    said = capsys.readouterr()
+    assert f"{one.name}: no estimate (out of memory)" in said.err
+    assert f"[1/2] {one.name}\n" in said.out and f"[2/2] {other.name}, about" in said.out
+
+
 def test_what_the_command_cannot_do_it_says_in_a_line(empty, monkeypatch, capsys):
     (scales.PARAMS / "demo" / "tuned.yaml").write_text("iresnet50: [")
     assert command.main(["--choose"]) == 1

@@ -92,6 +92,9 @@ def test_the_second_ctrl_c_stops_at_once(tmp_path, monkeypatch, capsys):
     at_step(monkeypatch, 4, twice)
     assert train.main(arguments(TINY | {"out_dir": tmp_path})) == 130
     assert "goes on from the last checkpoint" in capsys.readouterr().err
+    at_step(monkeypatch, 1, twice)
+    assert train.main(arguments(TINY | {"out_dir": tmp_path / "other"})) == 130
+    assert "begins, as there is no checkpoint" in capsys.readouterr().err
     assert checkpoints.read(checkpoints.Checkpoints(tmp_path).newest)["step"] == 3
 
 
@@ -170,7 +173,6 @@ def test_too_small_a_disk_is_told_before_training(tmp_path, store, monkeypatch):
     run = loop.Trainer(tiny(tmp_path), store, Fabric(accelerator="cpu", devices=1))
     needed = run.bytes_to_come()
     for _ in range(3):
-        run.step += 0
         run.checkpoints.save(run.state())
     size = checkpoints.Checkpoints(tmp_path).newest.stat().st_size
     assert 1.5 * size < needed < 5 * size + 2**21
@@ -239,6 +241,22 @@ def test_a_store_that_breaks_in_the_middle_is_named_and_what_was_learnt_is_kept(
         run.fit()
     assert "\n" not in str(end.value) and len(str(end.value)) <= 300
     assert checkpoints.read(run.checkpoints.newest)["step"] == run.step >= 2
+
+
+def test_faces_that_cannot_be_read_at_the_first_step_leave_all_as_it_was(tmp_path, store, monkeypatch):
+    train.run(tiny(tmp_path))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.suffix in (".json", ".safetensors")}
+    run = loop.Trainer(tiny(tmp_path, resume=False), store, Fabric(accelerator="cpu", devices=1))
+
+    def broken(*_, **__):
+        raise RuntimeError("unable to allocate shared memory")
+        yield
+
+    monkeypatch.setattr(loop, "DataLoader", broken)
+    with pytest.raises(loop.TrainingError, match="shared memory; there is no checkpoint yet"):
+        run.fit()
+    assert not run.checkpoints.paths
+    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name in before}
 
 
 def test_prepared_faces_that_are_deleted_in_the_middle_loses_nothing(finished, tmp_path, monkeypatch, capsys):

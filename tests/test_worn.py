@@ -52,8 +52,10 @@ def test_training_learns_what_it_is_shown():
 
 def test_rates_are_shares_of_faces_with_an_interval(faces, monkeypatch):
     monkeypatch.setattr(worn, "worn_probability", lambda faces, _: np.arange(len(faces)) < 3)
-    found = worn_masks.rates(None, {"bare": faces[0][:12]})["bare"]
+    found = worn_masks.rates(None, {"bare": (faces[0][:12], np.arange(12))})["bare"]
     assert found["value"] == 0.25 and found["low"] < 0.25 < found["high"] and found["faces"] == 12
+    three = worn_masks.rates(None, {"bare": (faces[0][:12], np.arange(12) // 3)})["bare"]  # all of one person
+    assert three["value"] == 0.25 and three["high"] > found["high"]
 
 
 def test_a_face_that_wears_a_mask_is_said_to(faces):

@@ -151,9 +151,9 @@ def _close_look(photo: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray
     for view, margin in enumerate((2.2, 3.0)):
         zoom = side / (margin * max(1, right - left))
         middle = np.array([left + right, top + bottom]) / 2
-        warp = np.column_stack([np.eye(2) * zoom, side / 2 - zoom * middle])
-        how = cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR
-        close = cv2.warpAffine(photo, warp, (side, side), flags=how, borderMode=cv2.BORDER_REPLICATE)
+        matrix = np.column_stack([np.eye(2) * zoom, side / 2 - zoom * middle])
+        small, warp = _brought_down(photo, matrix, zoom)
+        close = cv2.warpAffine(small, warp, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         for quarter in range(4):
             turned = np.ascontiguousarray(np.rot90(close, quarter))
             for found, score, _ in zip(*_detector().run(turned, 0, -1.5), strict=True):
@@ -251,7 +251,7 @@ def align_face(
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """Cut out the 112 x 112 face at given landmarks.
 
-    A large face is first brought down by area averaging: sampling one pixel in ten gives aliasing.
+    A large face is first brought down by area averaging (`_brought_down`): sampling one pixel in ten gives aliasing.
 
     Args:
         photo: (height, width, 3) uint8 RGB.
@@ -268,15 +268,24 @@ def align_face(
     if points.shape not in ((5, 2), (68, 2)):
         raise ValueError(f"expected landmarks (5, 2) or (68, 2), got {points.shape}")
     matrix = similarity(five_points(points) if len(points) == 68 else points, TEMPLATE5)
-    scale = np.hypot(*matrix[:, 0])
+    small, warp = _brought_down(photo, matrix, np.hypot(*matrix[:, 0]))
+    face = cv2.warpAffine(small, warp, (FACE_SIZE, FACE_SIZE), flags=cv2.INTER_LINEAR)
+    return (face, matrix) if return_transform else face
+
+
+def _brought_down(photo: np.ndarray, matrix: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """A photo that a warp would shrink to less than half is halved by area averaging as far as twice the warp's resolution.
+
+    `cv2.warpAffine` samples single pixels, whatever interpolation is asked for.
+
+    Returns:
+        The photo to warp, and the (2, 3) matrix for it in place of `matrix`.
+    """
     small, to_small = photo, np.array([1.0, 1.0])
     if scale < 0.5:
         height, width = photo.shape[:2]
-        # Twice the final resolution is left to the warp's own interpolation.
         size = (max(1, round(width * 2 * scale)), max(1, round(height * 2 * scale)))
         small = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
         to_small = np.array([size[0] / width, size[1] / height])
     # Pixel centres: x_small = (x + 0.5) * f - 0.5, hence x = x_small / f + (0.5 / f - 0.5).
-    warp = np.column_stack([matrix[:, :2] / to_small, matrix[:, :2] @ (0.5 / to_small - 0.5) + matrix[:, 2]])
-    face = cv2.warpAffine(small, warp, (FACE_SIZE, FACE_SIZE), flags=cv2.INTER_LINEAR)
-    return (face, matrix) if return_transform else face
+    return small, np.column_stack([matrix[:, :2] / to_small, matrix[:, :2] @ (0.5 / to_small - 0.5) + matrix[:, 2]])

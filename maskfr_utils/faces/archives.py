@@ -349,15 +349,21 @@ class Shards(Archive):
             raise PictureError("sample whose label is too long")
         # In the order of the archive, where going back means to unpack it again.
         data = {entry: read(entry) for entry in sorted([pictures[0], labels[0]], key=attrgetter("place"))}
-        who = self._who(data[labels[0]], labels[0].name.endswith(".json"))
+        who = self.who(data[labels[0]], labels[0].name.lower().endswith(".json"))
         return Entry(f"{who}/{_flat(_posix(name))}", len(data[pictures[0]]), data[pictures[0]])
 
-    def _who(self, label: bytes, is_json: bool) -> str:
+    @staticmethod
+    def who(label: bytes, is_json: bool) -> str:
+        """Whom a label names.
+
+        Raises:
+            PictureError: nobody.
+        """
         try:
             value = label.decode()
             if is_json:
                 fields = json.loads(value)
-                value = next(fields[name] for name in self.NAMES if name in fields)
+                value = next(fields[name] for name in Shards.NAMES if name in fields)
             return _person(value)
         except (ValueError, TypeError, StopIteration, RecursionError):
             raise PictureError("sample that does not say who it shows") from None
@@ -555,12 +561,25 @@ def _samples(tar: Tar) -> dict[str, dict[str, Entry]]:
 
 
 def _has_samples(path: Path) -> bool:
-    """Whether among the first members of a tar are a picture and its label."""
-    found: dict[str, set[str]] = {}
+    """Whether among the first members of a tar are a picture and its label; a JSON is one if it says who is shown."""
+    found: dict[str, dict[str, Entry]] = {}
+    tar = Tar(path)
     try:
-        for member in islice(Tar(path).headers(), 8):
+        for member in islice(tar.headers(), 8):
             key, _, suffix = PurePosixPath(member.name).name.partition(".")
-            found.setdefault(key, set()).add(suffix.lower())
+            found.setdefault(key, {})[suffix.lower()] = Entry(member.name, member.size, member.offset_data)
+        with tar.reader() as read:
+            return any(
+                "cls" in sample or _names_somebody(sample.get("json"), read)
+                for sample in found.values()
+                if any(f".{suffix}" in SUFFIXES for suffix in sample)
+            )
     except (ValueError, OSError):
         return False
-    return any(suffixes & {"cls", "json"} and any(f".{s}" in SUFFIXES for s in suffixes) for suffixes in found.values())
+
+
+def _names_somebody(label: Entry | None, read: Read) -> bool:
+    try:
+        return label is not None and 0 <= label.size <= LABEL_BYTES and bool(Shards.who(read(label), True))
+    except PictureError:
+        return False

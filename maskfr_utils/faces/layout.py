@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from maskfr_utils.faces.archives import Entry
+from maskfr_utils.messages import brief
 
 PARTS = frozenset(
     ["train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval"]
@@ -106,7 +107,7 @@ def _tail(group: str, groups: list[str]) -> str:
 def _notes(groups: list[str], spellings: dict[str, Counter[str]], identity: dict[str, str]) -> list[str]:
     notes = []
     if len(groups) > 1:
-        named = ", ".join(_tail(group, groups) for group in groups[:5]) + ", ..." * (len(groups) > 5)
+        named = ", ".join(brief(_tail(group, groups)) for group in groups[:5]) + ", ..." * (len(groups) > 5)
         notes.append(f"{len(groups)} groups of people, taken together: {named}")
     several = {key: counts for key, counts in spellings.items() if len(counts) > 1}
     for key, counts in sorted(several.items())[:5]:

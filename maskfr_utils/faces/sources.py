@@ -95,7 +95,10 @@ class Source:
             self._entries, self.notes = layout.entries, layout.notes
             self._unlisted.update(archive.skipped + layout.skipped)
             if not self._entries:
-                raise ValueError(f"no pictures at <identity>/<picture> in {self.path}{_told(self._unlisted)}")
+                told = _told(self._unlisted)
+                raise ValueError(
+                    f"no pictures at <identity>/<picture> in {self.path}{told}: name the folder that holds a folder for each person"
+                )
             self.total = len(self._entries)
             known = _read_landmarks(self.path)
             found = ((entry.name, layout.found_as.get(entry.name, entry.name)) for entry in self._entries if known)

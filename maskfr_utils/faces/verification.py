@@ -69,8 +69,8 @@ def read_verification_bin(path: str | Path) -> VerificationPairs:
             _check_memo(file)
             pictures, same = _Unpickler(file, encoding="bytes").load()
         same = [bool(flag) for flag in same]
-        if not all(isinstance(picture, bytes | bytearray) for picture in pictures):
-            raise TypeError("not all pictures are bytes")
+        if not isinstance(pictures, list | tuple) or not all(isinstance(p, bytes | bytearray) for p in pictures):
+            raise TypeError("no list of pictures as bytes")
         if len(pictures) * FACE_BYTES > MOST * path.stat().st_size:  # the same few over and over
             raise ValueError(f"its {len(pictures):,} faces would take more than {MOST} times its size")
     except FileNotFoundError:

@@ -12,7 +12,7 @@ from maskfr_utils.figures.style import COLOURS, finished
 
 
 def waterfall(table: pd.DataFrame, xlabel: str) -> Figure:
-    """A reported accuracy on its way down to the honest one: whole bars at the ends, the change of each step between.
+    """A reported accuracy on its way down to the honest one: dots at the ends, the change of each step between.
 
     Args:
         table: of `study.audit.steps`: indexed by step, with `accuracy`, `low`, `high` after it and `change`, `change_low`,
@@ -27,7 +27,7 @@ def waterfall(table: pd.DataFrame, xlabel: str) -> Figure:
         place = np.arange(len(table))
         ends, at = after[[0, -1]], np.array([0, len(table)])
         bars = np.abs(values[[0, -1], 1:3].T - ends)
-        ax.barh(at, ends, xerr=bars, color="0.65", ecolor="0.25", capsize=3, height=0.62)
+        ax.errorbar(ends, at, xerr=bars, fmt="o", color="0.25", capsize=3)  # no bars: the axis does not begin at 0
         colours = [COLOURS[3] if change < 0 else COLOURS[2] for change in changes[1:]]
         ax.barh(place[1:], changes[1:], left=after[:-1], color=colours, height=0.62)
         # The interval of a change stands at the end that the change leads to.

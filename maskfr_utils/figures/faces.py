@@ -22,7 +22,7 @@ def face_grid(rows: dict[str, np.ndarray], *, size: float = 0.9) -> Figure:
         len(rows), columns, figsize=(size * columns, size * len(rows) + 0.25 * len(rows)), squeeze=False
     )
     for line, (title, faces) in zip(axes, rows.items(), strict=True):
-        line[0].set_title(title, loc="left", fontsize=9)
+        line[0].set_title(title, loc="left", fontsize=9, parse_math=False)  # names may hold a $
         for ax, face in zip(line, faces, strict=False):
             ax.imshow(face)
         for ax in line:

@@ -126,14 +126,14 @@ def cases(pictures: dict[str, tuple[np.ndarray, np.ndarray]], *, style: masks.St
         pictures: title -> (picture (height, width, 3) uint8, landmarks (faces, 68, 2)).
         style: of the masks.
     """
-    columns = min(5, len(pictures))
+    columns = min(5, max(1, len(pictures)))
     rows = -(-len(pictures) // columns)
     fig, axes = plt.subplots(rows, columns, figsize=(1.5 * columns, 1.75 * rows), squeeze=False)
     for ax in axes.flat:
         ax.axis("off")
     for ax, (title, (image, points)) in zip(axes.flat, pictures.items(), strict=False):
         ax.imshow(masks.mask_photo(image, style=style, landmarks=points).image)
-        ax.set_title(title, fontsize=8)
+        ax.set_title(title, fontsize=8, parse_math=False)  # names of files may hold a $
     return finished(fig, pad=0.2)
 
 

@@ -191,12 +191,14 @@ def roc_curves(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
     """True accepts by false accepts, the latter on a scale of powers of ten.
 
     Args:
-        curves: label -> `far` and `tar`, rates.
+        curves: `set, what is worn` -> `far` and `tar`, rates. A set has one colour, and its lines differ in their dashes.
     """
     fig, ax = plt.subplots(figsize=(7.5, 3.6))
+    sets = [label.split(", ")[0] for label in curves]
     for i, (label, curve) in enumerate(curves.items()):
         far, tar = (100 * np.array(curve[name], float) for name in ("far", "tar"))
-        ax.plot(far, tar, color=COLOURS[i % len(COLOURS)], ls=DASHES[i // len(COLOURS) % len(DASHES)], label=label)
+        colour, dashes = list(dict.fromkeys(sets)).index(sets[i]), sets[:i].count(sets[i])
+        ax.plot(far, tar, color=COLOURS[colour % len(COLOURS)], ls=DASHES[dashes % len(DASHES)], label=label)
     ax.set(xscale="log", xlabel="pairs of strangers accepted (FAR), %", ylabel="pairs of one person accepted, %")
     ax.set_ylim(0, 101)
     sns.despine(fig)

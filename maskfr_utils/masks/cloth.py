@@ -42,7 +42,7 @@ class Texture:
         """
         if not Path(path).is_file():
             raise FileNotFoundError(f"no texture at {path}")
-        texture = cls(path, zlib.crc32(file_bytes(path)))
+        texture = cls(str(Path(path).absolute()), zlib.crc32(file_bytes(path)))  # workers may have another current folder
         read_texture(texture)
         return texture
 
@@ -186,10 +186,13 @@ def read_texture(texture: Texture) -> np.ndarray:
     """A user's picture as RGB uint8, at most 1024 pixels a side.
 
     Raises:
-        ValueError: the file is no picture, or too large a one.
+        ValueError: the file is no picture, too large a one, or another one than it was.
     """
+    data = file_bytes(texture.path)
+    if zlib.crc32(data) != texture.crc32:
+        raise ValueError(f"{texture.path} was changed while masks were drawn: begin anew")
     try:
-        picture = read_picture(file_bytes(texture.path))
+        picture = read_picture(data)
     except PictureError as error:
         raise ValueError(f"{texture.path} is no picture that a mask could carry: {error}") from None
     shrink = min(1.0, 1024 / max(picture.shape[:2]))

@@ -3,9 +3,10 @@
     python -m maskfr_utils.masks.folder photos/ masked/ --style surgical
 
 Below `out`: `images/` the masked pictures, `coverage/` where the masks are (255; ground truth of a mask segmentation),
-`manifest.jsonl` one line a picture: with its source, landmarks, style and seed every mask can be redrawn bit for bit.
-Pictures are written as PNG, without loss: what no mask covers keeps its bits; or in the source's own format, where what
-that format does to pixels is done to all of them once more. The orientation that EXIF asks for is applied, other EXIF data
+`manifest.jsonl` one line a picture: with its source, landmarks, style and seed the same version redraws every mask bit for bit.
+Pictures are written as PNG, without loss: what no mask covers of an 8-bit RGB or grey picture keeps its bits (others become
+8-bit RGB, transparent ones on white); or in the source's own format, where what that format does to pixels is done to all
+of them once more. The orientation that EXIF asks for is applied, other EXIF data
 and the colour profile are kept.
 """
 
@@ -105,7 +106,8 @@ def mask_folder(
     inside = [out] if source.is_dir() else [out / "images", out / "coverage"]
     if any(source.resolve().is_relative_to(folder.resolve()) for folder in inside):
         raise ValueError(f"{out} is or holds the source {source}: name another folder for the masked pictures")
-    total = sum(1 for _ in archive.entries()) if source.is_dir() else None
+    # To count what is not listed would be to read it all.
+    total = sum(1 for _ in archive.entries()) if source.is_dir() and archive.listed else archive.count()
     if total == 0:
         raise ValueError(_nothing(source, archive))
     jobs, done = _jobs(archive, manifest := Manifest(out, settings), form), 0
@@ -297,7 +299,7 @@ def _write(path: Path, image: Image.Image, **metadata: object) -> None:
 
 
 def _settings(style: str | dict[str, float], resolved: styles.Resolved, seed: int, form: str) -> dict[str, object]:
-    """The manifest's first line. It alone tells what was drawn: style files stand in it whole, textures by a checksum."""
+    """The manifest's first line: style files stand in it whole, textures by a checksum, the package's styles by name."""
     if not isinstance(style, str | dict) or (isinstance(style, dict) and not all(isinstance(s, str) for s in style)):
         raise ValueError(
             "a folder's style must be a name, a style file, or a mapping of these: it goes into the manifest"

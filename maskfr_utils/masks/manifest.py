@@ -94,8 +94,8 @@ class Manifest:
             return  # a file system without locks
 
     def _read(self, settings: dict) -> int:
-        """Takes in all whole lines; returns how many bytes they have."""
-        whole = 0
+        """Takes in all whole lines; returns how many bytes they have. Settings of which nothing came count as none."""
+        whole, first = 0, None
         with self.path.open("rb") as file:
             for number, line in enumerate(file):
                 try:
@@ -110,15 +110,19 @@ class Manifest:
                         )
                     break
                 if number == 0:
-                    self._check(entry, settings)
+                    first = self._settings(entry)
                 else:
+                    self._check(first, settings)
                     self._take(entry, number)
                 whole += len(line)
-        return whole
+        return 0 if whole and not self.done and not self._told and first != settings else whole
 
-    def _check(self, found: object, settings: dict) -> None:
+    def _settings(self, found: object) -> dict:
         if not isinstance(found, dict) or not found.keys() >= {"style", "seed"}:
             raise ValueError(f"{self.path} is no manifest of masked pictures: name another folder")
+        return found
+
+    def _check(self, found: dict, settings: dict) -> None:
         if found != settings:
             changed = sorted(k for k in found.keys() | settings.keys() if found.get(k) != settings.get(k))
             told = ", ".join(f"{name} {shown(found.get(name))}, now {shown(settings.get(name))}" for name in changed)

@@ -41,16 +41,16 @@ class Style:
         for name, choices in (("pattern", PATTERNS), ("wear", WEARS)):
             for value in getattr(self, name + "s"):
                 _known(name, value, choices)
+        for name in _CHOICES:
+            _shares(name, getattr(self, name))
         for name in ("colours", "second_colours", "straps"):
             for colour in getattr(self, name):
                 rgb(colour)
-        for name in _CHOICES:
-            _shares(name, getattr(self, name))
         for name in ("pattern_weight", "intensity", "valve"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} of a mask style must lie in 0..1, got {shown(getattr(self, name))}")
-        if not 0 <= self.weight < 1e300:  # of hundreds of digits no float can be made
-            raise ValueError(f"weight of a mask style must not be negative, got {shown(self.weight)}")
+            if not _is_number(value := getattr(self, name)) or not 0 <= value <= 1:
+                raise ValueError(f"{name} of a mask style must be a number in 0..1, got {shown(value)}")
+        if not _is_number(self.weight) or not 0 <= self.weight < 1e300:  # of hundreds of digits no float can be made
+            raise ValueError(f"weight of a mask style must be a number that is not negative, got {shown(self.weight)}")
 
     @cached_property
     def picture(self) -> Texture | None:
@@ -86,6 +86,10 @@ def rgb(colour: str) -> tuple[int, int, int]:
         return tuple(round(255 * c) for c in to_rgb(colour))
     except (ValueError, TypeError):
         raise ValueError(f'unknown colour {shown(colour)}: a CSS name or "#rrggbb"') from None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _known(what: str, value: object, choices: tuple[str, ...]) -> None:

@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from maskfr_utils import prepare, train
@@ -34,7 +35,7 @@ COMPARED = ("params", "run", "metrics", "history", "photos")  # of the records
 
 
 def killed_runs(folder: str | Path, kills: int, seed: int = 0) -> dict[str, int]:
-    """Kills runs until so many kills have met one; what is killed is started again.
+    """Kills runs until so many kills have met one that was not over; what is killed is started again.
 
     Forks: to be called in a process that does little else, such as `peaks.in_fresh_process` gives.
 
@@ -51,24 +52,27 @@ def killed_runs(folder: str | Path, kills: int, seed: int = 0) -> dict[str, int]
     config = TrainConfig(**RUN, out_dir=str(folder / "whole"))
     prepare.prepare(**config.data(), progress=False)
     runs.of_run(config.science())  # imported before the first fork
-    started = time.monotonic()
-    if status := _status(_start(config)):
-        raise ValueError(f"a run that nobody killed ended with status {status}")
-    seconds, found = (
-        time.monotonic() - started,
-        dict.fromkeys(("kills", "asked", "resumed", "runs", "failed", "unequal", "left"), 0),
-    )
+    for unkilled in (
+        replace(config, out_dir=str(folder / "warm")),
+        config,
+    ):  # the first finds much cold and takes longer
+        started = time.monotonic()
+        if status := _status(_start(unkilled)):
+            raise ValueError(f"a run that nobody killed ended with status {status}")
+        seconds = time.monotonic() - started
+    found = dict.fromkeys(("kills", "asked", "resumed", "runs", "failed", "unequal", "left"), 0)
     while found["kills"] < kills:
         own = TrainConfig(**RUN, out_dir=str(folder / f"run{found['runs']}"))
         while True:
-            found["resumed"] += bool(Checkpoints(own.folder).paths)
-            ended = (own.folder / "record.json").exists()
-            child = _start(own)
-            if found["kills"] < kills and not ended:  # a run that has ended only says so
-                wait = draw.uniform(0, 0.6 * seconds)  # later runs find much warm and take less than the first
-                _kill(child, wait, own, draw, found)
+            ended = (own.folder / "record.json").exists()  # a run that has ended only says so
+            found["resumed"] += not ended and bool(Checkpoints(own.folder).paths)
+            child, signalled = _start(own), None
+            if found["kills"] < kills and not ended:
+                signalled = _kill(child, draw.uniform(0, seconds), own, draw)
             if (status := _status(child)) not in KILLED:
                 break
+            found["kills"] += signalled is not None
+            found["asked"] += signalled == signal.SIGTERM
         found["runs"] += 1
         found["failed"] += status != 0
         found["unequal"] += status == 0 and not equal(config.folder, own.folder)
@@ -100,15 +104,15 @@ def _start(config: TrainConfig) -> int:
         os._exit(70)
 
 
-def _kill(child: int, wait: float, config: TrainConfig, draw: random.Random, found: dict[str, int]) -> None:
-    """Kills a run after so many seconds, or when its record is there."""
-    deadline = time.monotonic() + wait
-    while time.monotonic() < deadline and not (config.folder / "record.json").exists():
+def _kill(child: int, wait: float, config: TrainConfig, draw: random.Random) -> int | None:
+    """Kills a run after so many seconds; the signal, or None where the run was over before."""
+    number, deadline = signal.SIGTERM if draw.random() < 0.25 else signal.SIGKILL, time.monotonic() + wait
+    while not (config.folder / "record.json").exists():
+        if time.monotonic() >= deadline:
+            os.kill(child, number)
+            return number
         time.sleep(0.002)
-    number = signal.SIGTERM if draw.random() < 0.25 else signal.SIGKILL
-    os.kill(child, number)
-    found["kills"] += 1
-    found["asked"] += number == signal.SIGTERM
+    return None
 
 
 def _status(child: int) -> int:

@@ -224,8 +224,8 @@ def against_the_peer(success: dict, speed: dict, realism: dict, peer: dict) -> p
         ("stopped in between", "begins anew", "goes on where it was"),
         ("aligned faces a second, one core", unknown,
          f"{speed['one_core']['landmarks_predicted']:,.0f}; with landmarks {speed['one_core']['landmarks_given']:,.0f}"),
-        ("files a second, PNG to PNG", f"{peer['aligned']['pins']['per_second']:,.0f} in its one process",
-         f"{cores[1]:,.0f} in one process" + (f", {cores[most]:,.0f} in {most}" if most > 1 else "")),
+        ("files a second, PNG to PNG", f"{peer['aligned']['pins']['per_second']:,.0f} of processor time, crops of pins",
+         f"rendered faces, {cores[1]:,.0f} in one process" + (f", {cores[most]:,.0f} in {most}" if most > 1 else "")),
         ("installation", "Python 3.6, dlib 19.19 compiled, a download", "pip; Python 3.11-3.13, no compiler"),
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=["", "MaskTheFace", "here"]).set_index("")

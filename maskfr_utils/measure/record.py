@@ -84,9 +84,13 @@ def status(command: str, measure: Callable[[], None]) -> int:
 def percent(found: Mapping[str, float], sign: str = "") -> str:
     """A share in percent, with as much of its interval as a share can have: Student's *t* may go beyond.
 
+    A share of 0 or 1 that has no width is told without: people drawn anew are all alike then, and say nothing of others.
+
     Args:
         found: `value`, `low`, `high`, fractions.
         sign: behind the value, for what stands in a sentence and not below a title that says percent.
     """
     value, low, high = (100 * min(max(found[k], 0), 1) for k in ("value", "low", "high"))
+    if low == high and value in (0, 100):
+        return f"{value:.1f}{sign}"
     return f"{value:.1f}{sign} ({low:.1f}–{high:.1f})"

@@ -92,7 +92,7 @@ def _quality(
 ) -> dict[str, dict[str, dict]]:
     """Share of pairs called rightly at the best threshold of all, by the harder photo of each: what -> group -> share.
 
-    Masks count where they are worn or drawn; how much of the picture a real one covers is not known.
+    A kind of mask is that of the second photo, where it wears one. How much of the picture a real one covers is not known.
     """
     thresholds, far, tar = metrics.roc(scores, same)
     right = tar[0] * same.sum() + (1 - far[0]) * (~same).sum()

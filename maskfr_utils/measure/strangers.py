@@ -297,6 +297,10 @@ def _counts(pictures: PictureSet) -> dict[str, object]:
         "people": len(set(pictures.people)),
         "photos": len(pictures.people),
         "pairs": [int(same.sum()), int((~same).sum())],
+        "worn": {
+            name: [int((same & chosen).sum()), int((~same & chosen).sum())]
+            for name, (chosen, _) in worn_pairs(pictures).items()
+        },
         "identification": {
             name: {"people": len(set(pictures.people[k])), "enrolled": len(k), "probes": len(p)}
             for name, (k, p, *_) in roles(pictures).items()
@@ -319,33 +323,29 @@ def answer(record: dict) -> str:
     """How well the networks tell strangers apart, in a few sentences: with drawn masks, with real ones, and by thresholds of others."""
     first, compared = next(iter(record["networks"])), differences(record)
     said, worn = _decided(record, compared), record["networks"][first].get("mfr2", {})
+    kinds = record.get("sets", {}).get("mfr2", {}).get("worn", {})
+    guess = "".join(f" (a guess: {max(n) / sum(n):.0%})" for kind, n in kinds.items() if kind == "real masks on both")
     real = [
         f"{word} {percent(worn[kind][measure], '%')} of MFR2's {what}"
         for kind, measure, word, what in (
-            ("real masks on both", "accuracy", "decides", "pairs correctly"),
+            ("real masks on both", "accuracy", "decides", f"pairs correctly{guess}"),
             ("enrolled bare, real mask probed", "rank 1", "names", "probes, of people who were enrolled bare"),
         )
         if kind in worn
     ]
     if real:
         said.append(f"With real masks, {first} {' and '.join(real)}.")
-    passed: dict[str, dict[str, list[float]]] = {}
+    passed = []  # of sets of real people; the chapter's table has the rendered ones beside them
     for source, by_target in record["details"][first]["carried"].items():
         for target, found in by_target.items():
-            sets = [pairs.split(",")[0] for pairs in (source, target)]
-            if sets[0] != sets[1]:
-                kinds = ["rendered people" if name == "rendered" else "real people" for name in sets]
-                rates = passed.setdefault(" to ".join(dict.fromkeys(kinds)), {"FAR": [], "TAR": []})
-                for rate, shares in rates.items():
-                    shares.append(100 * found[rate]["value"])
-    told = []
-    for kinds, rates in passed.items():
-        ranges = [span(f"{min(shares):.1f}", f"{max(shares):.1f}") + "%" for shares in rates.values()]
-        told.append(f"{' and '.join(ranges)} {f'from {kinds}' if ' to ' in kinds else f'between sets of {kinds}'}")
-    if told:
+            one, other = (pairs.split(",")[0] for pairs in (source, target))
+            if one != other and "rendered" not in (one, other) and found["threshold"] < 1:  # 1: too few pairs to tell
+                passed.append([100 * found[rate]["value"] for rate in ("FAR", "TAR")])
+    if passed:
+        two, same = (span(f"{min(shares):.1f}", f"{max(shares):.1f}") for shares in zip(*passed, strict=True))
         said.append(
-            "A threshold that accepts 1% of one set's pairs of two people is then used on another set. There it accepts, of pairs of two"
-            f" people and of pairs of one, {'; '.join(told)}."
+            "A threshold that accepts at most 1% of one set's pairs of two people accepts, of another set of real people,"
+            f" {two}% of the pairs of two and {same}% of the pairs of one (one seed)."
         )
     return " ".join(said)
 

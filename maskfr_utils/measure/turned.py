@@ -21,7 +21,6 @@ from maskfr_utils import paths
 from maskfr_utils.faces import align
 from maskfr_utils.faces.pictures import PictureError, read_picture
 from maskfr_utils.measure import record
-from maskfr_utils.metrics import wilson
 from maskfr_utils.records import write_json
 
 RECORD = Path("masks") / "turned.json"
@@ -73,20 +72,11 @@ def measure(every: int = 1) -> dict:
     started = time.perf_counter()
     counts, photos = count(paths.find_data("raw_photos"), every)
     total = {name: sum(found[name] for found in counts.values()) for name in OUTCOMES}
-    shares = {}
-    for name, n in total.items():
-        low, high = wilson(n, max(1, sum(total.values())))
-        shares[name] = {
-            "value": round(n / max(1, sum(total.values())), 4),
-            "low": round(low, 4),
-            "high": round(high, 4),
-        }
     return {
         "photos": photos,
         "every": every,
         "by_turn": counts,
         "all": total,
-        "shares": shares,
         "provenance": record.made(started, data="raw_photos"),
     }
 
@@ -105,7 +95,7 @@ def main(argv: list[str] | None = None) -> int:
     def run() -> None:
         made = measure(max(1, args.every))
         write_json(args.out, made)
-        print(made["photos"], made["by_turn"], made["shares"], args.out, sep="\n")
+        print(made["photos"], made["by_turn"], args.out, sep="\n")
 
     return record.status("turned", run)
 

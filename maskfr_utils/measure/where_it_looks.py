@@ -186,17 +186,19 @@ def answer(record: dict) -> str:
         if trained != "masked" or other not in record["networks"]:
             continue
         sides = {(part, twin): _sides(record, label, other, part, twin) for part in record["area"] for twin in TWINS}
+        few = (seeds := min(len(record["seeds"][each]) for each in (label, other))) < SEEDS
         eyes = [f"{twin} ({words})" for (part, twin), (side, words) in sides.items() if part == EYES and side > 0]
+        eyes = [] if few else eyes  # else they are the verdict, and told there
         changes = {
             way: [
                 f"the {part} {twin} ({words})"
                 for (part, twin), (side, words) in sides.items()
-                if side == way and not (part == EYES and way > 0)
+                if side == way and not (eyes and part == EYES and way > 0)
             ]
             for way in (1, -1)
         }
         verdict = f"Yes for {name}: {' and '.join(eyes)}" if eyes else f"Not shown for {name}"
-        if (seeds := min(len(record["seeds"][each]) for each in (label, other))) < SEEDS:
+        if few:
             verdict = f"Undecided for {name} ({seeds} of {SEEDS} seeds)"
         nowhere = f"at no {'other ' * bool(eyes)}part more or less"
         told = [f"{word} at {' and '.join(changes[way])}" for way, word in ((-1, "less"), (1, "more")) if changes[way]]

@@ -22,7 +22,7 @@ from maskfr_utils import masks, paths
 from maskfr_utils.faces.sources import landmarks_of, open_source
 from maskfr_utils.masks import worn
 from maskfr_utils.measure import mfr2, record
-from maskfr_utils.metrics import wilson
+from maskfr_utils.measure.recognition import over_people
 from maskfr_utils.paths import replacing, results_dir
 from maskfr_utils.records import write_json
 from maskfr_utils.rendered import render_faces
@@ -30,21 +30,22 @@ from maskfr_utils.rendered import render_faces
 RECORD = results_dir() / "masks" / "worn.json"
 SEED = 3054  # of rendered people who are in nothing else; the next one's are tested on
 EPOCHS, BATCH, RATE = 6, 64, 4e-3
+Groups = dict[str, tuple[np.ndarray, np.ndarray]]  # name -> faces (n, 112, 112, 3) uint8, and whose they are (n,)
 
 
-def pairs(faces: np.ndarray, landmarks: np.ndarray | None, seed: int) -> dict[str, np.ndarray]:
-    """`bare` faces (n, 112, 112, 3) uint8, and `drawn` those of them on which a mask could be drawn."""
+def pairs(faces: np.ndarray, landmarks: np.ndarray | None, people: np.ndarray, seed: int) -> Groups:
+    """`bare` faces, and `drawn` those of them on which a mask could be drawn."""
     drawn = masks.mask_faces(faces, landmarks, seed=seed)
-    return {"bare": faces, "drawn": drawn.images[drawn.ok]}
+    return {"bare": (faces, people), "drawn": (drawn.images[drawn.ok], people[drawn.ok])}
 
 
-def rendered_pairs(people: int, photos: int, seed: int) -> dict[str, np.ndarray]:
+def rendered_pairs(people: int, photos: int, seed: int) -> Groups:
     """The same of rendered people."""
     faces = render_faces(people, photos, seed=seed)
-    return pairs(faces.images, faces.landmarks, seed)
+    return pairs(faces.images, faces.landmarks, faces.labels, seed)
 
 
-def photo_pairs(name: str, most: int, seed: int) -> dict[str, np.ndarray]:
+def photo_pairs(name: str, most: int, seed: int) -> Groups:
     """The same of photos drawn from a data set.
 
     Raises:
@@ -53,7 +54,8 @@ def photo_pairs(name: str, most: int, seed: int) -> dict[str, np.ndarray]:
     faces = list(open_source(paths.find_data(name) / f"{name}_112.tar"))
     some = np.sort(np.random.default_rng(seed).permutation(len(faces))[:most])
     chosen = [faces[i] for i in some]
-    return pairs(np.array([face.image for face in chosen]), landmarks_of(chosen), seed)
+    people = np.array([face.identity for face in chosen])
+    return pairs(np.array([face.image for face in chosen]), landmarks_of(chosen), people, seed)
 
 
 def train(bare: np.ndarray, drawn: np.ndarray, *, epochs: int = EPOCHS, seed: int = 0) -> nn.Module:
@@ -96,15 +98,12 @@ def _disturbed(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return (face[:, ::-1] if rng.random() < 0.5 else face) + rng.normal(0, 4, face.shape)
 
 
-def rates(network: nn.Module | None, groups: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
-    """Of each group of faces the share in which a mask is said to be worn, with its 95% interval (Wilson's)."""
+def rates(network: nn.Module | None, groups: Groups) -> dict[str, dict[str, float]]:
+    """Of each group of faces the share in which a mask is said to be worn, with its 95% interval over people."""
     found = {}
-    for name, faces in groups.items():
-        said = int((worn.worn_probability(faces, network) > worn.LIKELY).sum())
-        low, high = wilson(said, len(faces))
-        share = said / len(faces)
-        found[name] = {k: round(float(v), 4) for k, v in (("value", share), ("low", low), ("high", high))}
-        found[name]["faces"] = len(faces)
+    for name, (faces, people) in groups.items():
+        said = worn.worn_probability(faces, network) > worn.LIKELY
+        found[name] = over_people(said, people, SEED) | {"faces": len(faces)}
     return found
 
 
@@ -114,12 +113,10 @@ def measure(network: nn.Module | None = None) -> dict:
     source = open_source(mfr2.lies_in(folder := paths.find_data("mfr2")))
     photos = mfr2.read(folder)
     groups = {"rendered": rendered_pairs(60, 2, SEED + 1), "lfw": photo_pairs("lfw", 600, SEED)}
-    groups["mfr2"] = {"bare": photos.images[~photos.masked], "real": photos.images[photos.masked]}
     # Where no face was detected when MFR2 was aligned the cut is a guess, as it never is in a photo that is enrolled.
-    groups["mfr2, face detected"] = {
-        "bare": photos.images[~photos.masked & photos.detected],
-        "real": photos.images[photos.masked & photos.detected],
-    }
+    for name, some in {"mfr2": photos, "mfr2, face detected": photos.only(photos.detected)}.items():
+        sides = {"bare": some.only(~some.masked), "real": some.only(some.masked)}
+        groups[name] = {kind: (side.images, side.people) for kind, side in sides.items()}
     return {
         "said_to_wear_a_mask": {name: rates(network, faces) for name, faces in groups.items()},
         "weights": sum(t.numel() for t in worn.make_network().parameters()),
@@ -145,7 +142,7 @@ def main(argv: list[str] | None = None) -> int:
 
     def run() -> None:
         if args.train:
-            network = train(**rendered_pairs(300, 4, SEED))
+            network = train(**{kind: faces for kind, (faces, _) in rendered_pairs(300, 4, SEED).items()})
             with replacing(Path(worn.WEIGHTS)) as temporary:
                 temporary.write_bytes(save(network.state_dict()))
         made = measure()

@@ -16,7 +16,7 @@ from maskfr_utils.metrics.closed_set import (
 )
 from maskfr_utils.metrics.identification import detection_and_identification, person_scores, ranks
 from maskfr_utils.metrics.people import Draws, share, summary
-from maskfr_utils.metrics.probability import calibration_error, calibrator, reliability
+from maskfr_utils.metrics.probability import calibration_error, calibrator, error_by_luck, reliability
 from maskfr_utils.metrics.verification import (
     Folds,
     auc,
@@ -41,6 +41,7 @@ __all__ = [
     "detection_and_identification",
     "disagreement",
     "equal_error_rate",
+    "error_by_luck",
     "false_accepts",
     "fold_accuracy",
     "half_width",

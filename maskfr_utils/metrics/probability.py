@@ -62,3 +62,16 @@ def calibration_error(
     """The expected calibration error (draws,): how far promise and outcome lie apart, the mean over pairs; else as `reliability`."""
     promised, came, part = reliability(probability, same, weights, bins)
     return np.nansum(np.abs(promised - came) * part, 1)
+
+
+def error_by_luck(promised: np.ndarray, pairs: int) -> float:
+    """The calibration error to be expected of probabilities that keep what they promise, as luck moves each bin's share.
+
+    A mean absolute deviation of about `sqrt(2 p (1 - p) / (pi n))` in a bin of n pairs (the normal approximation).
+
+    Args:
+        promised: (bins,) mean promise of each bin, of equally many pairs.
+        pairs: in all bins together.
+    """
+    p = np.asarray(promised, float)
+    return float(np.sqrt(2 * p * (1 - p) * len(p) / (np.pi * pairs)).mean())

@@ -1,6 +1,7 @@
 """Building blocks of IResNet and ResSaNet.
 
-Every block maps (N, in_channels, H, W) to (N, out_channels, ceil(H / stride), ceil(W / stride)), in any floating dtype.
+Every block maps (N, in_channels, H, W) to (N, out_channels, H / stride, W / stride), in any floating dtype; of odd sides the
+halves are rounded up, but for IBSA and IBT, which average over 2 x 2 places and round down.
 
 Sources: IBasic from Deng et al., "ArcFace", CVPR 2019, after Han et al., "Deep pyramidal residual networks", CVPR 2017;
 SE from Hu et al., CVPR 2018; FReLU from Ma et al., ECCV 2020; MHSA from Srinivas et al., "BoTNet", CVPR 2021; MBConv
@@ -91,7 +92,7 @@ class FReLU(nn.Module):
         threshold = self.bn(self.conv(x))
         if not (self.training and x.device.type == "cpu"):
             return torch.maximum(x, threshold)
-        # The same function; on a CPU the gradient of the maximum takes four times as long.
+        # The same function but for rounding, which bf16 makes visible; on a CPU the gradient of the maximum takes four times as long.
         return x + F.relu(threshold - x)
 
 

@@ -56,7 +56,8 @@ class IResNet(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(channels[-1] * (image_size // STRIDE) ** 2, embedding_dim)
         self.features = nn.BatchNorm1d(embedding_dim)
-        # The scale of an embedding is lost when the loss normalises it: it stays at 1.
+        # Most losses normalise an embedding, so its scale stays at 1; those that go by its length (MagFace, AdaFace) find the
+        # mean square of lengths fixed by that.
         self.features.weight.requires_grad_(False)
         initialise(self)
 

@@ -165,8 +165,14 @@ def parser() -> argparse.ArgumentParser:
     }
     for name in ("enrol", "name", "people", "remove"):
         made[name].add_argument("gallery", type=Path, help="folder of the gallery")
-    for name in ("enrol", "name", "embed"):
-        made[name].add_argument("source", type=Path, help="a photo, folder, zip or tar")
+    pictures = "a photo, folder, zip or tar"
+    sources = {
+        "enrol": "a folder, zip or tar of <person>/<photo>; with --person also one photo, or photos of one person",
+        "name": pictures,
+        "embed": pictures,
+    }
+    for name, text in sources.items():
+        made[name].add_argument("source", type=Path, help=text)
     default = {
         "enrol": "an enrolled gallery's own, else the package's",
         "name": "the gallery's own; one of ONNX is not kept in it, so name it here",
@@ -174,7 +180,8 @@ def parser() -> argparse.ArgumentParser:
     for name in ("enrol", "name", "verify", "embed", "export", "calibrate"):
         made[name].add_argument(
             "--network",
-            help="a run's folder, its model.safetensors, arcface_torch's backbone.pth, or .onnx (default: "
+            help="a run's folder, its model.safetensors, arcface_torch's backbone.pth"
+            f"{', or .onnx' * (name not in ('export', 'calibrate'))} (default: "
             f"{default.get(name, 'the network of the package')}; the package's is for rendered people only)",
         )
     made["enrol"].add_argument(

@@ -1,6 +1,7 @@
 """Two photos of one person or of two; and the embeddings of all faces of a folder, for other programs."""
 
 import importlib.util
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -87,7 +88,7 @@ def embed_folder(embedder: Embedder, source: str | Path, out: str | Path) -> Cou
         How many "faces", and how many pictures gave none, by reason.
 
     Raises:
-        FileNotFoundError: no such source.
+        OSError: no such source, or `out` cannot be written.
         ImportError: .parquet needs the package pyarrow.
         ValueError: no face in it, or `out` is neither .npz nor .parquet.
     """
@@ -100,6 +101,11 @@ def embed_folder(embedder: Embedder, source: str | Path, out: str | Path) -> Cou
         raise ImportError(
             f"{out}: parquet needs one more package: pip install pyarrow, or name a file that ends in .npz"
         )
+    if Path(out).is_dir():
+        raise IsADirectoryError(f"{out} is a folder: name a file")
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(Path(out).parent, os.W_OK):
+        raise PermissionError(f"{Path(out).parent} may not be written into: name a file elsewhere")
     archive, counts = open_archive(source), Counter()
     embeddings, names, boxes, notes = [], [], [], []
     for name, photo, why_not in photos(archive):

@@ -57,7 +57,8 @@ def open_photo(photo: np.ndarray | bytes | str | Path) -> np.ndarray:
 def find_faces(photo: np.ndarray) -> list[FoundFace]:
     """The faces of a photo, the largest and most central first; a picture of 112 x 112 is one aligned face.
 
-    A photo that lies on its side or stands on its head is put upright (`align.detect_upright`).
+    A photo that lies on its side or stands on its head is put upright (`align.detect_upright`), or taken as it stands where
+    that cannot be told.
 
     Args:
         photo: (height, width, 3) uint8 RGB.

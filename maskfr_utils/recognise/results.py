@@ -22,6 +22,7 @@ from maskfr_utils.records import write_json
 
 NAMED, STRANGER = "#0072b2", "#d55e00"  # of a palette that colour-blind people can tell apart
 SMALLEST = 480  # pixels of an annotated picture's shorter side: names must be legible
+SMALLEST_TEXT = 14  # pixels of a label
 COLUMNS = ("picture", "name", "cosine", "threshold", "nearest", "left", "top", "right", "bottom", "notes")
 TABLES = ("names.csv", "names.json")
 BEGUN = "pictures/.annotated"  # the pictures of a call that has not ended: those of the call before, and its own
@@ -148,12 +149,15 @@ def annotate(photo: np.ndarray, matches: Sequence[Match]) -> Image.Image:
     factor = max(1.0, SMALLEST / min(height, width)) if max(height, width) < 4 * SMALLEST else 1.0
     image = Image.fromarray(photo).resize((round(width * factor), round(height * factor)), Image.Resampling.BICUBIC)
     draw = ImageDraw.Draw(image)
-    size, taken = max(14, round(min(image.size) / 18)), []
-    for match in matches:
-        colour = STRANGER if match.name == UNKNOWN else NAMED
-        left, top, right, bottom = (round(value * factor) for value in match.box)
-        draw.rectangle((left, top, right, bottom), outline=colour, width=max(2, size // 8))
+    largest, taken = max(SMALLEST_TEXT, round(min(image.size) / 18)), []
+    boxes = [[round(value * factor) for value in match.box] for match in matches]
+    colours = [STRANGER if match.name == UNKNOWN else NAMED for match in matches]
+    for box, colour in zip(boxes, colours, strict=True):  # before the labels, none of which is crossed by a box then
+        draw.rectangle(box, outline=colour, width=max(2, largest // 8))
+    for match, (left, top, right, bottom), colour in zip(matches, boxes, colours, strict=True):
         text = f"{match.name} {match.cosine:.2f}" + "".join(f"\n{note}" for note in match.notes)
+        fits = (right - left - 4) / draw.multiline_textbbox((0, 0), text, font=_font(largest))[2]
+        size = max(SMALLEST_TEXT, int(largest * min(1.0, fits)))  # as wide as the face, so that neighbours have room
         wide, high = (round(value) + 4 for value in draw.multiline_textbbox((0, 0), text, font=_font(size))[2:])
         x = min(max(left, 0), max(0, image.width - wide))
         places = [(x, min(max(y, 0), max(0, image.height - high))) for y in (bottom, top - high, bottom + high, top)]

@@ -118,6 +118,9 @@ def _make(args: argparse.Namespace, scales: list[str]) -> int:
         runs = plan.runs(args.groups, scales, args.results)
         return {run: status(run, args.results) for run in runs if args.model in (None, run.model)}
 
+    if args.results is None and not args.list:
+        for scale in scales:  # a call that was killed may have left them behind their trials
+            trials.write_tuned(scale)
     now = states()
     waiting = [run for run, state in now.items() if state != "done"]
     seconds = costs(waiting, args.results) if args.list else {}

@@ -221,13 +221,11 @@ def condition_answer(scale: str, folder: Folder = None) -> list[str]:
     gap, masked, bare = (compared.loc[(nearest, what)] for what in (GAP, *SPECIALISTS))
     seeds = seeds_of[nearest]
     name = f"*{title(nearest)}*"
-    lead = (
-        f"Nearest on {FACES[scale]} comes {name}" if len(said) > 1 else f"On {FACES[scale]} only {name} is run so far"
-    )
+    lead = f"Nearest comes {name}" if len(said) > 1 else f"Only {name} is run so far"
     return [
         f"{answer.capitalize()}: on {FACES[scale]}{f' ({seeds} of {SEEDS} seeds)' if seeds < SEEDS else ''} {serves[answer]} both kinds of faces.",
-        f"{lead}: its accuracy on masked faces differs by {_points(gap)} points from that on bare ones. From the"
-        f" specialists' it differs by {signed(masked['difference'])} on masked faces and {signed(bare['difference'])} on bare ones.",
+        f"{lead}: its accuracy on masked faces differs by {_points(gap)} points from that on bare ones, and from the"
+        f" specialists' by {signed(masked['difference'])} on masked faces and {signed(bare['difference'])} on bare ones.",
     ]
 
 

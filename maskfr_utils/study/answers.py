@@ -1,5 +1,6 @@
 """The study's answers as sentences: written by hand, with the numbers of the records, in words that the verdicts choose."""
 
+import math
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -43,9 +44,10 @@ def _iresnet(scale: str, folder: Folder) -> tuple[Result | None, ...]:
 def cost(scale: str, folder: Folder = None) -> str:
     """What a mask costs a network that has never seen one."""
     bare, masked, _ = _iresnet(scale, folder)
-    if not (bare and masked):
+    compared = tables.costs(scale, folder)
+    if tables.COST not in compared.index:
         return ""
-    lost = tables.costs(scale, folder).loc[tables.COST]
+    lost = compared.loc[tables.COST]
     return (
         f"On {FACES[scale]}, an IResNet-50 that has seen no masks names {100 * bare.mean:.1f}% of the bare test photos correctly,"
         f" and {100 * masked.mean:.1f}% of the same photos with a mask: a mask costs it {signed(lost['difference']).lstrip('+')} points{_between(lost)}."
@@ -54,29 +56,24 @@ def cost(scale: str, folder: Folder = None) -> str:
 
 def gain(scale: str, folder: Folder = None) -> str:
     """What training with masks wins back of it."""
-    bare, masked, trained = _iresnet(scale, folder)
-    if not (bare and masked and trained):
-        return ""
+    *_, trained = _iresnet(scale, folder)
     compared = tables.costs(scale, folder)
+    if not {tables.GAIN, tables.EACH_ITS_OWN} <= set(compared.index):
+        return ""
     won, left = compared.loc[tables.GAIN], compared.loc[tables.EACH_ITS_OWN]
+    apart, above = _apart(left)
     return (
         f"On {FACES[scale]}, an IResNet-50 that is trained on masked faces names {100 * trained.mean:.1f}% of the masked photos. That"
-        f" wins back {signed(won['difference']).lstrip('+')} points{_between(won)}, and "
-        + (
-            f"leaves it {100 * left['difference']:.1f} points{_between(left)} below the network that was trained and tested on bare faces."
-            if left["difference"] > 0
-            else "nothing is lost."
-        )
+        f" wins back {signed(won['difference']).lstrip('+')} points{_between(won)}, and leaves it {apart}"
+        f" {'above' if above else 'below'} the network that was trained and tested on bare faces."
     )
 
 
 def price(scale: str, folder: Folder = None) -> str:
     """What training with masks costs on bare faces, and what a mask then costs."""
-    found = outcomes.results("table_1", scale, folder, "unmasked").get(Run(scale=scale))
-    bare, _, trained = _iresnet(scale, folder)
-    if not (found and bare and trained):
-        return ""
     compared = tables.costs(scale, folder)
+    if not {tables.GAIN_BARE, tables.COST_TRAINED} <= set(compared.index):
+        return ""
     return (
         f"On bare faces its accuracy is {_higher(compared.loc[tables.GAIN_BARE])} than that of the network that was trained on them,"
         f" and {_higher(compared.loc[tables.COST_TRAINED])} than its own on the same photos with a mask."
@@ -89,13 +86,12 @@ def both(scale: str, folder: Folder = None) -> str:
         tested: outcomes.results("table_1", scale, folder, tested).get(Run(scale=scale, condition="both"))
         for tested in ("unmasked", "masked")
     }
-    bare, _, trained = _iresnet(scale, folder)
-    if not all((*found.values(), bare, trained)):
+    compared = tables.costs(scale, folder)
+    if not set(tables.BOTH.values()) <= set(compared.index):
         return ""
-    compared = tables.costs(scale, folder).loc[list(tables.BOTH.values())]
     words = [
         f"{signed(row['difference'])} points{_between(row)} on {name} faces"
-        for name, (_, row) in zip(("masked", "bare"), compared.iterrows(), strict=True)
+        for name, (_, row) in zip(("masked", "bare"), compared.loc[list(tables.BOTH.values())].iterrows(), strict=True)
     ]
     return (
         f"One network that sees either kind names {100 * found['masked'].mean:.1f}% of the masked and"
@@ -181,12 +177,18 @@ def _names(count: int, among: str = "") -> str:
     return f"{count or 'none'}{among} {'name' if count > 1 else 'names'}"
 
 
-def _higher(row: pd.Series) -> str:
-    """How many points higher, or lower, with the interval of what is told."""
+def _apart(row: pd.Series) -> tuple[str, bool]:
+    """How many points two things lie apart, with the interval of what is told, and whether the first is the lower one."""
     lower = row["difference"] < 0
     told = pd.Series({"difference": -row["difference"], "low": -row["high"], "high": -row["low"]}) if lower else row
     between = _between(pd.concat([told[["low", "high"]], row[["verdict", "seeds"]]]))
-    return f"{100 * told['difference']:.1f} points{between} {'lower' if lower else 'higher'}"
+    return f"{100 * told['difference']:.1f} points{between}", lower
+
+
+def _higher(row: pd.Series) -> str:
+    """How many points higher, or lower, with the interval of what is told."""
+    apart, lower = _apart(row)
+    return f"{apart} {'lower' if lower else 'higher'}"
 
 
 def _between(row: pd.Series) -> str:
@@ -294,16 +296,17 @@ def networks(scale: str, folder: Folder = None) -> str:
 
 
 def all_pairs_together(scale: str, folder: Folder = None) -> str:
-    """The verdicts on what the study asks, had all pairs been corrected together; nothing where no others are run."""
+    """*p* of what the study asks, had all pairs of networks, run or not, been corrected together; nothing where it has none."""
     compared = tables.pairs_of_networks(scale, folder)
-    asked = [name for a, b in tables.QUESTION if (name := f"{TITLES[a]} − {TITLES[b]}") in compared.index]
-    if len(asked) == len(compared):
-        return ""
-    corrected = dict(zip(compared.index, metrics.holm(compared["p"].to_numpy()), strict=True))
-    told = [f"{name} *p* = {corrected[name]:.3f}" for name in asked if corrected[name] < 2]  # nan: too few seeds
+    planned = math.comb(len(published.TABLE_2), 2)
+    missing = planned - int(compared["p"].count())
+    corrected = metrics.holm([*compared["p"], *[1.0] * missing])[: len(compared)]
+    of_pair = {name: p for name, p in zip(compared.index, corrected, strict=True) if p <= 1}  # nan: too few seeds
+    asked = (f"{TITLES[a]} − {TITLES[b]}" for a, b in tables.QUESTION)
+    told = [f"{name} *p* = {of_pair[name]:.3f}" for name in asked if name in of_pair]
     if not told:
         return ""
-    return f"With all {int(compared['p'].count())} pairs on {FACES[scale]} corrected together, as the report's are below, it would be {listed(told)}."
+    return f"With all {planned} pairs on {FACES[scale]} corrected together, run or not, it would be {listed(told)}."
 
 
 def rates(folder: Folder = None) -> str:
@@ -339,6 +342,9 @@ def changes(scale: str, folder: Folder = None) -> str:
     if len(table) < 2 or "the recipe" not in table.index:
         return ""
     gains = table.drop("the recipe") - table.loc["the recipe"]
+    planned = {(run.change, TITLES[run.model]) for run in plan.changes(scale)}
+    waiting = {change for change, name in planned if name not in gains or pd.isna(gains[name].get(change))}
+    gains = gains.drop(list(waiting), errors="ignore")
     taken = gains[(gains.min(axis=1) >= 0) & (gains.max(axis=1) > 0)].max(axis=1)
     photos = len(next(iter(state.load("changes", scale, folder).values()))["photos"]["label"])
     edge = tables.changes_at_an_edge(scale, folder)
@@ -380,7 +386,7 @@ def batches(scale: str, folder: Folder = None) -> str:
     smallest = epochs.index[0].split(" − ")[1]
     answer = "Yes" if more and not fewer else "No" if fewer and not more else "Not shown"
     text = (
-        f"{answer}, on {FACES[scale]}: of {len(epochs)} larger batch sizes that see the photos as often, {_names(more)} more masked photos correctly than"
+        f"{answer}, on {FACES[scale]}: of {len(epochs)} settings with a larger batch that see the photos as often, {_names(more)} more masked photos correctly than"
         f" a batch of {smallest} beyond noise, and {fewer or 'none'} fewer."
     )
     least = epochs["difference"].idxmin()
@@ -432,10 +438,15 @@ def claims(folder: Folder = None) -> str:
 
 
 def _claim(claim: str, table: pd.DataFrame) -> str:
-    """A conclusion, with our differences on each kind of faces."""
+    """A conclusion, with our differences on each kind of faces, and which of them are undecided where not all are."""
     cells = table.loc[claim].drop("the report")
-    told = [f"{faces} {cell.split(': ')[1].split(' (')[0]}" for faces, cell in cells.items() if cell != tables.NOT_RUN]
-    return claim + (f" ({', '.join(told)})" if told else "")
+    cells = cells[cells != tables.NOT_RUN]
+    unsure = cells.str.startswith("undecided")
+    told = [
+        f"{faces} {cell.split(': ')[1].split(' (')[0]}" + ", undecided" * bool(unsure[faces] and not unsure.all())
+        for faces, cell in cells.items()
+    ]
+    return claim + (f" ({'; '.join(told)})" if told else "")
 
 
 def page_one(folder: Folder = None) -> list[str]:

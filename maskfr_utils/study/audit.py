@@ -200,7 +200,7 @@ def told(scale: str, folder: str | Path | None = None) -> str:
     if not ways:
         return text
     theirs = published.TABLE_2["ressanet100"][0]
-    left = " or ".join(f"{100 * (theirs - value):.1f}% ({name})" for name, (value, _, _) in ways.items())
+    left = " or ".join(f"{100 * min(theirs - value, 1):.1f}% ({name})" for name, (value, _, _) in ways.items())
     return (
         f"{text} If reading unmasked photos brought the report's network as much as it brings ours, its {theirs:.2%} would be {left} on"
         " masked ones."
@@ -215,7 +215,7 @@ def unmasked_folder(scale: str, folder: str | Path | None = None) -> str:
         return f"What the {theirs:.2f}% would be on masked photos is not measured yet."
     brings = " and ".join(f"{outcomes.points(*row)} points {name}" for name, row in ways.items())
     left = " or ".join(
-        f"{theirs - 100 * value:.1f}% ({theirs - 100 * high:.1f} to {min(theirs - 100 * low, 100):.1f})"
+        "{:.1f}% ({:.1f} to {:.1f})".format(*(min(theirs - 100 * each, 100) for each in (value, high, low)))
         for value, low, high in ways.values()
     )
     return (

@@ -37,17 +37,16 @@ def images_per_second(run: Run, steps: int = 3) -> float:
 
 
 def cost(waiting: list[Run]) -> dict[Run, float]:
-    """Seconds that each run will about take on this machine: its pictures at the pace of a few steps of its network."""
-    pace = {}
+    """Seconds that each run will about take on this machine, by a few steps of one alike; none of those whose steps fail."""
+    pace: dict[tuple, float | None] = {}
     for run in waiting:
-        if (key := _network(run)) not in pace:
-            pace[key] = images_per_second(run)
-    return {run: run.passes() / pace[_network(run)] for run in waiting}
-
-
-def _network(run: Run) -> tuple:
-    """What a run's pace depends on."""
-    return run.scale, run.model, "network" in (run.flaws or ())
+        if run.work not in pace:
+            try:
+                pace[run.work] = images_per_second(run)
+            except (ImportError, OSError, ValueError, RuntimeError) as error:  # the run itself will say so, too
+                print(f"{run.name}: no estimate ({brief(error)})", file=sys.stderr)
+                pace[run.work] = None
+    return {run: run.passes() / rate for run in waiting if (rate := pace[run.work])}
 
 
 def make(run: Run, folder: Path | None = None) -> bool:
@@ -128,7 +127,8 @@ def run_all(waiting: list[Run], folder: Path | None = None) -> int:
     print(f"{len(waiting)} runs, about {sum(seconds.values()) / 3600:.1f} hours on this machine", flush=True)
     failed = []
     for i, run in enumerate(waiting, 1):
-        print(f"[{i}/{len(waiting)}] {run.name}, about {seconds[run] / 60:.0f} minutes", flush=True)
+        told = f", about {seconds[run] / 60:.0f} minutes" if run in seconds else ""
+        print(f"[{i}/{len(waiting)}] {run.name}{told}", flush=True)
         try:
             if not make(run, folder):
                 failed.append(run.name)

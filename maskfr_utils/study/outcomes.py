@@ -174,8 +174,8 @@ def comparisons(pairs: Mapping[str, tuple[Result, Result]], planned: int = 0) ->
 
     Args:
         pairs: a name -> the two results; those without a common seed are left out.
-        planned: how many pairs there will be, where some are not run yet: p is corrected for these, too, so that no verdict
-            changes when they come.
+        planned: how many pairs there will be, where some are not run yet: p is corrected for these, too, so that no
+            *better* and no *worse* is taken back when they come.
 
     Returns:
         A line a pair: `difference`, `low`, `high` (fractions; interval over seeds and people), `seeds` (the difference of
@@ -264,6 +264,8 @@ def extremes(groups: pd.DataFrame, value: str = "accuracy") -> str:
     """
     if len(groups) < 2:
         return ""
+    if groups[value].nunique() == 1:
+        return "the same in all"
     low, high = groups[value].astype(float).idxmin(), groups[value].astype(float).idxmax()
     told = [f"{name} ({percent(*groups.loc[name, [value, 'low', 'high']].astype(float))})" for name in (low, high)]
     apart = groups.loc[low, "high"] < groups.loc[high, "low"]

@@ -130,7 +130,8 @@ def _nobody(info: tarfile.TarInfo) -> tarfile.TarInfo:
 def collect(source: Path, folder: Path | None = None) -> tuple[list[str], dict[str, str]]:
     """Takes records that were made elsewhere in among the book's, but none that the study here would not make.
 
-    Trials come first, since other runs take the learning rates that they choose (`tuned.yaml` follows them).
+    Trials of rates come first, then those of variants, which take the rate that was chosen, then runs that take what both
+    choose (`tuned.yaml` follows them).
 
     Args:
         source: a pack, or a folder of records.
@@ -149,8 +150,12 @@ def collect(source: Path, folder: Path | None = None) -> tuple[list[str], dict[s
         raise FileNotFoundError(f"no record in {source}: give the pack's folder, or one of records")
     packed = [scale for scale in scales.SCALES if any(name.startswith(f"{scale}-") for name in waiting)]
     taken, refused = [], {}
-    for trial in (True, False):
-        while found := [r for r in plan.runs((), packed, folder) if r.trial == trial and r.name in waiting]:
+    for kind in ((True, False), (True, True), (False,)):
+
+        def is_next(run: Run, kind: tuple[bool, ...] = kind) -> bool:
+            return (run.trial, run.setting is not None)[: len(kind)] == kind and run.name in waiting
+
+        while found := list(filter(is_next, plan.runs((), packed, folder))):
             for run in found:  # more trials are of the study once these are in
                 reason = _take(run, waiting.pop(run.name), folder)
                 if reason:

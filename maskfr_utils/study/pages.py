@@ -8,6 +8,7 @@ from maskfr_utils.study.scales import SCALES
 from maskfr_utils.study.tables import NOT_RUN
 
 WAITING = "*Not run yet.*"
+ELSEWHERE = "Measured, but on nothing that answers the question; the tables tell what."
 
 
 class Words(str):

@@ -29,7 +29,7 @@ class Work:
     class_rate: float = 1.0
 
 
-MS1M = Work(pictures=5_800_000, identities=93_000)
+MS1M = Work(pictures=5_179_510, identities=93_431)  # MS1M-RetinaFace, also called MS1MV3
 WEBFACE42M = Work(pictures=42_500_000, identities=2_060_000, class_rate=0.1)
 
 

@@ -78,6 +78,13 @@ class Run:
         return "-".join([self.scale, self.model, self.condition, *(k for k, v in parts.items() if v), f"s{self.seed}"])
 
     @property
+    def work(self) -> tuple[str, str, str, bool, bool]:
+        """What decides how long a picture takes; runs alike in it have one pace."""
+        values = scales.recipe(self.scale) | self.overrides()
+        drawn = bool(values.get("fresh_masks", False))
+        return self.scale, self.model, values.get("precision", "auto"), drawn, "network" in (self.flaws or ())
+
+    @property
     def batch(self) -> int:
         """Photos a step."""
         return self.batch_size or scales.recipe(self.scale)["batch_size"]
@@ -97,7 +104,7 @@ class Run:
         common = scales.recipe(self.scale)
         if self.recipe:
             other = load_params(scales.PARAMS / self.scale / f"{self.recipe}.yaml")
-            values |= {name: value for name, value in other.items() if common.get(name) != value}
+            values |= {name: value for name, value in other.items() if name not in ("model", "condition", "seed")}
         if self.variant:
             values |= VARIANTS[self.variant].common | self.settings()
         if self.trial and (epochs := scales.SCALES[self.scale].trial_epochs):

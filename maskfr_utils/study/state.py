@@ -84,15 +84,15 @@ def record_of(run: Run, folder: str | Path | None = None) -> dict | None:
 
 
 def costs(waiting: list[Run], folder: str | Path | None = None) -> dict[Run, float]:
-    """Seconds that runs will take: each at the median pace of its network's records, or of all of its scale; those without any are left out."""
+    """Seconds that runs will take, each at the median pace of the records alike in `work`, of its network, or of all of its scale; those without any are left out."""
     found, paces = {}, defaultdict(list)
     for run in runs((), dict.fromkeys(run.scale for run in waiting), folder):
         record = record_or_none(run.record_path(folder))
         if record and not _lacking(record):
-            for key in ((run.scale, run.model), run.scale):
+            for key in (run.work, (run.scale, run.model), run.scale):
                 paces[key].append(record["provenance"]["seconds"] / run.passes())
     for run in waiting:
-        if pace := paces.get((run.scale, run.model)) or paces.get(run.scale):
+        if pace := paces.get(run.work) or paces.get((run.scale, run.model)) or paces.get(run.scale):
             found[run] = run.passes() * float(np.median(pace))
     return found
 

@@ -82,8 +82,8 @@ class Session:
         self.began, self.within = began, within
         self.running: dict[Run, tuple[subprocess.Popen, float]] = {}
         self.made, self.failed, self.unfit = [], set(), set()
-        self.paces: dict[str, float] = {}  # pictures a second of a network, as a few steps have it
-        self.took: dict[str, float] = {}  # seconds a picture of its runs, all in
+        self.paces: dict[tuple, float] = {}  # pictures a second of runs alike in `work`, as a few steps have it
+        self.took: dict[tuple, float] = {}  # seconds a picture of such runs, all in
         self.prepared: set[int] = set()
 
     @property
@@ -108,12 +108,12 @@ class Session:
 
     def seconds(self, run: Run) -> float:
         """What a run will take, at most."""
-        if run.model in self.took:
-            return AGAIN * self.took[run.model] * run.passes()
-        if run.model not in self.paces:
+        if run.work in self.took:
+            return AGAIN * self.took[run.work] * run.passes()
+        if run.work not in self.paces:
             # In a process of its own: what a device was given for it is given back.
-            self.paces[run.model] = in_fresh_process(images_per_second, run)
-        return START + SURE * self.places(run) * run.passes() / self.paces[run.model]
+            self.paces[run.work] = in_fresh_process(images_per_second, run)
+        return START + SURE * self.places(run) * run.passes() / self.paces[run.work]
 
     def places(self, run: Run) -> int:
         """Runs that share the device while this one is made, itself included.
@@ -160,7 +160,7 @@ class Session:
             return
         record = read_record(run.record_path())
         took = max(took, record["provenance"]["seconds"])  # a run that was taken up again had begun before
-        self.took[run.model] = max(took / run.passes(), self.took.get(run.model, 0.0))
+        self.took[run.work] = max(took / run.passes(), self.took.get(run.work, 0.0))
         self.made.append(run)
         told = ", ".join(f"{twin} {scores['accuracy']:.1%}" for twin, scores in record["metrics"].items())
         pace = record["throughput"]["train_images_per_second"]
@@ -168,14 +168,17 @@ class Session:
         trials.write_tuned(self.scale)
 
     def stop(self) -> None:
-        """Lets what runs save its state and end; what does not in time is killed."""
+        """Lets what runs save its state and end; what does not in time is killed, and what has ended is taken in."""
         for process, _ in self.running.values():
             process.terminate()
-        for run, (process, _) in self.running.items():
+        for run, (process, _) in list(self.running.items()):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(5.0, min(60.0, self.left + GRACE - 1)))
-            process.kill()
-            self.say(f"{run.name} stopped; the same command goes on with it")
+            if process.returncode == 0:
+                self.settle(run)
+            else:
+                process.kill()
+                self.say(f"{run.name} stopped; the same command goes on with it")
         self.running = {}
 
     def step(self) -> bool:
@@ -198,6 +201,7 @@ class Session:
 
     def work(self) -> int:
         """Makes what fits; returns the exit status."""
+        trials.write_tuned(self.scale)  # a call that was killed may have left it behind its trials
         with Stopping() as stopping:
             try:
                 while not stopping.asked and self.left > 0 and self.step():
