@@ -1,6 +1,7 @@
 import inspect
 import json
 import math
+import os
 import platform
 import re
 import subprocess
@@ -15,6 +16,7 @@ from small_runs import same, small
 
 from maskfr_utils import batches, compiling, devices, evaluation, loop, prepare, train
 from maskfr_utils.config import ConfigError
+from maskfr_utils.measure import kills
 from maskfr_utils.models.weights import read_metadata
 from maskfr_utils.names import LOSSES
 from maskfr_utils.records import read_record
@@ -238,6 +240,26 @@ def test_every_loss_trains(tmp_path, store, name):
     before = trainer.recogniser.head.weight.clone()
     trainer.fit()
     assert not torch.equal(before, trainer.recogniser.head.weight)
+
+
+@pytest.mark.slow
+def test_a_second_run_compiles_nothing(tmp_path):
+    """Of networks alike, each in a process of its own as runs are: what the first has left is all that the second needs."""
+    env = {k: v for k, v in os.environ.items() if k != "TORCHINDUCTOR_CACHE_DIR"}
+    env["MASKFR_CACHE"], left = str(tmp_path / "cache"), []
+    for seed in (0, 1):
+        values = kills.RUN | {
+            "compile": True,
+            "max_steps": 2,
+            "eval_every": 0,
+            "seed": seed,
+            "out_dir": tmp_path / f"{seed}",
+        }
+        command = [sys.executable, "-m", "maskfr_utils.train", *kills.arguments(values)]
+        said = subprocess.run(command, env=env, check=True, capture_output=True, text=True)
+        assert "compiling failed" not in said.stdout
+        left.append({path.name for path in (tmp_path / "cache" / "compiled").rglob("*.so")})
+    assert left[0] and left[0] == left[1]
 
 
 def test_auto_compiles_long_runs_only(tmp_path, store):

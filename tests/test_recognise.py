@@ -4,6 +4,8 @@ import copy
 import csv
 import json
 import os
+import subprocess
+import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
@@ -776,6 +778,20 @@ def test_a_label_is_as_wide_as_its_face_and_crossed_by_no_box():
 def run(capsys, *argv):
     status = main([str(arg) for arg in argv])
     return status, capsys.readouterr()
+
+
+@pytest.mark.usefixtures("few_blocks")
+def test_a_second_enrolment_is_refused_before_its_work(people, tmp_path, capsys):
+    save_model(tmp_path / "m.safetensors", small(), calibration=CALIBRATION.as_dict())
+    g, network = tmp_path / "g", ("--network", tmp_path / "m.safetensors")
+    assert run(capsys, "enrol", g, people / "Ada", "--person", "Ada", *network)[0] == 0
+    code = f"import time; from pathlib import Path; from maskfr_utils.recognise import files\nwith files.alone(Path({str(g)!r})): print('held', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline()
+        status, said = run(capsys, "enrol", g, people / "Bela", "--person", "Bela")
+        other.kill()
+    assert status == 1 and "another call is changing" in said.err
+    assert run(capsys, "enrol", g, people / "Bela", "--person", "Bela")[0] == 0
 
 
 @pytest.mark.usefixtures("few_blocks")

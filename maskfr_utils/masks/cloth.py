@@ -42,7 +42,8 @@ class Texture:
         """
         if not Path(path).is_file():
             raise FileNotFoundError(f"no texture at {path}")
-        texture = cls(str(Path(path).absolute()), zlib.crc32(file_bytes(path)))  # workers may have another current folder
+        # Workers may have another current folder.
+        texture = cls(str(Path(path).absolute()), zlib.crc32(file_bytes(path)))
         read_texture(texture)
         return texture
 

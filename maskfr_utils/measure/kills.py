@@ -52,10 +52,8 @@ def killed_runs(folder: str | Path, kills: int, seed: int = 0) -> dict[str, int]
     config = TrainConfig(**RUN, out_dir=str(folder / "whole"))
     prepare.prepare(**config.data(), progress=False)
     runs.of_run(config.science())  # imported before the first fork
-    for unkilled in (
-        replace(config, out_dir=str(folder / "warm")),
-        config,
-    ):  # the first finds much cold and takes longer
+    warm = replace(config, out_dir=str(folder / "warm"))
+    for unkilled in (warm, config):  # the first finds much cold and takes longer
         started = time.monotonic()
         if status := _status(_start(unkilled)):
             raise ValueError(f"a run that nobody killed ended with status {status}")

@@ -19,13 +19,14 @@ def enrol(args: argparse.Namespace) -> None:
     from maskfr_utils.recognise import files
     from maskfr_utils.recognise.gallery import RATE, Gallery
 
-    if files.state(args.gallery):
-        gallery = Gallery.load(args.gallery, args.network)
-        gallery.rate = gallery.rate if args.rate is None else args.rate
-    else:
-        gallery = Gallery(args.network, rate=RATE if args.rate is None else args.rate)
-    done = gallery.enrol(args.source, person=args.person)
-    gallery.save(args.gallery)
+    with files.alone(args.gallery):
+        if files.state(args.gallery):
+            gallery = Gallery.load(args.gallery, args.network)
+            gallery.rate = gallery.rate if args.rate is None else args.rate
+        else:
+            gallery = Gallery(args.network, rate=RATE if args.rate is None else args.rate)
+        done = gallery.enrol(args.source, person=args.person)
+        gallery.save(args.gallery)
     for person, photos in done.people.items():
         print(f"{photos:6} photos of {person}")
     for photo, why_not in done.left_out.items():

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -53,10 +53,31 @@ def state(folder: Path) -> str:
 def lock(folder: Path) -> FileLock:
     """To be held from the look at a gallery's state until it is written: whoever comes second finds it changed.
 
-    The folder is made if missing.
+    The folder is made if missing. Who holds it may hold it once more.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return FileLock(folder / ".lock", mode=PRIVATE)
+    return FileLock(folder / ".lock", mode=PRIVATE, is_singleton=True)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Holds a gallery that is there for work that takes long and ends in a write: whoever comes second is refused at once.
+
+    Raises:
+        ValueError: another process holds it.
+    """
+    if not state(folder):
+        yield
+        return
+    held = lock(folder)
+    try:
+        held.acquire(timeout=0)
+    except Timeout:
+        raise ValueError(f"another call is changing {folder}: wait for it, or name another folder") from None
+    try:
+        yield
+    finally:
+        held.release()
 
 
 def write(folder: Path, content: Content, embedder: Embedder | None = None) -> None:

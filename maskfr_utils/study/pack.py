@@ -150,12 +150,8 @@ def collect(source: Path, folder: Path | None = None) -> tuple[list[str], dict[s
         raise FileNotFoundError(f"no record in {source}: give the pack's folder, or one of records")
     packed = [scale for scale in scales.SCALES if any(name.startswith(f"{scale}-") for name in waiting)]
     taken, refused = [], {}
-    for kind in ((True, False), (True, True), (False,)):
-
-        def is_next(run: Run, kind: tuple[bool, ...] = kind) -> bool:
-            return (run.trial, run.setting is not None)[: len(kind)] == kind and run.name in waiting
-
-        while found := list(filter(is_next, plan.runs((), packed, folder))):
+    for stage in range(3):
+        while found := [r for r in plan.runs((), packed, folder) if _stage(r) == stage and r.name in waiting]:
             for run in found:  # more trials are of the study once these are in
                 reason = _take(run, waiting.pop(run.name), folder)
                 if reason:
@@ -165,6 +161,11 @@ def collect(source: Path, folder: Path | None = None) -> tuple[list[str], dict[s
         for scale in packed if folder is None else ():  # the recipes are of the book's records
             trials.write_tuned(scale)
     return taken, refused | dict.fromkeys(waiting, "it is of no run of the study")
+
+
+def _stage(run: Run) -> int:
+    """When a run may be judged: 0 trials of rates, 1 those of variants, which take a rate, 2 runs that take what both chose."""
+    return (1 if run.setting is not None else 0) if run.trial else 2
 
 
 def _take(run: Run, path: Path, folder: Path | None) -> str | None:
