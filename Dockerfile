@@ -1,5 +1,7 @@
-# docker build -t maskfr . && docker run --rm -it -p 8888:8888 -v "$PWD/data:/data" -v "$PWD/runs:/study/runs" maskfr
-# JupyterLab with the notebooks; or a command instead: docker run --rm maskfr python -m maskfr_utils.train -p epochs 2
+# mkdir -p data runs && docker build -t maskfr .
+# docker run --rm -it -p 8888:8888 -v "$PWD/data:/data" -v "$PWD/runs:/study/runs" maskfr
+# JupyterLab with the notebooks; or a command instead of it, behind the same line: python -m maskfr_utils.train -p epochs 2
+# The user in the container has the number 1000: where yours is another, add --user "$(id -u)".
 FROM python:3.12-slim
 
 # make: the targets of the Makefile. g++: torch.compile, which the runs do without where it is missing.

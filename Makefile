@@ -38,13 +38,13 @@ test: $(READY)  ## all tests but those that take minutes each
 test-slow: $(READY)  ## those: kills at random points, several processes, a pack of the study
 	$(BIN)/python -m pytest -n 0 -m slow
 
-soak: $(READY)  ## kill runs and feed every reader damaged files, at random; S="--inputs 2000 --kills 3" for a short one
+soak: $(READY)  ## kill runs and feed every reader damaged files, at random; S="--inputs 2000 --kills 3 --out soak.json" for a short one
 	$(BIN)/python -m maskfr_utils.measure.soak $(S)
 
 study: $(READY)  ## run what is missing of the study, after saying what it costs; S="table_1 --scale demo" for a part
 	$(BIN)/python -m maskfr_utils.study $(S)
 
-book/images/twins.png: $(wildcard maskfr_utils/rendered/*.py maskfr_utils/masks/*.*) maskfr_utils/figures/faces.py | $(READY)
+book/images/twins.png: $(wildcard maskfr_utils/rendered/*.* maskfr_utils/masks/*.*) maskfr_utils/figures/faces.py | $(READY)
 	$(BIN)/python -c "from maskfr_utils.figures.faces import twins; twins('$@')"
 
 chapters: $(READY) book/images/twins.png  ## execute every notebook into the book; NOTEBOOKS="results" for some of them
@@ -66,13 +66,15 @@ pdf: $(READY)  ## the whole book as _build/masked_face_recognition.pdf; Chromium
 	$(CHROMIUM) --headless --no-sandbox --disable-gpu --virtual-time-budget=20000 --no-pdf-header-footer \
 		--print-to-pdf=_build/masked_face_recognition.pdf "file://$(CURDIR)/_build/singlehtml/intro.html"
 
-release: book  ## into dist/: the wheel, the source, the book as zip, its PDF if it was made, and their checksums
-	rm -rf dist build && mkdir dist
+release: $(READY)  ## into dist/: the wheel, the source, the book as zip, its PDF if it was made since the last commit, and their checksums
+	@test -z "$$(git status --porcelain)" || { echo "there are changes that are not committed: a release is of a commit"; exit 1; }
+	rm -rf dist build _build/html && mkdir dist
+	$(BIN)/jupyter-book build -W -n --keep-going --all book/
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 	rm -rf build
 	git archive --format=tar.gz --prefix=masked_face_recognition/ --output=dist/source.tar.gz HEAD
 	$(BIN)/python -m zipfile -c dist/book.zip _build/html
-	if [ -f _build/masked_face_recognition.pdf ]; then cp _build/masked_face_recognition.pdf dist/; fi
+	find _build -maxdepth 1 -name masked_face_recognition.pdf -newermt "$$(git log -1 --format=%cI)" -exec cp {} dist/ \;
 	cp CITATION.cff dist/
 	cd dist && $(abspath $(BIN))/python -c "import hashlib, pathlib; print(*(f'{hashlib.sha256(p.read_bytes()).hexdigest()}  {p}' for p in sorted(pathlib.Path().iterdir()) if p.name != 'SHA256SUMS'), sep='\n')" > SHA256SUMS
 

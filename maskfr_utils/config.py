@@ -106,7 +106,7 @@ class TrainConfig:
     min_masked: int = _param(5, "leave out identities with fewer masked pictures (the report: 80)", 2)
     test_fraction: float = _param(0.1, "share of each identity's photos that is tested on", 0.01, 0.9)
     validation_fraction: float = _param(0.1, "share of each identity's other photos for validation", 0.0, 0.9)
-    keep_copies: bool = _param(False, "keep near-duplicates of a person's photos, all of them in one part")
+    keep_copies: bool = _param(False, "keep near-duplicates of a person's photos, in one part where there are others")
     worn_masks: bool = _param(
         False, "photos in which a mask is worn already get no second one, and are a test on real masks"
     )

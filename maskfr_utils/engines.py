@@ -30,9 +30,7 @@ def workers(engine: str = LOCAL) -> Iterator[None]:
         try:
             from distributed import Client
         except ImportError:
-            raise ValueError(
-                "engine dask needs a package that is not here: pip install 'maskfr-utils[cluster]'"
-            ) from None
+            raise ValueError("engine dask needs a package that is not here: pip install -e '.[cluster]'") from None
         try:
             client = Client(address.strip(), timeout="10s", set_as_default=False)
         except (OSError, ValueError) as error:

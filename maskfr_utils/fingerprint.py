@@ -93,7 +93,7 @@ def sources() -> str:
     """A hash of the package's files and of the versions of the libraries that compute."""
     content = hashlib.sha256()
     package = Path(__file__).parent
-    for path in sorted(p for p in package.rglob("*") if p.suffix in (".py", ".yaml")):
+    for path in sorted(p for p in package.rglob("*") if p.suffix in (".py", ".yaml", ".npy")):
         content.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
     for library in LIBRARIES:
         try:

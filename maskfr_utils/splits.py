@@ -4,7 +4,7 @@ A test picture must not be known from training, under any disguise. Hence, in th
 are left out (so the unmasked set is exactly the twins of the masked one); a photo of two people is left out under
 both; of near-duplicates within an identity one stays, unless all are wanted; identities with too few pictures left are left out; of the others
 a fixed share of the pictures is for testing, and of the rest a share for validation, on which every choice is made.
-Pictures that may yet be copies lie in one part. Twins share a row, hence a part. Mirrored copies are never stored.
+Pictures that may yet be copies lie in one part, unless all of a person may be: then they are cut all the same. Twins share a row, hence a part. Mirrored copies are never stored.
 
 Nothing depends on the order of the pictures, only on their names, contents and the seed.
 """
@@ -114,12 +114,8 @@ def _repeats(small: np.ndarray, threshold: float) -> np.ndarray:
     return repeats
 
 
-def together(faces: np.ndarray, threshold: float = SUSPECT) -> np.ndarray:
-    """Groups (N,) int of pictures of one person that may be copies: chains of a `likeness` above the threshold."""
-    return _together(thumbnails(faces), threshold)
-
-
 def _together(small: np.ndarray, threshold: float) -> np.ndarray:
+    """Groups (N,) int of the `thumbnails` of one person's pictures that may be copies: chains of a likeness above the threshold."""
     pairs = [
         np.argwhere(_likeness(small[start : start + _BLOCK], small) > threshold) + (start, 0)
         for start in range(0, len(small), _BLOCK)

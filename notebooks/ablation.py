@@ -19,12 +19,15 @@
 # To say that self-attention helps, or does not, it has to be changed alone. ResSaNet-50 differs from IResNet-50 in its
 # second to fourth stage ([Blocks](blocks.ipynb)):
 #
-# - **SE, squeeze and excitation** (stages 2 and 3): turns each channel up or down by what all channels see in the whole map.
+# - **SE, squeeze and excitation** (stages 2 and 3): turns each channel down, more or less, by what all channels see in the whole map.
 # - **FReLU** (stages 2 and 3, in place of PReLU): an activation whose threshold looks at the neighbours.
 # - **IBT, in the report the IBasic Transformer** (stage 4): self-attention in place of the second convolution, then an inverted bottleneck with SE.
 #
 # Here each is put into IResNet-50 by itself. Every network is tuned like the others ([Tuning](tuning.ipynb)) and trained with the same
-# seeds. Even IBT is not self-attention alone: it brings the inverted bottleneck with SE, too. [All five networks](#tab-parts):
+# seeds. Even IBT is not self-attention alone: it brings the inverted bottleneck with SE, too. On a CPU, FReLU's maximum of $x$ and its
+# threshold $t$ is trained as $x + \mathrm{ReLU}(t - x)$, which runs in bf16 round by up to 0.4% of $|t - x|$; tests take the exact one. What that
+# costs FReLU is not measured. Here $p$ is corrected for the four comparisons of this chapter; the question whether ResSaNet beats IResNet has
+# a correction of its own ([Five networks](compare_models.ipynb)), so that its verdict may differ. [All five networks](#tab-parts):
 
 # %% tags=["parameters"]
 results = None  # folder of records; default: the book's

@@ -142,8 +142,8 @@ figures.playable.pointed(figures.losses.target_logits(family))
 # %% [markdown]
 # With two identities, a face is scored as the right one above the line on which the target's value equals the other's cosine
 # ([the lines](#fig-boundaries)). The diagonal is the line without a margin. ArcFace's line runs parallel to it: the same gap in angle
-# wherever a face lies. CosFace ([Wang et al., 2018](#cite-wang2018)) asks for a wide gap where a face is near its identity and a narrow
-# one where it is far, SphereFace ([Liu et al., 2017](#cite-liu2017)) the other way round.
+# wherever a face lies. CosFace ([Wang et al., 2018](#cite-wang2018)) asks for a wide gap where a face is near its identity, for the
+# narrowest near 80°, and for a wider one again beyond, SphereFace ([Liu et al., 2017](#cite-liu2017)) for one that grows with the angle.
 #
 # Other losses change something else. Sub-center ArcFace ([Deng et al., 2020](#cite-deng2020)) gives an identity several directions.
 # CurricularFace ([Huang et al., 2020](#cite-huang2020)) lets hard wrong identities count for more as training goes on. MagFace ([Meng et

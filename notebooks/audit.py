@@ -94,8 +94,8 @@ display(pages.shown(seen.rename(columns={"share": "photos with a copy"})))
 
 # %% [markdown]
 # Here three tenths (`demo`) or two tenths (`pocket`) of the photos are tested on, and a tenth of the rest validates. In the
-# report's split, with a tenth for testing, nine in ten test photos had their mirror image among the training photos, so its number
-# may depend on copies more than ours.
+# report's split, with a tenth for testing and mirror images drawn like photos, nine in ten test photos would have theirs among the training
+# photos, so its number may depend on copies more than ours.
 #
 # ## The loss that is printed
 #
@@ -114,8 +114,9 @@ display(pages.shown(printed.round(2)))
 # ## What the report's best number would be
 #
 # Its 92.08% for ResSaNet-100 was printed by a notebook that reads a folder whose name ends in `_no_mask` ([first page](../book/intro.md)). What
-# the number would be on masked photos can be estimated, if reading unmasked ones brought the report's network as much as it brings ours. It
-# is a rough estimate: ours is a small network, on other faces.
+# the number would be on masked photos can be estimated in two ways: by the difference that the report itself has between the two kinds of faces,
+# and by what reading unmasked photos brings our network. Both are rough. The report's is of another network, each trained on the kind that it
+# was tested on; ours is of a small network, on other faces.
 
 # %% tags=["remove-input"]
 display(pages.Words(audit.unmasked_folder(scale, results)))
@@ -130,8 +131,13 @@ display(pages.Words(audit.unmasked_folder(scale, results)))
 #   differ), and both testing notebooks load a file of the same name, `model-30.ckpt`. A masked run of ResSaNet-100 may have
 #   existed.
 # - **How sure its numbers are.** Each is one run: of seeds nothing is known. ResSaNet-100 was tested after 30 of 100 planned
-#   epochs, as the session broke off in the 34th.
+#   epochs, as it was interrupted in the 34th.
 # - **How many near-copies its faces held.** MS1M-RetinaFace is not at hand; the real photos here are of another set.
+# - **Which photos its numbers come from.** No published notebook makes the split that they were made with: that mirror images were there before
+#   it is inferred, and the notebook that takes three photos a person ran on more people. The two cannot both be; the sum of all deviations
+#   above has both.
+# - **How its network began.** Its convolutions began as if a depthwise filter saw all channels, its gates as convolutions. Ours of the same form
+#   begin as the rest of this study does; what that changes is not measured.
 # - **What a deviation would do at a learning rate of its own.** All runs here have the rate that suits ResSaNet-50 without deviations.
 #   Another loss or network may want another rate, and then it loses more here than it must: part of what the loss and the stem cost may
 #   be the rate.

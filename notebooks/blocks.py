@@ -17,7 +17,7 @@
 # **Question.** What do the networks of this study do inside a block, and can a signal pass through fifty of them?
 #
 # A network here is a row of *blocks*, in four *stages*; from stage to stage the map of pixels halves and the channels double. A residual
-# block ([He et al., 2016](#cite-he2016)) computes $y = x + f(x)$: whatever $f$ does to a signal or its gradient, the $x$ beside
+# block ([He et al., 2016a](#cite-he2016)) computes $y = x + f(x)$: whatever $f$ does to a signal or its gradient, the $x$ beside
 # it, on the *shortcut*, passes unchanged.
 #
 # IResNet and the first three stages of ResSaNet differ only in $f$. ResSaNet's last stage also differs
@@ -60,9 +60,10 @@ from maskfr_utils.study import pages, parameters
 #
 # $$f(x) = \mathrm{BN}(W_2 * \mathrm{PReLU}(\mathrm{BN}(W_1 * \mathrm{BN}(x))))$$
 #
-# Two things set it apart from the first ResNet, both from Han et al. ([Han et al., 2017](#cite-han2017)). A BatchNorm comes first, so that the
-# branch sees a normalised input however large $x$ has grown; and nothing follows the sum, so that the path from the stem, the first convolution,
-# to the embedding is linear. With a PReLU inside, it became the usual block for faces ([Deng et al., 2019a](#cite-deng2019)). The report
+# Three things set it apart from the first ResNet. A BatchNorm comes first, so that the branch sees a normalised input however large $x$ has
+# grown; and nothing follows the sum, so that the path from the stem, the first convolution, to the embedding is linear ([He et al.,
+# 2016b](#cite-he2016identity)). And there is no activation before the first convolution, but a BatchNorm behind the last one ([Han et al.,
+# 2017](#cite-han2017)). With a PReLU inside, it became the usual block for faces ([Deng et al., 2019a](#cite-deng2019)). The report
 # names another paper ([Duta et al., 2021](#cite-duta2021)), which places BatchNorm and ReLU differently.
 #
 # The first block of a stage halves the map and doubles the channels, so its shortcut needs a projection. The report
@@ -76,7 +77,7 @@ figures.networks.block_diagram(blocks.IBasic(64, 128, stride=2), (1, 64, 56, 56)
 # ## SE-IBasic_F, stages 2 and 3 of ResSaNet
 #
 # [It](#fig-se-ibasic-f) differs from IBasic in two places. *Squeeze and excitation* (SE, [Hu et al., 2018](#cite-hu2018)) measures how strong each
-# channel is on average, and turns it up or down ([the gate](#fig-se)). The gate is $g = \sigma(W_b\,\mathrm{ReLU}(W_a \bar{x}))$, where
+# channel is on average, and turns it down, more or less ([the gate](#fig-se)). The gate is $g = \sigma(W_b\,\mathrm{ReLU}(W_a \bar{x}))$, where
 # $\bar x$ is the mean over positions. And an activation called FReLU takes the place of PReLU.
 
 # %% tags=["hide-input"] mystnb={"name": "fig-se-ibasic-f", "caption": "The report's Figure 5: SE-IBasic_F, the block of ResSaNet's stages 2 and 3.", "image": {"alt": "Block diagram of SE-IBasic_F: as IBasic, with FReLU in place of PReLU and SE before the sum"}}

@@ -145,7 +145,7 @@ display(*pages.parts(words), pages.Words(captions.VERDICTS), *map(pages.Words, (
 # ## The noise in the report's own differences
 #
 # The report gives no interval, but enough to work one out. It says how many pictures there were, of which half were mirror images of
-# the others, and that a random tenth was tested on. It does not say how often two networks disagree, on which the variance of a
+# the others, and that a tenth was tested on. It does not say how often two networks disagree, on which the variance of a
 # difference on the same photos depends:
 #
 # $$\text{half width} = 1.96 \sqrt{\frac{d - (a_1 - a_2)^2}{N}}, \qquad

@@ -186,11 +186,14 @@ figures.playable.pointed(fig)
 
 # %% tags=["remove-input"]
 higher = min(2 * line, counts.max())
+share = (
+    0.2 if is_rendered else store.attrs.get("test_fraction", test_fraction)
+)  # of the study's real photos, which are shown then
 shares = [
     f"{identities_left[n - 1]:.0%} of the people and {pictures_left[n - 1]:.0%} of the pictures" for n in (line, higher)
 ]
 text = f"""If {line} pictures are asked for, {shares[0]} remain; if {higher} are, {shares[1]}. Each step up
-costs people and pictures, so ask for no more than the test needs: of {line} photos a fifth, {max(1, line // 5)} a person, are tested on."""
+costs people and pictures, so ask for no more than the test needs: of {line} photos {max(1, round(line * share))} a person are tested on."""
 display(pages.Words(text))
 
 # %% [markdown]

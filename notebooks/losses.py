@@ -22,15 +22,18 @@
 # lowers the score of the true identity:
 #
 # - **softmax**: not at all; no angle, no *s*.
-# - **SphereFace**: the angle is multiplied.
-# - **CosFace**: a constant is taken from the cosine.
-# - **ArcFace**: a constant is added to the angle.
-# - **combined margin**: a constant is added to the angle and another taken from the cosine.
-# - **Sub-center ArcFace**: as ArcFace; a person has three directions, of which the nearest counts.
-# - **CurricularFace**: as ArcFace; wrong identities that come near count for more as training goes on.
-# - **MagFace**: as ArcFace; the margin grows with the length of the embedding.
-# - **AdaFace**: the margin changes its form with the length of the embedding: hard pictures of poor quality count for less.
+# - **SphereFace** ([Liu et al., 2017](#cite-liu2017)): the angle is multiplied.
+# - **CosFace** ([Wang et al., 2018](#cite-wang2018)): a constant is taken from the cosine.
+# - **ArcFace** ([Deng et al., 2019a](#cite-deng2019)): a constant is added to the angle.
+# - **combined margin** (of the same paper): a constant is added to the angle and another taken from the cosine.
+# - **Sub-center ArcFace** ([Deng et al., 2020](#cite-deng2020)): as ArcFace; a person has three directions, of which the nearest counts.
+# - **CurricularFace** ([Huang et al., 2020](#cite-huang2020)): as ArcFace; wrong identities that come near count for more as training goes on.
+# - **MagFace** ([Meng et al., 2021](#cite-meng2021)): as ArcFace; the margin grows with the length of the embedding.
+# - **AdaFace** ([Kim et al., 2022](#cite-kim2022)): the margin changes its form with the length of the embedding: hard pictures of poor quality count for less.
 # - **the report's code**: as ArcFace, but on scores that are no cosines.
+#
+# The networks end in a BatchNorm whose scale stays 1, so the mean square of the embeddings' lengths is fixed. MagFace and AdaFace see which
+# picture has a longer embedding than others, but not all of them can grow.
 #
 # With the wrong *s* or margin any loss is bad, so each is tuned. **Every loss gets nine trials**: three values of *s*
 # (half, once and twice the recipe's), three margins, and three learning rates (half, once and twice the network's own). For most losses
@@ -58,7 +61,8 @@ tried = {tables.FACES[each]: alternatives.loss_trials(each, results) for each in
 display(*pages.parts(tried, plan.command("losses")))
 
 # %% [markdown]
-# A trial whose loss became infinite or undefined counts as 0%. Where the best value of a setting is the largest or the smallest that was
+# A trial whose loss became infinite or undefined counts as 0%. Of trials as good as one another (*as good* tells how many are the best) the first
+# is taken, which is the one with the smallest *s* and margin: with 120 validation photos that says little of them. Where the best value of a setting is the largest or the smallest that was
 # tried, a wider search might still help. Each loss gets as many trials.
 #
 # [The final runs](#tab-losses), on test photos:

@@ -121,7 +121,9 @@ for row in measured["measured"] if measured else []:
     if (row["network"], row["batch"], row["recomputed"]) == ("ressanet100", batch_size, True):
         held[row["precision"]] = row["bytes"] / GIB
         if row["precision"] == "fp32":
-            runs = f"some {int(batch_size * (room - each.weights) / (row['bytes'] - each.weights))}"
+            runs = (
+                f"some {int(batch_size * (room - each.weights) / (row['bytes'] - each.weights))} (by the step measured)"
+            )
 fits = [precision for precision, most in held.items() if most <= limit]
 pages.box(
     f"In {limit:g} GiB and fp32 a step of ResSaNet-100 runs with fewer than {largest(each, False)} pictures, or with {runs} if each block is "

@@ -159,7 +159,9 @@ display.Image(str(folder / "named" / group.annotated)) if group.annotated else p
 
 # %% tags=["hide-input"] mystnb={"name": "tab-named", "caption": "What the gallery says of each face: name, cosine, threshold, nearest person."}
 table = pd.DataFrame([row for photo in named for row in photo.rows()])
-table[["picture", "name", "cosine", "threshold", "nearest", "notes"]].style.hide(axis="index").format(precision=2)
+table[["picture", "name", "cosine", "threshold", "nearest", "notes"]].style.hide(axis="index").format(
+    precision=2, escape="html"
+)
 
 # %% [markdown]
 # The same table is in `names.csv` and `names.json`, beside the annotated pictures. The gallery is a folder, too: `gallery.json`, the

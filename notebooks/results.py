@@ -61,11 +61,11 @@ figures.results.differences(compared, "difference in top-1 accuracy, percentage 
 # - The "ArcFace" divides the scores of a picture by the length of the vector that they form; no angle occurs. *Here:* the published loss; the other one is kept as `LegacyArcFace`: [ArcFace](arcface.ipynb).
 # - A stem of 7 x 7 with stride 2 and stride 2 in all four stages: maps of 28 to 4 instead of 56 to 7, then a mean over them. *Here:* stem and head of the papers; `legacy=True` builds the others: [Models](models.ipynb).
 # - Blocks use one convolution, or one activation, at two places. *Here:* each place has its own: [Blocks](blocks.ipynb).
-# - Each picture is mirrored, then picture and mirror image are split at random: test photos are trained on, mirrored. *Here:* photos are split first, near copies stay together: [Data](data.ipynb).
+# - Each picture is mirrored before the split, as far as can be told, so that test photos are trained on, mirrored. *Here:* photos are split first, near copies stay together: [Data](data.ipynb).
 # - No test calls `model.eval()`: BatchNorm uses the test batch's own statistics. *Here:* tests use the statistics of training.
 # - Pictures enter as blue, green, red from 0 to 255. *Here:* red, green, blue from -1 to 1.
 # - 92.08% of ResSaNet-100 was printed by a notebook that reads a folder whose name ends in `_no_mask`. *Here:* each network is tested on both twins: [Masked and unmasked](masked_vs_unmasked.ipynb).
-# - The accuracy is the mean over people, and batch sizes differ between networks. *Here:* both means stand side by side, and all networks have one batch size: [Five networks](compare_models.ipynb).
+# - The accuracy is the mean over people (that of ResNet-50 the mean over photos), and batch sizes differ between networks. *Here:* both means stand side by side, and all networks have one batch size: [Five networks](compare_models.ipynb).
 #
 # All of them together, where that was measured ([What the report's code did](audit.ipynb) has each alone):
 

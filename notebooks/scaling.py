@@ -64,7 +64,7 @@ parameters.check(
 # %% [markdown]
 # ## Hours and cost
 #
-# MS1M (here MS1M-RetinaFace, from which the report took its photos) has 5.2 million pictures of 93 thousand people. WebFace42M has 42.5 million of 2.06 million, of which each step draws a tenth.
+# MS1M (here MS1M-RetinaFace, from which the report took its photos) has 5.2 million pictures of 93 thousand people. WebFace42M ([Zhu et al., 2021](#cite-zhu2021)) has 42.5 million of 2.06 million, of which each step draws a tenth.
 # [The lines](#fig-scaling) and [the table](#tab-scaling):
 
 # %% tags=["hide-input"] mystnb={"name": "fig-scaling", "caption": "Projected hours of training ResSaNet-100 by the number of GPUs; dotted: as if GPUs cost each other nothing.", "image": {"alt": "Two falling lines of hours against GPUs on logarithmic axes, for MS1M and WebFace42M, each near its dotted ideal"}}
@@ -147,7 +147,7 @@ display(shown, pages.made(state.made_from("scaling")))
 # %% [markdown]
 # ## The report's own size
 #
-# The report trained on about 100,000 photos of 1,000 people, a tenth of them kept for the test. [The table](#tab-report-size) is for what it
+# The report had about 200,000 images of 1,000 people, a tenth of them kept for the test: as we read it, 100,000 photos and their mirror images. [The table](#tab-report-size) is for what it
 # takes to render so many photos with their masked twins, and to train one epoch on them. The whole comparison at this size is left to a GPU.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-report-size", "caption": "1,000 rendered people with 100 photos each, prepared and trained on for one epoch; the minutes of an epoch hold the test as well."}

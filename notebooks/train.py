@@ -99,7 +99,8 @@ config = TrainConfig.from_notebook(globals())
 # ## The faces
 #
 # A tenth of each person's photos is for testing (in the study a fifth, of rendered people three tenths). A photo and its masked twin
-# always go the same way. So no test face is trained on, with or without its mask, and neither is a near-copy of it.
+# always go the same way. So no test face is trained on, with or without its mask, and neither is a near-copy of it that was found. (If all
+# photos of a person are alike, they are split all the same.)
 # [These](#fig-test-faces) are some of the test photos.
 
 # %% tags=["hide-input"] mystnb={"name": "fig-test-faces", "caption": "Some test photos, and below each its masked twin.", "image": {"alt": "Two rows of rendered faces: test photos, and below each its masked twin"}}

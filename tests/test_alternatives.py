@@ -20,7 +20,7 @@ def test_trials_of_a_loss_are_told_with_what_they_chose(records):
     table = alternatives.loss_trials("demo", records)
     assert table.loc["CosFace"].to_dict() == {
         "s": "16", "m": "0.2", "learning rate": f"{scales.tuned_rates('demo')['iresnet50']:g}",
-        "best trial, %": "95.0", "median trial, %": "85.0", "worst trial, %": "85.0", "trials": "9 of 9",
+        "best trial, %": "95.0", "as good": 1, "median trial, %": "85.0", "worst trial, %": "85.0", "trials": "9 of 9",
     }  # fmt: skip
     assert list(table.index) == ["CosFace"]
     validated = {

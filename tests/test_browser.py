@@ -209,6 +209,12 @@ def test_a_table_of_results_sorts(built_book, tab):
     assert tab.evaluate(column) == sorted(before, reverse=True)
     tab.evaluate("document.querySelectorAll('#tab-cost thead th')[1].click()")
     assert tab.evaluate(column) == sorted(before)
+    tab.open((built_book / "arcface.html").as_uri())  # numbers with exponents
+    column = column.replace("tab-cost", "tab-scored")
+    before = tab.evaluate(column)
+    tab.evaluate("document.querySelectorAll('#tab-scored thead th')[1].click()")
+    assert tab.evaluate(column) == sorted(before, reverse=True)
+    column = column.replace("tab-scored", "tab-cost")
     tab.open((built_book / f"{PAGES[0]}.html").as_uri())  # whose table is no output of a cell
     shares = column.replace("tab-cost", "tab-headline") + ".filter(share => share > 0)"
     before = tab.evaluate(shares)

@@ -64,7 +64,7 @@ def test_what_is_predicted_is_what_is_kept(name):
     assert memory.footprint(model, 4).activations == pytest.approx(2 * told.activations, rel=0.02)
 
 
-def test_the_largest_network_fits_where_its_blocks_are_recomputed():
+def test_the_activations_of_the_largest_network_would_fit_where_its_blocks_are_recomputed():
     with torch.device("meta"):
         model = create_model("ressanet100")
     told = memory.footprint(model, 512)

@@ -24,7 +24,7 @@ def test_two_gpus_by_hand():
     assert MS1M.parameters == sum(p.numel() for p in create_model("ressanet100").parameters())
     gradients, embeddings = MS1M.parameters * 4 / 300e9, 1.5 * 256 * 512 * 4 / 300e9
     assert found.exchange == pytest.approx(0.5 * gradients + embeddings)
-    assert found.identities == pytest.approx(3 * 256 * 46_500 * 512 / 280e12)
+    assert found.identities == pytest.approx(3 * 256 * 93_431 / 2 * 512 / 280e12)
 
 
 @pytest.mark.parametrize("work", [MS1M, WEBFACE42M])

@@ -191,7 +191,7 @@ def test_pictures_that_may_be_copies_lie_in_one_part(seed):
     again = [splits.likeness(a[None], b[None])[0, 0] for a, b in zip(moments[:8], alike, strict=True)]
     threshold = float(np.median(again))  # half of them suspects
     images = np.concatenate([moments, alike])[rng.permutation(20)]
-    groups = splits.together(images, threshold)
+    groups = splits._together(splits.thumbnails(images), threshold)
     near = splits.likeness(images, images) > threshold
     assert all(groups[a] == groups[b] for a, b in np.argwhere(near)) and len(np.unique(groups)) < 20
     unit = np.arange(20)

@@ -2,7 +2,7 @@
 document.addEventListener("DOMContentLoaded", () => {
   const value = cell => {
     const text = cell.textContent.trim().replace(/−/g, "-").replace(/(\d),(?=\d{3}\b)/g, "$1");
-    const number = text.match(/^[^\d+-]{0,2}([+-]?\d+(\.\d+)?)/);
+    const number = text.match(/^[^\d+-]{0,2}([+-]?\d+(\.\d+)?(e[+-]?\d+)?)/);
     return number ? parseFloat(number[1]) : null;
   };
   for (const table of document.querySelectorAll("div.cell_output table, table#tab-headline")) {
@@ -25,7 +25,11 @@ document.addEventListener("DOMContentLoaded", () => {
       head.tabIndex = 0;
       head.title = "sort by this column";
       head.addEventListener("click", sort);
-      head.addEventListener("keydown", event => { if (event.key === "Enter") sort(); });
+      head.addEventListener("keydown", event => {
+        if (event.key !== "Enter" && event.key !== " ") return;
+        event.preventDefault();
+        sort();
+      });
     });
   }
   for (const picture of document.querySelectorAll("div.cell_output img")) {
@@ -34,9 +38,13 @@ document.addEventListener("DOMContentLoaded", () => {
   for (const figure of document.querySelectorAll(".pointed")) {
     const told = figure.appendChild(document.createElement("div"));
     told.className = "told";
+    told.setAttribute("aria-live", "polite");
     told.textContent = "Point at a line for its name.";
     for (const run of figure.querySelectorAll("g.run")) {
-      run.addEventListener("pointerenter", () => { told.textContent = run.querySelector("title").textContent; });
+      const tell = () => { told.textContent = run.querySelector("title").textContent; };
+      run.setAttribute("tabindex", "0");
+      run.addEventListener("pointerenter", tell);
+      run.addEventListener("focus", tell);
     }
   }
 });

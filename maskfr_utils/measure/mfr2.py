@@ -16,7 +16,7 @@ from maskfr_utils.measure.record import read_list
 
 TAR = "mfr2_112.tar"
 NO_MASK = "no-mask"
-GUESSED = ("hog_forced", "default_box")  # detectors that found no face: it was taken to be in the middle
+GUESSED = ("hog_forced", "default_box")  # found no face, or only below the usual threshold
 
 
 @dataclass(frozen=True)

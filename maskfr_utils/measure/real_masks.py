@@ -272,7 +272,7 @@ def made_with(record: dict | None) -> str:
         f"*MFR2*: {photos['people']} people (without {record['left_out']} whom the networks were trained on), "
         f"{photos['masked']} photos with a real mask, {photos['bare']} without, {sum(photos['both masked'])} and "
         f"{sum(photos['one masked'])} pairs with one on both or on one; in {photos['guessed']} photos with a mask "
-        f"the face was guessed, as no detector found it. {TITLES[params['model']]} trained on "
+        f"the face was guessed, as no detector was sure of one. {TITLES[params['model']]} trained on "
         f"`{Path(params['dataset']).stem}`: width "
         f"{params['width']}, {params['epochs']} epochs, batch size {params['batch_size']}, seed "
         f"{', '.join(map(str, record['seeds']))}; {record['provenance']['device']}. `{command}` measures it again."

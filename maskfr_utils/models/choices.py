@@ -22,7 +22,8 @@ PUBLISHED = {  # Chang, Tsai and Lo (2021): parameters in millions, multiply-add
 POSITIONS = ("axes", "relative", "table", "none")
 SHRINKS = ("convolution", "attention", "end")
 # Operations an element by THOP of autumn 2021 (github.com/Lyken17/pytorch-OpCounter): a softmax over n numbers takes n
-# exponentials, n - 1 sums and n quotients, about 3 an element; the products of attention are no module and not seen.
+# exponentials, n - 1 sums and n quotients, about 3 an element (its rule of 10 September 2021 raised an error on more than two
+# dimensions; that was mended on its default branch on 11 October); the products of attention are no module and not seen.
 COUNTER = {"product": 1, "depthwise": 1, "bias": 1, "norm": 2, "prelu": 1, "pool": 1, "softmax": 3}
 WORDS = {  # what the fields of `Choices` ask, and the counter's
     "expansion": "expansion k of MBConv",

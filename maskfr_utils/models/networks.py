@@ -127,7 +127,8 @@ def bottlenecks(in_channels: int, channels: int, depth: int, stride: int) -> nn.
 def initialise(model: nn.Module) -> None:
     """He's normal initialisation for every convolution, by its outputs in a group; torch's defaults for the rest.
 
-    A BatchNorm follows every convolution of the main path, so their scales are free, and each block adds a variance of
+    A BatchNorm follows every convolution of the main path, so their scales are free (not those of attention's queries and
+    keys), and each block adds a variance of
     about 1 to the trunk: activations grow with the root of the depth and no faster. Only an untrained network in
     evaluation mode has no statistics to divide by, and its variance would double in every block; a running variance as
     large as the number of blocks, which training soon forgets, keeps that tame too.

@@ -20,6 +20,7 @@ from maskfr_utils.faces.pose import HEAD
 from maskfr_utils.faces.sources import open_source
 from maskfr_utils.fingerprint import Numbers, sketch
 from maskfr_utils.masks.styles import styles
+from maskfr_utils.twins import How, draw_and_mask
 
 SIZE = 112
 
@@ -104,13 +105,16 @@ def people() -> Numbers:
 
 
 def drawn() -> Numbers:
-    """Masks of every style on some heads, and on a photo."""
+    """Masks of every style on some heads, of styles drawn at random, and on a photo."""
     faces, points = plain_faces(8), plain_landmarks(8)
     found = {}
-    for style in styles():
+    for style in (*styles(), "random"):
         masked = masks.mask_faces(faces, points, style=style, seed=1)
         found[style] = [x for image in masked.images for x in sketch(image)]
         found[style] += (masked.alpha.mean((1, 2)) / 50).tolist()
+    # Faces as a run takes them: rendered, with the masks that their kept checksums draw.
+    block = draw_and_mask((0, 4, 0.5, 0), How("random", 5, False, False))
+    found["twins"] = [x for image in block.columns["masked"] for x in sketch(image)]
     photo = faces[4].repeat(4, 0).repeat(4, 1)
     found["photo"] = sketch(masks.mask_photo(photo, style="surgical", landmarks=points[4:5] * 4).image)
     return found

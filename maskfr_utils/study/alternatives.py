@@ -35,13 +35,13 @@ def losses(scale: str, folder: Folder = None, tested: str = "masked") -> dict[st
 def loss_trials(scale: str, folder: Folder = None) -> pd.DataFrame:
     """Of each loss that was tried (rows) what was chosen, how good it was on masked validation photos, and how many trials it had."""
     rows, chosen = {}, trials.chosen_variants(scale, folder)
-    columns = ["s", "m", "learning rate", "best trial, %", "median trial, %", "worst trial, %", "trials"]
+    columns = ["s", "m", "learning rate", "best trial, %", "as good", "median trial, %", "worst trial, %", "trials"]
     for (name, variant), scores in zip(LOSS_VARIANTS.items(), _scores(scale, folder).values(), strict=True):
         made = [score for score in scores if score is not None]
         if made:
             settings = [f"{chosen[name][k]:g}" if k in chosen.get(name, {}) else "" for k in ("scale", "margin", "lr")]
-            told = [f"{100 * score:.1f}" for score in (max(made), np.median(made), min(made))]
-            rows[variant.title] = [*settings, *told, f"{len(made)} of {len(scores)}"]
+            best, *others = [f"{100 * score:.1f}" for score in (max(made), np.median(made), min(made))]
+            rows[variant.title] = [*settings, best, made.count(max(made)), *others, f"{len(made)} of {len(scores)}"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import nbformat
 import papermill
-import yaml
 from nbformat import NotebookNode
 
+from maskfr_utils import plain_yaml
 from maskfr_utils.messages import brief
 from maskfr_utils.names import unknown
 from maskfr_utils.paths import ROOT, replacing
@@ -109,8 +109,9 @@ def main(argv: list[str] | None = None) -> int:
         if args.words:
             reword(args.notebook, args.chapter)
             return 0
-        execute(args.notebook, args.chapter, {name: yaml.safe_load(value) for name, value in args.parameters})
-    except (ValueError, OSError, yaml.YAMLError) as error:
+        given = {name: plain_yaml.parse(value, f"-p {name}") for name, value in args.parameters}
+        execute(args.notebook, args.chapter, given)
+    except (ValueError, OSError) as error:
         print(f"maskfr_utils.study.chapters: {brief(error)}", file=sys.stderr)
         return 2
     return 0

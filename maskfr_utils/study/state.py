@@ -39,10 +39,16 @@ def stale(run: Run, record: dict) -> str:
 def _lacking(record: dict) -> str:
     """What the study reads in a record of its own and this one does not hold, in words; or nothing."""
     photos, made = record.get("photos"), record["provenance"]
+    epochs, faces, metrics = record.get("history"), made.get("faces", []), record.get("metrics")
     columns = [photos.get(name) for name in PHOTOS] if isinstance(photos, dict) else [None]
     right = {
         "results of each photo": all(isinstance(column, list) and len(column) == len(columns[0]) for column in columns),
-        "history": isinstance(record.get("history"), list),
+        "history": isinstance(epochs, list)
+        and all(isinstance(epoch, dict) and "train_accuracy" in epoch for epoch in epochs)
+        and bool(epochs or "diverged" in record),
+        "accuracy on masked and unmasked photos": isinstance(metrics, dict)
+        and all(isinstance(metrics.get(twin), dict) and "accuracy" in metrics[twin] for twin in ("masked", "unmasked")),
+        "faces": isinstance(faces, list) and all(isinstance(number, int | float) for number in faces),
         "numbers of people, photos and seconds": all(
             isinstance(made.get(name), int | float) for name in ("identities", "train_photos", "seconds")
         ),
