@@ -258,8 +258,9 @@ class TrainConfig:
 
     @property
     def run_name(self) -> str:
-        """A name that tells runs apart at a glance, and by a hash of every parameter."""
-        digest = hashlib.sha256(json.dumps(self.science(), sort_keys=True).encode()).hexdigest()[:6]
+        """A name that tells runs apart at a glance, and by a hash of every parameter but the number of loaders."""
+        values = self.science() | {"workers": type(self).workers}  # draws do not hang on who loads
+        digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:6]
         return f"{self.model}-{Path(self.dataset).stem}-{self.condition}-s{self.seed}-{digest}"
 
     @property

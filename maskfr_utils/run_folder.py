@@ -65,7 +65,7 @@ def _lock(lock: TextIO, folder: Path) -> None:
 
 
 def difference(then: object, now: dict[str, object]) -> str:
-    """In words, what two runs' parameters differ in; nothing where they are the same run.
+    """In words, what two runs' parameters differ in; nothing where they are the same run, with however many loaders.
 
     Args:
         then: those of the earlier run; one that it does not know yet had its default.
@@ -74,7 +74,7 @@ def difference(then: object, now: dict[str, object]) -> str:
     if not isinstance(then, dict):
         return "its parameters cannot be read"
     defaults = {f.name: f.default for f in fields(TrainConfig)}
-    changed = [(name, then.get(name, defaults.get(name)), value) for name, value in now.items()]
+    changed = [(name, then.get(name, defaults.get(name)), value) for name, value in now.items() if name != "workers"]
     return ", ".join(f"{name} was {shown(old)}, is {shown(new)}" for name, old, new in changed if old != new)
 
 

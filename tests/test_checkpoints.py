@@ -11,6 +11,7 @@ from small_runs import same, tiny
 
 from maskfr_utils import checkpoints, loop, prepare, train
 from maskfr_utils.checkpoints import MAGIC, Checkpoints, DamagedCheckpoint
+from maskfr_utils.config import TrainConfig
 from maskfr_utils.progress import Progress
 from maskfr_utils.store import FaceStore
 
@@ -189,6 +190,14 @@ def test_odd_contents_are_refused_without_a_traceback(tmp_path):
         path.write_bytes(MAGIC + hashlib.sha256(body).digest() + body)
         with pytest.raises(DamagedCheckpoint):
             checkpoints.read(path)
+
+
+def test_a_run_goes_on_with_other_loaders(folder, store):
+    """A worker that the system has killed is no reason to begin anew."""
+    before = trainer(folder, store)
+    assert trainer(folder, store, workers=before.config.workers + 2).step == before.step > 0
+    names = {TrainConfig(workers=workers).run_name for workers in (0, 4)}
+    assert len(names) == 1 and TrainConfig(seed=1).run_name not in names
 
 
 def test_checkpoint_of_another_run_is_refused(folder, store):

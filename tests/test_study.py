@@ -566,6 +566,15 @@ def test_what_the_command_cannot_do_it_says_in_a_line(empty, monkeypatch, capsys
         with pytest.raises(SystemExit, match="2"):
             command.main(["--scale", "demo", "--pack", str(empty / "pack"), "--part-size", size])
         assert "--part-size must be 1 or more" in capsys.readouterr().err
+    for ignored in (
+        ["losses", "--check"],
+        ["--headline", "--scale", "demo"],
+        ["--choose", "--model", "resnet50"],
+        ["--part-size", "9"],
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            command.main(ignored)
+    assert "would be ignored" in capsys.readouterr().err
 
     def closed(*_):
         raise BrokenPipeError

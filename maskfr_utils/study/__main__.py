@@ -35,8 +35,10 @@ def main(argv: list[str] | None = None) -> int:
             parser.error(f"unknown group {group!r}: one of {', '.join(GROUPS)}")
     if args.pack and not args.scale:
         parser.error("--pack needs --scale")
-    if args.part_size is not None and not 1 <= args.part_size < math.inf:
-        parser.error("--part-size must be 1 or more")
+    if args.part_size is not None and not (args.pack and 1 <= args.part_size < math.inf):
+        parser.error("--part-size must be 1 or more, and is of --pack")
+    if idle := _idle(args):
+        parser.error(f"{' and '.join(idle)} would be ignored: leave it out")
     try:
         return _done(args)
     except BrokenPipeError:  # whoever reads along wants no more: no error
@@ -94,6 +96,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     todo.add_argument("--collect", type=Path, metavar="DIR", help="take in the records that a pack has made")
     return parser
+
+
+def _idle(args: argparse.Namespace) -> list[str]:
+    """The arguments that what is asked for does not look at."""
+    all_runs = args.check or args.headline or args.collect
+    asked = {
+        "a group": args.groups and (all_runs or args.choose or args.pack),
+        "--scale": args.scale and all_runs,
+        "--model": args.model and (all_runs or args.choose),
+        "--results": args.results and args.pack,
+    }
+    return [name for name, idle in asked.items() if idle]
 
 
 def _away(args: argparse.Namespace) -> int:

@@ -21,11 +21,11 @@ def problems(folder: Path | None = None, book: Path | None = None, notebooks: Pa
 
     Args:
         folder: of the records; default: the book's.
-        book: folder of the chapters; default: the book.
+        book: folder of the chapters; default: the book, where `folder` is its own; of others no chapter is asked for.
         notebooks: folder of their notebooks; default: the repository's.
     """
     own, again, folder = folder is None, partial(command, folder=folder), folder or paths.results_dir()
-    book, found = book or paths.ROOT / "book", []
+    book, found = book or (paths.ROOT / "book" if own else None), []
     known = {run.name for run in runs(folder=folder)}
     unsure = (
         set()
@@ -57,6 +57,8 @@ def problems(folder: Path | None = None, book: Path | None = None, notebooks: Pa
                 found.append(f"{name} was measured on networks of older code ({', '.join(moved)} moved): measure again")
         except ValueError as error:
             found.append(str(error))
+    if book is None:
+        return found
     headline = folder / HEADLINE
     if not headline.exists() or headline.read_text(encoding="utf-8") != captions.headline(folder):
         found.append(f"{headline.name} is not of these records: `{again()} --headline` writes it")
