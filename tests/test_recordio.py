@@ -212,7 +212,7 @@ def test_pair_with_a_broken_picture_is_left_out(tmp_path):
         pickle.dumps(([1], [True])),
         pickle.dumps(([b"x"] * 3, [True])),
         pickle.dumps(({}, 1)),
-        pickle.dumps(({b"a", b"b"}, [True])),
+        pickle.dumps(({b"a"}, [True])),
         pickle.dumps(({b"a": 1, b"b": 2}, [True])),
         pickle.dumps(([b"x" * 3000] * 4000, [True] * 2000)),  # one picture, over and over: 150 MB of faces
         b"\x80\x02]r\xff\xff\xff\x7f.",  # remembered as number 2^31: takes 32 GB in Python's own reader
