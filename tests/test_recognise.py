@@ -768,7 +768,7 @@ def test_a_label_is_as_wide_as_its_face_and_crossed_by_no_box():
     alone, both = (np.asarray(annotate(wall, of)) for of in ([first], [first, second]))
     named = (alone == (0, 0x72, 0xB2)).all(2)
     assert np.flatnonzero(named.any(0)).max() <= 320
-    label = np.s_[201 : np.flatnonzero(named.any(1)).max() + 1, 200:320]
+    label = np.s_[203 : np.flatnonzero(named.any(1)).max() + 1, 200 : np.flatnonzero(named[203:].any(0)).max() + 1]
     np.testing.assert_array_equal(both[label], alone[label])
 
 

@@ -148,8 +148,8 @@ def test_killed_runs_end_like_one_that_was_not(tmp_path):
 
 
 def test_a_run_that_is_over_is_not_killed(tmp_path):
-    config = TrainConfig(**kills.RUN, out_dir=str(tmp_path))
-    config.folder.mkdir(parents=True)
+    config = TrainConfig(**kills.RUN, out_dir=str(tmp_path / "run"))
+    config.folder.mkdir()
     (config.folder / "record.json").touch()
     child = subprocess.Popen(["sleep", "60"])
     try:

@@ -1,6 +1,6 @@
 """As many rendered photos as the report had real ones, prepared and trained on for an epoch: `python -m maskfr_utils.measure.report_size`.
 
-It takes all cores for most of an hour, and 16 GB of the disk meanwhile.
+It takes all cores for an hour and a half (two of them), and 16 GB of the disk meanwhile.
 """
 
 import sys

@@ -20,7 +20,7 @@ from maskfr_utils.faces.pose import HEAD
 from maskfr_utils.faces.sources import open_source
 from maskfr_utils.fingerprint import Numbers, sketch
 from maskfr_utils.masks.styles import styles
-from maskfr_utils.twins import How, draw_and_mask
+from maskfr_utils.twins import How, decode_and_mask
 
 SIZE = 112
 
@@ -95,13 +95,14 @@ def alignment() -> Numbers:
 
 
 def people() -> Numbers:
-    """Rendered people at three difficulties, and where their landmarks are."""
+    """Rendered people at three difficulties, where their landmarks are, and the checksums that are kept of the study's."""
     found = {}
     for difficulty in (0.0, 0.1, 0.9):
         faces = rendered.render_faces(3, 2, seed=7, difficulty=difficulty)
         found[f"difficulty {difficulty:g}"] = [x for image in faces.images for x in sketch(image)]
         found[f"landmarks {difficulty:g}"] = (faces.landmarks.mean(1) / 50).ravel().tolist()
-    return found
+    kept = rendered.render_faces(3, 2, seed=0, difficulty=0.5).checksums  # from which the study's masks are drawn
+    return found | {"checksums": (np.asarray(kept) / 2**28).tolist()}
 
 
 def drawn() -> Numbers:
@@ -112,9 +113,13 @@ def drawn() -> Numbers:
         masked = masks.mask_faces(faces, points, style=style, seed=1)
         found[style] = [x for image in masked.images for x in sketch(image)]
         found[style] += (masked.alpha.mean((1, 2)) / 50).tolist()
-    # Faces as a run takes them: rendered, with the masks that their kept checksums draw.
-    block = draw_and_mask((0, 4, 0.5, 0), How("random", 5, False, False))
-    found["twins"] = [x for image in block.columns["masked"] for x in sketch(image)]
+    # As a run takes them, with the style and seed that it hands on.
+    pictures = [
+        (f"a/{i}.png", cv2.imencode(".png", face[..., ::-1])[1].tobytes(), points[i]) for i, face in enumerate(faces)
+    ]
+    found["twins"] = [
+        x for image in decode_and_mask(pictures, How("random", 5)).columns["masked"] for x in sketch(image)
+    ]
     photo = faces[4].repeat(4, 0).repeat(4, 1)
     found["photo"] = sketch(masks.mask_photo(photo, style="surgical", landmarks=points[4:5] * 4).image)
     return found
