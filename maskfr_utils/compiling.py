@@ -1,12 +1,10 @@
 """Whether a run compiles its network for training, and the trial that tells whether that makes its steps faster."""
 
 import math
-import os
 
 import torch
 
 from maskfr_utils.batches import TwinDataset, to_input
-from maskfr_utils.paths import cache_dir
 from maskfr_utils.profile import latency
 from maskfr_utils.run_state import RunState
 
@@ -28,13 +26,11 @@ def wanted(run: RunState) -> bool:
 def compile_network(run: RunState) -> None:
     """Compiles the network for training, and with `compile: auto` drops that again where it makes steps no faster.
 
-    What the compiler makes is kept below `paths.cache_dir()`, so that the next run of such a network compiles nothing. A resumed run goes on with what its trial found. Where compiling fails the run goes on without it and says so.
+    What the compiler makes is kept (`train.run` says where), so that the next run of such a network compiles nothing. A
+    resumed run goes on with what its trial found. Where compiling fails the run goes on without it and says so.
     No weight or statistic is changed, and each epoch seeds its own draws: the trial leaves no trace.
     """
     trial = run.config.compile == "auto" and run.compiled is None
-    os.environ.setdefault(
-        "TORCHINDUCTOR_CACHE_DIR", str(cache_dir() / "compiled")
-    )  # by default in /tmp, which is emptied
     run.say(
         "compiling the network: this takes a minute or two, less where it was done before, and is repaid over the run"
     )

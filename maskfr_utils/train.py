@@ -6,13 +6,14 @@ leaves in the run's folder: `record.json`, `predictions.csv`, `model.safetensors
 """
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Callable
 
 from maskfr_utils.config import ConfigError, TrainConfig
 from maskfr_utils.messages import brief, start_command
-from maskfr_utils.paths import replacing
+from maskfr_utils.paths import cache_dir, replacing
 from maskfr_utils.stopping import Stopped
 
 
@@ -63,6 +64,8 @@ def run(config: TrainConfig, kind: Kind | None = None) -> dict:
         ConfigError: its folder cannot be used, or holds another run.
         ValueError: the data set holds too little, or cannot be read.
     """
+    # Before torch is loaded, which would keep what it compiles in /tmp; in a notebook it may be loaded already.
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_dir() / "compiled"))
     # Imported here, so that a misspelt parameter is refused before the seconds that torch takes.
     from maskfr_utils import devices, run_folder
 
