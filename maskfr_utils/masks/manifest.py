@@ -112,7 +112,8 @@ class Manifest:
                 if number == 0:
                     first = self._settings(entry)
                 else:
-                    self._check(first, settings)
+                    if number == 1:
+                        self._check(first, settings)
                     self._take(entry, number)
                 whole += len(line)
         return 0 if whole and not self.done and not self._told and first != settings else whole

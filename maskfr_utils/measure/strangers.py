@@ -323,8 +323,8 @@ def answer(record: dict) -> str:
     """How well the networks tell strangers apart, in a few sentences: with drawn masks, with real ones, and by thresholds of others."""
     first, compared = next(iter(record["networks"])), differences(record)
     said, worn = _decided(record, compared), record["networks"][first].get("mfr2", {})
-    kinds = record.get("sets", {}).get("mfr2", {}).get("worn", {})
-    guess = "".join(f" (a guess: {max(n) / sum(n):.0%})" for kind, n in kinds.items() if kind == "real masks on both")
+    pairs = record.get("sets", {}).get("mfr2", {}).get("worn", {}).get("real masks on both")
+    guess = f" (a guess: {max(pairs) / sum(pairs):.0%})" if pairs else ""
     real = [
         f"{word} {percent(worn[kind][measure], '%')} of MFR2's {what}"
         for kind, measure, word, what in (
@@ -338,7 +338,7 @@ def answer(record: dict) -> str:
     passed = []  # of sets of real people; the chapter's table has the rendered ones beside them
     for source, by_target in record["details"][first]["carried"].items():
         for target, found in by_target.items():
-            one, other = (pairs.split(",")[0] for pairs in (source, target))
+            one, other = (kind.split(",")[0] for kind in (source, target))
             if one != other and "rendered" not in (one, other) and found["threshold"] < 1:  # 1: too few pairs to tell
                 passed.append([100 * found[rate]["value"] for rate in ("FAR", "TAR")])
     if passed:

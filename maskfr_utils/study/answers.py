@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from maskfr_utils import metrics
 from maskfr_utils.names import CONDITIONS, REPORTED, TITLES
 from maskfr_utils.study import alternatives, outcomes, plan, published, state, tables
 from maskfr_utils.study.outcomes import Result, listed, points, signed, span
@@ -299,9 +298,8 @@ def all_pairs_together(scale: str, folder: Folder = None) -> str:
     """*p* of what the study asks, had all pairs of networks, run or not, been corrected together; nothing where it has none."""
     compared = tables.pairs_of_networks(scale, folder)
     planned = math.comb(len(published.TABLE_2), 2)
-    missing = planned - int(compared["p"].count())
-    corrected = metrics.holm([*compared["p"], *[1.0] * missing])[: len(compared)]
-    of_pair = {name: p for name, p in zip(compared.index, corrected, strict=True) if p <= 1}  # nan: too few seeds
+    corrected = pd.Series(outcomes.holm_of_planned(compared["p"].to_numpy(float), planned), compared.index)
+    of_pair = corrected.dropna()  # nan: too few seeds
     asked = (f"{TITLES[a]} − {TITLES[b]}" for a, b in tables.QUESTION)
     told = [f"{name} *p* = {of_pair[name]:.3f}" for name in asked if name in of_pair]
     if not told:

@@ -191,9 +191,7 @@ def comparisons(pairs: Mapping[str, tuple[Result, Result]], planned: int = 0) ->
 
 def with_verdicts(compared: Mapping[str, Comparison], planned: int = 0) -> pd.DataFrame:
     """Comparisons that are made together as a table, see `comparisons`."""
-    told = [c.p for c in compared.values()]
-    missing = max(planned - sum(not np.isnan(p) for p in told), 0)
-    corrected = metrics.holm([*told, *[1.0] * missing])[: len(told)]
+    corrected = holm_of_planned([c.p for c in compared.values()], planned)
     rows = {
         name: {
             "difference": c.value,
@@ -208,6 +206,12 @@ def with_verdicts(compared: Mapping[str, Comparison], planned: int = 0) -> pd.Da
     }
     columns = ["difference", "low", "high", "seeds", "p", "p, Holm", "verdict"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+
+
+def holm_of_planned(p: Sequence[float], planned: int) -> np.ndarray:
+    """p (tests,) after Holm for as many tests as are planned: those that are not made yet count as 1, a nan as none."""
+    missing = max(planned - int(np.isfinite(p).sum()), 0)
+    return metrics.holm([*p, *[1.0] * missing])[: len(p)]
 
 
 def with_enough_seeds(table: pd.DataFrame) -> pd.DataFrame:

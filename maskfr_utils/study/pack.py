@@ -165,7 +165,7 @@ def collect(source: Path, folder: Path | None = None) -> tuple[list[str], dict[s
 
 def _stage(run: Run) -> int:
     """When a run may be judged: 0 trials of rates, 1 those of variants, which take a rate, 2 runs that take what both chose."""
-    return (1 if run.setting is not None else 0) if run.trial else 2
+    return int(run.setting is not None) if run.trial else 2
 
 
 def _take(run: Run, path: Path, folder: Path | None) -> str | None:
