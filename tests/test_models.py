@@ -82,6 +82,23 @@ def test_legacy_maps_shrink_to_4(name):
     assert sizes == [28, 14, 7, 4]
 
 
+@pytest.mark.parametrize("apart", [False, True])
+def test_legacy_weights_begin_as_there(apart):
+    model = create_model("ressanet50", legacy=True)
+    if apart:
+        model.keep_apart()
+    block, gated = model.layer4[1], model.layer3[1]
+    query, key, value = block.mhsa.qkv.weight.chunk(3)
+    outputs = {  # of a layer's outputs, those that its input's errors come from: torch counts all groups of a depthwise one
+        model.conv1: 49 * 64, block.conv1: 9 * 512, block.conv2: 512, block.depthwise[0]: 9 * 512,
+        gated.activation.conv: 9 * 256, gated.se.reduce: 16, gated.se.expand: 256,
+    }  # fmt: skip
+    stds = {layer.weight: outputs[layer] for layer in outputs} | {query: 512, key: 512, value: 512}
+    for weight, count in stds.items():
+        assert weight.std().item() == pytest.approx((2 / count) ** 0.5, rel=0.05)
+        assert abs(weight.mean().item()) < 0.1 * weight.std().item()
+
+
 def test_stages_stand_at_56_28_14_7(few_blocks):
     for name in MODELS:
         model, sizes = create_model(name, width=0.125), []
