@@ -136,8 +136,6 @@ display(pages.Words(audit.unmasked_folder(scale, results)))
 # - **Which photos its numbers come from.** No published notebook makes the split that they were made with: that mirror images were there before
 #   it is inferred, and the notebook that takes three photos a person ran on more people. The two cannot both be; the sum of all deviations
 #   above has both.
-# - **How its network began.** Its convolutions began as if a depthwise filter saw all channels, its gates as convolutions. Ours of the same form
-#   begin as the rest of this study does; what that changes is not measured.
 # - **What a deviation would do at a learning rate of its own.** All runs here have the rate that suits ResSaNet-50 without deviations.
 #   Another loss or network may want another rate, and then it loses more here than it must: part of what the loss and the stem cost may
 #   be the rate.

@@ -87,6 +87,7 @@ def test_legacy_weights_begin_as_there(apart):
     model = create_model("ressanet50", legacy=True)
     if apart:
         model.keep_apart()
+    model.begin_as_there()
     block, gated = model.layer4[1], model.layer3[1]
     query, key, value = block.mhsa.qkv.weight.chunk(3)
     outputs = {  # of a layer's outputs, those that its input's errors come from: torch counts all groups of a depthwise one

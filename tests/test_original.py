@@ -109,6 +109,7 @@ def test_no_parameter_and_no_other_command_switches_a_flaw_on(tmp_path, capsys):
         (["mirored_twins"], "did you mean mirrored_twins"),
         (["people_mean"], "unknown flaw of training"),  # of scoring: no training of its own
         (["shared_modules"], "needs network"),
+        (["initial_weights"], "needs network"),
         (["logit_loss"], "loss=legacy_arcface, not arcface"),
         (["folders"], "condition=unmasked, not both"),
     ],

@@ -7,7 +7,7 @@ from torch import nn
 
 from maskfr_utils.models.blocks import IBT, IBasic, SEIBasicF
 from maskfr_utils.models.legacy import LegacyNet
-from maskfr_utils.models.networks import STRIDE, IResNet, ResNet, Stage
+from maskfr_utils.models.networks import STRIDE, IResNet, ResNet, Stage, initialise
 from maskfr_utils.names import MODELS, NETWORKS, REPORTED, unknown
 
 # Name of a block -> a function (in_channels, out_channels, stride, height and width of the output) that makes one.
@@ -60,6 +60,7 @@ def create_model(
         if embedding_dim != channels[-1]:
             raise ValueError(f"embedding_dim {embedding_dim}: a legacy network of width {width} has {channels[-1]}")
         model = LegacyNet(network.depths, channels, image_size, "ibt" in network.blocks)
+        initialise(model)
     elif not network.blocks:
         model = ResNet(network.depths, channels, embedding_dim, image_size, dropout)
     else:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from maskfr_utils.models.blocks import SE, FReLU, conv1x1, conv3x3
+from maskfr_utils.models.networks import initialise
 
 REDUCTION = 16
 
@@ -166,17 +167,16 @@ class LegacyNet(nn.Module):
                 else:
                     blocks.append(LegacyIBT(*shape, size) if i == 3 else LegacySEBasicF(*shape))
             self.add_module(f"layer{i + 1}", nn.Sequential(*blocks))
-        self.draw_weights()
 
     def keep_apart(self) -> None:
         """Gives each place of a block a module of its own where the original used one at two; weights are drawn anew."""
         for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
             for block in layer:
                 block.keep_apart()
-        self.draw_weights()
+        initialise(self)
 
-    def draw_weights(self) -> None:
-        """As there: He's normal by the outputs of all groups, a gate's layers like the 1 x 1 convolutions that they were."""
+    def begin_as_there(self) -> None:
+        """Draws weights anew, as the original did: He's normal by the outputs of all groups, a gate's layers like the 1 x 1 convolutions that they were."""
         gates = [layer for module in self.modules() if isinstance(module, SE) for layer in module.children()]
         for layer in [*gates, *(module for module in self.modules() if isinstance(module, nn.Conv2d))]:
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")

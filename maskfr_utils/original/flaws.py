@@ -95,6 +95,13 @@ FLAWS = {
         "IBT.ipynb, SE_iBasic_F.ipynb",
         TRAINING,
     ),
+    "initial_weights": Flaw(
+        "its own initial weights",
+        "All convolutions begin by He's rule for the outputs of a layer: depthwise filters as if each saw all channels, and "
+        "the projections of attention, whose scores are not scaled, so large that they differ by much from the start.",
+        "ResSaNet.ipynb, iResNet.ipynb",
+        TRAINING,
+    ),
     "network": Flaw(
         "its own network (stem of 7 x 7 and pooled head)",
         "A 7 x 7 stem and four stages halve the map five times (28, 14, 7, 4 positions for 56, 28, 14, 7), the mean over "
@@ -118,9 +125,9 @@ FLAWS = {
 }
 TRAINED = tuple(name for name, flaw in FLAWS.items() if flaw.changes == TRAINING)
 SCORED = tuple(name for name, flaw in FLAWS.items() if flaw.changes == SCORING)
-NETWORK = ("bgr_255", "shared_modules", "network")  # of the network itself
+NETWORK = ("bgr_255", "shared_modules", "initial_weights", "network")  # of the network itself
 POOL = ("mirrored_twins", "near_copies")  # of which photos are trained and tested on
-NEEDS = {"shared_modules": "network"}  # a flaw that is one of another's only
+NEEDS = {"shared_modules": "network", "initial_weights": "network"}  # a flaw that is one of another's only
 LOSS = {"loss": "legacy_arcface", "scale": 45.0, "margin": 0.1}
 
 

@@ -115,6 +115,8 @@ def recogniser(config: TrainConfig, num_classes: int, flaws: Collection[str]) ->
         made.backbone = create_model(config.model, width=config.width, embedding_dim=config.embedding_dim, legacy=True)
         if "shared_modules" not in flaws:
             made.backbone.keep_apart()
+        if "initial_weights" in flaws:
+            made.backbone.begin_as_there()
     if "bgr_255" in flaws:
         made.backbone.register_forward_pre_hook(lambda module, given: (bgr_255(given[0]), *given[1:]))
     if flaws:  # its weights are for nothing else: `load_model` refuses the name

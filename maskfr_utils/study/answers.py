@@ -110,7 +110,7 @@ def precisions(group: str, scale: str, folder: Folder = None) -> str:
         f"in `{precision}`: {listed([CONDITIONS[kind].title for kind in sorted(kinds)])}"
         for precision, kinds in sorted(found.items())
     ]
-    return f"The kinds of training differ in number format ({'; '.join(kinds)}); this, too, may be part of a difference between them."
+    return f"On {FACES[scale]} the kinds of training differ in number format ({'; '.join(kinds)}); this, too, may be part of a difference between them."
 
 
 def attention(scale: str, folder: Folder = None) -> str:
