@@ -65,8 +65,8 @@ display(
 # ## Each deviation alone
 #
 # [The table](#tab-audit) gives the fact and its place, and the effect where it was measured. A positive number means that the deviation raises what is
-# reported. Modules are used twice only in the network of the report's code, so they are compared with that network without them. [Those that
-# were measured](#tab-audit-alone) follow with their seeds and *p*.
+# reported. Modules that are used twice and weights that begin otherwise are of the network of the report's code, so each of the two is compared
+# with that network without it. [Those that were measured](#tab-audit-alone) follow with their seeds and *p*.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-audit", "caption": "What the report's code does otherwise than the report says, where that is seen, and what it does alone to the reported accuracy."}
 with pd.option_context("display.max_colwidth", None):
@@ -139,6 +139,8 @@ display(pages.Words(audit.unmasked_folder(scale, results)))
 # - **What a deviation would do at a learning rate of its own.** All runs here have the rate that suits ResSaNet-50 without deviations.
 #   Another loss or network may want another rate, and then it loses more here than it must: part of what the loss and the stem cost may
 #   be the rate.
+# - **What longer training would leave of it.** The report planned 100 epochs; ours are few. Weights that begin badly cost most at
+#   first, and a slower network may catch up.
 # - **What its batch sizes would have done at its rate.** Here a batch of half the size takes twice the steps at the
 #   network's own rate; there the rate was 0.05 for all.
 #

@@ -148,8 +148,8 @@ figures.results.stacked_bars(percent.to_dict(), "share of a training step's time
 batch = plan["narrow_batch"]
 rows = {name: [batch / s for s in values] for name, values in r["variants"]["steps"].items()}
 memory = r["variants"]["freed memory"]
-gain, low, high = ratio(memory["given back"], memory["kept"])
-print(f"freed memory kept: steps {gain:.2f} times as fast as given back ({low:.2f} to {high:.2f})")
+gain, least, most = ratio(memory["given back"], memory["kept"])
+print(f"freed memory kept: steps {gain:.2f} times as fast as given back ({least:.2f} to {most:.2f})")
 figures.results.spread_bars(rows, f"IResNet-50 at width {steps.SMALL:g}, batch {batch}: training images/s")
 
 # %% [markdown]
@@ -241,7 +241,7 @@ matrix rate in {half}, and is {gain_of_loop:.2f} times as fast as the plain loop
 network costs little: a step of our loop takes {cost:.3f} times as long as a bare one.
 
 At a quarter of the channels the arithmetic is small, and what surrounds it counts: keeping freed memory for the next step alone makes a step
-{gain:.2f} times as fast."""
+{gain:.2f} times as fast ({least:.2f} to {most:.2f} by round)."""
 pages.box(text)
 
 # %% [markdown]

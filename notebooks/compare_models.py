@@ -80,8 +80,10 @@ display(pages.shown(tables.by_seed(ours)), pages.Words(answers.learnt(scale, res
 #   each block begin with a weight of 0, so that a block changes nothing until it has learnt something
 #   ([Goyal et al., 2017](#cite-goyal2017)).
 #
-# [Each was changed alone](#tab-resnet-parts), with the recipe and the learning rate of ResNet-50 above, and scored on validation photos;
-# [the course](#fig-resnet-parts) shows when they part. Bottleneck blocks and the ReLU after each sum stay as they are.
+# [Each was changed alone](#tab-resnet-parts), with the recipe of ResNet-50 above, and scored on validation photos;
+# [the course](#fig-resnet-parts) shows when they part. Bottleneck blocks and the ReLU after each sum stay as they are. All have the learning
+# rate that was chosen for ResNet-50 as it is, by the validation photos of the first seed. So a change that helps does so at a rate that was not
+# chosen for it, and one that is not shown to might at a rate of its own.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-resnet-parts", "caption": "ResNet-50 with one thing changed: masked validation photos named correctly, with 95% intervals over seeds and people, and the share of training photos named correctly in the last epoch."}
 found = records.read_measurement("networks/resnet_parts.json", results)

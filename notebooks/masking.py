@@ -274,7 +274,7 @@ figures.masks.giveaways(found)
 # Compare with the dashed line, not with 0.5. The classifier separates foreheads and eyes, too, although nothing is drawn there: the
 # photos with a real mask are other photos than those that we draw on, with another light, pose and look. A perfect mask would be
 # separated about as often; what goes beyond that would be a fault of our masks, and only where the intervals lie apart is it shown. (The control has other cells than the lower
-# face, so it is a guide and no exact limit.)
+# face, so it is a guide and no exact limit.) It uses all features; what each kind of them alone would find there was not measured.
 #
 # The intervals are wide, the seed of the masks moves the score by some hundredths, and a classifier that learns from all photos
 # is better at it. So these numbers compare masks on these photos; they are no property of the masks alone.
@@ -355,7 +355,8 @@ figures.designer.design(photo, points)
 pins, auc = record["success"]["aligned"]["pins"], found["auc"]["draws"]
 text = f"""A mask is bent over the head that the landmarks show, lit like the face and blended into the photo; {pins["masked"] / pins["faces"]:.1%} of the
 `pins` crops get one. A network would not always take it for real: a simple classifier separates drawn from real masks (AUC {min(auc):.2f} to
-{max(auc):.2f}; forehead and eyes, where nothing is drawn, give {control["auc"]:.2f}), best by the cloth. Drawn masks sit about where real ones do, but
+{max(auc):.2f}, {more["auc"]:.2f} where it learns from all photos; forehead and eyes, where nothing is drawn, give {control["auc"]:.2f}), best by
+the cloth. Drawn masks sit about where real ones do, but
 they were fitted to do so. So accuracies with drawn masks must be checked on real ones."""
 display(pages.box(text))
 

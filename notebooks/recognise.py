@@ -189,7 +189,7 @@ pages.shown(worn_masks.table(worn) if worn else pd.DataFrame(), command)
 # [these photos that were turned](#tab-turned) on purpose. To name somebody, a photo of which cannot be told which way is up is taken as it
 # stands.
 
-# %% tags=["hide-input"] mystnb={"name": "tab-turned", "caption": "Photos turned by quarters: put upright, left out, or taken the wrong way up."}
+# %% tags=["hide-input"] mystnb={"name": "tab-turned", "caption": "Photos turned by quarters, of those in which a face was found as they came: put upright, left out, or taken the wrong way up."}
 turns = read_measurement("masks/turned.json")
 pages.shown(turned.table(turns) if turns else pd.DataFrame(), "python -m maskfr_utils.measure.turned")
 

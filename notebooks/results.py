@@ -48,7 +48,7 @@ display(*pages.run_so_far(tables.claims(results)), pages.Words(captions.CLAIMED)
 #
 # [The same as a picture](#fig-claims):
 
-# %% tags=["hide-input"] mystnb={"name": "fig-claims", "caption": "Each of the report's conclusions as a difference of two accuracies, by its own numbers and by ours, with 95% intervals.", "image": {"alt": "For each conclusion a dot with an error bar beside a line at zero, in panels for the report, real photos and rendered faces"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-claims", "caption": "Each of the report's conclusions as a difference of two accuracies, by its own numbers and by ours, with 95% intervals; each panel has an axis of its own.", "image": {"alt": "For each conclusion a dot with an error bar beside a line at zero, in panels for the report, real photos and rendered faces"}}
 compared = {name: table for name, table in tables.claim_tables(results).items() if len(table)}
 figures.results.differences(compared, "difference in top-1 accuracy, percentage points")
 

@@ -158,7 +158,7 @@ rows = [
         "work": name,
         "minutes": f"{size[part]['seconds'] / 60:.0f}",
         "photos a second": f"{size[part]['photos_a_second']:.0f}",
-        "memory, GiB": f"{size[part]['peak_bytes'] / 2**30:.1f}",
+        "memory of the main process, GiB": f"{size[part]['peak_bytes'] / 2**30:.1f}",
     }
     for part, name in (works if size else {}).items()
 ]

@@ -129,12 +129,12 @@ figures.faces.face_grid(faces) if faces else None
 # %% [markdown]
 # ## The run
 #
-# The loss is ArcFace, with a factor $s$ and a margin $m$ ([ArcFace](arcface.ipynb) has the formula): each embedding is drawn to the
-# direction of its own person, closer by $m$ than to any other. The margin grows from 0 over the first epochs. [The curves](#fig-run)
-# show the run.
+# The loss is ArcFace unless `loss` says otherwise, with a factor $s$ and a margin $m$ ([ArcFace](arcface.ipynb) has the formula): each
+# embedding is drawn to the direction of its own person, closer by $m$ than to any other. The margin grows from 0 over the first epochs.
+# [The curves](#fig-run) show the run.
 #
-# The optimiser is the report's: SGD with learning rate 0.05, momentum 0.9 and weight decay 5e-4. In the study's own runs each
-# network has the learning rate that suits it ([Tuning](tuning.ipynb)). The rate warms up, then follows a cosine down to zero.
+# The optimiser is the report's, and so are its defaults: SGD with learning rate 0.05, momentum 0.9 and weight decay 5e-4. In the study's own
+# runs each network has the learning rate that suits it ([Tuning](tuning.ipynb)). The rate warms up, then follows a cosine down to zero.
 
 # %% mystnb={"name": "fig-run", "caption": "Left: the training loss by epoch. Right: accuracy on training photos, and on validation photos with masks and without; the last points are those of the test.", "image": {"alt": "Two line plots over the epochs: training loss falls; accuracy on training photos and on masked and unmasked test photos rises"}}
 record = train.run(config)
@@ -154,7 +154,7 @@ tables.result_table({record["run"]: record}).T
 
 # %% [markdown]
 # Where does it go wrong? In [the matrix](#fig-confusion) each row is a person. What lies off the diagonal was named as somebody else;
-# [these pictures](#fig-mistakes) show some of it. The network was trained on both twins of each photo.
+# [these pictures](#fig-mistakes) show some of it.
 
 # %% tags=["hide-input"] mystnb={"name": "fig-confusion", "caption": "Who is taken for whom: test photos with masks, the true person by row, the named one by column.", "image": {"alt": "Confusion matrix of the masked test photos, true identity by row and predicted by column; nearly all weight lies on the diagonal"}}
 import pandas as pd

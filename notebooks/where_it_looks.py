@@ -31,7 +31,7 @@
 # $$g(u) = \max\Big(0, \sum_c \frac{\partial\, e^\top r}{\partial A_c(u)}\, A_c(u)\Big).$$
 #
 # The first needs no look inside the network but covers 16 pixels at a time. The second is finer, but only a first-order estimate.
-# A finding counts where both agree. The people are rendered ones, though networks may be trained on real
+# A finding counts where both agree. The people of the record are rendered ones, though networks may be trained on real
 # photos; no network was trained on these people, and each counts once. As aligned faces have
 # their eyes, nose and mouth at the same places, maps are averaged as they are, and shown on a mean rendered face.
 
@@ -93,7 +93,8 @@ made = pages.made(f"`{command}` looks at finished runs.", who, state.made_from("
 
 def eyes(way):
     def draw():
-        figure = figures.results.estimates(shown[way], "share on eyes and brows, %", value="share")
+        masked_first = dict(reversed(shown[way].items()))  # in the colours that masked and bare faces have elsewhere
+        figure = figures.results.estimates(masked_first, "share on eyes and brows, %", value="share")
         highs = [table["high"].max() for by_twin in shown.values() for table in by_twin.values() if len(table)]
         figure.axes[0].set_xlim(0, 105 * max(highs))  # the same for both figures
         return figure
@@ -140,7 +141,7 @@ pages.drawn(gradient, lambda: figures.attribution.maps_on_faces(mean, gradient))
 # shows how much each place is looked at: the mean over the places that look and over people, with a mask. A place there has already
 # seen a large part of the face, so this says less about pixels than the maps above.
 
-# %% tags=["hide-input"] mystnb={"name": "fig-attention", "caption": "How much each of 7 x 7 places is looked at, by self-attention and head, on masked faces, of the first seed.", "image": {"alt": "Maps of 7 by 7 squares on a mean rendered masked face, a line for each self-attention of a network, a column for each head"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-attention", "caption": "How much each of 7 x 7 places is looked at, by self-attention and head, on masked faces, of the first seed. Bright: much; each map has a scale of its own, so an even one looks as uneven as others.", "image": {"alt": "Maps of 7 by 7 squares on a mean rendered masked face, a line for each self-attention of a network, a column for each head"}}
 twin = where_it_looks.TWINS[1]
 heads = {
     f"{label}: block {block}": [np.array(head) for head in found]

@@ -119,3 +119,7 @@ def test_a_gain_is_that_of_the_same_photos_of_the_same_seeds():
         r" training photos instead of 50%\. None of the 2 others is shown to matter\.",
         resnet_parts.in_words({"runs": runs}),
     )
+    runs["IResNet's head"]["0"]["history"] = []  # it left the numbers in its first epoch
+    shown = resnet_parts.table({"runs": runs})
+    assert shown.loc["ResNet-50, IResNet's head", "training"] == "nan%"
+    assert "ResNet-50, IResNet's head" not in outcomes.courses(resnet_parts.results({"runs": runs}))

@@ -375,3 +375,9 @@ def test_the_answer_keeps_real_people_apart_from_rendered_ones():
         " of two and 50.0% of the pairs of one (one seed)."
     )
     assert strangers.answer({"networks": {"A": {}}, "differences": {}, "details": {"A": {"carried": {}}}}) == ""
+
+
+def test_thirds_that_hardly_differ_are_not_compared():
+    far_apart = stranger_details.far_apart
+    assert far_apart(["1: below 0.164", "2: 0.164 to 0.202", "3: above 0.202"]) and far_apart(["cloth", "n95"])
+    assert not far_apart(["1: below 39.2", "2: 39.2 to 40.8", "3: above 40.8"])

@@ -181,7 +181,7 @@ def outlines(record: dict) -> Figure:
 def giveaways(record: dict) -> Figure:
     """How well a classifier tells real masks from drawn ones, by masks, region and features; from the record.
 
-    The dashed line is what it finds where nothing is drawn.
+    The dashed line is what it finds, by all features, where nothing is drawn.
     """
     titles = {"masks": "which masks", "regions": "where it looks", "features": "what it sees"}
     undrawn = record["auc"]["regions"]["forehead and eyes"]["auc"]
@@ -195,7 +195,8 @@ def giveaways(record: dict) -> Figure:
         ax.set_yticks(-np.arange(len(scores)), scores)
         ax.set_ylim(0.5 - len(scores), 0.5)
         ax.axvline(0.5, color="k", linewidth=0.8, linestyle=":")
-        ax.axvline(undrawn, color="0.4", linewidth=0.8, linestyle="--")
+        if key != "features":  # by some features alone it was not looked for where nothing is drawn
+            ax.axvline(undrawn, color="0.4", linewidth=0.8, linestyle="--")
         ax.set_xlim(0.45, 1.02)
         ax.set_title(title, fontsize=10, loc="left")
         ax.spines[["top", "right"]].set_visible(False)

@@ -244,6 +244,7 @@ def answer(record: dict) -> str:
     real, drawn = (gains.loc[f"rank 1, {kind} mask"] for kind in ("real", "drawn"))
     share = real["value"] / drawn["value"] if drawn["value"] > 0 else np.nan
     parts = {
+        -0.1: "not at all",
         0.1: "hardly at all",
         0.35: "by less than half",
         0.65: "by about half",
@@ -258,7 +259,7 @@ def answer(record: dict) -> str:
     return (
         f"{'Whether drawn masks stand in for real ones is not decided' if unsure else f'Here drawn masks stand in for real ones {how}'}. On new people, training on drawn"
         f" masks gains {either[0]} points of rank 1 with real masks, and {either[1]} with drawn ones"
-        f".{f' After correction {which} beyond noise.' if unsure else ''}"
+        f"; their difference has no interval of its own.{f' After correction {which} beyond noise.' if unsure else ''}"
     )
 
 

@@ -149,7 +149,7 @@ def results(found: dict) -> dict[str, Result]:
 def differences(found: dict) -> pd.DataFrame:
     """Each changed network less the one as it is, see `outcomes.comparisons`."""
     plain, *others = results(found).items()
-    return comparisons({name: (one, plain[1]) for name, one in others})
+    return comparisons({name: (one, plain[1]) for name, one in others}, planned=len(PARTS) - 1)
 
 
 def in_words(found: dict) -> str:

@@ -1,6 +1,6 @@
 """What stands behind the measures of strangers: ROC curves, thresholds and probabilities carried over, hard photos."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -117,6 +117,12 @@ def _quality(
         if len(rows) > 1:
             found[what] = rows
     return found
+
+
+def far_apart(groups: Iterable[str]) -> bool:
+    """Whether the upper third of a quantity begins at least a fifth above the end of the lower one; groups that are no thirds are."""
+    ends = [float(name.split()[-1]) for name in groups if name.startswith(("1:", "3:"))]
+    return len(ends) < 2 or ends[1] >= 1.2 * ends[0]
 
 
 def _thirds(values: np.ndarray) -> np.ndarray:

@@ -301,10 +301,10 @@ def all_pairs_together(scale: str, folder: Folder = None) -> str:
     corrected = pd.Series(outcomes.holm_of_planned(compared["p"].to_numpy(float), planned), compared.index)
     of_pair = corrected.dropna()  # nan: too few seeds
     asked = (f"{TITLES[a]} − {TITLES[b]}" for a, b in tables.QUESTION)
-    told = [f"{name} *p* = {of_pair[name]:.3f}" for name in asked if name in of_pair]
+    told = [f"{of_pair[name]:.3f} for {name}" for name in asked if name in of_pair]
     if not told:
         return ""
-    return f"With all {planned} pairs on {FACES[scale]} corrected together, run or not, it would be {listed(told)}."
+    return f"With all {planned} pairs on {FACES[scale]} corrected together, run or not, *p* would be {listed(told)}."
 
 
 def rates(folder: Folder = None) -> str:
@@ -455,7 +455,7 @@ def page_one(folder: Folder = None) -> list[str]:
     return [
         most_real(cost, folder) or f"What a mask costs {waiting}.",
         most_real(gain, folder) or f"What training with masks wins back {waiting}.",
-        f"{third} {each}",
+        f"{third} {most_real(all_pairs_together, folder)} {each}".replace("  ", " "),
     ]
 
 

@@ -186,16 +186,20 @@ def together(scale: str, folder: str | Path | None = None) -> str:
 def told(scale: str, folder: str | Path | None = None) -> str:
     """What the audit found, in a few sentences; where its runs are missing, the command that makes them."""
     way, effects = steps(scale, folder), alone(scale, folder)
-    if not len(way) or not len(effects):
+    if not len(way) and not len(effects):
         return f"These runs are not made yet: `{plan.command('audit', scale)}` makes them."
-    reported, honest = (outcomes.percent(*way.iloc[line, :3].astype(float)) for line in (0, -1))
     sure = effects[effects["verdict"].isin(SAYS.values())]
     told = [f"{name} {outcomes.points(*row[['difference', 'low', 'high']])}" for name, row in sure.iterrows()]
     text = (
-        f"With all deviations that {SCALES[scale].faces} can show, {TITLES[plan.AUDITED]} would be reported at {reported} instead of"
-        f" {honest}. Alone, {len(sure) or 'none'} of {len(effects)} {'have' if len(sure) > 1 else 'has'} an effect beyond noise"
+        f"Alone, {len(sure) or 'none'} of {len(effects)} {'have' if len(sure) > 1 else 'has'} an effect beyond noise"
         + (f", in points: {outcomes.listed(told)}." if told else ".")
     )
+    if len(way):
+        reported, honest = (outcomes.percent(*way.iloc[line, :3].astype(float)) for line in (0, -1))
+        text = (
+            f"With all deviations that {SCALES[scale].faces} can show, {TITLES[plan.AUDITED]} would be reported at {reported} instead of"
+            f" {honest}. {text}"
+        )
     ways = _unmasked_folder(way, effects)
     if not ways:
         return text

@@ -86,8 +86,12 @@ class Result:
 
     @property
     def learnt(self) -> float:
-        """Share of the training photos named correctly during the last epoch, mean over seeds: of the twin it trains on."""
-        return float(np.mean([record["history"][-1]["train_accuracy"] for record in self.records.values()]))
+        """Share of the training photos named correctly during the last epoch, mean over seeds: of the twin it trains on.
+
+        nan where a run left the numbers in its first epoch.
+        """
+        last = [record["history"][-1:] for record in self.records.values()]
+        return float(np.mean([epoch[0]["train_accuracy"] if epoch else np.nan for epoch in last]))
 
     def metric(self, name: str) -> float:
         """Mean over seeds of a value in the records' metrics."""
@@ -123,11 +127,16 @@ def results(
 
 
 def courses(found: Mapping[str, Result]) -> pd.DataFrame:
-    """Accuracy on the masked validation photos by epoch (rows), mean over seeds of each result (columns)."""
-    means = {
-        name: np.mean([[epoch["masked"] for epoch in record["history"]] for record in result.records.values()], axis=0)
+    """Accuracy on the masked validation photos by epoch (rows), mean over seeds of each result (columns).
+
+    A result one of whose runs left the numbers before its end has no course.
+    """
+    scores = {
+        name: [[epoch["masked"] for epoch in record["history"]] for record in result.records.values()]
         for name, result in found.items()
     }
+    longest = max((len(run) for runs in scores.values() for run in runs), default=0)
+    means = {name: np.mean(runs, axis=0) for name, runs in scores.items() if {len(run) for run in runs} == {longest}}
     return pd.DataFrame(means, index=pd.RangeIndex(1, 1 + len(next(iter(means.values()), [])), name="epoch"))
 
 
