@@ -21,6 +21,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.checkpoint import checkpoint
 
+GROUP = Path("/sys/fs/cgroup")  # of the container that the process is in, or of the machine
 LEAST = 32  # pictures of full width: a step of fewer fits anywhere, and is not looked at
 SHARE = 0.7  # of the memory that is free: what a step may be predicted to take before its blocks are recomputed
 
@@ -112,9 +113,23 @@ class _Part:
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that are free on a device."""
+    """Bytes that are free on a device; on a CPU those that its container may still take."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
+    return min(_of_machine(), _of_container())
+
+
+def _of_container() -> int:
+    """What is left of the limit of the control group; without a limit more than any machine has."""
+    try:
+        most, used = (int((GROUP / f"memory.{name}").read_text()) for name in ("max", "current"))  # "max": no limit
+        told = dict(line.split() for line in (GROUP / "memory.stat").read_text().splitlines())
+        return max(0, most - used + int(told["inactive_file"]))  # files that were read are let go when room is needed
+    except (OSError, ValueError, KeyError):
+        return 2**60
+
+
+def _of_machine() -> int:
     try:
         with Path("/proc/meminfo").open(encoding="ascii") as file:
             return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))

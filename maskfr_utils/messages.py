@@ -30,6 +30,11 @@ def shown(value: object) -> str:
         return f"a number of {value.bit_length():,} bits" if isinstance(value, int) else "a value too long to be shown"
 
 
+def cell(value: object) -> object:
+    """A cell of a table that no spreadsheet takes for a formula."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+
+
 def start_command() -> None:
     """What every command begins with.
 

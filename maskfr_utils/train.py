@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 from maskfr_utils.config import ConfigError, TrainConfig
-from maskfr_utils.messages import brief, start_command
+from maskfr_utils.messages import brief, cell, start_command
 from maskfr_utils.paths import cache_dir, replacing
 from maskfr_utils.stopping import Stopped
 
@@ -212,7 +212,9 @@ def write(config: TrainConfig, record: dict, trainer) -> None:
     from maskfr_utils.records import write_json
 
     folder, store = config.folder, trainer.store
-    table = pd.DataFrame({"source": [store.sources[i] for i in store.indices(trainer.scored)], **record["photos"]})
+    table = pd.DataFrame(
+        {"source": [cell(store.sources[i]) for i in store.indices(trainer.scored)], **record["photos"]}
+    )
     backbone, head, classes = trainer.recogniser.backbone, trainer.recogniser.head, list(store.identities)
     head = head.loss if isinstance(head, PartialLoss) else head
     loss = {"loss": config.loss, "embedding_dim": config.embedding_dim, "scale": config.scale, "margin": config.margin}

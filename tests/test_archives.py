@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskfr_utils.faces import archives
+from maskfr_utils.faces import archives, sources
 from maskfr_utils.faces.pictures import PictureError
 from maskfr_utils.masks import cloth as mask_cloth
 
@@ -390,3 +390,28 @@ def test_a_picture_that_lacks_its_decoder_is_named_so(tmp_path, monkeypatch, suf
     monkeypatch.setitem(archives.NEEDED, suffix, "in a format, which needs a package")
     with pytest.raises(ValueError, match=f"photo{suffix.upper()} is in a format, which needs a package"):
         archives.open_archive(path)
+
+
+def test_a_tar_among_pictures_is_no_shard(tmp_path):
+    for name in ("ann/1.jpg", "bob/1.jpg"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(DATA)
+    (tmp_path / "backup.tar").write_bytes(tar(("k.jpg", DATA), ("k.cls", b"5")))
+    archive = archives.open_archive(tmp_path)
+    assert list(content(archive)) == ["ann/1.jpg", "bob/1.jpg"] and sum(archive.skipped.values()) == 1
+
+
+def test_a_listed_picture_in_a_hidden_folder_is_read(tmp_path):
+    (tmp_path / ".cache").mkdir()
+    (tmp_path / ".cache/1.jpg").write_bytes(DATA)
+    (tmp_path / "list.csv").write_text("path,identity\n.cache/1.jpg,Ann\n")
+    assert content(archives.open_archive(tmp_path / "list.csv")) == {"Ann/%2Ecache%2F1.jpg": DATA}
+
+
+def test_large_files_with_one_other_byte_have_another_fingerprint(tmp_path):
+    for name, label in (("one", b"5"), ("other", b"6")):
+        for shard, of in (("0.tar", b"4"), ("1.tar", label)):
+            (tmp_path / name).mkdir(exist_ok=True)
+            (tmp_path / name / shard).write_bytes(tar(("k.jpg", DATA), ("k.cls", of)))
+    one, other = (sources.open_source(tmp_path / name).fingerprint for name in ("one", "other"))
+    assert one != other

@@ -1,5 +1,6 @@
 """The audit's tables, sentences and figure, from records whose outcome can be counted out on paper."""
 
+import made_up_records
 import numpy as np
 import pytest
 
@@ -7,7 +8,6 @@ from maskfr_utils import figures, records
 from maskfr_utils.original.flaws import FLAWS, SCORED, TRAINED
 from maskfr_utils.study import audit, captions, plan, scales, state
 from maskfr_utils.study.run import Run
-from tests import made_up_records
 
 PEOPLE, EACH = 12, 10
 LABELS = np.repeat(np.arange(PEOPLE), EACH)

@@ -306,3 +306,13 @@ def test_what_is_resumed_is_what_was_saved(folder, store):
     )
     assert moved.keys() == {name for name, p in run.recogniser.named_parameters() if p.requires_grad}
     assert same(moved, saved)
+
+
+@pytest.mark.parametrize(
+    ("other", "told"), [({"data": "x"}, "the faces are others"), ({"processes": 2}, "processes were 2")]
+)
+def test_a_run_on_other_faces_or_processes_is_not_gone_on_with(folder, store, other, told):
+    for path in Checkpoints(folder).paths:
+        path.write_bytes(b"".join(checkpoints.encode(checkpoints.read(path) | other)))
+    with pytest.raises(loop.TrainingError, match=told):
+        trainer(folder, store)

@@ -121,7 +121,9 @@ def test_resumes_where_it_stopped(photos, tmp_path, monkeypatch):
 
     (out / "images" / "face0.png").unlink()  # what is lost is made again, and nothing else
     folder.mask_folder(photos, out, workers=1, progress=False)
-    assert drawn[5:] == ["face0.png"]
+    (out / "coverage" / "face0.png").unlink()
+    folder.mask_folder(photos, out, workers=1, progress=False)
+    assert drawn[5:] == ["face0.png", "face0.png"] and (out / "coverage" / "face0.png").exists()
     np.testing.assert_array_equal(read(out / "images" / "face0.png"), read(whole / "images" / "face0.png"))
 
 

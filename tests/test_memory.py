@@ -94,3 +94,17 @@ def test_a_step_is_measured_in_each_precision_or_left_out_where_it_does_not_fit(
     weights = memory.footprint(create_model("iresnet50", width=0.1), 2).weights
     assert half - weights == pytest.approx((single - weights) / 2, abs=1)
     assert "iresnet50, batch 512, fp32: left out, it needs" in capsys.readouterr().out
+
+
+def test_a_container_has_what_its_limit_leaves(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "GROUP", tmp_path)
+    cpu = torch.device("cpu")
+    free = memory.free_memory(cpu)
+    (tmp_path / "memory.current").write_text("5000000\n")
+    (tmp_path / "memory.stat").write_text("anon 1\ninactive_file 1000000\n")
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory.free_memory(cpu) == pytest.approx(free, rel=0.1)
+    (tmp_path / "memory.max").write_text("9000000\n")
+    assert memory.free_memory(cpu) == 5_000_000
+    (tmp_path / "memory.max").write_text("3000000\n")
+    assert memory.free_memory(cpu) == 0

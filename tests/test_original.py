@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
+from small_runs import SMALL, same, small, weights
 
 from maskfr_utils import fingerprint, loop, train
 from maskfr_utils.config import ConfigError, TrainConfig
@@ -22,7 +23,6 @@ from maskfr_utils.original.switches import MIRROR, FlawedTrainer, Pool, by_batch
 from maskfr_utils.paths import ROOT
 from maskfr_utils.probes.faces import plain_faces, plain_landmarks
 from maskfr_utils.store import LEFT_OUT, TEST, TRAIN, VALIDATION, FaceStore, FaceWriter
-from tests.small_runs import SMALL, same, small, weights
 
 PEOPLE, EACH = 3, 12
 NETWORK = ("shared_modules", "network")

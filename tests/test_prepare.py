@@ -109,9 +109,10 @@ def test_prepared_once(folder, faces, cache, capsys, monkeypatch):
     assert (again, path.stat().st_mtime_ns, path.stat().st_ino) == (path, made.st_mtime_ns, made.st_ino)
     assert "prepared already" in capsys.readouterr().out
     # Whatever matters gives another file.
-    changes = ({"seed": 1}, {"style": "cloth"}, {"test_fraction": 0.2}, {"min_masked": 5})
+    changes = [{"seed": 1}, {"style": "cloth"}, {"test_fraction": 0.2}, {"min_masked": 5}, {"validation_fraction": 0.2}]
+    changes += [{"keep_copies": True}, {"worn_masks": True}]
     others = {prepare.prepare(folder, progress=False, **{"min_masked": 4} | change) for change in changes}
-    assert len(others) == 4
+    assert len(others) == len(changes)
     assert path not in others
     # A damaged file is made anew.
     os.truncate(path, 1000)
@@ -144,7 +145,10 @@ def test_tar_gives_the_same(folder, tmp_path):
 
 
 def test_demo(cache):
-    path = prepare.prepare("demo", identities=3, per_identity=8, min_masked=4, progress=False)
+    given = {"identities": 3, "per_identity": 8, "min_masked": 4}
+    path = prepare.prepare("demo", **given, progress=False)
+    for change in ({"identities": 2}, {"per_identity": 9}, {"difficulty": 0.9}):
+        assert prepare.prepare("demo", **given | change, progress=False) != path
     found = ready(path)
     assert len(found.identities) == 3
     assert len(found) == 24

@@ -186,9 +186,23 @@ def test_broken_exif_does_not_lose_the_picture():
         (png_claiming(9_500, 9_500), "above 89 million pixels"),
         (png_claiming(2_000, 2_000), "truncated"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 112 112\n(ls) run\n", "unreadable"),
+        *((encode(FACE, kind), "unreadable") for kind in ("PCX", "SGI", "DDS")),  # of Pillow's other formats
         (b"\x89PNG" + bytes(pictures.MAX_BYTES), "file above 64 MB"),
     ],
-    ids=["empty", "text", "cut PNG", "cut JPEG", "bomb", "smaller bomb", "empty PNG", "PostScript", "long"],
+    ids=[
+        "empty",
+        "text",
+        "cut PNG",
+        "cut JPEG",
+        "bomb",
+        "smaller bomb",
+        "empty PNG",
+        "PostScript",
+        "PCX",
+        "SGI",
+        "DDS",
+        "long",
+    ],
 )
 def test_unusable_pictures_have_a_reason(data, reason):
     with pytest.raises(pictures.PictureError) as caught:

@@ -221,7 +221,9 @@ def test_a_disk_that_fills_up_is_named_and_the_same_command_goes_on(finished, tm
     assert len(said) < 340
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".tmp")]
     monkeypatch.undo()
+    assert checkpoints.Checkpoints(tmp_path).newest
     assert train.main(arguments(values)) == 0
+    assert "resumed after epoch" in capsys.readouterr().out
     assert_ends_like(finished, tmp_path)
 
 

@@ -9,7 +9,7 @@ from hand_made_records import ALL, some_runs, write
 from scipy import stats
 
 from maskfr_utils import verdicts
-from maskfr_utils.study import answers, outcomes, tables
+from maskfr_utils.study import alternatives, answers, outcomes, tables
 from maskfr_utils.study.run import Run
 from maskfr_utils.study.scales import SCALES
 
@@ -310,3 +310,26 @@ def test_rendered_people_of_other_draws_are_other_people(tmp_path):
     real = people(data_seed=None, dataset="pins.tar")
     assert same[0] == same[1] and real[0] == real[1] and not apart[0] & apart[1]
     assert verdicts.SEEDS == 3  # what the words of the other tests stand on
+
+
+@pytest.mark.parametrize(
+    ("compared", "planned", "runs"),
+    [
+        (tables.parts, 4, ("demo-iresnet50-masked", "demo-iresnet50_se-masked")),
+        (tables.batches_compared, 9, ("demo-iresnet50-masked", "demo-iresnet50-masked-b32")),
+        (alternatives.report_recipe, 2, ("demo-iresnet50-masked-report", "demo-iresnet50-masked")),
+        (alternatives.less_to_see, 4, ("demo-iresnet50-both", "demo-iresnet50-upper")),
+    ],
+)
+def test_p_is_corrected_for_what_is_planned(tmp_path, compared, planned, runs):
+    """One is right on 10, 10 and 11 masked photos, the other on 12, 13 and 14."""
+    fewer = ["11222 11222 11122 11122", "11222 11222 11122 11122", "11222 11122 11122 11122"]
+    more = ["11122 11122 11122 11122", "11122 11122 11122 11112", "11122 11122 11112 11112"]
+    for name, rows in zip(runs, (fewer, more), strict=True):
+        for seed, row in enumerate(rows):
+            write(tmp_path, f"{name}-s{seed}", row, row)
+    found = compared("demo", tmp_path)
+    assert len(found) in (1, 2)  # or of both twins, which are alike here
+    for _, row in found.iterrows():
+        assert row["difference"] == pytest.approx((2 + 3 + 3) / 60)
+        assert row["p, Holm"] == pytest.approx(min(1, planned * row["p"]))

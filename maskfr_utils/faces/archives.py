@@ -14,6 +14,7 @@ import gzip
 import json
 import lzma
 import os
+import re
 import stat
 import tarfile
 import zipfile
@@ -309,7 +310,7 @@ class Shards(Archive):
             shards = _shards(path)
         except OSError:
             return False
-        return bool(shards) and _has_samples(shards[0])
+        return bool(shards) and _has_samples(shards[0]) and not (path.is_dir() and _has_pictures(path))
 
     @property
     def files(self) -> list[Path]:
@@ -532,8 +533,8 @@ def _person(value: object) -> str:
 
 
 def _flat(name: str) -> str:
-    """A path as one part of a path; two paths never give the same."""
-    return _posix(name).replace("%", "%25").replace("/", "%2F")
+    """A path as one part of a path, which hides no file; two paths never give the same."""
+    return re.sub(r"^\.", "%2E", _posix(name).replace("%", "%25").replace("/", "%2F"))
 
 
 def _is_label(text: str) -> bool:
@@ -548,6 +549,11 @@ def _shards(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     return sorted(file for file in path.iterdir() if file.is_file() and file.name.endswith((".tar", ".tar.gz", ".tgz")))
+
+
+def _has_pictures(folder: Path) -> bool:
+    """Whether pictures lie in a folder as files of their own, so that a tar among them is no shard."""
+    return next(Folder(folder).entries(), None) is not None
 
 
 def _samples(tar: Tar) -> dict[str, dict[str, Entry]]:

@@ -132,7 +132,8 @@ class Manifest:
     def _take(self, entry: object, number: int) -> None:
         try:
             name, size, out = entry["source"], entry["size"], entry.get("out")
-            if out is None or is_file(self.path.parent / "images" / out):
+            folder = self.path.parent
+            if out is None or (is_file(folder / "images" / out) and is_file(folder / "coverage" / coverage_name(out))):
                 self._count(entry)
                 self.done[name] = size, entry.get("crc32")
                 if out is not None:

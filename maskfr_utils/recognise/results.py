@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from maskfr_utils.faces.archives import open_archive
+from maskfr_utils.messages import cell
 from maskfr_utils.paths import replacing
 from maskfr_utils.recognise.compare import photos
 from maskfr_utils.recognise.gallery import UNKNOWN, Gallery, Match
@@ -126,7 +127,7 @@ def write_tables(named: Sequence[Named], skipped: Counter, gallery: Gallery, out
         table = csv.DictWriter(file, COLUMNS)
         table.writeheader()
         for row in (row for photo in named for row in photo.rows()):
-            table.writerow({column: _plain(value) for column, value in row.items()})
+            table.writerow({column: cell(value) for column, value in row.items()})
     content = {
         "network": gallery.embedder.fingerprint,
         "enrolled": {"people": len(gallery.people), "photos": len(gallery)},
@@ -189,8 +190,3 @@ def _free(place: tuple[int, int], wide: int, high: int, taken: list[tuple[int, i
 def _font(size: int) -> ImageFont.FreeTypeFont:
     # matplotlib's own: it has Greek and Cyrillic letters and accents, and is there on every machine.
     return ImageFont.truetype(matplotlib.font_manager.findfont("DejaVu Sans"), size)
-
-
-def _plain(value: object) -> object:
-    """A cell that no spreadsheet takes for a formula."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
