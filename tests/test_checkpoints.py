@@ -316,3 +316,16 @@ def test_a_run_on_other_faces_or_processes_is_not_gone_on_with(folder, store, ot
         path.write_bytes(b"".join(checkpoints.encode(checkpoints.read(path) | other)))
     with pytest.raises(loop.TrainingError, match=told):
         trainer(folder, store)
+
+
+def test_checkpoints_come_every_so_many_minutes(tmp_path, store, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(loop.time, "monotonic", lambda: now[0])
+    run = trainer(tmp_path, store, checkpoint_minutes=1)
+    run.saved_at = 1000.0
+    saved = []
+    for now[0] in range(1000, 1140, 10):
+        if run.agreed()[0]:
+            run.save_checkpoint()
+            saved.append(now[0])
+    assert saved == [1060, 1120]

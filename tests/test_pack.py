@@ -372,3 +372,19 @@ def test_code_that_computes_other_numbers_there_is_told_before_anything_runs(stu
 def test_the_bootstrap_needs_the_standard_library_alone():
     source = Path(packed_run.__file__).read_text(encoding="utf-8")
     assert "import maskfr_utils" not in source.partition("def main")[0]
+
+
+def test_a_run_is_begun_if_it_surely_ends_in_time(study, monkeypatch):
+    run = Run(scale="full")
+    monkeypatch.setattr(Run, "config", lambda self: SimpleNamespace(data=dict))
+    monkeypatch.setattr("maskfr_utils.prepare.prepare", lambda **_: None)
+    monkeypatch.setattr(within.time, "monotonic", lambda: 0.0)
+    one = within.Session("full", ["iresnet50"], None, 1e9, 1, 0.0)
+    one.paces[run.work] = run.passes() / 100  # pictures a second, as a few steps have it
+    needed = one.seconds(run)
+    assert needed > 100  # it is no promise
+    for spare, fits in ((1, True), (-1, False)):
+        one.within = within.GRACE + needed + spare
+        assert one.fits(run) == fits
+    one.took[run.work] = 50 / run.passes()  # one alike took 50 seconds
+    assert 50 < one.seconds(run) < 100 and one.fits(run)

@@ -5,6 +5,7 @@ import yaml
 
 from maskfr_utils import models, rendered, train
 from maskfr_utils.config import TrainConfig
+from maskfr_utils.messages import cell
 from maskfr_utils.paths import ROOT
 from maskfr_utils.records import read_record
 from maskfr_utils.store import FaceStore, FaceWriter
@@ -67,3 +68,9 @@ def test_every_params_file_is_a_run(path):
     config = TrainConfig.from_mapping({**values, "dataset": "demo"})
     assert all(getattr(config, name) == value for name, value in values.items() if name != "dataset")
     assert path.parent.name in ("demo", "pocket", "full", "paper")
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_no_name_of_a_picture_is_a_formula(start):
+    assert cell(f"{start}1+1/0.png") == f"'{start}1+1/0.png"
+    assert cell("a=b/0.png") == "a=b/0.png" and cell(-1) == -1
