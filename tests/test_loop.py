@@ -19,6 +19,7 @@ from maskfr_utils.config import ConfigError
 from maskfr_utils.measure import kills
 from maskfr_utils.models.weights import read_metadata
 from maskfr_utils.names import LOSSES
+from maskfr_utils.progress import WARMUP_STEPS, Speed
 from maskfr_utils.records import read_record
 from maskfr_utils.store import FACE_BYTES, TEST, TRAIN, VALIDATION, FaceStore
 
@@ -403,3 +404,16 @@ def test_flip_test_does_not_tell_a_face_from_its_mirror(tmp_path, store):
     np.testing.assert_allclose(
         trainer.predict(faces), trainer.predict(np.ascontiguousarray(faces[:, :, ::-1])), atol=1e-3
     )
+
+
+def test_the_rate_is_that_of_steps_alone_in_the_steady_state(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("maskfr_utils.progress.time.perf_counter", lambda: now[0])
+    speed = Speed()
+    for step in range(WARMUP_STEPS + 4):
+        now[0] += 100 if step < WARMUP_STEPS else 2  # what compiles, and what trains
+        speed.tick(8)
+        if step == WARMUP_STEPS + 1:
+            now[0] += 50  # a test, a checkpoint
+            speed.skip()
+    assert (speed.images, speed.seconds, speed.images_per_second) == (32, 8, 4)
