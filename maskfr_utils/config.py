@@ -74,7 +74,7 @@ class TrainConfig:
     )
     margin: float | None = _param(0.3, "m of the loss, radians; null: as in its paper", 0.0, 4.0)
     margin_warmup_epochs: float = _param(3.0, "epochs over which the margin grows from none to the whole", 0.0)
-    lr: float = _param(0.05, "peak learning rate of SGD", 1e-12)
+    lr: float = _param(0.0125, "peak learning rate of SGD, for the batch size", 1e-12)
     accumulate: int = _param(
         1, "parts that a step's batch is computed in, one after the other; BatchNorm sees a part", 1
     )

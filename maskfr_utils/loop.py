@@ -135,7 +135,8 @@ class Trainer(RunState):
     def backward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Adds up the gradient of a batch, in as many parts as the run asks for; its mean loss, and how many hits.
 
-        A part of twins holds both of each photo. BatchNorm sees a part at a time, else the sum is the whole batch's.
+        A part of twins holds both of each photo. BatchNorm, and what a loss remembers or draws, sees a part at a time; else the sum is
+        the whole batch's.
         """
         parts, twins = self.config.accumulate, self.batches.twins
         if parts == 1:

@@ -112,7 +112,8 @@ display(shown, pages.made(state.made_from("memory")))
 
 # %% [markdown]
 # A batch that does not fit even so can be computed in parts whose gradients are added up (`accumulate`). That equals the whole batch
-# but for BatchNorm, whose mean and variance are then those of a part.
+# but for BatchNorm, whose mean and variance are then those of a part, and for what a loss remembers from batch to batch (CurricularFace,
+# AdaFace) or draws (`class_rate`): that is done once a part.
 
 # %% tags=["remove-input"]
 each = told["ressanet100"]

@@ -57,7 +57,7 @@ class IResNet(nn.Module):
         self.fc = nn.Linear(channels[-1] * (image_size // STRIDE) ** 2, embedding_dim)
         self.features = nn.BatchNorm1d(embedding_dim)
         # Most losses normalise an embedding, so its scale stays at 1; those that go by its length (MagFace, AdaFace) find the
-        # mean square of lengths fixed by that.
+        # mean square of lengths fixed by that, but for the bias.
         self.features.weight.requires_grad_(False)
         initialise(self)
 

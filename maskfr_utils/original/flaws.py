@@ -76,9 +76,9 @@ FLAWS = {
         TRAINING,
     ),
     "logit_loss": Flaw(
-        "loss on normalised logits",
+        "loss on normalised logits (s = 45)",
         "The loss called ArcFace divides the scores of a linear layer by the length of the vector that they form; neither embeddings "
-        "nor class weights are normalised, so no angle between them is involved (s = 45, m = 0.1).",
+        "nor class weights are normalised, so no angle between them is involved. Its s of 45 and m of 0.1 come with it.",
         "ArcFaceloss.ipynb",
         TRAINING,
     ),
@@ -97,15 +97,18 @@ FLAWS = {
     ),
     "initial_weights": Flaw(
         "its own initial weights",
-        "All convolutions begin by He's rule for the outputs of a layer: depthwise filters as if each saw all channels, and "
-        "the projections of attention, whose scores are not scaled, so large that they differ by much from the start.",
+        "All convolutions begin by He's rule for the outputs of a layer: depthwise filters as if each saw all channels, gates "
+        "like convolutions, and the projections of attention, whose scores are not scaled, so large that they differ by much from "
+        "the start.",
         "ResSaNet.ipynb, iResNet.ipynb",
         TRAINING,
     ),
     "network": Flaw(
         "its own network (stem of 7 x 7 and pooled head)",
         "A 7 x 7 stem and four stages halve the map five times (28, 14, 7, 4 positions for 56, 28, 14, 7), the mean over "
-        "positions is the embedding, and blocks take another order of layers than the paper's.",
+        "positions is the embedding, and blocks take another order of layers than the paper's. Attention has biases, its "
+        "positions meet the query on the wrong side and no BatchNorm follows it; its block has no wider middle; gates have a "
+        "sixteenth of the channels; a PReLU has one slope for all channels (IResNet: ReLU); shortcuts are max-pooled.",
         "iResNet.ipynb, ResSaNet.ipynb",
         TRAINING,
     ),
