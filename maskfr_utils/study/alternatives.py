@@ -176,16 +176,15 @@ def loss_answer(scale: str, folder: Folder = None) -> list[str]:
         )
     elif better.empty and worse.empty:
         text.append(f"The difference is {_points(low)} points, for {low.name}.")
-    # Without softmax, whose rates lie much further apart.
-    tuned = LOSS_VARIANTS["softmax"].title
-    scores = {title: each for title, each in _scores(scale, folder).items() if None not in each and title != tuned}
+    apart = LOSS_VARIANTS["softmax"].title
+    scores = {title: each for title, each in _scores(scale, folder).items() if None not in each and title != apart}
     spread = {title: 100 * (max(each) - min(each)) for title, each in scores.items()}
     if spread:
         least, most = min(spread, key=spread.get), max(spread, key=spread.get)
         both = f"{spread[least]:.1f} points ({least})" + f" to {spread[most]:.1f} ({most})" * (least != most)
         text.append(
             f"From its worst trial to its best, of {TRIALS} with one seed each, a loss gains {both} on validation photos;"
-            f" a trial that left the numbers counts as none named ({tuned}, whose rates lie further apart, is left out)."
+            f" a trial that left the numbers counts as none named ({apart}, whose rates lie further apart, is left out)."
         )
     return text
 
