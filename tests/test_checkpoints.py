@@ -201,7 +201,7 @@ def test_a_run_goes_on_with_other_loaders(folder, store):
 
 
 def test_checkpoint_of_another_run_is_refused(folder, store):
-    with pytest.raises(loop.TrainingError, match=r"lr was 0\.05, is 0\.1.*another out_dir"):
+    with pytest.raises(loop.TrainingError, match=r"lr was 0\.0125, is 0\.1.*another out_dir"):
         trainer(folder, store, lr=0.1)
     assert trainer(folder, store, lr=0.1, resume=False).step == 0
 

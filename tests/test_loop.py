@@ -111,7 +111,7 @@ def test_non_finite_loss_stops_with_step_rate_and_causes(tmp_path, store):
 
 def test_non_finite_loss_is_reported_at_its_own_step(tmp_path, store, monkeypatch):
     """The loss is looked at every tenth step, and the step that is named is the first bad one all the same."""
-    config = small(tmp_path, epochs=9, eval_every=0, schedule="constant", warmup_epochs=0)
+    config = small(tmp_path, lr=0.05, epochs=9, eval_every=0, schedule="constant", warmup_epochs=0)
     trainer = loop.Trainer(config, store, Fabric(accelerator="cpu"))
     forward = trainer.recogniser.head.forward
     steps = iter(range(1, 100))
@@ -270,7 +270,7 @@ def test_auto_compiles_long_runs_only(tmp_path, store):
 
 def test_rate_and_margin_share(tmp_path, store):
     trainer = loop.Trainer(
-        small(tmp_path, epochs=10, warmup_epochs=2, margin_warmup_epochs=4), store, Fabric(accelerator="cpu")
+        small(tmp_path, lr=0.05, epochs=10, warmup_epochs=2, margin_warmup_epochs=4), store, Fabric(accelerator="cpu")
     )
     per_epoch, rates, shares = len(trainer.batches), [], []
     for step in range(trainer.total_steps):
@@ -282,7 +282,9 @@ def test_rate_and_margin_share(tmp_path, store):
     assert rates[-1] < 0.01 * 0.05
     assert shares[0] == 0 and shares[2 * per_epoch] == 0.5 and shares[4 * per_epoch] == max(shares) == 1
     constant = loop.Trainer(
-        small(tmp_path, schedule="constant", warmup_epochs=0, margin_warmup_epochs=0), store, Fabric(accelerator="cpu")
+        small(tmp_path, lr=0.05, schedule="constant", warmup_epochs=0, margin_warmup_epochs=0),
+        store,
+        Fabric(accelerator="cpu"),
     )
     assert constant.rate_and_margin_share() == (0.05, 1)
 
