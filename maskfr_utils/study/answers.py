@@ -299,9 +299,9 @@ def all_pairs_together(scale: str, folder: Folder = None) -> str:
     compared = tables.pairs_of_networks(scale, folder)
     planned = math.comb(len(published.TABLE_2), 2)
     corrected = pd.Series(outcomes.holm_of_planned(compared["p"].to_numpy(float), planned), compared.index)
-    of_pair = corrected.dropna()  # nan: too few seeds
-    asked = (f"{TITLES[a]} − {TITLES[b]}" for a, b in tables.QUESTION)
-    told = [f"{of_pair[name]:.3f} for {name}" for name in asked if name in of_pair]
+    of_pair = corrected.dropna().to_dict()  # nan: too few seeds
+    asked = [name for a, b in tables.QUESTION if (name := f"{TITLES[a]} − {TITLES[b]}") in of_pair]
+    told = [f"{of_pair[name]:.3f} for {name}" + " (undecided)" * (of_pair[name] >= 0.05) for name in asked]
     if not told:
         return ""
     return f"With all {planned} pairs on {FACES[scale]} corrected together, run or not, *p* would be {listed(told)}."
