@@ -9,11 +9,13 @@ import contextlib
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable
 
 from maskfr_utils.config import ConfigError, TrainConfig
-from maskfr_utils.messages import brief, cell, start_command
+from maskfr_utils.messages import PlainError, brief, cell, start_command
 from maskfr_utils.paths import cache_dir, replacing
+from maskfr_utils.progress import write_log
 from maskfr_utils.stopping import Stopped
 
 
@@ -254,6 +256,10 @@ def main(
         record = run(config, kind(config))
     except (ConfigError, ValueError, OSError, RuntimeError) as error:
         print(f"{name}: {brief(error)}", file=sys.stderr)
+        if isinstance(error, RuntimeError) and not isinstance(
+            error, PlainError
+        ):  # nobody foresaw it: where it came from helps
+            write_log(config.folder / "train.log", traceback.format_exc())
         return 1
     except Stopped as stopped:
         print(f"{name}: {stopped}", file=sys.stderr)

@@ -74,3 +74,13 @@ def test_every_params_file_is_a_run(path):
 def test_no_name_of_a_picture_is_a_formula(start):
     assert cell(f"{start}1+1/0.png") == f"'{start}1+1/0.png"
     assert cell("a=b/0.png") == "a=b/0.png" and cell(-1) == -1
+
+
+def test_an_error_that_nobody_foresaw_leaves_where_it_came_from(tmp_path, monkeypatch, capsys):
+    def breaks(*_):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr("maskfr_utils.losses.ArcFace.forward", breaks)
+    assert train.main([*TINY, "-p", "model", "iresnet50", "-p", "out_dir", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].endswith("shapes cannot be multiplied")
+    assert "in breaks" in (tmp_path / "train.log").read_text()
