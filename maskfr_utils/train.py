@@ -256,9 +256,8 @@ def main(
         record = run(config, kind(config))
     except (ConfigError, ValueError, OSError, RuntimeError) as error:
         print(f"{name}: {brief(error)}", file=sys.stderr)
-        if isinstance(error, RuntimeError) and not isinstance(
-            error, PlainError
-        ):  # nobody foresaw it: where it came from helps
+        foreseen = isinstance(error, PlainError) or not isinstance(error, RuntimeError)
+        if not foreseen:  # where it came from helps then
             write_log(config.folder / "train.log", traceback.format_exc())
         return 1
     except Stopped as stopped:

@@ -310,7 +310,7 @@ class Shards(Archive):
             shards = _shards(path)
         except OSError:
             return False
-        return bool(shards) and _has_samples(shards[0]) and not (path.is_dir() and _has_pictures(path))
+        return bool(shards) and _has_samples(shards[0]) and not _has_pictures(path)
 
     @property
     def files(self) -> list[Path]:
@@ -552,7 +552,7 @@ def _shards(path: Path) -> list[Path]:
 
 
 def _has_pictures(folder: Path) -> bool:
-    """Whether pictures lie in a folder as files of their own, so that a tar among them is no shard."""
+    """Whether pictures lie in a folder as files of their own, so that a tar among them is no shard; in a file none do."""
     return next(Folder(folder).entries(), None) is not None
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from maskfr_utils.models.blocks import SE, FReLU, conv1x1, conv3x3
-from maskfr_utils.models.networks import initialise
+from maskfr_utils.models.networks import initialise, shrink_depthwise
 
 REDUCTION = 16
 
@@ -177,9 +177,11 @@ class LegacyNet(nn.Module):
 
     def begin_as_there(self) -> None:
         """Draws weights anew, as the original did: He's normal by the outputs of all groups, a gate's layers like the 1 x 1 convolutions that they were."""
-        gates = [layer for module in self.modules() if isinstance(module, SE) for layer in module.children()]
-        for layer in [*gates, *(module for module in self.modules() if isinstance(module, nn.Conv2d))]:
-            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+        for gate in (module for module in self.modules() if isinstance(module, SE)):
+            for layer in gate.children():
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+        initialise(self)
+        shrink_depthwise(self)
         with torch.no_grad():
             for module in self.modules():
                 if isinstance(module, LegacyMHSA):  # three convolutions there, each with a third of the outputs

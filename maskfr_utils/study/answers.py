@@ -455,7 +455,7 @@ def page_one(folder: Folder = None) -> list[str]:
     return [
         most_real(cost, folder) or f"What a mask costs {waiting}.",
         most_real(gain, folder) or f"What training with masks wins back {waiting}.",
-        f"{third} {most_real(all_pairs_together, folder)} {each}".replace("  ", " "),
+        " ".join(filter(None, (third, most_real(all_pairs_together, folder), each))),
     ]
 
 

@@ -171,12 +171,17 @@ def copies(scale: str, folder: str | Path | None = None) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=["copy trained on", "none", "share", "seeds"])
 
 
+def _ends(way: pd.DataFrame) -> list[str]:
+    """The accuracy as reported and the honest one, of `steps`, in words."""
+    return [outcomes.percent(*way.iloc[line, :3].astype(float)) for line in (0, -1)]
+
+
 def together(scale: str, folder: str | Path | None = None) -> str:
     """What all deviations together do, in a sentence; nothing where runs are missing."""
     way = steps(scale, folder)
     if not len(way):
         return ""
-    reported, honest = (outcomes.percent(*way.iloc[line, :3].astype(float)) for line in (0, -1))
+    reported, honest = _ends(way)
     return (
         f"With all deviations that {SCALES[scale].faces} can show, {TITLES[plan.AUDITED]} would be reported at {reported}; "
         f"trained and scored as this study does it reaches {honest}."
@@ -195,7 +200,7 @@ def told(scale: str, folder: str | Path | None = None) -> str:
         + (f", in points: {outcomes.listed(told)}." if told else ".")
     )
     if len(way):
-        reported, honest = (outcomes.percent(*way.iloc[line, :3].astype(float)) for line in (0, -1))
+        reported, honest = _ends(way)
         text = (
             f"With all deviations that {SCALES[scale].faces} can show, {TITLES[plan.AUDITED]} would be reported at {reported} instead of"
             f" {honest}. {text}"
