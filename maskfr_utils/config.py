@@ -66,7 +66,7 @@ class TrainConfig:
     epochs: int = _param(8, "passes over the training photos", 1)
     max_steps: int | None = _param(None, "end training after so many steps (default: at the last epoch)", 1)
     batch_size: int = _param(16, "photos a step, over all devices", 2)
-    loss: str = _param("arcface", "training loss", choices=LOSSES)
+    loss: str = _param("arcface", "training loss; set scale and margin with it: theirs are ArcFace's", choices=LOSSES)
     scale: float | None = _param(
         16.0,
         "s of the loss; more identities want more: 64 for thousands; null: as in its paper",

@@ -61,6 +61,8 @@ class Trainer(RunState):
             self.config.folder.mkdir(parents=True, exist_ok=True)
             self.checkpoints.tidy()
             check_space(self.config.folder, self.bytes_to_come())
+            for caveat in self.caveats():
+                self.say(caveat)
         if self.compiles and self.step < self.total_steps:
             self.compile()
         progress = Progress(

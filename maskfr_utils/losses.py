@@ -34,11 +34,11 @@ class CosineLoss(nn.Module):
 
     MARGINS = (0.0, math.pi)  # least and most
 
-    def __init__(self, embedding_dim: int, num_classes: int, scale: float | None, margin: float):
+    def __init__(self, embedding_dim: int, num_classes: int, scale: float, margin: float):
         super().__init__()
         if num_classes < 1 or embedding_dim < 1:
             raise ValueError(f"{num_classes} classes of {embedding_dim} dimensions: at least 1 of each")
-        if scale is not None and not 0 < scale < math.inf:
+        if scale is None or not 0 < scale < math.inf:
             raise ValueError(f"scale {scale}: a finite factor above 0, such as 64")
         low, high = self.MARGINS
         if not low <= margin <= high or margin == math.inf:
@@ -143,7 +143,8 @@ class SphereFace(CosineLoss):
     MARGINS = (1.0, math.inf)
 
     def __init__(self, embedding_dim: int, num_classes: int, scale: float | None = None, margin: float = 4.0):
-        super().__init__(embedding_dim, num_classes, scale, margin)
+        super().__init__(embedding_dim, num_classes, 1.0 if scale is None else scale, margin)
+        self.scale = scale
 
     def factor(self, embeddings: Tensor) -> Tensor | float:
         """s, or the length of each embedding (N, 1)."""

@@ -16,6 +16,7 @@ import time
 from array import array
 from collections import Counter
 from collections.abc import Collection, Iterator
+from dataclasses import fields
 from itertools import islice
 from pathlib import Path
 
@@ -39,6 +40,7 @@ JPEG_BYTES = 10_000  # of a picture, and what an estimate of the room goes by
 ENCODINGS = ("auto", *store.ENCODINGS)
 FOR_DEMO = {"identities", "per_identity", "difficulty"}  # the data set of rendered faces, alone
 FOR_PHOTOS = {"keep_copies", "worn_masks"}
+AS_A_RUN = FOR_DEMO | FOR_PHOTOS | {"style", "min_masked", "test_fraction", "validation_fraction"}  # takes them
 NAMED = 100  # unusable pictures that the file names, with the reason
 
 
@@ -47,12 +49,12 @@ def prepare(
     *,
     seed: int = 0,
     style: masks.StyleLike = "random",
-    min_masked: int = 5,
-    test_fraction: float = 0.1,
-    validation_fraction: float = 0.0,
-    identities: int = 24,
-    per_identity: int = 25,
-    difficulty: float = 0.5,
+    min_masked: int = TrainConfig.min_masked,
+    test_fraction: float = TrainConfig.test_fraction,
+    validation_fraction: float = TrainConfig.validation_fraction,
+    identities: int = TrainConfig.identities,
+    per_identity: int = TrainConfig.per_identity,
+    difficulty: float = TrainConfig.difficulty,
     keep_copies: bool = False,
     worn_masks: bool = False,
     out: str | Path | None = None,
@@ -61,6 +63,8 @@ def prepare(
     progress: bool = True,
 ) -> Path:
     """Make the HDF5 file of a data set, or find it made already; prints what was skipped and what the filter kept.
+
+    What is left out is as in a training run, which then finds the file.
 
     Args:
         dataset: "demo" (rendered faces), a folder, zip, tar or RecordIO file (see `sources.open_source`), or an HDF5
@@ -343,20 +347,12 @@ def main(argv: list[str] | None = None) -> int:
         help="demo, a folder, list, zip or tar of people, shards, train.rec, or an HDF5 file to check",
     )
     add("-f", "--parameters-file", help="a run's YAML: prepare as that run will want it; the options below win over it")
-    add("--min-masked", type=int, help="leave out identities with fewer masked pictures (5)")
-    add("--test-fraction", type=float, help="share of each identity's pictures for testing (0.1)")
-    add("--validation-fraction", type=float, help="share of each identity's other pictures for validation (0)")
-    add("--style", help="of the masks: random, the name of a style, or a style file (random)")
     add("--seed", type=int, help="of masks, test pictures and rendered faces (0)")
-    add("--identities", type=int, help="number of rendered people (demo only; 24)")
-    add("--per-identity", type=int, help="pictures of each (demo only; 25)")
-    add("--difficulty", type=float, help="how alike rendered people are (demo only; 0.5)")
-    add("--keep-copies", action="store_true", help="keep near-duplicates, all in one part")
-    add(
-        "--worn-masks",
-        action="store_true",
-        help="photos in which a mask is worn get no second one: a test on real masks",
-    )
+    for parameter in fields(TrainConfig):
+        name, default, text = parameter.name, parameter.default, parameter.metadata["help"]
+        if name in AS_A_RUN:
+            kind = {"action": "store_true"} if default is False else {"type": type(default)}
+            add("--" + name.replace("_", "-"), help=text if default is False else f"{text} ({default})", **kind)
     add("--encoding", help="of the pictures: raw, jpeg, or auto, JPEGs from a million pictures on (auto)")
     add("--engine", help=f"{HELP} (local)")
     add("--out", help="file to write (in the cache, named by all inputs)")

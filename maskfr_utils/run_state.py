@@ -6,7 +6,7 @@ Whatever a checkpoint holds is looked at before any of it is taken: it may be da
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -182,6 +182,18 @@ class RunState:
             tqdm.write(text)
             if self.config.folder.is_dir():
                 write_log(self.config.folder / "train.log", text)
+
+    def caveats(self) -> Iterator[str]:
+        """In words, what of its parameters the run does otherwise."""
+        config, batches = self.config, self.batches
+        if batches.photos < config.batch_size // batches.twins:
+            yield f"batch_size={config.batch_size} is more than all training photos: a step takes {batches.batch_size}"
+        growing = config.margin_warmup_epochs * len(batches)
+        if config.margin != 0 and config.loss != "softmax" and self.total_steps < growing:
+            yield (
+                f"the margin grows for {config.margin_warmup_epochs:g} epochs, and the run ends at "
+                f"{self.total_steps / growing:.0%} of it: lower margin_warmup_epochs, or train for longer"
+            )
 
     def kept(self) -> str:
         """In words, which checkpoint there is."""

@@ -84,6 +84,7 @@ path = prepare(
     validation_fraction=validation_fraction,
     identities=identities,
     per_identity=per_identity,
+    difficulty=0.5,
 )
 store = FaceStore(path)
 is_rendered = store.attrs.get("dataset") == "demo"  # an HDF5 file tells what it was made of

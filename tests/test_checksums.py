@@ -35,7 +35,8 @@ def in_order(some, among):
 
 
 def test_a_prepared_set_wears_them(tmp_path):
-    path = prepare.prepare("demo", identities=3, per_identity=8, seed=1, out=tmp_path / "x.h5", progress=False)
+    given = {"identities": 3, "per_identity": 8, "difficulty": 0.5, "seed": 1}
+    path = prepare.prepare("demo", **given, out=tmp_path / "x.h5", progress=False)
     store, faces = FaceStore(path), rendered.render_faces(3, 8, seed=1)
     expected = masks.mask_faces(faces.images, faces.landmarks, seed=1, checksums=kept()[1, :3, :8].ravel())
     assert store.mask_kinds.tolist() == expected.kinds.tolist()

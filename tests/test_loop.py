@@ -289,6 +289,21 @@ def test_rate_and_margin_share(tmp_path, store):
     assert constant.rate_and_margin_share() == (0.05, 1)
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"margin_warmup_epochs": 0.5}, []),
+        ({"batch_size": 10_000, "margin_warmup_epochs": 0}, ["batch_size=10000 is more than all training photos"]),
+        ({"batch_size": 11, "condition": "twins", "margin_warmup_epochs": 0}, []),  # five pairs
+        ({"epochs": 2, "margin_warmup_epochs": 8}, ["the margin grows for 8 epochs, and the run ends at 25% of it"]),
+        ({"epochs": 2, "margin_warmup_epochs": 8, "loss": "softmax"}, []),
+    ],
+)
+def test_tells_what_it_does_otherwise_than_asked(tmp_path, store, change, told):
+    caveats = list(loop.Trainer(small(tmp_path, **change), store, Fabric(accelerator="cpu")).caveats())
+    assert len(caveats) == len(told) and all(map(str.startswith, caveats, told)), caveats
+
+
 def test_epoch_is_shared_out_whole_and_in_a_new_order():
     indices = np.arange(100, 203)
     ranks = [batches.EpochBatches(indices, 20, seed=3, rank=r, world=4) for r in range(4)]

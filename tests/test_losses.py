@@ -424,6 +424,7 @@ def test_subcenters_take_the_nearest():
         (lambda: ArcFace(DIM, 0), "0 classes"),
         (lambda: ArcFace(DIM, CLASSES, scale=0), "scale 0"),
         (lambda: ArcFace(DIM, CLASSES, scale=math.inf), "scale inf"),
+        (lambda: ArcFace(DIM, CLASSES, scale=None), "scale None"),
         (lambda: ArcFace(DIM, CLASSES, margin=-0.1), "margin -0.1"),
         (lambda: ArcFace(DIM, CLASSES, margin=28.6), "margin 28.6: from 0 to 3.14159 for ArcFace"),
         (lambda: CosFace(DIM, CLASSES, margin=math.nan), "margin nan"),

@@ -141,9 +141,8 @@ def test_time_that_is_left_and_room_are_said_before_the_bulk(tmp_path, capsys, m
 
 
 def test_rendered_people_come_as_a_stream(tmp_path, faces):
-    store = FaceStore(
-        prepare.prepare("demo", identities=4, per_identity=12, seed=3, out=tmp_path / "x.h5", progress=False)
-    )
+    given = {"identities": 4, "per_identity": 12, "difficulty": 0.5, "seed": 3}
+    store = FaceStore(prepare.prepare("demo", **given, out=tmp_path / "x.h5", progress=False))
     np.testing.assert_array_equal(store.batch(np.arange(48))[0], faces.images)
     assert store.sources[13] == "rendered_001/001"
     np.testing.assert_array_equal(rendered.render_faces(1, 12, seed=3, first=2).images, faces.images[24:36])

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from maskfr_utils import fingerprint, masks, prepare, rendered, splits, store, twins
+from maskfr_utils.config import TrainConfig
 from maskfr_utils.probes import faces as probes
 
 
@@ -144,8 +145,13 @@ def test_tar_gives_the_same(folder, tmp_path):
     np.testing.assert_array_equal(a.split[np.argsort(a.sources)], b.split[order])
 
 
+def test_a_run_finds_what_was_prepared_for_it(folder, cache):
+    path = prepare.prepare(folder, min_masked=4, progress=False)
+    assert prepare.prepare(**TrainConfig(dataset=str(folder), min_masked=4).data(), progress=False) == path
+
+
 def test_demo(cache):
-    given = {"identities": 3, "per_identity": 8, "min_masked": 4}
+    given = {"identities": 3, "per_identity": 8, "min_masked": 4, "difficulty": 0.5}
     path = prepare.prepare("demo", **given, progress=False)
     for change in ({"identities": 2}, {"per_identity": 9}, {"difficulty": 0.9}):
         assert prepare.prepare("demo", **given | change, progress=False) != path
@@ -369,6 +375,7 @@ def test_stream_of_faces_is_all_that_split_sees(folder):
         [splits.picture_hash(image) for image in images],
         lambda rows: images[rows],
         min_pictures=4,
+        validation_fraction=0.1,
     )
     np.testing.assert_array_equal(found.split, again.split)
     np.testing.assert_array_equal(found.labels, again.labels)

@@ -27,7 +27,7 @@ RECIPE = {"model": "iresnet50", "width": 0.25, "condition": "masked", "batch_siz
 def prepared(path: Path, people: int, each: int) -> dict[str, float]:
     """Seconds of a preparation, its photos by part, the bytes of its file, and those that its process holds at the peak."""
     start = time.perf_counter()
-    prepare(DEMO, identities=people, per_identity=each, test_fraction=0.1, out=path)
+    prepare(DEMO, identities=people, per_identity=each, validation_fraction=0, difficulty=0.5, out=path)
     seconds, held = time.perf_counter() - start, peak()
     faces = store.FaceStore(path)
     parts = {name: len(faces.indices(part)) for name, part in PARTS.items()}

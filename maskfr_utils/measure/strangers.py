@@ -53,12 +53,14 @@ class Network:
         seed: of its training; 0 where unknown.
         embedder: itself.
         classes: the people whom it was trained on, as far as they are known.
+        source: name of the run or file.
     """
 
     label: str
     seed: int
     embedder: Embedder
     classes: tuple[str, ...]
+    source: str = ""
 
 
 def load_networks(sources: Sequence[Path]) -> list[Network]:
@@ -74,7 +76,7 @@ def load_networks(sources: Sequence[Path]) -> list[Network]:
         if torch.cuda.is_available():
             embedder.model.cuda()
         classes = tuple(classes_of(str(source)))
-        found.append(Network(label or embedder.title, params.get("seed", 0), embedder, classes))
+        found.append(Network(label or embedder.title, params.get("seed", 0), embedder, classes, source.name))
     names = [(network.label, network.seed) for network in found]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ValueError(f"two networks are {twice[0]} of seed {twice[1]}: name each once")
@@ -249,9 +251,9 @@ def _tree(values: Mapping[tuple[str, str, str], list[np.ndarray]]) -> dict:
     return {name: dict(by) for name, by in tree.items()}
 
 
-def make_record(sources: Sequence[Path], names: Sequence[str] | None = None) -> dict:
-    """Tries networks on sets; errors are those of `load_networks`, `load_sets` and the readers."""
-    started, networks = time.perf_counter(), load_networks(sources)
+def make_record(networks: Sequence[Network], names: Sequence[str] | None = None) -> dict:
+    """Tries networks on sets; errors are those of `load_sets` and the readers, or that a set has too few people."""
+    started = time.perf_counter()
     sets, left_out = [], {}
     for pictures in load_sets(names):
         some, left_out[pictures.name] = unseen(pictures.without_pictures(), networks)
@@ -275,7 +277,7 @@ def make_record(sources: Sequence[Path], names: Sequence[str] | None = None) -> 
             details[network.label] = stranger_details.details(pairs, RESAMPLES)
     bar.close()
     return {
-        "runs": [source.name for source in sources],
+        "runs": [network.source for network in networks],
         "seeds": {label: sorted(seeds) for label, seeds in found.items()},
         "fingerprints": {f"{n.label}, seed {n.seed}": n.embedder.fingerprint for n in networks},
         "people_known": {label: len({c for n in networks if n.label == label for c in n.classes}) for label in found},
@@ -401,7 +403,7 @@ def main(argv: list[str] | None = None) -> int:
     args = arguments.parse_args(argv)
 
     def run() -> None:
-        record = make_record([source.resolve() for source in args.networks], args.sets)
+        record = make_record(load_networks([source.resolve() for source in args.networks]), args.sets)
         write_json(args.out, record)
         for name in record["sets"]:
             for measures in (VERIFICATION, ("rank 1", "rank 5", *ALARMS)):
