@@ -62,9 +62,7 @@ def prepare(
     engine: str = LOCAL,
     progress: bool = True,
 ) -> Path:
-    """Make the HDF5 file of a data set, or find it made already; prints what was skipped and what the filter kept.
-
-    What is left out is as in a training run, which then finds the file.
+    """Make the HDF5 file of a data set, or find it; prints what was skipped and kept. Defaults are a training run's, which finds it.
 
     Args:
         dataset: "demo" (rendered faces), a folder, zip, tar or RecordIO file (see `sources.open_source`), or an HDF5

@@ -14,7 +14,7 @@
 # %% [markdown]
 # # Losses
 #
-# **Question.** Would another loss than ArcFace name more masked people?
+# **Question.** Would another loss than ArcFace name more masked people, or tell strangers apart better?
 #
 # The report trains with ArcFace and names other losses as future work. Here the same network, IResNet-50, is trained on the
 # same masked faces with ten losses. All but the first and the last score an identity by an angle and lower the score of the true one by
@@ -52,10 +52,12 @@ parameters.check(globals(), results=parameters.folder, scale=scales.SCALES)
 
 # %% tags=["hide-input"] mystnb={"name": "tab-loss-trials", "caption": "The settings that nine trials of each loss chose, and how much they matter: accuracy on masked validation photos of the best, the median and the worst trial."}
 # %config InlineBackend.figure_formats = ["svg"]
+import pandas as pd
 from IPython.display import display
 
-from maskfr_utils import figures
-from maskfr_utils.study import alternatives, captions, outcomes, pages, plan, tables, variants
+from maskfr_utils import figures, records
+from maskfr_utils.measure import loss_strangers
+from maskfr_utils.study import alternatives, captions, outcomes, pages, plan, state, tables, variants
 
 tried = {tables.FACES[each]: alternatives.loss_trials(each, results) for each in scales.SCALES}
 display(*pages.parts(tried, plan.command("losses")))
@@ -90,13 +92,34 @@ display(*pages.parts({tables.FACES[each]: outcomes.in_points(table) for each, ta
 display(pages.Words(captions.VERDICTS))
 
 # %% [markdown]
-# Margins were not made for naming people whom a network knows. They are meant to separate people whom it has never seen. A loss
-# that brings nothing here may bring something there ([Strangers](strangers.ipynb)).
+# ## Strangers
+#
+# Margins were not made for naming people whom a network knows. They are meant to separate people whom it has never seen. So the
+# final networks for rendered faces are tried on other rendered people, whom none of them was trained on. [The table](#tab-losses-strangers) asks two
+# things: do two photos show one person (*accuracy*, where a guess is right in half of the pairs, and *TAR*, the pairs of one
+# person that are accepted where at most 1% of the pairs of two are), and which of the enrolled people is on a photo (*rank 1*)? [Strangers](strangers.ipynb) explains
+# these measures.
+
+# %% tags=["hide-input"] mystnb={"name": "tab-losses-strangers", "caption": "IResNet-50 trained on masked rendered faces with each loss, tried on rendered people whom it has never seen: percent, with 95% intervals over seeds and people."}
+tried_on = records.read_measurement("recognise/loss_strangers.json", results)
+display(pages.shown(loss_strangers.table(tried_on) if tried_on else pd.DataFrame(), loss_strangers.COMMAND))
+who = f"{tried_on['sets']['rendered']['people']} rendered people. {pages.networks(tried_on)}" if tried_on else ""
+how = f"`{loss_strangers.COMMAND}` tries the networks that `{plan.command('losses', 'demo')}` leaves. {who}"
+display(pages.made(how, state.made_from("losses", results)))
+
+# %% [markdown]
+# The losses are compared by one of these measures, which was chosen beforehand: the accuracy of pairs in which one of the two wears a mask.
+# [Each against ArcFace](#tab-losses-strangers-compared), on the same pairs; $p$ is corrected for all nine comparisons, run or not:
+
+# %% tags=["hide-input"] mystnb={"name": "tab-losses-strangers-compared", "caption": "Each loss against ArcFace by pairs of strangers of whom one wears a mask: accuracy, in percentage points, with 95% intervals over seeds and people."}
+apart = loss_strangers.against_arcface(tried_on) if tried_on else pd.DataFrame()
+display(pages.shown(outcomes.in_points(apart) if tried_on else apart, loss_strangers.COMMAND))
 
 # %% tags=["remove-input"]
 text = alternatives.loss_answer(scale, results) or [
     f"Which loss names most is not measured yet on {tables.FACES[scale]}: `{plan.command('losses', scale)}` measures it."
 ]
+text += [loss_strangers.answer(tried_on)] if tried_on else []
 display(pages.box(" ".join(text)))
 
 # %% [markdown]

@@ -167,8 +167,8 @@ def loss_answer(scale: str, folder: Folder = None) -> list[str]:
     those += "" if len(compared) == others else f" run so far, of {others}"
     low, high = (compared.loc[getattr(compared["difference"], which)()] for which in ("idxmin", "idxmax"))
     text = [
-        f"{'Yes' if len(better) else 'Not shown'}: of {len(compared)} {those}, each with settings of its own, {_each(better)} {'name' if len(better) > 1 else 'names'} more"
-        f" masked {FACES[scale]} than {REFERENCE} ({found[REFERENCE]}) beyond noise, and {_each(worse)} fewer.",
+        f"{'Yes' if len(better) else 'Not shown'}: of {len(compared)} {those}, each with settings of its own, {each_with_difference(better)} {'name' if len(better) > 1 else 'names'} more"
+        f" masked {FACES[scale]} than {REFERENCE} ({found[REFERENCE]}) beyond noise, and {each_with_difference(worse)} fewer.",
     ]
     if len(compared) > 1:
         text.append(
@@ -189,7 +189,7 @@ def loss_answer(scale: str, folder: Folder = None) -> list[str]:
     return text
 
 
-def _each(compared: pd.DataFrame) -> str:
+def each_with_difference(compared: pd.DataFrame) -> str:
     """Losses by name, each with its difference."""
     return listed([f"{name} ({_points(row)})" for name, row in compared.iterrows()]) or "none"
 

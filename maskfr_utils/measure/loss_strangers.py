@@ -1,0 +1,122 @@
+"""What a loss is worth with people whom the network has never seen: the study's losses on rendered strangers.
+
+    python -m maskfr_utils.measure.loss_strangers
+
+Takes the networks that `python -m maskfr_utils.study --only losses` has left in the folder of runs, and names those that
+are not there. A network that is not the one of the study's record counts as none.
+"""
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from maskfr_utils import paths
+from maskfr_utils.measure.recognition import classes_of
+from maskfr_utils.measure.record import parser, percent, status
+from maskfr_utils.measure.strangers import Network, make_record
+from maskfr_utils.recognise import load_embedder
+from maskfr_utils.records import record_or_none, write_json
+from maskfr_utils.study.alternatives import REFERENCE, each_with_difference
+from maskfr_utils.study.outcomes import with_enough_seeds, with_verdicts
+from maskfr_utils.study.run import Run
+from maskfr_utils.study.scales import SCALES
+from maskfr_utils.study.variants import LOSS_VARIANTS
+from maskfr_utils.verdicts import Comparison
+
+RECORD = Path("recognise") / "loss_strangers.json"  # below the records of the study
+COMMAND = "python -m maskfr_utils.measure.loss_strangers"
+SET = "rendered"
+SHOWN = {  # column -> what is worn, measure
+    "no mask: accuracy": ("no mask", "accuracy"),
+    "masks on both: accuracy": ("masks on both", "accuracy"),
+    "mask on one: accuracy": ("mask on one", "accuracy"),
+    "mask on one: TAR at FAR 1%": ("mask on one", "TAR@FAR 1%"),
+    "enrolled bare, masked probed: rank 1": ("enrolled bare, masked probed", "rank 1"),
+}
+DECIDES = ("mask on one", "accuracy")  # the one measure by which losses are compared
+
+
+def runs(scale: str = "demo") -> dict[Run, str]:
+    """The final runs of each loss -> its title; ArcFace first, which the others are compared with."""
+    titles = {name: variant.title for name, variant in LOSS_VARIANTS.items()}
+    ordered = sorted(titles, key=lambda name: titles[name] != REFERENCE)
+    seeds = range(SCALES[scale].seeds)
+    return {Run(scale=scale, variant=name, seed=seed): titles[name] for name in ordered for seed in seeds}
+
+
+def is_there(run: Run) -> bool:
+    """Whether the network of a run's record lies in the folder of runs."""
+    record = record_or_none(run.record_path())
+    network = run.folder / "model.safetensors"
+    return record is not None and network.exists() and record_or_none(run.folder / "record.json") == record
+
+
+def measure(found: dict[Run, str]) -> dict:
+    """The record, of runs whose networks are there."""
+    networks = [
+        Network(title, run.seed, load_embedder(run.folder), tuple(classes_of(str(run.folder))), run.name)
+        for run, title in found.items()
+    ]
+    record = make_record(networks, [SET])
+    del record["details"]  # of thresholds and kinds of photos: the chapter on strangers has them, of better networks
+    return record
+
+
+def table(record: dict) -> pd.DataFrame:
+    """Percent with intervals, a line a loss in the study's order, a column for each of `SHOWN`."""
+    networks = record["networks"]
+    found = {v.title: networks[v.title][SET] for v in LOSS_VARIANTS.values() if v.title in networks}
+    columns = {name: [percent(by[worn][measure]) for by in found.values()] for name, (worn, measure) in SHOWN.items()}
+    return pd.DataFrame(columns, index=list(found))
+
+
+def against_arcface(record: dict) -> pd.DataFrame:
+    """Each loss against ArcFace by `DECIDES`, as `outcomes.comparisons`; p is corrected for all losses, measured or not."""
+    worn, measure = DECIDES
+    found = {title: by[SET][worn][measure] for title, by in record["differences"].items()}
+    compared = {
+        f"{title} − {REFERENCE}": Comparison(
+            *(one[k] for k in ("value", "low", "high")), tuple(one["seeds"]), one["p"] or float("nan")
+        )
+        for title, one in found.items()
+    }
+    return with_verdicts(compared, planned=len(LOSS_VARIANTS) - 1)
+
+
+def answer(record: dict) -> str:
+    """Which losses decide more or fewer of the strangers' pairs correctly than ArcFace, in a sentence; "" of too few seeds."""
+    compared = with_enough_seeds(against_arcface(record))
+    if compared.empty:
+        return ""
+    compared.index = [name.split(" − ")[0] for name in compared.index]
+    better, worse = (compared[compared["verdict"] == verdict] for verdict in ("better", "worse"))
+    worn, measure = DECIDES
+    own = percent(record["networks"][REFERENCE][SET][worn][measure], "%")
+    return (
+        f"Of pairs of {record['sets'][SET]['people']} rendered strangers with a mask on one of the two photos, {REFERENCE}"
+        f" decides {own} correctly; of {len(compared)} other losses {each_with_difference(better)}"
+        f" {'decide' if len(better) > 1 else 'decides'} more beyond noise, and {each_with_difference(worse)} fewer."
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    args = parser("loss_strangers", __doc__, paths.results_dir() / RECORD).parse_args(argv)
+
+    def run() -> None:
+        wanted = runs()
+        found = {run: title for run, title in wanted.items() if is_there(run)}
+        for missing in wanted.keys() - found.keys():
+            print(f"{missing.name}: its network is not in {paths.runs_dir()}", file=sys.stderr)
+        if REFERENCE not in found.values():
+            raise ValueError(f"no network of {REFERENCE}: python -m maskfr_utils.study --only losses trains them")
+        record = measure(found)
+        write_json(args.out, record)
+        print(table(record).to_string(), against_arcface(record).to_string(), args.out, sep="\n")
+
+    return status("loss_strangers", run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
