@@ -15,6 +15,7 @@ from maskfr_utils.measure.mfr2 import Photos
 from maskfr_utils.measure.real_masks import PROBES
 from maskfr_utils.names import SIMPLE_CONDITIONS
 from maskfr_utils.rendered import render_faces
+from maskfr_utils.study.outcomes import points
 from maskfr_utils.study.run import Run
 from maskfr_utils.verdicts import over_seeds_and_people
 
@@ -302,6 +303,17 @@ def test_whether_drawn_masks_stand_in_is_told_by_the_share_of_the_gain(real, wor
         f"Here drawn masks stand in for real ones {words}. On new people" in said
         and f"{100 * real:+.1f} (+1.0 to +40.0)" in said
     )
+    lines["rank 1, real mask"]["seeds"] = [
+        real - 0.1,
+        real,
+        real + 0.1,
+    ]  # half of its width is t, 4.303, times 0.1 / √3
+    assert f"{points(0.3 - real, 0.3 - real - 0.2484, 0.3 - real + 0.2484)} points, an interval over seeds" in (
+        real_masks.answer(record)
+    )
+    for line in lines.values():
+        line["seeds"] = line["seeds"][:2]
+    assert "over seeds alone" not in real_masks.answer(record)
 
 
 def test_people_too_few_for_either_side_are_told_of(runs, data, monkeypatch):

@@ -33,7 +33,7 @@ from maskfr_utils.records import read_record, write_json
 from maskfr_utils.study import plan, state
 from maskfr_utils.study.outcomes import points, signed
 from maskfr_utils.study.run import Run
-from maskfr_utils.verdicts import RESAMPLES, Comparison
+from maskfr_utils.verdicts import RESAMPLES, SEEDS, Comparison, from_draws
 
 RECORD = Path("masks") / "real_masks.json"  # below the records of the study
 COMMAND = "python -m maskfr_utils.measure.real_masks"
@@ -252,6 +252,10 @@ def answer(record: dict) -> str:
         np.inf: "in full",
     }
     how = next((words for most, words in parts.items() if share <= most), "in a way that these numbers do not tell")
+    seeds = np.subtract(drawn["seeds"], real["seeds"])
+    more = from_draws(seeds, seeds.mean(keepdims=True))  # the record holds no draws of people for it
+    told_more = f"; the difference is {points(more.value, more.low, more.high)} points, an interval over seeds alone"
+    told_more *= len(seeds) >= SEEDS
     either = [points(*row[["value", "low", "high"]]) for row in (real, drawn)]
     told = table(record)
     unsure = [kind for kind in ("real", "drawn") if told.loc[f"rank 1, {kind} mask", "verdict"].startswith("undecided")]
@@ -259,7 +263,7 @@ def answer(record: dict) -> str:
     return (
         f"{'Whether drawn masks stand in for real ones is not decided' if unsure else f'Here drawn masks stand in for real ones {how}'}. On new people, training on drawn"
         f" masks gains {either[0]} points of rank 1 with real masks, and {either[1]} with drawn ones"
-        f"; their difference has no interval of its own.{f' After correction {which} beyond noise.' if unsure else ''}"
+        f"{told_more}.{f' After correction {which} beyond noise.' if unsure else ''}"
     )
 
 
