@@ -104,7 +104,7 @@ display(pages.Words(captions.VERDICTS))
 tried_on = records.read_measurement("recognise/loss_strangers.json", results)
 display(pages.shown(loss_strangers.table(tried_on) if tried_on else pd.DataFrame(), loss_strangers.COMMAND))
 who = f"{tried_on['sets']['rendered']['people']} rendered people. {pages.networks(tried_on)}" if tried_on else ""
-how = f"`{loss_strangers.COMMAND}` tries the networks that `{plan.command('losses', 'demo')}` leaves. {who}"
+how = f"`{loss_strangers.COMMAND}` tries the final networks of `{plan.command('losses', 'demo')}`. {who}"
 display(pages.made(how, state.made_from("losses", results)))
 
 # %% [markdown]

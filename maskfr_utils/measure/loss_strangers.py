@@ -2,11 +2,13 @@
 
     python -m maskfr_utils.measure.loss_strangers
 
-Takes the networks that `python -m maskfr_utils.study --only losses` has left in the folder of runs, and names those that
-are not there. A network that is not the one of the study's record counts as none.
+Takes the networks that the final runs of `python -m maskfr_utils.study losses --scale demo` have left in the folder of
+runs, and names those that are not there, or not as the study would make them now. Where the records are there without the
+networks, `--results NEW_FOLDER` makes all runs anew.
 """
 
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -21,6 +23,7 @@ from maskfr_utils.study.alternatives import REFERENCE, each_with_difference
 from maskfr_utils.study.outcomes import with_enough_seeds, with_verdicts
 from maskfr_utils.study.run import Run
 from maskfr_utils.study.scales import SCALES
+from maskfr_utils.study.state import stale
 from maskfr_utils.study.variants import LOSS_VARIANTS
 from maskfr_utils.verdicts import Comparison
 
@@ -46,10 +49,9 @@ def runs(scale: str = "demo") -> dict[Run, str]:
 
 
 def is_there(run: Run) -> bool:
-    """Whether the network of a run's record lies in the folder of runs."""
-    record = record_or_none(run.record_path())
-    network = run.folder / "model.safetensors"
-    return record is not None and network.exists() and record_or_none(run.folder / "record.json") == record
+    """Whether the folder of runs holds the network of a run, made as the study would make it now."""
+    record = record_or_none(run.folder / "record.json")
+    return record is not None and (run.folder / "model.safetensors").exists() and not stale(run, record)
 
 
 def measure(found: dict[Run, str]) -> dict:
@@ -107,10 +109,12 @@ def main(argv: list[str] | None = None) -> int:
     def run() -> None:
         wanted = runs()
         found = {run: title for run, title in wanted.items() if is_there(run)}
-        for missing in wanted.keys() - found.keys():
-            print(f"{missing.name}: its network is not in {paths.runs_dir()}", file=sys.stderr)
+        missing = Counter(title for run, title in wanted.items() if run not in found)
+        if missing:
+            told = ", ".join(f"{count} of {title}" for title, count in missing.items())
+            print(f"not in {paths.runs_dir()}, or of older code: {told}", file=sys.stderr)
         if REFERENCE not in found.values():
-            raise ValueError(f"no network of {REFERENCE}: python -m maskfr_utils.study --only losses trains them")
+            raise ValueError(f"no network of {REFERENCE}: python -m maskfr_utils.study losses --scale demo trains them")
         record = measure(found)
         write_json(args.out, record)
         print(table(record).to_string(), against_arcface(record).to_string(), args.out, sep="\n")
