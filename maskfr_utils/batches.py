@@ -35,9 +35,6 @@ class TwinDataset(Dataset):
     def __len__(self) -> int:
         return len(self.store)
 
-    def __getitem__(self, index: int | list[int]) -> tuple[Tensor, Tensor]:
-        return self.__getitems__([index] if isinstance(index, int) else index)
-
     def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
         """A batch (n, 112, 112, 3) uint8 with labels (n,); the first index and the epoch seed its draws.
 
@@ -56,6 +53,8 @@ class TwinDataset(Dataset):
             drawn = mask_faces(images[masked], self.store.landmarks[indices[masked]], style=config.style, seed=seed)
             images[masked] = drawn.images
         return torch.as_tensor(seen(images, config.condition)), torch.as_tensor(labels)
+
+    __getitem__ = __getitems__
 
 
 class OnDevice:
@@ -111,7 +110,7 @@ class FaceDataset(Dataset):
     Args:
         store: a store, or the path of its file.
         condition: "masked", "unmasked", or another: each photo's unmasked picture, then each one's masked twin.
-        split: which photos: `store.TRAIN` or `store.TEST`.
+        split: which photos: `store.TRAIN`, `store.VALIDATION` or `store.TEST`.
         transform: of the picture, a (3, 112, 112) uint8 RGB tensor.
 
     Raises:

@@ -5,6 +5,7 @@ import os
 import secrets
 import time
 import unicodedata
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -77,7 +78,7 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
         durable: wait until the disk holds it, so that a failing power supply, too, leaves the old or the new file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".tmp-{secrets.token_hex(4)}-{path.name[-_KEPT:]}")
+    temporary = path.with_name(f".tmp-{secrets.token_hex(4)}-{_short(path.name)}")
     try:
         yield temporary
         if durable:
@@ -87,6 +88,11 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
             sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _short(name: str) -> str:
+    """How the temporary name of a file ends: as the name does; of a long one with a checksum before it, so that two are not mixed up."""
+    return name if len(name) <= _KEPT else f"{zlib.crc32(os.fsencode(name)):08x}{name[8 - _KEPT :]}"
 
 
 def state_of(at: os.stat_result) -> tuple[int, int, int]:
@@ -124,7 +130,7 @@ def remove_temporaries(folder: Path, name: str = "", older_than: float = 24 * 36
         name: of that file; by default of any.
         older_than: seconds since it was last written to: nobody can be at work on it any more.
     """
-    for left in folder.glob(f".tmp-????????-{glob.escape(name[-_KEPT:]) or '*'}"):
+    for left in folder.glob(f".tmp-????????-{glob.escape(_short(name)) or '*'}"):
         with suppress(FileNotFoundError):  # another process tidies up too
             if time.time() - left.stat().st_mtime >= older_than:
                 left.unlink()

@@ -189,7 +189,6 @@ def _seen(block: Block) -> int:
 
 
 def _check_room(path: Path, data: Photos | Rendered, jpeg: bool, parts: Parts | None) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     there = sum(part.stat().st_size for part in parts.folder.glob("part-*.npz")) if parts else 0
     needed, free = room(data.about, jpeg, parts is not None), shutil.disk_usage(path.parent).free
     if needed > free + there:

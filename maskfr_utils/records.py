@@ -57,9 +57,12 @@ def _read_record(path: str | Path, state: tuple[int, int, int]) -> dict:
         if not right or not all(isinstance(part, dict) for part in (params, metrics, made)):
             raise TypeError("a part of it is of another type")
         for scores in (metrics["masked"], *metrics.values()):
-            numbers = [scores["accuracy"], *(scores[x] for x in ("accuracy_low", "accuracy_high") if x in scores)]
+            numbers = [scores[x] for x in ("accuracy", "accuracy_low", "accuracy_high")]
             if not all(type(x) in (int, float) and 0 <= x <= 1 for x in numbers):
                 raise ValueError(f"an accuracy is {shown(numbers)}")
+            counts = scores["photos"], record["throughput"]["train_images_per_second"]
+            if not all(type(x) in (int, float) for x in counts):
+                raise TypeError(f"photos and images/s are {shown(counts)}")
     except (ValueError, KeyError, TypeError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else error
         raise ValueError(f"{path} is no record of a run ({brief(reason, 120)}): run the training again") from None

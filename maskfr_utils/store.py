@@ -248,6 +248,15 @@ class FaceWriter:
         """Set labels and split of all faces written (see `splits.make_splits`).
 
         Left uncalled, labels number the identities by name and every face is a training face.
+
+        Args:
+            labels: (N,) integers, the identity of each face; -1 where it is left out.
+            split: (N,) integers, `TRAIN`, `VALIDATION`, `TEST` or `LEFT_OUT`.
+            identities: their names.
+            duplicate_of: (N,) integers, which face each repeats; -1 where none.
+
+        Raises:
+            ValueError: other lengths, or labels beyond the identities.
         """
         labels, split = np.asarray(labels), np.asarray(split)
         if labels.shape != (len(self),) or split.shape != (len(self),):
@@ -302,7 +311,7 @@ class FaceStore:
                 self.split: np.ndarray = file["split"][:]
                 self.identities: list[str] = file["identities"].asstr()[:].tolist()
                 self._spans = {name: _spans(file, name, self._jpeg) for name in ("images", "masked")}
-        except (OSError, KeyError, RuntimeError, AttributeError, TypeError, UnicodeDecodeError) as error:
+        except (OSError, LookupError, RuntimeError, AttributeError, TypeError, UnicodeDecodeError) as error:
             raise ValueError(
                 f"{self._damaged} ({brief(error, 120)}): make it anew with maskfr_utils.prepare"
             ) from error

@@ -51,10 +51,11 @@ from maskfr_utils.study import audit, captions, outcomes, pages
 # The upper dot of [the figure](#fig-audit) is what would be printed with all deviations at once that these faces can show (near-copies need
 # photos). Each line below takes one more away. The lower dot is the network trained and scored as in the rest of this book.
 
-# %% tags=["hide-input"] mystnb={"name": "fig-audit", "caption": "The accuracy that would be reported (upper dot), less each deviation in turn (bars), down to the one without any (lower dot). Lines are 95% intervals over seeds and people; that of a change stands at its end.", "image": {"alt": "A waterfall: the accuracy with all deviations, the change by each that is taken away, and the accuracy without any, with error bars"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-audit", "caption": "The accuracy of ResSaNet-50 that would be reported (upper dot), less each deviation in turn (bars), down to the one without any (lower dot). Lines are 95% intervals over seeds and people; that of a change stands at its end.", "image": {"alt": "A waterfall: the accuracy with all deviations, the change by each that is taken away, and the accuracy without any, with error bars"}}
 steps = audit.steps(scale, results)
 display(
     pages.drawn(steps, lambda: figures.audit.waterfall(steps, "accuracy as reported, %")),
+    pages.Words(captions.shows(scale)),
     pages.made(*(captions.made_with("audit", each, results) for each in scales.SCALES)),
 )
 
@@ -72,7 +73,7 @@ display(
 with pd.option_context("display.max_colwidth", None):
     display(audit.table([each for each in scales.SCALES if len(audit.alone(each, results))], results))
 
-# %% tags=["hide-input"] mystnb={"name": "tab-audit-alone", "caption": "Each deviation alone: the change of the reported accuracy in percentage points, with 95% intervals over seeds and people."}
+# %% tags=["hide-input"] mystnb={"name": "tab-audit-alone", "caption": "Each deviation alone, with ResSaNet-50: the change of the reported accuracy in percentage points, with 95% intervals over seeds and people."}
 display(pages.shown(outcomes.in_points(audit.alone(scale, results))))
 
 # %% [markdown]
@@ -103,7 +104,7 @@ display(pages.shown(seen.rename(columns={"share": "photos with a copy"})))
 # [the printed loss](#tab-audit-loss) says something else of how far the training has come: it is the mean loss times batches over
 # epochs.
 
-# %% tags=["hide-input"] mystnb={"name": "tab-audit-loss", "caption": "The loss of the last epoch as those notebooks would print it, and as it is, without any deviation."}
+# %% tags=["hide-input"] mystnb={"name": "tab-audit-loss", "caption": "ResSaNet-50: the loss of the last epoch as those notebooks would print it, and as it is, without any deviation."}
 plain = audit.runs(scale, results).get((), {})
 losses = {f"seed {seed}": record["audit"]["loss"] for seed, record in sorted(plain.items())}
 printed = pd.DataFrame.from_dict(losses, orient="index", columns=["reported", "honest"])
@@ -139,7 +140,7 @@ display(pages.Words(audit.unmasked_folder(scale, results)))
 # - **What a deviation would do at a learning rate of its own.** All runs here have the rate that suits ResSaNet-50 without deviations.
 #   Another loss or network may want another rate, and then it loses more here than it must: part of what the loss and the stem cost may
 #   be the rate. Its loss brings a scale of 45, nearly three times ours, which makes each step larger; [Losses](losses.ipynb) tells
-#   what it does with a rate, a scale and a margin of its own.
+#   what it does with a rate, a scale and a margin of its own, in IResNet-50: there it is not shown to lose anything.
 # - **What three photos a person do to training.** Here three of a person's test photos are drawn, from the same network. That changes by how much
 #   the number varies, not what it is on average. There the other photos were trained on, which is not done here.
 # - **What ResNet-50 in the report's table was trained on.** Its notebook reads another folder than the others' and prints 447 people, where the

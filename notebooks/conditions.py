@@ -90,7 +90,8 @@ pages.drawn(forests, lambda: figures.results.estimates(forests, "top-1 accuracy,
 # - *not shown* in all other cases, and wherever fewer than three seeds are run.
 #
 # Where a specialist is called better, $p$ is corrected for all networks and differences. A *yes* is not: it takes three intervals at once, but
-# several networks are tried.
+# several networks are tried. More differences are corrected together here than in [Masked and unmasked](masked_vs_unmasked.ipynb), so a
+# verdict may differ from the one there.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-one-for-all", "caption": "Networks that may serve both kinds of faces: masked against bare photos, and against the specialist for either, in percentage points with 95% intervals over seeds and people."}
 compared = {each: alternatives.one_for_all(each, results) for each in scales.SCALES}

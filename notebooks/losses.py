@@ -67,6 +67,8 @@ display(*pages.parts(tried, plan.command("losses")))
 # is taken, which is the one with the smallest *s* and margin: with 120 validation photos that says little of them. Where the best value of a setting is the largest or the smallest that was
 # tried, a wider search might still help. Each loss gets as many trials.
 #
+# ArcFace, too, has settings of its own here, and all losses are trained in single precision: compare within this page. What of the
+# difference to [the same network by the study's recipe](compare_models.ipynb) is due to the settings is not measured.
 # [The final runs](#tab-losses), on test photos:
 
 # %% tags=["hide-input"] mystnb={"name": "tab-losses", "caption": "IResNet-50 trained on masked faces with each loss at its own settings: accuracy on masked and on bare test photos, with 95% intervals over seeds and people."}
@@ -119,7 +121,9 @@ display(pages.shown(outcomes.in_points(apart) if tried_on else apart, loss_stran
 text = alternatives.loss_answer(scale, results) or [
     f"Which loss names most is not measured yet on {tables.FACES[scale]}: `{plan.command('losses', scale)}` measures it."
 ]
-text += [loss_strangers.answer(tried_on)] if tried_on else []
+text += [
+    loss_strangers.answer(tried_on) if tried_on else "Whether one tells strangers apart better is not measured yet."
+]
 display(pages.box(" ".join(text)))
 
 # %% [markdown]

@@ -92,7 +92,7 @@ display(pages.shown(seeds), pages.made(captions.rerun("table_1", scale, results)
 # ## The cost of a mask, and of the wrong training
 #
 # Each line of [the table](#tab-costs) is a difference on the same photos, of the same seeds; $p$ is corrected for all
-# seven together, run or not.
+# seven together, run or not. [What to train on](conditions.ipynb) corrects more of them together, so a verdict may differ there.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-costs", "caption": "What a mask costs and what training brings, in percentage points, with 95% intervals over seeds and people."}
 compared = tables.costs(scale, results)

@@ -40,7 +40,7 @@ parameters.check(globals(), batch_size=parameters.number(2, 2**16, whole=True), 
 # [The curves](#fig-memory) and [the table](#tab-memory) need no training: the network runs on tensors that have a shape and no content
 # (`memory.footprint`), and what autograd keeps of them is added up, each tensor once.
 
-# %% tags=["hide-input"] mystnb={"name": "fig-memory", "caption": "Memory of a training step in fp32 by batch, predicted: with all activations kept, and with each block recomputed. Grey: the memory that there is.", "image": {"alt": "Lines of gigabytes against pictures a step for three networks, each with and without recomputing, and the limit"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-memory", "caption": "Memory of a training step in fp32 on a CPU by batch, predicted: with all activations kept, and with each block recomputed. Grey: the memory that there is.", "image": {"alt": "Lines of gigabytes against pictures a step for three networks, each with and without recomputing, and the limit"}}
 import pandas as pd
 from IPython.display import display
 from matplotlib import pyplot as plt
@@ -65,7 +65,7 @@ ax.set(xlabel="pictures a step", ylabel="GiB")
 ax.legend()
 figures.playable.pointed(figure)
 
-# %% tags=["hide-input"] mystnb={"name": "tab-memory", "caption": "What a step keeps, predicted, and the batch at which that fills the memory; the largest batch that runs is smaller."}
+# %% tags=["hide-input"] mystnb={"name": "tab-memory", "caption": "What a step in fp32 keeps on a CPU, predicted, and the batch at which that fills the memory; the largest batch that runs is smaller."}
 room = limit * GIB
 
 
@@ -117,6 +117,7 @@ display(shown, pages.made(state.made_from("memory")))
 
 # %% tags=["remove-input"]
 each = told["ressanet100"]
+gpu = memory.footprint(create_model("ressanet100"), batch_size, device="cuda")
 held, runs = {}, f"fewer than {largest(each, True)}"
 for row in measured["measured"] if measured else []:
     if (row["network"], row["batch"], row["recomputed"]) == ("ressanet100", batch_size, True):
@@ -127,9 +128,10 @@ for row in measured["measured"] if measured else []:
             )
 fits = [precision for precision, most in held.items() if most <= limit]
 pages.box(
-    f"In {limit:g} GiB and fp32 a step of ResSaNet-100 runs with fewer than {largest(each, False)} pictures, or with {runs} if each block is "
-    f"recomputed, for a third more computing by count. The activations of {batch_size} pictures take {each.peak(recompute=False) / GIB:.0f} "
-    f"GiB by prediction, recomputed {each.peak(recompute=True) / GIB:.1f}. "
+    f"On a CPU, in {limit:g} GiB and fp32, a step of ResSaNet-100 runs with fewer than {largest(each, False)} pictures, or with {runs} if each block is "
+    f"recomputed, for a third more computing by count. A step of {batch_size} pictures takes {each.peak(recompute=False) / GIB:.0f} "
+    f"GiB by prediction, recomputed {each.peak(recompute=True) / GIB:.1f} (on a GPU {gpu.peak(recompute=False) / GIB:.0f} and "
+    f"{gpu.peak(recompute=True) / GIB:.1f}, not measured). "
     + (
         f"Measured, the whole recomputed step held {' and '.join(f'{most:.1f} GiB in {precision}' for precision, most in held.items())}, so it fits "
         f"into {limit:g} GiB in {' and '.join(fits) or 'none of these'}. "

@@ -45,7 +45,7 @@ from maskfr_utils.study import parameters, scales
 
 parameters.check(globals(), results=parameters.folder, scale=scales.SCALES)
 
-# %% tags=["hide-input"] mystnb={"name": "fig-rates", "caption": "Share of masked validation photos named correctly, by learning rate. Rings: the rates that were chosen.", "image": {"alt": "For each network a line of validation accuracy against the learning rate, with a ring at the chosen rate"}}
+# %% tags=["hide-input"] mystnb={"name": "fig-rates", "caption": "Share of masked validation photos named correctly, by learning rate; trials of one seed. Rings: the rates that were chosen.", "image": {"alt": "For each network a line of validation accuracy against the learning rate, with a ring at the chosen rate"}}
 # %config InlineBackend.figure_formats = ["svg"]
 import pandas as pd
 from IPython.display import display
@@ -59,7 +59,8 @@ reported = {TITLES[model]: tried[TITLES[model]] for model in REPORTED if TITLES[
 made = pages.made(*(captions.made_with("tuning", each, results) for each in scales.SCALES))
 lines = {name: table["masked"] for name, table in reported.items()}
 chosen = {TITLES[model]: rate for model, rate in trials.chosen(scale, results).items()}
-display(pages.drawn(lines, lambda: figures.playable.pointed(figures.results.rates(lines, chosen))), made)
+display(pages.drawn(lines, lambda: figures.playable.pointed(figures.results.rates(lines, chosen))))
+display(pages.Words(captions.shows(scale)), made)
 
 # %% [markdown]
 # [In numbers](#tab-rates), percent:

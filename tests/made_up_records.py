@@ -39,6 +39,8 @@ def record(
         wrong = int((~right).sum())
         scores[tested] = {
             "accuracy": 1 - wrong / len(labels),
+            "accuracy_low": 0.99 * (1 - wrong / len(labels)),
+            "accuracy_high": 1.0,
             "macro": 1 - wrong / len(labels),
             "report_formula": 1 - 2 * wrong / len(labels) / people,
             "tp": len(labels) - wrong,

@@ -114,6 +114,9 @@ def test_the_list_of_names_makes_people_one(sets, tmp_path):
     assert {face.identity for face in open_source(found.path)} == {"bobb", "cy"}
     with pytest.raises(FileNotFoundError, match="no list of people at"):
         merged.merge(tmp_path / "mistyped", sets, least=6, overlap=tmp_path / "lst.csv")
+    (tmp_path / "list.csv").write_text("normalized_name,one,two\n,Bob_B.,Robert\n")  # people of no name are not all one
+    with pytest.raises(ValueError, match=r"list\.csv is no list of people"):
+        merged.merge(tmp_path / "unnamed", sets, least=6, overlap=tmp_path / "list.csv")
 
 
 def test_command_says_what_it_did_and_what_is_wrong(sets, tmp_path, capsys):

@@ -52,6 +52,7 @@ def test_pictures_without_a_face_are_counted_with_their_pairs(folder):
     [
         (mfr2.LABELS, "Ann\t9\tcloth\n", "line 1: no picture '9' of 'Ann'"),
         (mfr2.PAIRS, "Ann\t1\tx\n", "line 1: no picture 'x' of 'Ann'"),
+        (mfr2.PAIRS, f"Ann\t1\t{'1' * 5000}\n", "line 1: no picture '11111111111111111111' of 'Ann'"),
         (mfr2.PAIRS, "Ann\t1\t2\nAnn\n", "line 2: 1 parts, expected 3 or 4"),
     ],
 )

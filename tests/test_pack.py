@@ -153,7 +153,7 @@ def test_a_damaged_part_is_named(study, tmp_path):
 def change(path, **sections):
     record = json.loads(path.read_text())
     for name, values in sections.items():
-        record[name] |= values
+        record[name] = values if isinstance(values, list) else record[name] | values
     path.write_text(json.dumps(record))
 
 
@@ -163,7 +163,7 @@ def change(path, **sections):
         ({"params": {"lr": 0.3}}, "lr was 0.3, is 0.05"),
         ({"provenance": {"fingerprint": {"schedule": {"cosine": [1.0]}}}}, "computes other numbers for schedule"),
         (
-            {"metrics": {"masked": {"accuracy": 0.99}}},
+            {"metrics": {"masked": {"accuracy": 0.99, "accuracy_low": 0.98, "accuracy_high": 1.0, "photos": PHOTOS}}},
             "its masked accuracy is 0.9900, but its predictions are right in",
         ),
         ({"photos": {"masked": [1]}}, "it lacks results of each photo"),
@@ -173,6 +173,10 @@ def change(path, **sections):
         ({"photos": {"unmasked_rank": PHOTOS * [2]}}, "its unmasked ranks contradict its predictions of "),
         ({"provenance": {"train_photos": 7}}, "the number of training photos differ"),
         ({"provenance": {"faces": "none"}}, ""),
+        ({"provenance": {"device": None}}, "it lacks device and precision"),
+        ({"provenance": {"threads": "two"}}, "it lacks numbers of people, photos, threads and seconds"),
+        ({"history": [{"epoch": 1}]}, "it lacks history"),
+        ({"throughput": {"train_images_per_second": "many"}}, "no record of a run"),
         ({"metrics": {"masked": {"accuracy": "good"}}}, "no record of a run"),
     ],
 )
@@ -336,6 +340,17 @@ def test_what_still_runs_at_the_end_or_when_it_is_stopped_saves_its_state(study,
         assert one.work() == 0
         assert process.poll() == 143 and (tmp_path / "state").read_text() == "saved"
     assert "full-iresnet50-masked-s0 stopped; the same command goes on with it" in capsys.readouterr().out
+
+
+def test_what_fails_when_it_is_stopped_is_no_run_that_can_go_on(study, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(paths, "home", lambda: tmp_path)
+    run, one = Run(scale="full"), session("iresnet50", seconds=1)
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / f"{run.name}.log").write_text("train: no checkpoint can be written\n")
+    nothing = lambda *_: None  # noqa: E731
+    one.running[run] = SimpleNamespace(returncode=1, terminate=nothing, wait=nothing, kill=nothing), one.began
+    one.stop()
+    assert one.failed == {run} and "failed: train: no checkpoint can be written" in capsys.readouterr().out
 
 
 def test_what_has_ended_when_time_is_up_is_taken_in(study, monkeypatch, capsys):

@@ -55,3 +55,15 @@ def test_what_killed_writers_left_is_removed(tmp_path):
     assert temporaries["x.png"].exists() and not temporaries["z.png"].exists()
     remove_temporaries(tmp_path, older_than=0)
     assert {path.name for path in tmp_path.iterdir()} == kept
+
+
+def test_of_long_names_with_one_end_another_ones_temporary_stays(tmp_path):
+    first, second = (f"part-0{i}_{'x' * 200}.h5" for i in (1, 2))
+    with replacing(tmp_path / first) as temporary:
+        temporary.write_text("half")
+        remove_temporaries(tmp_path, second, older_than=0)
+        assert temporary.exists() and temporary.suffix == ".h5" and len(temporary.name) < 60
+        remove_temporaries(tmp_path, first, older_than=0)
+        assert not temporary.exists()
+        temporary.write_text("whole")
+    assert [path.name for path in tmp_path.iterdir()] == [first]

@@ -73,7 +73,7 @@ def test_an_accuracy_that_is_none_is_refused(tmp_path, low):
 
 
 @pytest.mark.parametrize(
-    "part", ["params", "metrics", "provenance", "params.model", "metrics.masked", "provenance.data"]
+    "part", ["params", "metrics", "provenance", "params.model", "metrics.masked", "provenance.data", "throughput"]
 )
 @pytest.mark.parametrize("value", ["null", "[]", "3", "{}", "[" * 100_000])
 def test_a_part_of_another_type_is_refused(tmp_path, part, value):

@@ -83,7 +83,7 @@ def _numbers(folder: Path) -> dict[tuple[str, int], str]:
 
 
 def _picture(numbers: dict[tuple[str, int], str], person: str, number: str, path: Path, line: int) -> str:
-    name = numbers.get((person, int(number))) if number.isdecimal() else None
+    name = numbers.get((person, int(number))) if number.isdecimal() and len(number) < 10 else None
     if name is None:
         raise ValueError(f"{path}, line {line}: no picture {number[:20]!r} of {person[:60]!r} in {path.parent}")
     return name

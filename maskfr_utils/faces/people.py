@@ -34,6 +34,8 @@ def same_people(path: Path | None = None) -> Callable[[str], str]:
                     person = plain(row.pop("normalized_name"))
                     # Some sets number their people: a number names nobody elsewhere.
                     row = {name for name in row.values() if not plain(name or "").isdecimal()}
+                    if not person and any(row):
+                        raise KeyError("normalized_name")
                     keys |= {plain(name): person for name in row if name}
         except (KeyError, AttributeError, TypeError, UnicodeDecodeError, csv.Error):
             raise ValueError(f"{path} is no list of people with the columns normalized_name and a set each") from None

@@ -5,6 +5,7 @@ import pickletools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -126,6 +127,7 @@ def read_lfw_pairs(folder: str | Path, pairs: str | Path | None = None) -> tuple
         raise FileNotFoundError(f"no list of pairs at {path}")
     if path.stat().st_size > PAIRS_BYTES:
         raise ValueError(f"{path} is no list of pairs: above {PAIRS_BYTES:,} bytes")
+    picture = cache(partial(_lfw_picture, folder))  # that of several pairs is read and kept once
     pictures, same = [], []
     for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         match line.split("\t") if "\t" in line else line.split():
@@ -139,7 +141,7 @@ def read_lfw_pairs(folder: str | Path, pairs: str | Path | None = None) -> tuple
                 raise ValueError(
                     f"{path}, line {number} is no pair (name, number, number, or name, number twice): {brief(line, 80)}"
                 )
-        pictures += [_lfw_picture(folder, name, number) for name, number in people]
+        pictures += [picture(name, number) for name, number in people]
         same.append(is_same)
     if not same:
         raise ValueError(f"{path} holds no pair")
@@ -150,7 +152,7 @@ def _lfw_picture(folder: Path, name: str, number: str) -> bytes:
     name = name.strip()
     if "/" in name or "\\" in name or name.startswith("."):
         raise ValueError(f"{brief(name, 80)!r} is no name of a person's folder in {folder}")
-    stem = folder / name / f"{name}_{int(number[:9]):04d}"
+    stem = folder / name / f"{name}_{number.strip().lstrip('0'):0>4}"
     found = next(
         (path for suffix in (".jpg", ".png", ".jpeg") if is_file(path := stem.with_name(stem.name + suffix))), None
     )

@@ -342,12 +342,11 @@ def answer(record: dict) -> str:
         for target, found in by_target.items():
             one, other = (kind.split(",")[0] for kind in (source, target))
             if one != other and "rendered" not in (one, other) and found["threshold"] < 1:  # 1: too few pairs to tell
-                passed.append([100 * found[rate]["value"] for rate in ("FAR", "TAR")])
+                passed.append(100 * found["FAR"]["value"])
     if passed:
-        two, same = (span(f"{min(shares):.1f}", f"{max(shares):.1f}") for shares in zip(*passed, strict=True))
         said.append(
             "A threshold that accepts at most 1% of one set's pairs of two people accepts, of another set of real people,"
-            f" {two}% of the pairs of two and {same}% of the pairs of one (one seed)."
+            f" {span(f'{min(passed):.1f}', f'{max(passed):.1f}')}% (one network, one seed)."
         )
     return " ".join(said)
 
@@ -370,7 +369,7 @@ def _decided(record: dict, compared: pd.DataFrame) -> list[str]:
         for (label, where, measure), row in compared.iterrows()
         if (where, measure) == ("lfw", f"accuracy, {masked}") and row["verdict"] in ("better", "worse")
     ]
-    beyond = [f"With masks, {' and '.join(apart)} differ{'s' * (len(apart) == 1)} from the first beyond noise."]
+    beyond = [f"With masks, {' and '.join(apart)} differ{'s' * (len(apart) == 1)} from {first} beyond noise."]
     return [f"{'; '.join(told)}.", *(beyond if apart else [])]
 
 

@@ -34,9 +34,7 @@ def load_insightface_weights(model: nn.Module, weights: Mapping[str, Tensor] | s
     source, tensors = "the state dict", weights
     if isinstance(weights, str | Path):
         source, tensors = str(weights), read_state_dict(weights)
-    if not isinstance(tensors, Mapping) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
-        raise ValueError(f"{source}: not a state dict, which maps names to tensors")
-    tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+    tensors = _named(tensors, source)
     # Batch counters are absent from old files, and of no use to the outputs.
     expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
     wrong = sorted(
@@ -67,10 +65,15 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     except Exception as error:  # damaged files raise nearly anything, in many lines, even an OSError
         reason = brief(error, 100)
         raise ValueError(f"{path}: not a file of tensors that torch.save wrote ({reason})") from error
+    return _named(tensors, str(path))
+
+
+def _named(tensors: object, source: str) -> dict[str, Tensor]:
+    """A state dict without the prefix of `DataParallel`; ValueError of anything else."""
     if not isinstance(tensors, Mapping) or not all(
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in tensors.items()
     ):
-        raise ValueError(f"{path}: not a state dict, which maps names to tensors")
+        raise ValueError(f"{source}: not a state dict, which maps names to tensors")
     return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
 
 

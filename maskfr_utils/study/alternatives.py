@@ -8,7 +8,7 @@ import pandas as pd
 
 from maskfr_utils.names import CONDITIONS, TITLES
 from maskfr_utils.study import plan, trials
-from maskfr_utils.study.outcomes import Result, comparisons, listed, points, results, signed, with_enough_seeds
+from maskfr_utils.study.outcomes import Result, comparisons, listed, points, results, with_enough_seeds
 from maskfr_utils.study.run import Run
 from maskfr_utils.study.tables import FACES, NOT_RUN
 from maskfr_utils.study.variants import LOSS_VARIANTS, TWIN_TERM, VARIANTS
@@ -184,7 +184,7 @@ def loss_answer(scale: str, folder: Folder = None) -> list[str]:
         both = f"{spread[least]:.1f} points ({least})" + f" to {spread[most]:.1f} ({most})" * (least != most)
         text.append(
             f"From its worst trial to its best, of {TRIALS} with one seed each, a loss gains {both} on validation photos;"
-            f" a trial that left the numbers counts as none named ({apart}, whose rates lie further apart, is left out)."
+            f" a trial whose loss became infinite or undefined counts as 0% ({apart}, whose rates lie further apart, is left out)."
         )
     return text
 
@@ -222,11 +222,13 @@ def condition_answer(scale: str, folder: Folder = None) -> list[str]:
     gap, masked, bare = (compared.loc[(nearest, what)] for what in (GAP, *SPECIALISTS))
     seeds = seeds_of[nearest]
     name = f"*{title(nearest)}*"
-    lead = f"Nearest comes {name}" if len(said) > 1 else f"Only {name} is run so far"
+    by = "" if len(said) == 1 else ", by the worst of three intervals,"
+    lead = f"Nearest{by} comes {name}" if by else f"Only {name} is run so far"
+    beside = [f"{_points(row)} ({row['verdict']})" for row in (masked, bare)]
     return [
         f"{answer.capitalize()}: on {FACES[scale]}{f' ({seeds} of {SEEDS} seeds)' if seeds < SEEDS else ''} {serves[answer]} both kinds of faces.",
         f"{lead}: its accuracy on masked faces differs by {_points(gap)} points from that on bare ones, and from the"
-        f" specialists' by {signed(masked['difference'])} on masked faces and {signed(bare['difference'])} on bare ones.",
+        f" specialists' by {beside[0]} on masked faces and {beside[1]} on bare ones.",
     ]
 
 

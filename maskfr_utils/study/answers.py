@@ -326,9 +326,9 @@ def rates(folder: Folder = None) -> str:
     if not told:
         return ""
     lead = (
-        f"{'One pair changes' if len(turns) == 1 else 'Some pairs change'} places with the rate: {'; '.join(turns)}."
+        f"Of the report's networks {'one pair changes' if len(turns) == 1 else 'some pairs change'} places with the rate: {'; '.join(turns)}."
         if turns
-        else "No two networks change places with the rate, at those that were tried."
+        else "No two of the report's networks change places with the rate, at those that were tried."
     )
     end = "These are trials of one seed, which choose rates and are no verdict, so each network is judged at the rate that its own trials chose."
     return " ".join([lead, *told, end])
@@ -421,8 +421,9 @@ def claims(folder: Folder = None) -> str:
         if (found := outcomes.specialists(scale, folder).get(("resnet50", "masked"))) and 100 * found.learnt < LEARNT
     ]
     if slow:
-        text.append(
-            f"On {listed(slow)} ResNet-50 had not learnt even its training photos: that it loses says how fast it learns."
+        text.insert(
+            1,
+            f"On {listed(slow)} ResNet-50 had not learnt even its training photos: that it loses says how fast it learns.",
         )
     theirs = verdicts["the report"]
     doubtful = sum(theirs[claim] == "beyond noise" for claim in table.index if TITLES["ressanet100"] in claim)

@@ -48,10 +48,12 @@ def _lacking(record: dict) -> str:
         and bool(epochs or "diverged" in record),
         "accuracy on masked and unmasked photos": isinstance(metrics, dict)
         and all(isinstance(metrics.get(twin), dict) and "accuracy" in metrics[twin] for twin in ("masked", "unmasked")),
+        "number of steps": isinstance(record["throughput"].get("steps"), int),
         "faces": isinstance(faces, list) and all(isinstance(number, int | float) for number in faces),
-        "numbers of people, photos and seconds": all(
-            isinstance(made.get(name), int | float) for name in ("identities", "train_photos", "seconds")
+        "numbers of people, photos, threads and seconds": all(
+            isinstance(made.get(name), int | float) for name in ("identities", "train_photos", "threads", "seconds")
         ),
+        "device and precision": all(isinstance(made.get(name), str) for name in ("device", "precision")),
         "an audit in the form of ours": isinstance(record.get("audit", {}), dict),
     }
     return ", ".join(what for what, there in right.items() if not there)

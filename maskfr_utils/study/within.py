@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import io
 import math
+import signal
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ from maskfr_utils.probes.runs import of_run
 from maskfr_utils.records import read_record, record_or_none
 from maskfr_utils.stopping import Stopping
 from maskfr_utils.study import plan, scales, trials
-from maskfr_utils.study.making import images_per_second, make
+from maskfr_utils.study.making import STOPPED, images_per_second, make
 from maskfr_utils.study.plan import ABLATION
 from maskfr_utils.study.run import Run
 
@@ -174,11 +175,11 @@ class Session:
         for run, (process, _) in list(self.running.items()):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(5.0, min(60.0, self.left + GRACE - 1)))
-            if process.returncode == 0:
-                self.settle(run)
-            else:
+            if process.returncode in (None, *STOPPED, -signal.SIGTERM):  # the last: before it could save anything
                 process.kill()
                 self.say(f"{run.name} stopped; the same command goes on with it")
+            else:
+                self.settle(run)
         self.running = {}
 
     def step(self) -> bool:
