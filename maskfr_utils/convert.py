@@ -33,7 +33,7 @@ Sample = tuple[str, str, bytes]  # identity, name below it, encoded picture
 
 
 def convert(source: str | Path, out: str | Path, to: str, *, faces: bool = True, progress: bool = True) -> str:
-    """Writes the pictures of any source as another format; what is there under the same names is replaced.
+    """Writes the pictures of any source as another format; files of that format in `out` are replaced, a `folder` must be new.
 
     Args:
         source: what `sources.open_source` reads; for `bin`, LFW's folder with its `pairs.txt`.
@@ -102,6 +102,9 @@ def write_shards(folder: Path, pictures: Iterator[Sample]) -> tuple[int, int]:
 
     Returns:
         How many pictures and identities were written.
+
+    Raises:
+        ValueError: no picture.
     """
     labels: dict[str, int] = {}
     count = 0
@@ -132,8 +135,10 @@ def write_folder(folder: Path, pictures: Iterator[Sample]) -> tuple[int, int]:
         How many pictures and identities were written.
 
     Raises:
-        ValueError: an identity or picture whose name is no file's.
+        ValueError: an identity or picture whose name is no file's, or the folder holds something.
     """
+    if folder.is_dir() and next(folder.iterdir(), None):
+        raise ValueError(f"{folder} is not empty: name a new folder")
     people: dict[str, str] = {}  # identity -> its folder
     taken, written = set(), set()
     for identity, name, data in pictures:

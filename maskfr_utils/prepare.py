@@ -34,7 +34,7 @@ from maskfr_utils.parts import EACH, Parts
 from maskfr_utils.probes.faces import of_data
 from maskfr_utils.twins import DEMO, Block, How, Photos, Rendered, batches
 
-KEPT_FROM = 20_000  # pictures; what takes less than a minute or two is begun anew
+KEPT_FROM = 2_000  # pictures; fewer take a minute or, where faces have to be found, some, and are begun anew
 JPEG_FROM = 1_000_000  # pictures: raw ones and their twins would take 75 GB
 JPEG_BYTES = 10_000  # of a picture, and what an estimate of the room goes by
 ENCODINGS = ("auto", *store.ENCODINGS)
@@ -368,7 +368,10 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {brief(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("stopped: the same command goes on, from the parts that are kept of a large data set", file=sys.stderr)
+        print(
+            f"stopped: the same command goes on from what is kept of {KEPT_FROM:,} pictures or more, else it begins anew",
+            file=sys.stderr,
+        )
         return 130
     return 0
 

@@ -82,12 +82,16 @@ def finished(config: TrainConfig) -> dict | None:
     """The record of a run that has ended in the folder of `config`; none where there is none, or it is to be made anew.
 
     Raises:
-        ConfigError: the folder holds a record of another run, or one that cannot be read.
+        ConfigError: the folder holds a record of another run, or one that cannot be read, or a network of no run.
     """
     path = config.folder / "record.json"
-    if not path.exists():
-        return None
     way_out = "choose another out_dir, or delete that one if you no longer need it"
+    if not path.exists():
+        if (config.folder / FILES[2]).exists() and not (
+            config.folder / FILES[1]
+        ).exists():  # a run writes that one first
+            raise ConfigError(f"{config.folder / FILES[2]} is of no run: {way_out}")
+        return None
     try:
         record = read_record(path)
     except (OSError, ValueError) as error:

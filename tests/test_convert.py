@@ -76,6 +76,14 @@ def test_a_dot_in_a_name_is_no_suffix(people, tmp_path, write):
     assert len(faces_of(tmp_path / "out")[0]) == 3
 
 
+def test_no_folder_that_holds_something_becomes_one_of_people(people, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "photo.jpg").write_text("mine")
+    with pytest.raises(ValueError, match="mine is not empty: name a new folder"):
+        convert.convert(people, tmp_path / "mine", "folder", progress=False)
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["photo.jpg"]
+
+
 def test_no_picture_takes_the_place_of_another(tmp_path):
     pictures = [
         ("ann", "1.png", b"a"),

@@ -188,6 +188,15 @@ def test_memory_does_not_grow_with_the_folder(tmp_path, monkeypatch):
     assert kept < 300 * 5_000 and peak < kept + 2**20  # bytes
 
 
+def test_pictures_that_no_manifest_names_are_not_written_over(photos, tmp_path):
+    mine = tmp_path / "out" / "images" / "a" / "mine.png"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    with pytest.raises(ValueError, match=r"mine\.png is there already, and no manifest of ours"):
+        folder.mask_folder(photos, tmp_path / "out", workers=1, progress=False)
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == [mine]
+
+
 def test_settings_of_which_nothing_came_bind_nobody(photos, tmp_path):
     (tmp_path / "photos.zip").write_bytes(b"PK\x03\x04 cut off")
     with pytest.raises(ValueError, match="zip"):

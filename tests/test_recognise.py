@@ -741,6 +741,28 @@ def test_naming_that_is_cut_off_leaves_no_table_of_other_pictures(gallery, tmp_p
     assert [path.name for path in (tmp_path / "out" / "pictures").iterdir()] == ["00001-9.jpg"]
 
 
+def test_naming_that_is_stopped_tells_of_the_photos_so_far(gallery, tmp_path, monkeypatch):
+    for i in range(3):
+        write(tmp_path / "met" / f"{i}.png", face(0, i))
+    looked, name = [], gallery.name
+
+    def stopped_at_the_last(photo):
+        looked.append(photo)
+        if len(looked) == 3:
+            raise KeyboardInterrupt
+        return name(photo)
+
+    monkeypatch.setattr(gallery, "name", stopped_at_the_last)
+    with pytest.raises(KeyboardInterrupt):
+        name_photos(gallery, tmp_path / "met", tmp_path / "out")
+    told = json.loads((tmp_path / "out" / "names.json").read_text())
+    assert told["stopped"] is True and len(told["pictures"]) == 2
+    monkeypatch.undo()
+    name_photos(gallery, tmp_path / "met", tmp_path / "out")
+    told = json.loads((tmp_path / "out" / "names.json").read_text())
+    assert told["stopped"] is False and len(told["pictures"]) == 3
+
+
 def test_annotation_marks_the_face(gallery):
     photo = face(0, 9)
     image = np.asarray(annotate(photo, gallery.name(photo)))
@@ -821,7 +843,39 @@ def test_a_photo_that_takes_the_place_of_another_is_told(tmp_path, capsys):
     for photo, folder in enumerate("ab"):
         write(tmp_path / folder / "IMG_1.png", face(0, photo))
         told.append(run(capsys, "enrol", g, tmp_path / folder, "--person", "Ann")[1].out)
-    assert "taken anew" not in told[0] and "taken anew: 1 photos" in told[1] and "1 people, 1 photos" in told[1]
+    assert "replaced" not in told[0] and "replaced: 1 photos" in told[1] and "1 people, 1 photos" in told[1]
+    assert "replaced" not in run(capsys, "enrol", g, tmp_path / "b", "--person", "Ann")[1].out  # the very same photo
+
+
+def test_names_that_are_taken_for_one_person_are_told(few_blocks, tmp_path, capsys):
+    g = tmp_path / "g"
+    Gallery(small(), calibration=CALIBRATION).save(g)
+    for i, name in enumerate(("Ann", "ann")):
+        write(tmp_path / "people" / name / f"{i}.png", face(0, i))
+    told = run(capsys, "enrol", g, tmp_path / "people")[1].out
+    assert "2 photos of " in told and "taken as another spelling of" in told
+
+
+def test_a_gallery_that_cannot_be_is_told_before_the_work_and_an_empty_one_is_left_nowhere(
+    tmp_path, monkeypatch, capsys
+):
+    write(tmp_path / "people" / "Ann" / "0.png", np.zeros((200, 200, 3), np.uint8))
+    (tmp_path / "file").write_text("mine")
+    with monkeypatch.context() as patch:
+        patch.setattr(Gallery, "enrol", lambda *_, **__: pytest.fail("the work was begun"))
+        assert run(capsys, "enrol", tmp_path / "file", tmp_path / "people")[0] == 1
+    assert run(capsys, "enrol", tmp_path / "new", tmp_path / "people")[0] == 1 and not (tmp_path / "new").exists()
+
+
+def test_files_of_others_are_not_written_over(gallery, tmp_path):
+    write(tmp_path / "met" / "0.png", face(0, 7))
+    for file in ("names.csv", "pictures/00001-0.jpg"):
+        out = tmp_path / Path(file).stem
+        (out / "pictures").mkdir(parents=True)
+        (out / file).write_text("mine")
+        with pytest.raises(ValueError, match="is there already, and no"):
+            name_photos(gallery, tmp_path / "met", out)
+        assert (out / file).read_text() == "mine"
 
 
 MISTAKES = {

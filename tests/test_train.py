@@ -52,6 +52,13 @@ def test_photos_without_landmarks_get_their_yaw_all_the_same(tmp_path):
     assert np.abs(known - unknown).max() < 15
 
 
+def test_a_network_of_no_run_is_not_written_over(tmp_path, capsys):
+    (tmp_path / "model.safetensors").write_text("mine")
+    assert train.main([*TINY, "-p", "out_dir", str(tmp_path)]) == 1
+    assert "model.safetensors is of no run: choose another out_dir" in capsys.readouterr().err
+    assert (tmp_path / "model.safetensors").read_text() == "mine"
+
+
 def test_errors_are_one_line_and_a_status(tmp_path, capsys):
     assert train.main([*TINY, "-p", "min_masked", "50", "-p", "out_dir", str(tmp_path)]) == 1
     assert capsys.readouterr().err.strip().splitlines()[-1].startswith("maskfr_utils.train: ")

@@ -97,7 +97,7 @@ class Source:
             if not self._entries:
                 told = _told(self._unlisted)
                 raise ValueError(
-                    f"no pictures at <identity>/<picture> in {self.path}{told}: name the folder that holds a folder for each person"
+                    f"no pictures at <identity>/<picture> in {self.path}{told}: name the folder that holds a folder for each person (a folder of one person is none)"
                 )
             self.total = len(self._entries)
             known = _read_landmarks(self.path)

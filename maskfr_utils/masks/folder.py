@@ -32,7 +32,7 @@ from maskfr_utils.faces import align, pictures
 from maskfr_utils.faces.archives import Archive, open_archive
 from maskfr_utils.masks import styles
 from maskfr_utils.masks.draw import find_landmarks
-from maskfr_utils.masks.manifest import Manifest, coverage_key, coverage_name
+from maskfr_utils.masks.manifest import NAME, Manifest, coverage_key, coverage_name
 from maskfr_utils.messages import brief, start_command
 from maskfr_utils.names import unknown
 from maskfr_utils.paths import replacing
@@ -356,6 +356,8 @@ def main(argv: list[str] | None = None) -> int:
             signal.signal(number, handler)
     for what, count in counts.items():
         print(f"{count:9,d} {what}")
+    if counts.total() > counts["pictures"] + counts["faces"]:
+        print(f"which were skipped: {Path(args.out) / NAME}")
     if not counts["pictures"]:
         print("no picture was masked", file=sys.stderr)
         return 1

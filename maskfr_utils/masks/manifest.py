@@ -46,12 +46,14 @@ class Manifest:
         counts: of "pictures", "faces", and what was skipped, by reason; of a source that has changed its last picture counts.
 
     Raises:
-        ValueError: the manifest is another program's, broken, or of other settings.
+        ValueError: the manifest is another program's, broken, or of other settings, or pictures lie there without one.
     """
 
     def __init__(self, folder: Path, settings: dict):
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / NAME
+        if not self.path.exists():
+            self._refuse_others(folder)
         self._file = self.path.open("a", encoding="utf-8")
         self._lock()
         self.done: dict[str, tuple[int, int | None]] = {}
@@ -65,6 +67,14 @@ class Manifest:
         for part in ("images", "coverage"):
             for inside, _, _ in os.walk(folder / part):
                 remove_temporaries(Path(inside), older_than=0)
+
+    @staticmethod
+    def _refuse_others(folder: Path) -> None:
+        """Pictures that no manifest names are somebody's, and would be written over."""
+        if others := next(
+            (at for part in ("images", "coverage") for at in (folder / part).rglob("*") if at.is_file()), None
+        ):
+            raise ValueError(f"{others} is there already, and no manifest of ours: name another folder")
 
     def __enter__(self) -> Self:
         return self

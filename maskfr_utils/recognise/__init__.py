@@ -17,7 +17,19 @@ places may be kept only with that person's consent. `Gallery.remove` and `Galler
 `python -m maskfr_utils.recognise -h` does the same on the command line.
 """
 
-from maskfr_utils.recognise.embedder import Embedder, load_embedder
-from maskfr_utils.recognise.gallery import UNKNOWN, Gallery, Match
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from maskfr_utils.recognise.embedder import Embedder, load_embedder
+    from maskfr_utils.recognise.gallery import UNKNOWN, Gallery, Match
 
 __all__ = ["UNKNOWN", "Embedder", "Gallery", "Match", "load_embedder"]
+
+
+def __getattr__(name: str) -> object:
+    """What is exported, once it is asked for: torch takes seconds, in which the command would not hear Ctrl-C."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    where = "embedder" if name in ("Embedder", "load_embedder") else "gallery"
+    return getattr(import_module(f"{__name__}.{where}"), name)

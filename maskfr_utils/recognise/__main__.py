@@ -29,15 +29,15 @@ def enrol(args: argparse.Namespace) -> None:
         gallery.save(args.gallery)
     for person, photos in done.people.items():
         print(f"{photos:6} photos of {person}")
+    for note in done.layout:
+        print(printable(note))
     for photo, why_not in done.left_out.items():
         print(f"left out {printable(photo)}: {why_not}")
     for photo, notes in done.notes.items():
         print(f"enrolled {printable(photo)} though {' and '.join(notes)}")
     tell("left out", done.skipped)
     if done.replaced:
-        print(
-            f"taken anew: {done.replaced} photos, for others of the same person and file name (rename one to keep both)"
-        )
+        print(f"replaced: {done.replaced} photos, by others of the same person and file name (rename one to keep both)")
     tell_rule(gallery)
 
 
@@ -168,7 +168,8 @@ def parser() -> argparse.ArgumentParser:
         made[name].add_argument("gallery", type=Path, help="folder of the gallery")
     pictures = "a photo, folder, zip or tar"
     sources = {
-        "enrol": "a folder, zip or tar of <person>/<photo>; with --person also one photo, or photos of one person",
+        "enrol": "a folder, zip or tar of <person>/<photo>; with --person also one photo, or photos of one person; a picture"
+        " of 112 x 112 pixels is taken as an aligned face",
         "name": pictures,
         "embed": pictures,
     }
@@ -186,7 +187,7 @@ def parser() -> argparse.ArgumentParser:
             f"{default.get(name, 'the network of the package')}; the package's is for rendered people only)",
         )
     made["enrol"].add_argument(
-        "--person", help="whose all these photos are (default: the name of the folder they lie in)"
+        "--person", help="whose all these photos are (default: of each the folder right below SOURCE)"
     )
     made["enrol"].add_argument(
         "--rate",
@@ -223,7 +224,9 @@ def main(argv: list[str] | None = None) -> int:
         print(f"maskfr_utils.recognise: {brief(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nstopped" + ("; the gallery is as it was" if args.command in WRITES else ""), file=sys.stderr)
+        told = "; the gallery is as it was" if args.command in WRITES else ""
+        told = f"; {args.out} tells of the photos that were named" if args.command == "name" else told
+        print(f"\nstopped{told}", file=sys.stderr)
         return 130
     return 0
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from maskfr_utils.faces.archives import Archive, open_archive
 from maskfr_utils.faces.pictures import PictureError
@@ -71,7 +72,7 @@ def verify(
 def photos(archive: Archive) -> Iterator[tuple[str, np.ndarray | None, str]]:
     """Name and pixels (height, width, 3) uint8 of all pictures of a folder or archive; None with the reason where broken."""
     with archive.reader() as read:
-        for entry in archive.entries():
+        for entry in tqdm(archive.entries(), unit="photo", leave=False, delay=2, disable=None):
             try:
                 yield entry.name, quality.open_photo(read(entry)), ""
             except PictureError as error:

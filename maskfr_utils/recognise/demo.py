@@ -22,6 +22,9 @@ def write_photos(folder: str | Path, *, people: int = 8, strangers: int = 2, pho
         strangers: who do not.
         photos: of each person to enrol.
         seed: of people, pictures and masks.
+
+    Raises:
+        ValueError: no people, or more than have names.
     """
     if not 1 <= people <= len(NAMES):
         raise ValueError(f"people {people}: 1 to {len(NAMES)}")

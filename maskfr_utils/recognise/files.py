@@ -10,7 +10,7 @@ import math
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -61,14 +61,15 @@ def lock(folder: Path) -> FileLock:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Holds a gallery that is there for work that takes long and ends in a write: whoever comes second is refused at once.
+    """Holds a gallery for work that takes long and ends in a write: whoever comes second is refused at once.
+
+    Its folder is made if missing, so that one that cannot be is told before the work, and deleted again if nothing is written.
 
     Raises:
+        OSError: it cannot be made, or written into.
         ValueError: another process holds it.
     """
-    if not state(folder):
-        yield
-        return
+    new = not folder.exists()
     held = lock(folder)
     try:
         held.acquire(timeout=0)
@@ -78,6 +79,10 @@ def alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         held.release()
+        if new and not state(folder):
+            (folder / ".lock").unlink(missing_ok=True)
+            with suppress(OSError):  # others' files lie in it
+                folder.rmdir()
 
 
 def write(folder: Path, content: Content, embedder: Embedder | None = None) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from torch import nn
+from tqdm import tqdm
 
 from maskfr_utils.faces.archives import open_archive
 from maskfr_utils.faces.layout import plain_name
@@ -55,7 +56,8 @@ class Enrolment:
         left_out: photo -> why it was not enrolled.
         notes: enrolled photo -> what is wrong with it.
         skipped: how many other files were left out, by reason.
-        replaced: how many photos took the place of one of the same person and name.
+        replaced: how many photos took the place of another one of the same person and name.
+        layout: how the folder was understood where it is not plainly `<person>/<photo>`, a sentence each.
     """
 
     people: dict[str, int]
@@ -63,6 +65,7 @@ class Enrolment:
     notes: dict[str, tuple[str, ...]]
     skipped: Counter
     replaced: int
+    layout: tuple[str, ...] = ()
 
 
 class Gallery:
@@ -137,11 +140,11 @@ class Gallery:
         """
         if person is None:
             found = open_source(source)
-            pictures = found.pictures()
+            pictures, layout = found.pictures(), tuple(found.notes)
         else:
-            found, pictures = _pictures_of(source, person)
+            (found, pictures), layout = _pictures_of(source, person), ()
         names, photos, faces, left_out, notes = [], [], [], {}, {}
-        for photo, data in pictures:
+        for photo, data in tqdm(pictures, unit="photo", leave=False, delay=2, disable=None):
             name = person or photo.split("/", 1)[0]
             try:
                 name = tidy(name)
@@ -164,7 +167,7 @@ class Gallery:
             )
         names = self._spelt(names)
         replaced = self.add(names, np.array(faces), photos)
-        return Enrolment(dict(Counter(names)), left_out, notes, skipped, replaced)
+        return Enrolment(dict(Counter(names)), left_out, notes, skipped, replaced, layout)
 
     def add(self, people: Sequence[str], embeddings: np.ndarray, photos: Sequence[str] | None = None) -> int:
         """Enrols embeddings of this network that are known already.
@@ -175,7 +178,7 @@ class Gallery:
             photos: (n,) names by which they are told apart; one that the person has is replaced.
 
         Returns:
-            How many were replaced, of those that were there or of these, where two have one name.
+            How many were replaced by another one, of those that were there or of these, where two have one name.
 
         Raises:
             ValueError: other shapes, numbers or names.
@@ -197,13 +200,14 @@ class Gallery:
         rows = {(name, photo): row for row, (name, photo) in enumerate(self._rows())}
         new = dict(zip(zip(people, map(str, photos), strict=True), embeddings, strict=True))
         kept = [(key, self._embeddings[row]) for key, row in rows.items() if key not in new]
+        same = sum(key in rows and np.allclose(self._embeddings[rows[key]], new[key], atol=1e-4) for key in new)
         grouped: dict[str, list[tuple[str, np.ndarray]]] = {}
         for (name, photo), embedding in [*kept, *new.items()]:
             grouped.setdefault(name, []).append((photo, embedding))
         self._people = {name: [photo for photo, _ in rows] for name, rows in grouped.items()}
         if grouped:
             self._embeddings = np.stack([embedding for rows in grouped.values() for _, embedding in rows])
-        return len(rows) + len(people) - len(kept) - len(new)
+        return len(rows) + len(people) - len(kept) - len(new) - same
 
     def _spelt(self, names: Sequence[str]) -> list[str]:
         """People's names as those who are enrolled are spelt, else as the first of them is."""

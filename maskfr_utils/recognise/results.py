@@ -69,7 +69,7 @@ def name_photos(gallery: Gallery, source: str | Path, out: str | Path) -> tuple[
     """Names everybody in a photo, or a folder, zip or tar of photos, and leaves `pictures/`, `names.csv` and `names.json`.
 
     Tables and pictures that an earlier call left there make way: its tables at once, since they would tell of other pictures if
-    this call is cut off, and the pictures that they name, once all is written.
+    this call is cut off, and the pictures that they name, once all is written. Ctrl-C leaves the tables of the photos so far.
 
     Args:
         gallery: who is known.
@@ -81,7 +81,7 @@ def name_photos(gallery: Gallery, source: str | Path, out: str | Path) -> tuple[
 
     Raises:
         FileNotFoundError: no such source.
-        ValueError: no photo in it, nobody is enrolled, or `out` lies in the source.
+        ValueError: no photo in it, nobody is enrolled, `out` lies in the source, or holds such files of others.
     """
     source, out = Path(source), Path(out)
     archive = open_archive(source)
@@ -91,24 +91,20 @@ def name_photos(gallery: Gallery, source: str | Path, out: str | Path) -> tuple[
         )
     if not len(gallery):
         raise ValueError("nobody is enrolled")
-    (out / "pictures").mkdir(parents=True, exist_ok=True)
     before, named = _annotated_before(out), []
+    (out / "pictures").mkdir(parents=True, exist_ok=True)
     (out / BEGUN).write_text("".join(f"{picture}\n" for picture in sorted(before)))
-    for name, photo, why_not in photos(archive):
-        if not named:
-            for table in TABLES:
-                (out / table).unlink(missing_ok=True)
-        matches = gallery.name(photo) if photo is not None else []
-        if not matches:
-            named.append(Named(name, problem=why_not or "no face"))
-            continue
-        picture = f"pictures/{len(named) + 1:05d}-{re.sub(r'[^A-Za-z0-9]+', '-', Path(name).stem)[:40]}.jpg"
-        with (out / BEGUN).open("a") as begun:
-            begun.write(f"{picture}\n")
-        with replacing(out / picture) as temporary:
-            annotate(photo, matches).save(temporary, "JPEG", quality=92)
-        kept = tuple(replace(match, image=NO_PIXELS) for match in matches)  # thousands of photos would fill the memory
-        named.append(Named(name, kept, annotated=picture))
+    try:
+        for name, photo, why_not in photos(archive):
+            if not named:
+                for table in TABLES:
+                    (out / table).unlink(missing_ok=True)
+            matches = gallery.name(photo) if photo is not None else []
+            named.append(_annotated(name, photo, matches, why_not, out, len(named) + 1, before))
+    except KeyboardInterrupt:
+        if named:
+            write_tables(named, archive.skipped, gallery, out, stopped=True)
+        raise
     if not named:
         (out / BEGUN).unlink()
         told = ", ".join(f"{count} {reason}" for reason, count in archive.skipped.items())
@@ -121,8 +117,27 @@ def name_photos(gallery: Gallery, source: str | Path, out: str | Path) -> tuple[
     return named, archive.skipped
 
 
-def write_tables(named: Sequence[Named], skipped: Counter, gallery: Gallery, out: Path) -> None:
-    """Writes `names.csv`, a line a face, and `names.json`, which also says by what rule faces were named."""
+def _annotated(
+    name: str, photo: np.ndarray | None, matches: list[Match], why_not: str, out: Path, number: int, ours: set[str]
+) -> Named:
+    """The result of a photo, whose annotated picture is written; ValueError where one that is not `ours` would be lost."""
+    if not matches:
+        return Named(name, problem=why_not or "no face")
+    picture = f"pictures/{number:05d}-{re.sub(r'[^A-Za-z0-9]+', '-', Path(name).stem)[:40]}.jpg"
+    if picture not in ours and (out / picture).exists():
+        raise ValueError(f"{out / picture} is there already, and no picture of ours: choose another folder")
+    with (out / BEGUN).open("a") as begun:
+        begun.write(f"{picture}\n")
+    with replacing(out / picture) as temporary:
+        annotate(photo, matches).save(temporary, "JPEG", quality=92)
+    kept = tuple(replace(match, image=NO_PIXELS) for match in matches)  # thousands of photos would fill the memory
+    return Named(name, kept, annotated=picture)
+
+
+def write_tables(
+    named: Sequence[Named], skipped: Counter, gallery: Gallery, out: Path, *, stopped: bool = False
+) -> None:
+    """Writes `names.csv`, a line a face, and `names.json`, which also says by what rule faces were named, and if not all were."""
     with replacing(out / TABLES[0]) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         table = csv.DictWriter(file, COLUMNS)
         table.writeheader()
@@ -135,6 +150,7 @@ def write_tables(named: Sequence[Named], skipped: Counter, gallery: Gallery, out
         "threshold": gallery.threshold,
         "validation": gallery.calibration.validation,
         "skipped": dict(skipped),
+        "stopped": stopped,
         "pictures": [
             {"picture": photo.picture, "annotated": photo.annotated, "problem": photo.problem}
             | {"faces": [{k: v for k, v in asdict(match).items() if k != "image"} for match in photo.matches]}
@@ -170,11 +186,18 @@ def annotate(photo: np.ndarray, matches: Sequence[Match]) -> Image.Image:
 
 
 def _annotated_before(out: Path) -> set[str]:
-    """The annotated pictures that an earlier call's table names, or its list if it was cut off: none but these are ours to delete."""
-    pictures = set()
+    """The annotated pictures that an earlier call's table names, or its list if it was cut off: none but these are ours to delete.
+
+    Raises:
+        ValueError: there are tables of others.
+    """
+    pictures, ours = set(), (out / BEGUN).exists()
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
         told = json.loads((out / TABLES[1]).read_text(encoding="utf-8"))
         pictures |= {str(photo["annotated"]) for photo in told["pictures"]}
+        ours = True
+    if not ours and (there := next((out / table for table in TABLES if (out / table).exists()), None)):
+        raise ValueError(f"{there} is there already, and no table of ours: choose another folder")
     with contextlib.suppress(OSError, ValueError):
         pictures |= set((out / BEGUN).read_text().splitlines())
     return set(filter(_ANNOTATED.fullmatch, pictures))

@@ -1,5 +1,6 @@
 """People set aside to measure how alike a network finds strangers."""
 
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -18,6 +19,7 @@ MOST_PHOTOS = 4  # of a person: more add pairs, but no strangers
 
 def rendered_calibration(embedder: Embedder, people: int = 60, photos: int = 2) -> Calibration:
     """How alike a network finds rendered people, each photo bare and with a mask drawn on."""
+    print(f"measuring the network on {people} rendered people: `calibrate` keeps that with a network", file=sys.stderr)
     images, labels, landmarks = _rendered(people, photos)
     return _calibrated(embedder, images, labels, landmarks, f"{people} rendered people, bare and with drawn masks")
 
