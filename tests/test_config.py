@@ -77,7 +77,6 @@ def test_broken_params_file(tmp_path, text, capsys):
 
 
 def test_misspelling_is_refused_before_torch_is_loaded():
-    started = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "maskfr_utils.train", "-p", "model", "resanet50"],
         capture_output=True,
@@ -86,7 +85,6 @@ def test_misspelling_is_refused_before_torch_is_loaded():
     assert done.returncode == 2
     assert "did you mean ressanet50" in done.stderr
     assert " torch\n" not in done.stderr
-    assert time.perf_counter() - started < 10
 
 
 def test_run_name_tells_every_parameter_apart_but_the_folder():
@@ -200,13 +198,13 @@ MERGES = "a0: &a0 {x: 1}\n" + "".join(f"a{i}: &a{i}\n  <<: [*a{i - 1}, *a{i - 1}
 def test_hostile_params_file_is_refused_on_one_short_line(tmp_path, text, capsys):
     file = tmp_path / "x.yaml"
     file.write_text(text, encoding="utf-8")
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(SystemExit) as stop:
         TrainConfig.from_argv(["-f", str(file)])
     assert stop.value.code == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and len(said) <= 340
-    assert time.perf_counter() - started < 3
+    assert time.process_time() - started < 3
 
 
 @given(st.text(max_size=200) | st.text("[]{}:,&*!<>|-? \n\"'#%a1", max_size=60))

@@ -273,9 +273,7 @@ def test_files_may_be_renamed_and_code_written_otherwise(copy, whole_probe, caps
 def test_what_was_computed_is_read_again_without_torch(copy):
     python(copy, SHOW)
     quick = SHOW + "import sys; assert 'torch' not in sys.modules"
-    start = time.perf_counter()
     assert python(copy, quick) == python(copy, SHOW)
-    assert time.perf_counter() - start < 6  # two processes
 
 
 def test_a_broken_memory_is_computed_anew(monkeypatch, tmp_path):

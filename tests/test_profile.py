@@ -1,11 +1,10 @@
 """The counters against sums done by hand."""
 
-import time
-
 import pytest
 import torch
 from torch import nn
 
+from maskfr_utils import profile
 from maskfr_utils.models import create_model
 from maskfr_utils.models.blocks import IBT, MHSA
 from maskfr_utils.profile import count_macs, count_parameters, latency, signal_by_depth
@@ -63,12 +62,17 @@ def test_needs_no_memory_on_the_meta_device():
     assert count_macs(model, image_size=2) == 4 * (300_000 + 100_000**2)
 
 
-def test_latency_orders_runs_and_takes_turns():
-    calls = []
-    runs = {"slow": lambda: (calls.append("slow"), time.sleep(0.2)), "quick": lambda: calls.append("quick")}
-    seconds = latency(runs, repeats=3)
+def test_latency_is_the_time_of_each_and_they_take_turns(monkeypatch):
+    calls, now = [], [0.0]
+    monkeypatch.setattr(profile.time, "perf_counter", lambda: now[0])
+
+    def run(name, seconds):
+        calls.append(name)
+        now[0] += seconds
+
+    seconds = latency({"slow": lambda: run("slow", 0.25), "quick": lambda: run("quick", 0.125)}, repeats=3)
     assert calls == ["slow", "quick"] * 4
-    assert seconds["slow"] >= 0.2 > seconds["quick"] >= 0
+    assert seconds == {"slow": 0.25, "quick": 0.125}
 
 
 def test_signal_by_depth_measures_each_block_and_changes_nothing():

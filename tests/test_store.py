@@ -400,11 +400,11 @@ def hostile(path, kind):
 )  # fmt: skip
 def test_a_column_that_is_not_what_it_seems_is_refused_on_opening(tmp_path, kind):
     hostile(tmp_path / "x.h5", kind)
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(ValueError, match=r"x\.h5") as caught:
         FaceStore(tmp_path / "x.h5")
     assert len(str(caught.value)) <= 300 + len(str(tmp_path)) and "\n" not in str(caught.value)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_many_texts_that_stand_for_one_long_one_are_refused(tmp_path):
