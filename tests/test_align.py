@@ -197,10 +197,17 @@ def test_no_face_in_any_position():
 def test_doubtful_box_on_the_chest_of_a_sure_face_is_dropped():
     sure, badge, behind = (100, 50, 180, 130), (60, 250, 140, 330), (300, 40, 380, 120)
     boxes, scores = np.array([sure, badge, behind], float), np.array([1.6, 0.1, 0.1])
-    assert align._on_a_chest(boxes, scores).tolist() == [False, True, False]
-    assert not align._on_a_chest(boxes, np.array([1.6, 0.5, 0.1])).any()  # a child in front
-    assert not align._on_a_chest(boxes, np.array([0.6, 0.1, 0.1])).any()
-    assert align._on_a_chest(np.zeros((0, 4)), np.zeros(0)).shape == (0,)
+    assert align._of_a_sure_face(boxes, scores).tolist() == [False, True, False]
+    assert not align._of_a_sure_face(boxes, np.array([1.6, 0.5, 0.1])).any()  # a child in front
+    assert not align._of_a_sure_face(boxes, np.array([0.6, 0.1, 0.1])).any()
+    assert align._of_a_sure_face(np.zeros((0, 4)), np.zeros(0)).shape == (0,)
+
+
+def test_doubtful_box_inside_a_sure_face_is_its_chin():
+    sure, chin, beside = (100, 50, 180, 130), (120, 100, 168, 148), (170, 60, 250, 140)
+    boxes, scores = np.array([sure, chin, beside], float), np.array([1.6, -0.3, -0.3])
+    assert align._of_a_sure_face(boxes, scores).tolist() == [False, True, False]
+    assert not align._of_a_sure_face(boxes, np.array([1.6, 0.5, 0.5])).any()  # a face before another
 
 
 def test_no_face_no_box():

@@ -67,7 +67,7 @@ def detect(photo: np.ndarray, threshold: float = 0.0) -> list[tuple[int, int, in
     dlib's HOG detector on the photo brought to at most 800 pixels; where it finds nothing, once more at twice the size
     (it knows faces of 80 pixels and more only), then with a border of a sixth: in a tight crop it misses the
     surroundings (of 205 faces that fill the picture, 94% are found at once, 99% in the end). A doubtful box on the chest of
-    a sure face is a badge or a print, and is dropped.
+    a sure face is a badge or a print, one that overlaps it is its chin; both are dropped.
 
     Args:
         photo: (height, width, 3) uint8 RGB.
@@ -96,7 +96,7 @@ def _detect(photo: np.ndarray, threshold: float = 0.0) -> tuple[list[tuple[int, 
     to_photo = np.array([width / small.shape[1], height / small.shape[0]] * 2)
     boxes = np.array([(b.left(), b.top(), b.right(), b.bottom()) for b in found]).reshape(-1, 4)
     boxes = (boxes - border) * to_photo
-    kept = ~_on_a_chest(boxes, np.array(scores))
+    kept = ~_of_a_sure_face(boxes, np.array(scores))
     boxes, scores = boxes[kept], np.array(scores)[kept]
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2
     offset = np.linalg.norm((centre - [width / 2, height / 2]) / [width, height], axis=1)  # 0 centre .. 0.71 corner
@@ -163,14 +163,19 @@ def _close_look(photo: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray
     return scores.mean(0)
 
 
-def _on_a_chest(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """(n,) bool: doubtful boxes (n, 4) as large as a sure face, and one to four face heights below it."""
+def _of_a_sure_face(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """(n,) bool: doubtful boxes (n, 4) as large as a sure face and one to four face heights below it, or a third or more inside it.
+
+    Of 309 photos, 115 of people with real masks, three have one inside: all are chins and necks.
+    """
     size = np.maximum(boxes[:, 2] - boxes[:, 0], 1)
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2
     right, below = np.moveaxis((centre[:, None] - centre) / size[:, None], -1, 0)  # of box i from face j
     place = (np.abs(right) < 1.5) & (below > 1) & (below < 4)
     alike = np.abs(np.log(size[:, None] / size)) < 0.5
-    return (scores < _DOUBTFUL) & (place & alike & (scores > _SURE)).any(1)
+    ends = np.minimum(boxes[:, None, 2:], boxes[:, 2:]) - np.maximum(boxes[:, None, :2], boxes[:, :2])
+    inside = ends.clip(0).prod(-1) > size[:, None] * np.maximum(boxes[:, 3] - boxes[:, 1], 1)[:, None] / 3
+    return (scores < _DOUBTFUL) & ((place & alike | inside) & (scores > _SURE)).any(1)
 
 
 def landmarks68(image: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
