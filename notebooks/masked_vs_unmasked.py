@@ -213,7 +213,7 @@ pages.drawn(
 said = [answer(scale, results) for answer in (answers.cost, answers.gain, answers.price)]
 text = " ".join(filter(None, said)) or f"These runs are not made yet: `{plan.command('table_1', scale)}` makes them."
 real_words = real_masks.answer(real) if real else "Whether drawn masks stand in for real ones is not measured yet."
-display(pages.box(f"{text}\n\n{real_words}"))
+display(pages.box(f"{text} {real_words}"))
 
 # %% [markdown]
 # <details><summary><b>Exercise.</b> The report compares a network trained and tested without masks with one trained and tested with

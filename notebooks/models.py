@@ -313,7 +313,7 @@ pages.Words(
 fits = f"""of all settings tried, {"only one has" if len(left) == 1 else f"{len(left)} have"} all four published numbers, with $k = 2$, $r = 4$,
 no biases and no projection, apart from the kind of position terms"""
 text = f"""Nearly: our ResNet-50 differs from the paper's in its stride, its missing max pool and its head, our IResNet-50 in one BatchNorm a block.
-Once these are undone, ResNet's published multiply-adds come out to 2%, and IResNet's numbers to the last digit. ResSaNet's do so only if softmax is counted, by a rule that failed on attention when the paper was written: {fits if left else "and even then none of the settings tried has all four published numbers"}. Without it the operations miss by 0.04%. One thing does not fit, and we do not know why: its parameters come out only without MBConv's depthwise convolutions, its
+Once these are undone, ResNet's published multiply-adds come out to 2%, and IResNet's numbers to the last digit. ResSaNet's do so only if softmax is counted, by a rule that failed on attention when the paper was written: {fits if left else "and even then none of the settings tried has all four published numbers"}; without it the operations miss by 0.04%. One thing does not fit, and we do not know why: its parameters come out only without MBConv's depthwise convolutions, its
 operations only with them."""
 display(pages.box(text))
 

@@ -160,7 +160,7 @@ if shares:
 # %% tags=["remove-input"]
 text = f"Where the networks look is not measured yet: `{command}` measures it."
 if record:
-    text = (where_it_looks.answer(record) or pages.ELSEWHERE) + " A finding counts where both kinds of map agree."
+    text = where_it_looks.answer(record) or pages.ELSEWHERE
 display(pages.box(text))
 
 # %% [markdown]

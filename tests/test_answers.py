@@ -27,7 +27,7 @@ def test_a_mask_costs_what_twins_differ_by(tmp_path):
     assert "costs it 55.0 points (+42.6 to +67.4)." in said
     gained = answers.gain("demo", folder)
     assert "names 85.0% of the masked photos" in gained and gained.count("not beyond noise") == 2
-    assert "That wins back 40.0 points (+15.2 to +64.8; not beyond noise), and" in gained
+    assert "which wins back 40.0 points (+15.2 to +64.8; not beyond noise) and" in gained
     assert gained.startswith("On rendered faces, ")
     assert gained.endswith(
         "leaves it 15.0 points (+2.6 to +27.4; not beyond noise) below the network that was trained and tested on bare faces."

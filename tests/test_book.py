@@ -38,6 +38,15 @@ def test_chapter_is_executed(name):
     assert not any(o.output_type == "error" or o.get("name") == "stderr" for c in cells for o in c.outputs)
 
 
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_the_box_at_the_end_has_two_to_four_sentences(name):
+    cells = nbformat.read(BOOK / f"{name}.ipynb", as_version=4).cells
+    texts = [c.source for c in cells if c.cell_type == "markdown"]
+    texts += [o.data.get("text/markdown", "") for c in cells for o in c.get("outputs", ()) if "data" in o]
+    (box,) = (text.split("</p>", 1)[1].split("</div>")[0] for text in texts if "admonition tip" in text)
+    assert 2 <= len(re.split(r"(?<=[.!?])\s+(?=[A-Z0-9*`])", box.strip())) <= 4
+
+
 def test_chapters_are_the_notebooks(tmp_path):
     assert chapter_problems(ROOT / "notebooks", BOOK) == []
 

@@ -300,7 +300,7 @@ def test_whether_drawn_masks_stand_in_is_told_by_the_share_of_the_gain(real, wor
     record["results"]["all photos"]["gain"] = lines
     said = real_masks.answer(record)
     assert (
-        f"Here drawn masks stand in for real ones {words}. On new people" in said
+        f"Here drawn masks stand in for real ones {words}: on new people" in said
         and f"{100 * real:+.1f} (+1.0 to +40.0)" in said
     )
     lines["rank 1, real mask"]["seeds"] = [
@@ -308,8 +308,8 @@ def test_whether_drawn_masks_stand_in_is_told_by_the_share_of_the_gain(real, wor
         real,
         real + 0.1,
     ]  # half of its width is t, 4.303, times 0.1 / √3
-    assert f"{points(0.3 - real, 0.3 - real - 0.2484, 0.3 - real + 0.2484)} points, an interval over seeds" in (
-        real_masks.answer(record)
+    assert f"over seeds alone: {points(0.3 - real, 0.3 - real - 0.2484, 0.3 - real + 0.2484)})" in real_masks.answer(
+        record
     )
     for line in lines.values():
         line["seeds"] = line["seeds"][:2]

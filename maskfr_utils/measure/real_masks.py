@@ -254,16 +254,15 @@ def answer(record: dict) -> str:
     how = next((words for most, words in parts.items() if share <= most), "in a way that these numbers do not tell")
     seeds = np.subtract(drawn["seeds"], real["seeds"])
     more = from_draws(seeds, seeds.mean(keepdims=True))  # the record holds no draws of people for it
-    told_more = f"; the difference is {points(more.value, more.low, more.high)} points, an interval over seeds alone"
-    told_more *= len(seeds) >= SEEDS
+    apart = f" (the difference, over seeds alone: {points(more.value, more.low, more.high)})" * (len(seeds) >= SEEDS)
     either = [points(*row[["value", "low", "high"]]) for row in (real, drawn)]
     told = table(record)
     unsure = [kind for kind in ("real", "drawn") if told.loc[f"rank 1, {kind} mask", "verdict"].startswith("undecided")]
     which = "neither gain is" if len(unsure) == 2 else f"the gain with {''.join(unsure)} masks is not"
     return (
-        f"{'Whether drawn masks stand in for real ones is not decided' if unsure else f'Here drawn masks stand in for real ones {how}'}. On new people, training on drawn"
+        f"{'Whether drawn masks stand in for real ones is not decided' if unsure else f'Here drawn masks stand in for real ones {how}'}: on new people, training on drawn"
         f" masks gains {either[0]} points of rank 1 with real masks, and {either[1]} with drawn ones"
-        f"{told_more}.{f' After correction {which} beyond noise.' if unsure else ''}"
+        f"{apart}{f', and after correction {which} beyond noise' if unsure else ''}."
     )
 
 

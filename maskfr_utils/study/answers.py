@@ -62,8 +62,8 @@ def gain(scale: str, folder: Folder = None) -> str:
     won, left = compared.loc[tables.GAIN], compared.loc[tables.EACH_ITS_OWN]
     apart, above = _apart(left)
     return (
-        f"On {FACES[scale]}, an IResNet-50 that is trained on masked faces names {100 * trained.mean:.1f}% of the masked photos. That"
-        f" wins back {signed(won['difference']).lstrip('+')} points{_between(won)}, and leaves it {apart}"
+        f"On {FACES[scale]}, an IResNet-50 that is trained on masked faces names {100 * trained.mean:.1f}% of the masked photos, which"
+        f" wins back {signed(won['difference']).lstrip('+')} points{_between(won)} and leaves it {apart}"
         f" {'above' if above else 'below'} the network that was trained and tested on bare faces."
     )
 
@@ -264,8 +264,8 @@ def undecided_in_the_report(theirs: pd.DataFrame) -> str:
     rest = sum(TITLES["ressanet100"] in name for name in theirs.index.difference(unsure))
     best = published.TABLE_2["ressanet100"][0]
     return (
-        f"Of the report's {len(theirs)} differences at least {len(unsure)} are not beyond the noise of its own test set: {'; '.join(unsure)}."
-        f" {rest} of the other {len(theirs) - len(unsure)} rest on the {best:.2%}, which may be of bare faces."
+        f"Of the report's {len(theirs)} differences at least {len(unsure)} are not beyond the noise of its own test set ({'; '.join(unsure)}),"
+        f" and {rest} of the other {len(theirs) - len(unsure)} rest on the {best:.2%}, which may be of bare faces."
     )
 
 
@@ -409,22 +409,18 @@ def claims(folder: Folder = None) -> str:
         ("is undecided", "are undecided"): run & ~stand & ~turned,
         ("is not run yet", "are not run yet"): ~run,
     }
-    text = [
-        f"{len(some)} {words[len(some) > 1]}: {'; '.join(_claim(claim, table) for claim in some)}."
-        for words, which in kinds.items()
-        if len(some := table.index[which])
-    ]
-    text[0] = f"Of the report's {len(table)} conclusions {text[0]}"
     slow = [
         FACES[scale]
         for scale in SCALES
         if (found := outcomes.specialists(scale, folder).get(("resnet50", "masked"))) and 100 * found.learnt < LEARNT
     ]
-    if slow:
-        text.insert(
-            1,
-            f"On {listed(slow)} ResNet-50 had not learnt even its training photos: that it loses says how fast it learns.",
-        )
+    how = f", as ResNet-50 had not learnt even its training photos on {listed(slow)}" if slow else ""
+    text = [
+        f"{len(some)} {words[len(some) > 1]}: {'; '.join(_claim(claim, table) + how * claim.endswith(' ResNet-50') for claim in some)}."
+        for words, which in kinds.items()
+        if len(some := table.index[which])
+    ]
+    text[0] = f"Of the report's {len(table)} conclusions {text[0]}"
     theirs = verdicts["the report"]
     doubtful = sum(theirs[claim] == "beyond noise" for claim in table.index if TITLES["ressanet100"] in claim)
     supported = (
