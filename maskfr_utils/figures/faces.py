@@ -30,36 +30,32 @@ def face_grid(rows: dict[str, np.ndarray], *, size: float = 0.9) -> Figure:
     return finished(fig, pad=0.3)
 
 
-def mistakes(
-    store: FaceStore, places: np.ndarray, named: np.ndarray, *, masked: bool = True, most: int = 10
-) -> Figure | None:
-    """Photos that were taken for somebody else: each above a training photo of that person; None where all are right.
+def mistakes(store: FaceStore, places: np.ndarray, named: np.ndarray) -> Figure | None:
+    """Masked photos that were taken for somebody else, ten at most: each above a training photo of that person; None without any.
 
     Args:
         store: the prepared faces.
         places: (n,) of the photos in it.
         named: (n,) identities that they were taken for.
-        masked: show their masked twins.
-        most: photos.
     """
-    wrong = np.flatnonzero(store.labels[places] != named)[:most]
+    wrong = np.flatnonzero(store.labels[places] != named)[:10]
     if not len(wrong):
         return None
     training = store.indices(TRAIN)
     others = [training[store.labels[training] == label][0] for label in named[wrong]]
     return face_grid(
-        {"taken for somebody else": store.batch(places[wrong], masked=masked)[0], "for whom": store.batch(others)[0]}
+        {"taken for somebody else": store.batch(places[wrong], masked=True)[0], "for whom": store.batch(others)[0]}
     )
 
 
-def sheet(images: np.ndarray, *, columns: int = 10, inches: float = 1.0) -> Figure:
+def sheet(images: np.ndarray, *, columns: int = 10) -> Figure:
     """Faces side by side without anything between them: (N, height, width, 3) uint8."""
     rows = -(-len(images) // columns)
     height, width = images.shape[1:3]
     page = np.full((rows * columns, height, width, 3), 255, np.uint8)
     page[: len(images)] = images
     page = page.reshape(rows, columns, height, width, 3).swapaxes(1, 2).reshape(rows * height, columns * width, 3)
-    fig = plt.figure(figsize=(columns * inches, rows * inches * height / width))
+    fig = plt.figure(figsize=(columns, rows * height / width))
     ax = fig.add_axes((0, 0, 1, 1))
     ax.imshow(page)
     ax.axis("off")

@@ -74,14 +74,14 @@ SLIDER = """<div class="playable" id="play-arcface">
 }})();</script></div>"""
 
 
-def arcface(scale: float, margin: float, identities: int = 1000) -> Html:
-    """What s and m do to the probability of the own identity, with a slider for each.
+def arcface(scale: float, margin: float) -> Html:
+    """What s and m do to the probability of the own identity among 1,000, all others at 90 degrees, with a slider for each.
 
     Args:
         scale: s to begin with.
         margin: m in radians to begin with.
-        identities: people, all but the own one at 90 degrees.
     """
+    identities = 1000
     angles = torch.linspace(0, math.pi / 2, 91, dtype=torch.float64)
     rest = math.log(identities - 1)
 

@@ -42,9 +42,9 @@ def write_photos(folder: str | Path, *, people: int = 8, strangers: int = 2, pho
     _write(Path(folder) / "met" / "all together.png", together(met[1]))
 
 
-def together(faces: np.ndarray, *, columns: int = 5, magnified: float = 1.6, gap: int = 24) -> np.ndarray:
-    """A group photo (height, width, 3) uint8 of faces (n, 112, 112, 3), side by side."""
-    size = round(faces.shape[1] * magnified)
+def together(faces: np.ndarray) -> np.ndarray:
+    """A group photo (height, width, 3) uint8 of faces (n, 112, 112, 3), side by side and 1.6 times as large."""
+    columns, gap, size = 5, 24, round(faces.shape[1] * 1.6)
     rows = -(-len(faces) // columns)
     photo = np.full((gap + rows * (size + gap), gap + columns * (size + gap), 3), 128, np.uint8)
     for i, face in enumerate(faces):

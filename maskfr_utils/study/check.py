@@ -16,13 +16,12 @@ from maskfr_utils.study.state import digest, inconsistencies, made_from, status
 HEADLINE = "headline.md"  # beside the records: the table of the book's first page
 
 
-def problems(folder: Path | None = None, book: Path | None = None, notebooks: Path | None = None) -> list[str]:
+def problems(folder: Path | None = None, book: Path | None = None) -> list[str]:
     """What keeps the book from being built: each a line that names the file and the way out. Runs not yet run are none.
 
     Args:
         folder: of the records; default: the book's.
         book: folder of the chapters; default: the book, where `folder` is its own; of others no chapter is asked for.
-        notebooks: folder of their notebooks; default: the repository's.
     """
     own, again, folder = folder is None, partial(command, folder=folder), folder or paths.results_dir()
     book, found = book or (paths.ROOT / "book" if own else None), []
@@ -51,7 +50,7 @@ def problems(folder: Path | None = None, book: Path | None = None, notebooks: Pa
     ]
     if found:
         return found
-    for name in opened(notebooks):
+    for name in opened():
         try:
             if moved := of_older_networks(folder / name):
                 found.append(f"{name} was measured on networks of older code ({', '.join(moved)} moved): measure again")
@@ -62,7 +61,7 @@ def problems(folder: Path | None = None, book: Path | None = None, notebooks: Pa
     headline = folder / HEADLINE
     if not headline.exists() or headline.read_text(encoding="utf-8") != captions.headline(folder):
         found.append(f"{headline.name} is not of these records: `{again()} --headline` writes it")
-    for notebook in chapters(notebooks):
+    for notebook in chapters():
         found += of_chapter(notebook, folder, book / f"{notebook.stem}.ipynb")
     return found
 

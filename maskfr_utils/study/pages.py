@@ -18,14 +18,13 @@ class Words(str):
         return str(self)
 
 
-def box(text: str, title: str = "In short") -> Words:
+def box(text: str) -> Words:
     """A box of Markdown: what a chapter answers to the question at its head.
 
     Args:
         text: one or several paragraphs.
-        title: its heading.
     """
-    return Words(f'<div class="admonition tip">\n<p class="admonition-title">{title}</p>\n\n{text}\n\n</div>')
+    return Words(f'<div class="admonition tip">\n<p class="admonition-title">In short</p>\n\n{text}\n\n</div>')
 
 
 def made(*texts: str) -> Words:
