@@ -105,7 +105,11 @@ display(pages.Words(captions.VERDICTS))
 # %% tags=["hide-input"] mystnb={"name": "tab-losses-strangers", "caption": "IResNet-50 trained on masked rendered faces with each loss, tried on rendered people whom it has never seen: percent, with 95% intervals over seeds and people."}
 tried_on = records.read_measurement("recognise/loss_strangers.json", results)
 display(pages.shown(loss_strangers.table(tried_on) if tried_on else pd.DataFrame(), loss_strangers.COMMAND))
-who = f"{tried_on['sets']['rendered']['people']} rendered people. {pages.networks(tried_on)}" if tried_on else ""
+who = (
+    f"{tried_on['sets']['rendered']['people']} rendered people. {pages.networks(tried_on)} {loss_strangers.origin(tried_on)}"
+    if tried_on
+    else ""
+)
 how = f"`{loss_strangers.COMMAND}` tries the final networks of `{plan.command('losses', 'demo')}`. {who}"
 display(pages.made(how, state.made_from("losses", results)))
 

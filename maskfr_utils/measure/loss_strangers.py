@@ -61,8 +61,16 @@ def measure(found: dict[Run, str]) -> dict:
         for run, title in found.items()
     ]
     record = make_record(networks, [SET])
+    records = [[record_or_none(path) for path in (run.record_path(), run.folder / "record.json")] for run in found]
+    record["as_recorded"] = sum(book == own for book, own in records)
     del record["details"]  # of thresholds and kinds of photos: the chapter on strangers has them, of better networks
     return record
+
+
+def origin(record: dict) -> str:
+    """In words, how many of the networks are those whose accuracies the study's records hold."""
+    again = len(record["runs"]) - record["as_recorded"]
+    return f"{again} of the {len(record['runs'])} networks were trained again for this, by the same recipe and seed, and may differ in rounding."
 
 
 def table(record: dict) -> pd.DataFrame:
