@@ -139,9 +139,9 @@ display(pages.Words(audit.unmasked_folder(scale, results)))
 #   above has both.
 # - **What a deviation would do at a learning rate of its own.** All runs here have the rate that suits ResSaNet-50 without deviations.
 #   Another loss or network may want another rate, and then it loses more here than it must: part of what the loss and the stem cost may
-#   be the rate. Its loss brings a scale of 45, nearly three times ours, which makes each step larger; [Losses](losses.ipynb) tells
-#   what it does with a rate, a scale and a margin of its own, in IResNet-50: there it is not shown to lose anything.
-# - **What three photos a person do to training.** Here three of a person's test photos are drawn, from the same network. That changes by how much
+#   be the rate. Its loss has *s* = 45, nearly three times ours, which makes each step larger; [Losses](losses.ipynb) gives it
+#   a rate, an *s* and a margin of its own, in IResNet-50: there it is not shown to lose anything.
+# - **What testing on three photos a person does to training.** Here three of a person's test photos are drawn, from the same network. That changes by how much
 #   the number varies, not what it is on average. There the other photos were trained on, which is not done here.
 # - **What ResNet-50 in the report's table was trained on.** Its notebook reads another folder than the others' and prints 447 people, where the
 #   report speaks of about 1,000. So its 89.62% may be of an easier task.

@@ -89,6 +89,10 @@ display(pages.shown(tables.by_seed(ours)), pages.Words(answers.learnt(scale, res
 found = records.read_measurement("networks/resnet_parts.json", results)
 parts = resnet_parts.table(found) if found else pd.DataFrame()
 how = resnet_parts.how(found) if found else ""
+made = pages.made(how, captions.rerun("audit", "demo", results), state.made_from("compare_models", results))
+display(pages.shown(parts, resnet_parts.COMMAND), made)
+
+# %% tags=["remove-input"]
 effects, flaw = audit.alone("demo", results), FLAWS["network"].title
 said, also = resnet_parts.in_words(found) if found else "", ""
 if flaw in effects.index:
@@ -100,11 +104,7 @@ if flaw in effects.index:
 formats = [one["provenance"]["precision"] for one in (found, *(r.one for r in ours.values())) if one]
 if found and len(set(formats)) > 1:
     also += f" These runs computed in `{formats[0]}`, those of [the networks](#fig-networks) in `{formats[-1]}`: compare within a table."
-display(
-    pages.shown(parts, resnet_parts.COMMAND),
-    pages.Words(f"{said} {also}"),
-    pages.made(how, captions.rerun("audit", "demo", results), state.made_from("compare_models", results)),
-)
+display(pages.Words(f"{said} {also}"))
 
 # %% tags=["hide-input"] mystnb={"name": "fig-resnet-parts", "caption": "Accuracy on masked validation photos by epoch of ResNet-50 with one thing changed, mean over seeds.", "image": {"alt": "A curve for each variant of ResNet-50 that rises with the epochs"}}
 courses = outcomes.courses(resnet_parts.results(found)) if found else pd.DataFrame()
@@ -251,7 +251,7 @@ if best:
     )
 
 # %% tags=["remove-input"]
-said = [answers.asked(results), *(answers.networks(each, results) for each in reversed(scales.SCALES))]
+said = [*(answers.networks(each, results) for each in reversed(scales.SCALES)), answers.asked(results)]
 text = " ".join(filter(None, said)) or "No network has been run yet."
 display(pages.box(f"{text} {answers.undecided_in_the_report(theirs)}"))
 

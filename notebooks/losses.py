@@ -98,9 +98,9 @@ display(pages.Words(captions.VERDICTS))
 #
 # Margins were not made for naming people whom a network knows. They are meant to separate people whom it has never seen. So the
 # final networks for rendered faces are tried on other rendered people, whom none of them was trained on. [The table](#tab-losses-strangers) asks two
-# things: do two photos show one person (*accuracy*, where a guess is right in half of the pairs, and *TAR*, the pairs of one
-# person that are accepted where at most 1% of the pairs of two are), and which of the enrolled people is on a photo (*rank 1*)? [Strangers](strangers.ipynb) explains
-# these measures.
+# things. Do two photos show one person? *Accuracy* is the share of pairs that are decided correctly; a guess is right in half of them. *TAR* is the share of
+# pairs of one person that are accepted, where at most 1% of the pairs of two are. And which of the enrolled people is on a photo (*rank 1*)?
+# [Strangers](strangers.ipynb) explains these measures.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-losses-strangers", "caption": "IResNet-50 trained on masked rendered faces with each loss, tried on rendered people whom it has never seen: percent, with 95% intervals over seeds and people."}
 tried_on = records.read_measurement("recognise/loss_strangers.json", results)

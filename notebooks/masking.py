@@ -292,12 +292,14 @@ figures.masks.giveaways(found)
 # %% tags=["hide-input"] mystnb={"name": "tab-peer", "caption": "This package's masks beside those of MaskTheFace, point by point."}
 with pd.option_context("display.max_colwidth", None):
     display(pages.shown(mask_success.against_the_peer(record["success"], speed, found, record["peer"])))
-theirs = [f"{100 * of['masked'] / of['faces']:.1f}% (`{name}`)" for name, of in record["peer"]["aligned"].items()]
-text = f"The report says that MaskTheFace masked about 8% of its images. On these aligned crops it masks {' and '.join(theirs)}, so what held it back"
-display(pages.Words(f"{text} there is not known."))
 text = f"Processors: theirs {record['peer']['processor']}, here {speed['processor']}."
 again = "`python -m maskfr_utils.measure.mask_success peer` measures theirs again, where a copy of it is."
 display(pages.made(f"{text} {again}"))
+
+# %% tags=["remove-input"]
+theirs = [f"{100 * of['masked'] / of['faces']:.1f}% (`{name}`)" for name, of in record["peer"]["aligned"].items()]
+text = f"The report says that MaskTheFace masked about 8% of its images. On these aligned crops it masks {' and '.join(theirs)}, so what held it back"
+display(pages.Words(f"{text} there is not known."))
 
 # %% [markdown]
 # ## The people on this page

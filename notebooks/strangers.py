@@ -97,7 +97,10 @@ rows = {
 }
 more = "It takes finished runs, and any weights of arcface_torch's (`backbone.pth`, `.onnx`) in the same way."
 made = pages.made(f"`{command}` measures it. {more}", state.made_from("strangers", results))
-display(pages.shown(pd.DataFrame.from_dict(rows, orient="index"), command), pages.Words(pages.networks(record)), made)
+with pd.option_context("display.max_colwidth", None):
+    display(
+        pages.shown(pd.DataFrame.from_dict(rows, orient="index"), command), pages.Words(pages.networks(record)), made
+    )
 
 # %% [markdown]
 # ## Verification
@@ -257,7 +260,11 @@ pages.Words(
 
 # %% tags=["remove-input"]
 trained = [label for label in (record["networks"] if record else ()) if "faces.tar" in label]
-told = f"Trained on more people, in the tables above: {', '.join(trained)}." if trained else pages.WAITING
+told = (
+    f"Trained on more people, in the tables above: {', '.join(trained)}."
+    if trained
+    else "No network has been trained on this set yet."
+)
 pages.Words(told)
 
 # %% tags=["remove-input"]

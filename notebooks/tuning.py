@@ -158,6 +158,8 @@ words = {
 }
 made = pages.made(*(captions.made_with("changes", each, results) for each in scales.SCALES))
 display(*pages.parts(words, plan.command("changes")), made)
+
+# %% tags=["remove-input"]
 if said := answers.at_all_scales(answers.changes, scale, results):
     display(
         pages.Words(" ".join([*said, "One or two photos are no reason to change the recipe, so it stayed as it is."]))

@@ -6,7 +6,7 @@ import hand_made_records
 import made_up_records
 import pytest
 
-from maskfr_utils.study import answers, outcomes, tables
+from maskfr_utils.study import answers, captions, outcomes, tables
 from maskfr_utils.study.run import Run
 from maskfr_utils.study.scales import SCALES
 
@@ -139,7 +139,7 @@ def test_verdicts_with_all_pairs_corrected_together_are_told(tmp_path):
     said = answers.all_pairs_together("demo", tmp_path)
     assert said.startswith("With all 10 pairs on rendered faces corrected together, run or not, *p* would be ")
     first, told = (float(text.split("*p* would be ")[1].split()[0]) for text in (one, said))
-    assert said in answers.page_one(tmp_path)[2]
+    assert said in captions.headline(tmp_path)
     assert first == pytest.approx(min(1, 10 * alone["p"]), abs=5e-4) and 8 * alone["p"] - 5e-4 <= told <= first
 
 

@@ -362,7 +362,9 @@ def _decided(record: dict, compared: pd.DataFrame) -> list[str]:
     if first not in found:
         return []
     (_, (plain, worn)), *others = found.items()
-    told = [f"{first} decides {plain} of LFW's pairs correctly without masks, and {worn} with masks drawn on both"]
+    told = [
+        f"{first} decides {plain} of LFW's pairs correctly without masks (a guess: 50%), and {worn} with masks drawn on both"
+    ]
     told += [f"{label} {plain} and {worn}" for label, (plain, worn) in others]
     apart = [
         f"{label} ({row['difference, points']} points)"

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -137,8 +138,8 @@ def attention(scale: str, folder: Folder = None) -> str:
     return said.rstrip()
 
 
-def parts(scale: str, folder: Folder = None) -> str:
-    """Which part of ResSaNet does it."""
+def parts(scale: str, folder: Folder = None, *, sure_only: bool = False) -> str:
+    """Which part of ResSaNet does it; where one does, the others may be left out."""
     compared = tables.parts(scale, folder)
     plain, sure, unsure = TITLES["iresnet50"], {}, {}
     for name, row in compared[[not name.startswith(TITLES["ressanet50"]) for name in compared.index]].iterrows():
@@ -166,7 +167,7 @@ def parts(scale: str, folder: Folder = None) -> str:
     )
     return (
         f"{start} {told} the accuracy beyond noise: {listed(list(sure.values()))}."
-        + f" {undecided}." * bool(unsure)
+        + f" {undecided}." * bool(unsure and not sure_only)
         + end
     )
 
@@ -254,8 +255,8 @@ def asked(folder: Folder = None) -> str:
         words = [
             f"{signed(row['difference'])} ({name}, {row['verdict']})" for name, row in compared.loc[pairs].iterrows()
         ]
-        told += [f"on {FACES[scale]} {listed(words)}"] if words else []
-    return f"ResSaNet less IResNet, in points: {'; '.join(told)}." if told else ""
+        told += [f"on {FACES[scale]} by {listed(words)}"] if words else []
+    return f"ResSaNet differs from IResNet of as many layers, in points: {', '.join(told)}." if told else ""
 
 
 def undecided_in_the_report(theirs: pd.DataFrame) -> str:
@@ -416,7 +417,7 @@ def claims(folder: Folder = None) -> str:
     ]
     how = f", as ResNet-50 had not learnt even its training photos on {listed(slow)}" if slow else ""
     text = [
-        f"{len(some)} {words[len(some) > 1]}: {'; '.join(_claim(claim, table) + how * claim.endswith(' ResNet-50') for claim in some)}."
+        f"{len(some)} {words[len(some) > 1]}: {listed([_claim(claim, table) + how * claim.endswith(' ResNet-50') for claim in some])}."
         for words, which in kinds.items()
         if len(some := table.index[which])
     ]
@@ -448,11 +449,14 @@ def page_one(folder: Folder = None) -> list[str]:
     """The study's three answers, a sentence or two each."""
     waiting = "is not measured yet"
     third = most_real(attention, folder) or f"Whether ResSaNet beats IResNet {waiting}."
-    each = most_real(parts, folder) or "Which of its parts is responsible has not been measured yet."
+    each = (
+        most_real(partial(parts, sure_only=True), folder)
+        or "Which of its parts is responsible has not been measured yet."
+    )
     return [
         most_real(cost, folder) or f"What a mask costs {waiting}.",
         most_real(gain, folder) or f"What training with masks wins back {waiting}.",
-        " ".join(filter(None, (third, most_real(all_pairs_together, folder), each))),
+        f"{third} {each}",
     ]
 
 

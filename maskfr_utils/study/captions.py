@@ -116,6 +116,7 @@ def headline(folder: str | Path | None = None) -> str:
     text.append(f"| IResNet-50, with masks, but trained without | | {' | '.join(untrained)} |")
     settings = [line for scale in scales if (line := _settings(scale, folder))]
     text += ["```", "", *([f"*Not run yet: {'; '.join(waiting)}.*", ""] if waiting else [])]
+    text += [stricter, ""] if (stricter := answers.most_real(answers.all_pairs_together, folder)) else []
     text += ["```{dropdown} Settings, and how to make these numbers again"]
     text += ["Intervals are over seeds and people; with fewer than three seeds, over people alone.", ""]
     text += [
