@@ -44,7 +44,7 @@ def test_losses_against_arcface(records):
         "Not shown: of 1 other loss run so far, of 9, each with settings of its own, none names more masked"
         " rendered faces than ArcFace (85.0% ("
     )
-    assert text[0].endswith("beyond noise, and softmax (−40.0 (−40.0 to −40.0)) fewer.")
+    assert text[0].endswith("beyond noise; softmax (−40.0 (−40.0 to −40.0)) names fewer.")
     assert text[1].startswith("From its worst trial to its best, of 9") and "gains 10.0 points (CosFace) on" in text[1]
     (records / "demo-iresnet50-masked-cosface-t4-trial-s0.json").unlink()
     assert len(alternatives.loss_answer("demo", records)) == 1  # a loss whose trials go on tells no spread

@@ -168,7 +168,7 @@ def loss_answer(scale: str, folder: Folder = None) -> list[str]:
     low, high = (compared.loc[getattr(compared["difference"], which)()] for which in ("idxmin", "idxmax"))
     text = [
         f"{'Yes' if len(better) else 'Not shown'}: of {len(compared)} {those}, each with settings of its own, {each_with_difference(better)} {'name' if len(better) > 1 else 'names'} more"
-        f" masked {FACES[scale]} than {REFERENCE} ({found[REFERENCE]}) beyond noise, and {each_with_difference(worse)} fewer.",
+        f" masked {FACES[scale]} than {REFERENCE} ({found[REFERENCE]}) beyond noise; {each_with_difference(worse)} {'name' if len(worse) > 1 else 'names'} fewer.",
     ]
     if len(compared) > 1:
         text.append(
