@@ -159,9 +159,9 @@ def test_results_say_of_each_conclusion_whether_it_holds(page):
         "IResNet-50 does better without masks than with them, each trained on its own kind" in text
         and "undecided: +15.0 (+2.6 to +27.4)" in text  # of six that are planned
     )
-    said = r"Of the report's 6 conclusions 2 are undecided: IResNet-50 does better without masks [^(]*\(rendered faces \+15\.0\);"
+    said = r"Of the report's 6 conclusions 2 are undecided: IResNet-50 does better without masks [^(]*\(rendered faces \+15\.0\) and "
     assert re.search(said, text)
-    assert "; ResSaNet-50 beats IResNet-50 (rendered faces +10.0). 4 are not run yet: " in text
+    assert " and ResSaNet-50 beats IResNet-50 (rendered faces +10.0). 4 are not run yet: " in text
 
 
 def test_batch_size_knows_what_was_not_run(page):
