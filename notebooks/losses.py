@@ -69,6 +69,7 @@ display(*pages.parts(tried, plan.command("losses")))
 #
 # ArcFace, too, has settings of its own here, and all losses are trained in single precision: compare within this page. What of the
 # difference to [the same network by the study's recipe](compare_models.ipynb) is due to the settings is not measured.
+#
 # [The final runs](#tab-losses), on test photos:
 
 # %% tags=["hide-input"] mystnb={"name": "tab-losses", "caption": "IResNet-50 trained on masked faces with each loss at its own settings: accuracy on masked and on bare test photos, with 95% intervals over seeds and people."}

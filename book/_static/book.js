@@ -32,7 +32,7 @@ document.addEventListener("DOMContentLoaded", () => {
       });
     });
   }
-  for (const picture of document.querySelectorAll("div.cell_output img")) {
+  for (const picture of document.querySelectorAll("div.cell_output img, .pointed svg")) {
     picture.addEventListener("click", () => picture.classList.toggle("large"));
   }
   for (const figure of document.querySelectorAll(".pointed")) {
