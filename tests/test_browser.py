@@ -222,11 +222,12 @@ def test_a_table_of_results_sorts(built_book, tab):
     assert tab.evaluate(shares) == sorted(before, reverse=True) != before
 
 
-def test_a_figure_fits_a_phone_and_grows_at_a_tap(built_book, tab):
-    tab.open((built_book / "data.html").as_uri(), PHONE)
-    width = "document.querySelector('div.cell_output img').clientWidth"
+@pytest.mark.parametrize(("page", "figure"), [("data", "div.cell_output img"), ("tuning", ".pointed svg")])
+def test_a_figure_fits_a_phone_and_grows_at_a_tap(built_book, tab, page, figure):
+    tab.open((built_book / f"{page}.html").as_uri(), PHONE)
+    width = f"document.querySelector('{figure}').getBoundingClientRect().width"
     fits = tab.evaluate(width)
-    tab.evaluate("document.querySelector('div.cell_output img').click()")
+    tab.evaluate(f"document.querySelector('{figure}').dispatchEvent(new MouseEvent('click', {{bubbles: true}}))")
     assert fits < PHONE < tab.evaluate(width)
     assert tab.evaluate("document.documentElement.scrollWidth") <= PHONE
 
