@@ -24,8 +24,8 @@
 # - **IBT, in the report the IBasic Transformer** (stage 4): self-attention in place of the second convolution, then an inverted bottleneck with SE.
 #
 # Here each is put into IResNet-50 by itself. Every network is tuned like the others ([Tuning](tuning.ipynb)) and trained with the same
-# seeds. Even IBT is not self-attention alone: it brings the inverted bottleneck with SE, too. On a CPU, FReLU's maximum of $x$ and its
-# threshold $t$ is trained as $x + \mathrm{ReLU}(t - x)$, which runs in bf16 round by up to 0.4% of $|t - x|$; tests take the exact one. What that
+# seeds. Even IBT is not self-attention alone: it brings the inverted bottleneck with SE, too. On a CPU, training computes FReLU's maximum of $x$ and its
+# threshold $t$ as $x + \mathrm{ReLU}(t - x)$. In bf16 that is rounded, by up to 0.4% of $|t - x|$; tests compute it exactly. What the rounding
 # costs FReLU is not measured. Here $p$ is corrected for the four comparisons of this chapter; the question whether ResSaNet beats IResNet has
 # a correction of its own ([Five networks](compare_models.ipynb)), so that its verdict may differ. [All five networks](#tab-parts):
 

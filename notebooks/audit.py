@@ -66,8 +66,8 @@ display(
 # ## Each deviation alone
 #
 # [The table](#tab-audit) gives the fact and its place, and the effect where it was measured. A positive number means that the deviation raises what is
-# reported. Modules that are used twice and weights that begin otherwise are of the network of the report's code, so each of the two is compared
-# with that network without it. [Those that were measured](#tab-audit-alone) follow with their seeds and *p*.
+# reported. Two deviations, modules that are used twice and other initial weights, exist only in the network of the report's code. So each of
+# the two is compared with that network without it. [Those that were measured](#tab-audit-alone) follow with their seeds and *p*.
 
 # %% tags=["hide-input"] mystnb={"name": "tab-audit", "caption": "What the report's code does otherwise than the report says, where that is seen, and what it does alone to the reported accuracy."}
 with pd.option_context("display.max_colwidth", None):

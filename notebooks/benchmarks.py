@@ -55,6 +55,8 @@ from maskfr_utils.study import pages, state
 now = speed.measure(speed.PLANS[measure], peer if measure == "full" else None)
 recorded = records.read_measurement(Path(record).resolve() if record else "speed/cpu.json")
 r = now if measure == "full" and "training" in now else recorded
+
+# %% tags=["remove-input"]
 made, half = r["provenance"], r["half"]
 command = "python -m maskfr_utils.measure.speed --out book/results/speed/cpu.json --peer iresnet.py"
 pages.made(
@@ -183,10 +185,13 @@ for size in plan["answers"]:
         each = size / statistics.median(values)
         share = r["macs"][network] * each / rate[way.split()[-1]]
         rows.setdefault((TITLES[network], way), {})[f"batch {size}"] = f"{each:.1f}/s, {share:.0%}"
-worst = max(r["inference"]["onnx difference"].values())
 answered = pd.DataFrame.from_dict(rows, orient="index").fillna("").rename_axis(["network", "way"])
+answered.reset_index().style.hide()
+
+# %% tags=["remove-input"]
+worst = max(r["inference"]["onnx difference"].values())
 difference = f"Embeddings in onnxruntime differ from torch's by {worst:.0e} of the largest value at most."
-display(answered.reset_index().style.hide(), pages.Words(difference))
+display(pages.Words(difference))
 
 # %% [markdown]
 # The paper of ResSaNet ([Chang et al., 2021](#cite-chang2021)) gives times for one face, on another machine. [As multiples of

@@ -32,7 +32,7 @@
 # - **AdaFace** ([Kim et al., 2022](#cite-kim2022)): the margin changes its form with the length of the embedding: hard pictures of poor quality count for less.
 # - **the report's code**: as ArcFace, but on scores that are no cosines.
 #
-# The networks end in a BatchNorm whose scale stays 1, so but for its bias the mean square of the embeddings' lengths is fixed. MagFace and AdaFace see which
+# The networks end in a BatchNorm that keeps the mean square of the embeddings' lengths about the same. So MagFace and AdaFace see which
 # picture has a longer embedding than others, but not all of them can grow.
 #
 # With the wrong *s* or margin any loss is bad, so each is tuned. **Every loss gets nine trials**: three values of *s*

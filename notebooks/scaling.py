@@ -26,7 +26,8 @@
 # seconds. The terms, and what they depend on:
 #
 # - the network: $b$ pictures a GPU, of which it trains on $v$ a second;
-# - the classes: $C$ identities of $d$ dimensions, of which a share $r$ is drawn at each step, and $P$ multiply-adds a second;
+# - the classes: $C$ identities of $d$ dimensions, of which a share $r$ is drawn at each step, and $P$ multiply-adds a second (each GPU
+#   holds a $g$-th of them, for the $g b$ pictures of all, so $g$ cancels);
 # - the exchange of gradients: $W$ parameters at $\beta$ bytes a second, of which a share $h$ hides behind computing, and then the
 #   exchange of embeddings;
 # - behind the comma, the loading of pictures: $k$ cores that read $c$ pictures a second each. It runs beside the rest, so the longer
