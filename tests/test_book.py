@@ -174,6 +174,16 @@ def test_figures_and_tables_are_plain_links_in_notebooks():
     assert source == ["{numref}`tab-x`, the curves ({numref}`fig-y`) and more ({numref}`fig-z`)"]
 
 
+def test_links_in_a_notebooks_code_stay_as_they_are():
+    code = {"cell_type": "code", "source": ['"[the loss](#fig-z)"']}
+    code["outputs"] = [{"data": {"text/markdown": ["[the loss]", "(#fig-z)"]}}, {"name": "stdout", "text": "x"}]
+    cells = [{"cell_type": "markdown", "source": ["[The figure](#fig-z)"]}, code]
+    write_roles(None, "x", source := [json.dumps({"cells": cells})])
+    words, made = json.loads(source[0])["cells"]
+    assert words["source"] == "{numref}`fig-z`" and made["source"] == code["source"]
+    assert made["outputs"][0]["data"]["text/markdown"] == "the loss ({numref}`fig-z`)"
+
+
 def test_each_citation_says_whom_it_cites():
     bib, known = (BOOK / "references.bib").read_text(), {}
     for entry in re.finditer(r"^@\w+\{(\w+),(.*?)^\}", bib, re.S | re.M):

@@ -13,6 +13,7 @@ and metadata, and this extension makes of it what the book needs:
   "Figure 9" into the index.
 """
 
+import json
 import re
 from html import escape
 from pathlib import Path
@@ -80,10 +81,25 @@ def stop_if_stale(app: Sphinx) -> None:
 
 
 def write_roles(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Turns links to `#cite-`, `#fig-` and `#tab-` into citations and numbers, in pages and notebooks."""
-    text = CITED.sub(r"{cite}`\1`", CITED_ALONE.sub(r"{cite}`\1`", source[0]))
+    """Turns links to `#cite-`, `#fig-` and `#tab-` into citations and numbers, in pages and notebooks; code stays as it is."""
+    if not source[0].startswith("{"):
+        source[0] = with_roles(source[0])
+        return
+    notebook = json.loads(source[0])
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown":
+            cell["source"] = with_roles("".join(cell["source"]))
+        for data in (output["data"] for output in cell.get("outputs", ()) if "data" in output):
+            if "text/markdown" in data:
+                data["text/markdown"] = with_roles("".join(data["text/markdown"]))
+    source[0] = json.dumps(notebook)
+
+
+def with_roles(text: str) -> str:
+    """Markdown with roles for its links to `#cite-`, `#fig-` and `#tab-`."""
+    text = CITED.sub(r"{cite}`\1`", CITED_ALONE.sub(r"{cite}`\1`", text))
     text = NAMED.sub(r"{numref}`\1`", ENCLOSED.sub(r"({numref}`\2`)", text))
-    source[0] = NUMBERED.sub(r"\1 ({numref}`\2`)", text)
+    return NUMBERED.sub(r"\1 ({numref}`\2`)", text)
 
 
 class NumberedTable(nodes.figure):
