@@ -220,9 +220,8 @@ for size, runs in gpu["cuda"].items() if gpu else ():
         each = int(size) / statistics.median(values)
         share = 3 * gpu["macs"][name.split(",")[0]] * each / statistics.median(gpu["rates"][gpu["half"]])
         rows[f"{name}, batch {size}"] = {"images/s": round(each), "share of the matrix rate": f"{share:.0%}"}
-display(pages.Words(gpu["provenance"]["device"] if gpu else "*No GPU here, and no record of one.*"))
-if rows:
-    display(pd.DataFrame.from_dict(rows, orient="index"))
+rows = rows or {"not measured yet": {"images/s": "", "share of the matrix rate": ""}}
+display(pages.Words(gpu["provenance"]["device"] if gpu else ""), pd.DataFrame.from_dict(rows, orient="index"))
 
 # %% [markdown]
 # ## Here and now
