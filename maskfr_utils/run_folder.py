@@ -87,10 +87,9 @@ def finished(config: TrainConfig) -> dict | None:
     path = config.folder / "record.json"
     way_out = "choose another out_dir, or delete that one if you no longer need it"
     if not path.exists():
-        if (config.folder / FILES[2]).exists() and not (
-            config.folder / FILES[1]
-        ).exists():  # a run writes that one first
-            raise ConfigError(f"{config.folder / FILES[2]} is of no run: {way_out}")
+        network, predictions = (config.folder / name for name in ("model.safetensors", "predictions.csv"))
+        if network.exists() and not predictions.exists():  # a run writes its predictions first
+            raise ConfigError(f"{network} is of no run: {way_out}")
         return None
     try:
         record = read_record(path)

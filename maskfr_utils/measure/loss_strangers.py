@@ -16,17 +16,16 @@ import pandas as pd
 
 from maskfr_utils import paths
 from maskfr_utils.measure.recognition import classes_of
-from maskfr_utils.measure.record import parser, percent, status
+from maskfr_utils.measure.record import comparison, parser, percent, status
 from maskfr_utils.measure.strangers import Network, make_record
 from maskfr_utils.recognise import load_embedder
 from maskfr_utils.records import record_or_none, write_json
-from maskfr_utils.study.alternatives import REFERENCE, each_with_difference
-from maskfr_utils.study.outcomes import with_enough_seeds, with_verdicts
+from maskfr_utils.study.alternatives import REFERENCE, decided, each_with_difference
+from maskfr_utils.study.outcomes import with_verdicts
 from maskfr_utils.study.run import Run
 from maskfr_utils.study.scales import SCALES
 from maskfr_utils.study.state import stale
 from maskfr_utils.study.variants import LOSS_VARIANTS
-from maskfr_utils.verdicts import Comparison
 
 RECORD = Path("recognise") / "loss_strangers.json"  # below the records of the study
 COMMAND = "python -m maskfr_utils.measure.loss_strangers"
@@ -93,22 +92,15 @@ def against_arcface(record: dict) -> pd.DataFrame:
     """Each loss against ArcFace by `DECIDES`, as `outcomes.comparisons`; p is corrected for all losses, measured or not."""
     worn, measure = DECIDES
     found = {title: by[SET][worn][measure] for title, by in record["differences"].items()}
-    compared = {
-        f"{title} − {REFERENCE}": Comparison(
-            *(one[k] for k in ("value", "low", "high")), tuple(one["seeds"]), one["p"] or float("nan")
-        )
-        for title, one in found.items()
-    }
+    compared = {f"{title} − {REFERENCE}": comparison(one) for title, one in found.items()}
     return with_verdicts(compared, planned=len(LOSS_VARIANTS) - 1)
 
 
 def answer(record: dict) -> str:
     """Which losses decide more or fewer of the strangers' pairs correctly than ArcFace, in a sentence; "" of too few seeds."""
-    compared = with_enough_seeds(against_arcface(record))
+    compared, better, worse = decided(against_arcface(record))
     if compared.empty:
         return ""
-    compared.index = [name.split(" − ")[0] for name in compared.index]
-    better, worse = (compared[compared["verdict"] == verdict] for verdict in ("better", "worse"))
     worn, measure = DECIDES
     own = percent(record["networks"][REFERENCE][SET][worn][measure], "%")
     return (

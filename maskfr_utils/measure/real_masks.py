@@ -24,7 +24,7 @@ from maskfr_utils.faces.people import plain
 from maskfr_utils.faces.sources import open_source
 from maskfr_utils.measure import mfr2
 from maskfr_utils.measure.mfr2 import Photos
-from maskfr_utils.measure.record import estimate, made, parser, percent, status
+from maskfr_utils.measure.record import comparison, estimate, made, parser, percent, status
 from maskfr_utils.metrics import Draws, auc, holm, share
 from maskfr_utils.names import TITLES
 from maskfr_utils.probes.runs import of_run
@@ -33,7 +33,7 @@ from maskfr_utils.records import read_record, write_json
 from maskfr_utils.study import plan, state
 from maskfr_utils.study.outcomes import points, signed
 from maskfr_utils.study.run import Run
-from maskfr_utils.verdicts import RESAMPLES, SEEDS, Comparison, from_draws
+from maskfr_utils.verdicts import RESAMPLES, SEEDS, from_draws
 
 RECORD = Path("masks") / "real_masks.json"  # below the records of the study
 COMMAND = "python -m maskfr_utils.measure.real_masks"
@@ -208,7 +208,7 @@ def table(record: dict) -> pd.DataFrame:
     gain = results(record, "gain")
     columns["gain, points"] = [points(*row) for row in gain[["value", "low", "high"]].to_numpy()]
     columns["gain by seed"] = [", ".join(map(signed, seeds)) for seeds in gain["seeds"]]
-    found = [Comparison(*row) for row in gain[["value", "low", "high", "seeds", "p"]].itertuples(index=False)]
+    found = [comparison(row) for _, row in gain.iterrows()]
     corrected = holm(gain["p"].astype(float))
     columns["p, Holm"] = ["" if np.isnan(p) else f"{p:.3f}" for p in corrected]
     columns["verdict"] = [one.verdict(p) for one, p in zip(found, corrected, strict=True)]

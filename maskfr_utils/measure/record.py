@@ -11,7 +11,7 @@ import pandas as pd
 
 from maskfr_utils.messages import brief, start_command
 from maskfr_utils.records import code_revision, provenance
-from maskfr_utils.verdicts import from_draws
+from maskfr_utils.verdicts import Comparison, from_draws
 
 
 def parser(command: str, doc: str, out: Path | None = None) -> argparse.ArgumentParser:
@@ -68,6 +68,14 @@ def estimate(by_seed: np.ndarray) -> dict[str, object]:
         "seeds": np.round(one.by_seed, 4).tolist(),
         "p": None if np.isnan(one.p) else float(f"{one.p:.3g}"),
     }
+
+
+def comparison(found: Mapping[str, object]) -> Comparison:
+    """What `estimate` told, as it was made."""
+    p = found["p"]
+    return Comparison(
+        *(found[k] for k in ("value", "low", "high")), tuple(found["seeds"]), float("nan") if p is None else p
+    )
 
 
 def status(command: str, measure: Callable[[], None]) -> int:

@@ -25,13 +25,13 @@ from maskfr_utils.faces.people import OVERLAP, same_people
 from maskfr_utils.measure import picture_sets, stranger_details
 from maskfr_utils.measure.picture_sets import PictureSet
 from maskfr_utils.measure.recognition import classes_of
-from maskfr_utils.measure.record import estimate, made, parser, percent, status
+from maskfr_utils.measure.record import comparison, estimate, made, parser, percent, status
 from maskfr_utils.metrics import Draws
 from maskfr_utils.names import TITLES
 from maskfr_utils.recognise import Embedder, load_embedder
 from maskfr_utils.records import read_record, write_json
 from maskfr_utils.study.outcomes import points, span
-from maskfr_utils.verdicts import RESAMPLES, Comparison
+from maskfr_utils.verdicts import RESAMPLES
 
 RECORD = Path("recognise") / "strangers.json"  # below the records of the study
 COMMAND = "python -m maskfr_utils.measure.strangers"
@@ -382,7 +382,7 @@ def differences(record: dict) -> pd.DataFrame:
         for name, by_worn in by_set.items():
             for worn, found in by_worn.items():
                 rows |= {(label, name, f"{measure}, {worn}"): one for measure, one in found.items()}
-    one = [Comparison(*(r[k] for k in ("value", "low", "high", "seeds")), r["p"] or np.nan) for r in rows.values()]
+    one = [comparison(row) for row in rows.values()]
     corrected = metrics.holm([c.p for c in one])
     told = {
         key: {

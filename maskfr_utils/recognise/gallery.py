@@ -65,7 +65,7 @@ class Enrolment:
     notes: dict[str, tuple[str, ...]]
     skipped: Counter
     replaced: int
-    layout: tuple[str, ...] = ()
+    layout: tuple[str, ...]
 
 
 class Gallery:

@@ -152,7 +152,7 @@ def verdicts(compared: pd.DataFrame) -> dict[str, str]:
 def loss_answer(scale: str, folder: Folder = None) -> list[str]:
     """What the losses' records say, sentence by sentence; fewer where runs are missing."""
     found = losses(scale, folder)
-    compared = with_enough_seeds(against_arcface(found))
+    compared, better, worse = decided(against_arcface(found))
     others = len(LOSS_VARIANTS) - 1
     if found and compared.empty:
         return [
@@ -161,8 +161,6 @@ def loss_answer(scale: str, folder: Folder = None) -> list[str]:
         ]
     if compared.empty:
         return []
-    compared.index = [name.split(" − ")[0] for name in compared.index]
-    better, worse = (compared[compared["verdict"] == verdict] for verdict in ("better", "worse"))
     those = "other loss" if len(compared) == 1 else "other losses"
     those += "" if len(compared) == others else f" run so far, of {others}"
     low, high = (compared.loc[getattr(compared["difference"], which)()] for which in ("idxmin", "idxmax"))
@@ -187,6 +185,13 @@ def loss_answer(scale: str, folder: Folder = None) -> list[str]:
             f" a trial whose loss became infinite or undefined counts as 0% ({apart}, whose rates lie further apart, is left out)."
         )
     return text
+
+
+def decided(compared: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Comparisons with ArcFace by the title of the loss: all of enough seeds, and of these the better and the worse."""
+    compared = with_enough_seeds(compared)
+    compared.index = [name.split(" − ")[0] for name in compared.index]
+    return compared, *(compared[compared["verdict"] == verdict] for verdict in ("better", "worse"))
 
 
 def each_with_difference(compared: pd.DataFrame) -> str:
